@@ -1,0 +1,574 @@
+#!/usr/bin/env python3
+"""Short connections, idle memory and leaks of wininetd. See README.md beside this.
+
+Everything stays on loopback and is bounded in count and time. Only processes
+that were started here are ended, each by its own pid; they also end by
+themselves should this script be killed.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "target" / "bench"
+
+RATIO_TARGET = 0.92  # median of wininetd / floor, connections per second
+RSS_TARGET_MIB = 8.0
+RSS_GROWTH_TARGET_MIB = 1.0  # over LEAK_CONNECTIONS: about 100 bytes each
+
+WARM_UP = 200
+LEAK_CONNECTIONS = 10_000
+LEAK_CLIENTS = 8
+IDLE_PORTS = range(21000, 21100)
+OTHER_PORTS = iter(range(20000, 21000))  # below the ephemeral ports
+START_LIMIT_S = 10
+STOP_LIMIT_S = 15  # above the server's own grace of 10 s
+TOTAL_LIMIT_S = 1800
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Failure(Exception):
+    """The benchmark itself could not be done; there is nothing to judge."""
+
+
+# --- pieces -----------------------------------------------------------------
+
+
+def build(with_server):
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, flags in (("floor", []), ("load", []), ("answer", ["-static"])):
+        source = ROOT / "bench" / f"{name}.c"
+        command = ["gcc", "-O2", "-Wall", "-Wextra", *flags, "-o", OUT / name, source]
+        if subprocess.run(command).returncode != 0:
+            raise Failure(f"cannot compile {source}")
+    if with_server:
+        command = ["cargo", "build", "--release", "--bin", "wininetd"]
+        if subprocess.run(command, cwd=ROOT).returncode != 0:
+            raise Failure("cargo build failed")
+
+
+@contextlib.contextmanager
+def program_for_all():
+    """A fresh directory with the answer program, which `nobody` can reach."""
+    directory = Path(tempfile.mkdtemp(prefix="wininetd-bench-", dir="/tmp"))
+    try:
+        directory.chmod(0o755)
+        program = directory / "answer"
+        shutil.copyfile(OUT / "answer", program)
+        program.chmod(0o755)
+        yield program
+    finally:
+        shutil.rmtree(directory)
+
+
+def is_free(port):
+    families = [(socket.AF_INET, "0.0.0.0")]
+    if has_ipv6():
+        families.append((socket.AF_INET6, "::"))
+    for family, address in families:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As servers do: what an earlier run left in TIME_WAIT does not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind((address, port))
+            except OSError:
+                return False
+    return True
+
+
+def has_ipv6():
+    try:
+        return " lo" in Path("/proc/net/if_inet6").read_text()
+    except OSError:
+        return False
+
+
+def free_port():
+    for port in OTHER_PORTS:
+        if is_free(port):
+            return port
+    raise Failure("no free port left from 20000 to 20999")
+
+
+def ping(port):
+    """One whole exchange; gives what was wrong with it, or nothing."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=START_LIMIT_S) as connection:
+            connection.sendall(b"ping\n")
+            reply = b""
+            while more := connection.recv(64):
+                reply += more
+    except OSError as error:
+        return f"port {port}: {error}"
+    return "" if reply == b"ping\n" else f"port {port}: sent b'ping\\n', got {reply!r}"
+
+
+# --- servers ----------------------------------------------------------------
+
+
+class Server:
+    """A running server: ready inside `with`, ended after it."""
+
+    def __init__(self, command, ports, directory):
+        self.name = Path(command[0]).name
+        self.command = [str(part) for part in command]
+        self.ports = ports
+        self.log = directory / f"{self.name}.log"
+
+    def __enter__(self):
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                # The same small environment for both, since it is copied for each program.
+                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8"},
+                # If this script is killed, the server gets a SIGTERM.
+                preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
+            )
+        self.pid = self.process.pid
+        try:
+            self.wait_until(self.is_listening, "listen on all ports")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind, error, trace):
+        died = self.process.poll() is not None
+        status = self.stop()
+        # Whatever else went wrong followed from that.
+        if died:
+            raise self.failure(f"ended by itself with {status}") from None
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                print(f"note: {self.name} had to be killed after {STOP_LIMIT_S} s", file=sys.stderr)
+        return self.process.returncode
+
+    def wait_until(self, condition, what):
+        limit = time.monotonic() + START_LIMIT_S
+        while not condition():
+            if self.process.poll() is not None:
+                raise self.failure(f"ended with {self.process.returncode}")
+            if time.monotonic() > limit:
+                raise self.failure(f"did not {what} within {START_LIMIT_S} s")
+            time.sleep(0.01)
+
+    def failure(self, text):
+        tail = self.log.read_text(errors="replace").splitlines()[-15:]
+        return Failure("\n    ".join([f"{self.name} {text}", *tail]))
+
+    def is_listening(self):
+        """Read from the system's table, since a connection would start a program."""
+        wanted = set(self.ports)
+        inodes = open_sockets(self.pid)
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:  # 0A: LISTEN
+                wanted.discard(int(fields[1].rpartition(":")[2], 16))
+        return not wanted
+
+    def cpu_ns(self):
+        """CPU time of the server process alone: its threads, also those that
+        ended, but none of its children. It is the process's CPU clock, read by
+        the number that clock_getcpuclockid gives: nanoseconds, where
+        /proc/PID/stat has ticks of 10 ms, and complete, where the schedstat
+        files lack threads that ended."""
+        process_clock_sched = 2
+        return round(time.clock_gettime((~self.pid << 3) | process_clock_sched) * 1e9)
+
+    def rss_mib(self):
+        return int(self.status("VmRSS").split()[0]) / 1024
+
+    def threads(self):
+        return int(self.status("Threads"))
+
+    def status(self, key):
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == key:
+                return value.strip()
+        raise self.failure(f"has no {key} in its status")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def children(self):
+        """The states of its child processes: Z is a zombie."""
+        states = []
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                with contextlib.suppress(OSError):  # it may end meanwhile
+                    stat = Path(f"/proc/{entry}/stat").read_text()
+                    state, parent = stat.rpartition(")")[2].split()[:2]
+                    if int(parent) == self.pid:
+                        states.append(state)
+        return states
+
+
+def open_sockets(pid):
+    inodes = set()
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                target = os.readlink(entry.path)
+                if target.startswith("socket:["):
+                    inodes.add(target[len("socket:[") : -1])
+    return inodes
+
+
+def floor(program, _identity):
+    port = free_port()
+    return Server([OUT / "floor", port, program], [port], program.parent)
+
+
+class Wininetd:
+    def __init__(self, binary):
+        self.binary = binary.resolve()
+        if not os.access(self.binary, os.X_OK):
+            raise Failure(f"no program {self.binary}; build it first, or add --build")
+        answer = subprocess.run(
+            [self.binary, "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10
+        )
+        self.help = answer.stdout + answer.stderr
+
+    def __call__(self, program, identity, ports=None):
+        ports = ports or [free_port()]
+        config = program.parent / "wininetd.conf"
+        config.write_text("".join(f"{port} {identity} {program}\n" for port in ports))
+        config.chmod(0o644)
+        command = [self.binary, "--debug", "--cfgfile", config]
+        # Loopback only, and a control channel that no other server uses: as far
+        # as this build has the options.
+        if "--bind" in self.help:
+            command += ["--bind", "127.0.0.1"]
+            if has_ipv6():
+                command += ["--bind", "::1"]
+        if "--control" in self.help:
+            command += ["--control", program.parent / "control.sock"]
+        return Server(command, ports, program.parent)
+
+
+# --- measurements -----------------------------------------------------------
+
+
+def load(server, clients, connections):
+    command = [OUT / "load", str(server.ports[0]), str(clients), str(connections)]
+    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
+    try:
+        result = json.loads(answer.stdout)
+    except ValueError:
+        raise Failure(f"load gave no result: {answer.stderr.strip()}") from None
+    result["first_error"] = answer.stderr.strip()
+    return result
+
+
+def measure(start, program, identity, clients, connections):
+    """One fresh server, warmed up, then measured."""
+    with start(program, identity) as server:
+        load(server, clients, WARM_UP)
+        settle()
+        before = server.cpu_ns()
+        result = load(server, clients, connections)
+        settle()
+        # What the server does after a client's last byte is part of its work.
+        result["server_cpu_us"] = (server.cpu_ns() - before) / 1e3 / connections
+    return result
+
+
+def settle():
+    time.sleep(0.1)
+
+
+def measure_pairs(wininetd, program, identity, clients, pairs, connections):
+    runs = []
+    for number in range(1, pairs + 1):
+        progress(f"{plain(identity)}, {clients} at once: pair {number} of {pairs}")
+        pair = {}
+        for name, start in (("floor", floor), ("wininetd", wininetd)):
+            pair[name] = measure(start, program, identity, clients, connections)
+        if pair["floor"]["errors"]:
+            raise Failure(f"the floor had errors: {pair['floor']['first_error']}")
+        pair["ratio"] = pair["wininetd"]["conn_per_s"] / pair["floor"]["conn_per_s"]
+        runs.append(pair)
+
+    ratios = [pair["ratio"] for pair in runs]
+    summary = {
+        "identity": identity,
+        "clients": clients,
+        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+    }
+    for name in ("floor", "wininetd"):
+        of = [pair[name] for pair in runs]
+        medians = ("conn_per_s", "p50_ms", "p99_ms", "server_cpu_us")
+        summary[name] = {key: statistics.median(run[key] for run in of) for key in medians}
+        summary[name]["max_ms"] = max(run["max_ms"] for run in of)
+        summary[name]["errors"] = sum(run["errors"] for run in of)
+        summary[name]["first_error"] = next((run["first_error"] for run in of if run["errors"]), "")
+    summary["runs"] = runs
+    return summary
+
+
+def measure_idle_memory(wininetd, program):
+    progress(f"idle memory, {len(IDLE_PORTS)} services")
+    taken = [port for port in IDLE_PORTS if not is_free(port)]
+    if taken:
+        raise Failure(f"ports in use: {taken}")
+    with wininetd(program, "none", list(IDLE_PORTS)) as server:
+        time.sleep(0.5)
+        fresh = server.rss_mib()
+        errors = list(filter(None, map(ping, server.ports)))
+        time.sleep(0.5)
+        used = server.rss_mib()
+    return {"services": len(IDLE_PORTS), "fresh_mib": fresh, "after_one_each_mib": used, "errors": errors}
+
+
+def measure_leaks(wininetd, program, identity):
+    progress(f"leaks, {plain(identity)}: {LEAK_CONNECTIONS} connections")
+
+    def state(server):
+        children = server.children()
+        return {
+            "descriptors": server.descriptors(),
+            "zombies": children.count("Z"),
+            "children": len(children),
+            "threads": server.threads(),
+            "rss_mib": server.rss_mib(),
+        }
+
+    with wininetd(program, identity) as server:
+        load(server, LEAK_CLIENTS, WARM_UP)
+        time.sleep(1)
+        before = state(server)
+        result = load(server, LEAK_CLIENTS, LEAK_CONNECTIONS)
+        time.sleep(1)
+        after = state(server)
+    return {"identity": identity, "before": before, "after": after, "load": result}
+
+
+# --- results ----------------------------------------------------------------
+
+
+def plain(identity):
+    return identity.rstrip(":")
+
+
+def title(case):
+    return f"{plain(case['identity'])}, {case['clients']} at once"
+
+
+def misses_of_pairs(summary):
+    case = title(summary)
+    misses = []
+    if summary["clients"] > 1 and summary["ratio"]["median"] < RATIO_TARGET:
+        misses.append(f"{case}: median ratio {summary['ratio']['median']:.3f} is below {RATIO_TARGET}")
+    if summary["wininetd"]["errors"]:
+        server = summary["wininetd"]
+        misses.append(f"{case}: {server['errors']} failed connections, first: {server['first_error']}")
+    return misses
+
+
+def misses_of_idle(idle):
+    misses = [f"idle memory: {error}" for error in idle["errors"]]
+    most = max(idle["fresh_mib"], idle["after_one_each_mib"])
+    if most >= RSS_TARGET_MIB:
+        misses.append(f"idle memory: {most:.2f} MiB, not below {RSS_TARGET_MIB:g} MiB")
+    return misses
+
+
+def misses_of_leaks(leak):
+    before, after, result = leak["before"], leak["after"], leak["load"]
+    case = f"leaks, {plain(leak['identity'])}"
+    misses = []
+    if result["errors"]:
+        misses.append(f"{case}: {result['errors']} failed connections, first: {result['first_error']}")
+    if after["descriptors"] > before["descriptors"]:
+        misses.append(f"{case}: {after['descriptors'] - before['descriptors']} descriptors more")
+    if after["zombies"]:
+        misses.append(f"{case}: {after['zombies']} zombies")
+    if after["children"] > after["zombies"]:
+        misses.append(f"{case}: {after['children'] - after['zombies']} programs still run")
+    growth = after["rss_mib"] - before["rss_mib"]
+    if growth >= RSS_GROWTH_TARGET_MIB:
+        misses.append(f"{case}: resident memory grew by {growth:.2f} MiB")
+    return misses
+
+
+def print_pairs(cases):
+    columns = {  # key: title, digits
+        "conn_per_s": ("conn/s", 0),
+        "p50_ms": ("p50 ms", 2),
+        "p99_ms": ("p99 ms", 2),
+        "max_ms": ("max ms", 2),
+        "server_cpu_us": ("CPU us", 1),
+    }
+    titles = "".join(f"{title:>9}" for title, _ in columns.values())
+    print(f"{'case':<20}{'server':<10}{titles}   ratio: median (min to max)")
+    for case in cases:
+        ratio = case["ratio"]
+        first = title(case)
+        for name in ("floor", "wininetd"):
+            figures = "".join(f"{case[name][key]:>9.{digits}f}" for key, (_, digits) in columns.items())
+            line = f"{first:<20}{name:<10}{figures}"
+            if name == "wininetd":
+                line += f"   {ratio['median']:.3f} ({ratio['min']:.3f} to {ratio['max']:.3f})"
+            print(line)
+            first = f"  {len(case['runs'])} pairs"
+    print("Medians of all pairs; max ms: the worst of all. CPU us: CPU time of the server process")
+    print("itself for each connection, without its programs. The floor never changes identity.")
+
+
+def print_idle(idle):
+    print(
+        f"idle memory, {idle['services']} services: {idle['fresh_mib']:.2f} MiB resident after the start, "
+        f"{idle['after_one_each_mib']:.2f} MiB after one connection each (target: below {RSS_TARGET_MIB:g})"
+    )
+
+
+def print_leaks(leak):
+    speed = f"{leak['load']['conn_per_s']:.0f} conn/s"
+    print(f"leaks, {plain(leak['identity'])}: {LEAK_CONNECTIONS} connections, {LEAK_CLIENTS} at once, {speed}")
+    print(f"  {'':<14}{'before':>10}{'after':>10}")
+    for key in leak["before"]:
+        before, after = leak["before"][key], leak["after"][key]
+        form = "10.2f" if key == "rss_mib" else "10d"
+        print(f"  {key:<14}{before:>{form}}{after:>{form}}")
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def machine():
+    model = ""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "root": os.geteuid() == 0}
+
+
+# --- the command ------------------------------------------------------------
+
+
+def arguments():
+    def up_to(limit):
+        def count(text):
+            value = int(text)
+            if not 1 <= value <= limit:
+                raise argparse.ArgumentTypeError(f"{value} is not from 1 to {limit}")
+            return value
+
+        return count
+
+    parser = argparse.ArgumentParser(description="Short connections and idle memory of wininetd; see bench/README.md.")
+    parser.add_argument("--pairs", type=up_to(100), default=9, help="pairs of runs for each case (a third of it with 1 client)")
+    parser.add_argument("--connections", type=up_to(20_000), default=2000, help="measured connections in each run")
+    # 256 is the server's own default limit; above it clients would only queue.
+    parser.add_argument("--clients", type=up_to(256), default=32, help="connections at once")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "wininetd")
+    parser.add_argument("--build", action="store_true", help="build the release binary first")
+    leaks = f"instead: {LEAK_CONNECTIONS} connections, and what they left behind"
+    parser.add_argument("--leaks", action="store_true", help=leaks)
+    return parser.parse_args()
+
+
+def run_short(options, wininetd, program, identities, report):
+    # First, because it is quick and needs fixed ports.
+    report["idle"] = measure_idle_memory(wininetd, program)
+    # Fewer with one client: nothing is judged there, and it spreads less.
+    rounds = [(options.clients, options.pairs)]
+    if options.clients > 1:
+        rounds.append((1, max(1, options.pairs // 3)))
+    report["pairs"] = [
+        measure_pairs(wininetd, program, identity, clients, pairs, options.connections)
+        for clients, pairs in rounds
+        for identity in identities
+    ]
+    print_pairs(report["pairs"])
+    print_idle(report["idle"])
+    return [miss for case in report["pairs"] for miss in misses_of_pairs(case)] + misses_of_idle(report["idle"])
+
+
+def run_leaks(wininetd, program, identities, report):
+    report["leaks"] = [measure_leaks(wininetd, program, identity) for identity in identities]
+    for leak in report["leaks"]:
+        print_leaks(leak)
+    return [miss for leak in report["leaks"] for miss in misses_of_leaks(leak)]
+
+
+def stop_by_signal(number, _frame):
+    # As an exception, so that servers are ended and files removed on the way out.
+    reason = f"more than {TOTAL_LIMIT_S} s" if number == signal.SIGALRM else signal.Signals(number).name
+    raise Failure(f"stopped: {reason}")
+
+
+def main():
+    options = arguments()
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop_by_signal)
+    signal.alarm(TOTAL_LIMIT_S)
+
+    build(options.build)
+    wininetd = Wininetd(options.binary)
+    identities = ["none"]
+    if os.geteuid() == 0:
+        identities.append("nobody:")
+    else:
+        print("note: not root, so the identity `nobody:` is left out")
+
+    report = {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine(),
+        "binary": str(wininetd.binary),
+        "options": {key: value for key, value in vars(options).items() if key != "binary"},
+    }
+    with program_for_all() as program:
+        if options.leaks:
+            misses = run_leaks(wininetd, program, identities, report)
+        else:
+            misses = run_short(options, wininetd, program, identities, report)
+
+    report["misses"] = misses
+    file = OUT / ("leaks.json" if options.leaks else "short.json")
+    file.write_text(json.dumps(report, indent=1) + "\n")
+    for miss in misses:
+        print(f"MISSED: {miss}")
+    if not misses:
+        print("all targets met")
+    return 1 if misses else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        print(f"short.py: {failure}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# The Windows lab on Debian 12: builds for Windows with Debian's own Rust and
+# mingw, and runs the tests under Wine. All it makes lies below target/lab.
+#
+#   scripts/windows-lab.sh setup            install what is missing, make the Wine prefix
+#   scripts/windows-lab.sh test [ARGS]      cargo test, for Windows, under Wine
+#   scripts/windows-lab.sh cargo ARGS       any cargo command for the Windows target
+#   scripts/windows-lab.sh check TARGET     type-check for a system that nobody runs here
+#   scripts/windows-lab.sh wine ARGS        a program in the lab's Wine prefix
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+lab=${WININETD_LAB:-$PWD/target/lab}
+target=x86_64-pc-windows-gnu
+export WINEPREFIX=$lab/prefix WINEDEBUG=${WINEDEBUG:--all} WINEARCH=win64
+# No debugger window and no download of Mono or Gecko when a prefix is made.
+export WINEDLLOVERRIDES='winedbg.exe=d;mscoree=d;mshtml=d' DISPLAY=
+
+packages=(rustc-web cargo-web rust-web-src rust-web-clippy gcc-mingw-w64-x86-64-posix wine64 wine)
+
+missing() {
+    local name
+    for name in "${packages[@]}"; do
+        [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || echo "$name"
+    done
+}
+
+setup() {
+    if [ -n "$(missing)" ]; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+    fi
+    mkdir -p "$lab"
+    if [ ! -e "$WINEPREFIX/system.reg" ]; then
+        wineboot --init >/dev/null 2>&1
+        wineserver -w
+    fi
+    local dll="$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll"
+    if [ ! -e "$dll" ]; then
+        x86_64-w64-mingw32-gcc -O2 -shared -o "$dll" scripts/lab/bcryptprimitives.c -ladvapi32
+    fi
+}
+
+# Debian's compiler and its sources belong together; the std of the target is
+# built from them, so no toolchain has to be fetched. Debian's cargo and the
+# one in PATH do not share a target directory: their compilers differ.
+debian_cargo() {
+    env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 RUSTUP_TOOLCHAIN= \
+        CARGO_TARGET_DIR="$lab/target" \
+        CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc \
+        CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine \
+        PATH="/usr/bin:$PATH" \
+        /usr/bin/cargo "$@"
+}
+
+windows_cargo() {
+    local verb=$1
+    shift
+    debian_cargo "$verb" -Zbuild-std=std,panic_unwind --target "$target" "$@"
+}
+
+verb=${1:-}
+[ $# -gt 0 ] && shift
+case $verb in
+setup) setup ;;
+test) setup && windows_cargo test "$@" ;;
+cargo) setup && windows_cargo "$@" ;;
+check) setup && debian_cargo check -Zbuild-std=std,panic_unwind --target "$@" ;;
+wine) setup && exec wine "$@" ;;
+*)
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    exit 64
+    ;;
+esac

@@ -1,0 +1,50 @@
+//! `--check`: everything there is to say about a configuration, without
+//! serving it.
+
+use std::fmt::Write;
+
+use crate::cli::Options;
+use crate::config::diagnostic::Severity;
+use crate::config::{self, Loaded, world};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::sys::CAPABILITIES;
+
+/// The report, and how to exit.
+pub fn check(options: &Options) -> Result<(String, Exit), Error> {
+    let Loaded { source, plan, mut diagnostics } = config::load(&options.config_path(), &options.defaults())?;
+    let findings = world::examine(&plan, &source);
+    let mut report = String::new();
+    for (service, finding) in plan.services.iter().zip(&findings) {
+        let program = finding.program.as_ref().map_or("not found".into(), |program| program.path.to_string_lossy());
+        let user = service.identity.as_ref().map_or("the server's own account".to_owned(), |identity| identity.user.to_string());
+        let addresses: Vec<_> = service.listen.iter().map(ToString::to_string).collect();
+        // Writing to a String can't fail.
+        let _ = writeln!(report, "{}: {program}, as {user}, on {}", service.name, addresses.join(" "));
+    }
+    diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
+    for diagnostic in &diagnostics {
+        let _ = writeln!(report, "{diagnostic}");
+    }
+    if let Some(warning) = timeout_without_counts(options) {
+        let _ = writeln!(report, "warning: {warning}");
+    }
+    let warnings = diagnostics.iter().filter(|found| found.severity == Severity::Warning).count();
+    let count = plan.services.len();
+    let _ = writeln!(
+        report,
+        "{}: {count} service{}, {warnings} warning{}",
+        source.path.display(),
+        if count == 1 { "" } else { "s" },
+        if warnings == 1 { "" } else { "s" }
+    );
+    let exit = if options.strict && warnings > 0 { Exit::Config } else { Exit::Ok };
+    Ok((report, exit))
+}
+
+/// What to say to somebody who wants a timeout that this system can't watch.
+pub fn timeout_without_counts(options: &Options) -> Option<&'static str> {
+    (options.timeout.is_some() && !CAPABILITIES.byte_counts).then_some(
+        "--timeout has no effect here: this system does not tell what moved on a connection that a program has",
+    )
+}

@@ -1,0 +1,205 @@
+//! The classic file: `PORT  USER:PASS  CMDLINE`, a line a service.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::diagnostic::{Diagnostic, Severity};
+use super::plan::{KEEPALIVE, MAX_CONNECTIONS, Plan, STOP_GRACE, Service, Typed};
+use super::source::Source;
+use crate::sys;
+use crate::sys::Credentials;
+use crate::sys::command::Command;
+
+/// What the command line says for all lines of a classic file.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// The addresses that a port listens on.
+    pub bind: Vec<IpAddr>,
+    /// See [`Service::idle_timeout`].
+    pub idle_timeout: Option<Duration>,
+    /// See [`Service::linger_timeout`].
+    pub linger_timeout: Duration,
+}
+
+/// Reads a classic file. The plan is valid if no diagnostic is an error.
+pub fn parse(source: &mut Source, defaults: &Defaults) -> (Plan, Vec<Diagnostic>) {
+    hide_passwords(source);
+    let mut reader = Reader { source, defaults, ports: HashMap::new(), diagnostics: Vec::new() };
+    if source.code_page {
+        let message = "this file is not UTF-8 and was read in the system's code page";
+        reader.diagnostics.push(Diagnostic::of_file(Severity::Note, source, message));
+    }
+    let services = source.lines().filter_map(|(start, line)| reader.line(start, line)).map(Arc::new).collect::<Vec<_>>();
+    let mut diagnostics = reader.diagnostics;
+    if services.is_empty() && diagnostics.iter().all(|found| found.severity != Severity::Error) {
+        diagnostics.push(
+            Diagnostic::of_file(Severity::Warning, source, "no line of this file is a service, so nothing is served")
+                .hint(format!("a service is a line like:  {}", sys::paths::EXAMPLE_LINE)),
+        );
+    }
+    (Plan { services, stop_grace: STOP_GRACE }, diagnostics)
+}
+
+struct Reader<'a> {
+    source: &'a Source,
+    defaults: &'a Defaults,
+    /// Where each port was first typed.
+    ports: HashMap<u16, Range<usize>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+const COMMENT_HINT: &str = "put # in front to make this a comment";
+
+impl Reader<'_> {
+    fn error(&mut self, range: &Range<usize>, message: impl Into<String>, hint: Option<String>) {
+        self.diagnostics.push(Diagnostic::at(Severity::Error, self.source, range, message).hint(hint));
+    }
+
+    /// One line, which begins at the byte `start`. All its errors are said.
+    fn line(&mut self, start: usize, line: &[u8]) -> Option<Service> {
+        if !line.first().is_some_and(u8::is_ascii_digit) {
+            self.warn_of_hidden_service(start, line);
+            return None;
+        }
+        if let Some(at) = line.iter().position(|&byte| byte == 0) {
+            let hint = "if this file is UTF-16, save it with a byte-order mark".to_owned();
+            self.error(&(start + at..start + at + 1), "a NUL character in a service", Some(hint));
+            return None;
+        }
+        let [port_field, identity_field, command_field] = fields(line);
+        let place = |field: &Range<usize>| start + field.start..start + field.end;
+        let typed = Typed {
+            listen: place(&port_field),
+            identity: place(&identity_field),
+            command: place(&command_field),
+        };
+        let port = self.port(&typed.listen, &line[port_field]);
+        if identity_field.is_empty() {
+            let message = "USER:PASS and CMDLINE are missing behind the port";
+            self.error(&typed.listen, message, Some(COMMENT_HINT.to_owned()));
+            return None;
+        }
+        let identity = self.identity(&typed.identity, &line[identity_field]);
+        if command_field.is_empty() {
+            self.error(&typed.identity, "CMDLINE is missing behind this", Some(COMMENT_HINT.to_owned()));
+            return None;
+        }
+        let command = self.command(&typed.command, &line[command_field]);
+        let (port, identity, command) = (port?, identity?, command?);
+        Some(Service {
+            name: port.to_string(),
+            listen: self.defaults.bind.iter().map(|&address| SocketAddr::new(address, port)).collect(),
+            command,
+            identity,
+            directory: sys::paths::default_directory(),
+            max_connections: MAX_CONNECTIONS,
+            idle_timeout: self.defaults.idle_timeout,
+            linger_timeout: self.defaults.linger_timeout,
+            keepalive: Some(KEEPALIVE),
+            typed,
+        })
+    }
+
+    /// A service that an editor has indented is a comment; nobody means that.
+    fn warn_of_hidden_service(&mut self, start: usize, line: &[u8]) {
+        let blanks = line.iter().take_while(|&&byte| is_blank(byte)).count();
+        if line.get(blanks).is_some_and(u8::is_ascii_digit) {
+            let message = "this line is a comment, because it does not begin with a digit";
+            self.diagnostics.push(
+                Diagnostic::at(Severity::Warning, self.source, &(start..start + blanks + 1), message)
+                    .hint("remove the blanks if it is meant as a service, or put # in front".to_owned()),
+            );
+        }
+    }
+
+    fn port(&mut self, range: &Range<usize>, text: &[u8]) -> Option<u16> {
+        let shown = String::from_utf8_lossy(text);
+        if !text.iter().all(u8::is_ascii_digit) {
+            // Only the digits: the rest may be a user and a password.
+            let digits: String = shown.chars().take_while(char::is_ascii_digit).collect();
+            let message = format!("the port {digits} is not followed by a blank");
+            self.error(range, message, Some(COMMENT_HINT.to_owned()));
+            return None;
+        }
+        let Some(port) = shown.parse::<u16>().ok().filter(|&port| port != 0) else {
+            self.error(range, format!("{shown} is not a port: ports are 1 to 65535"), Some(COMMENT_HINT.to_owned()));
+            return None;
+        };
+        if let Some(first) = self.ports.get(&port) {
+            let line = self.source.place(first.start).line;
+            self.error(range, format!("port {port} has a service in line {line} already"), None);
+            return None;
+        }
+        self.ports.insert(port, range.clone());
+        Some(port)
+    }
+
+    fn identity(&mut self, range: &Range<usize>, text: &[u8]) -> Option<Option<Credentials>> {
+        if text == b"none" {
+            return Some(None);
+        }
+        let text = String::from_utf8_lossy(text);
+        let (user, password) = match text.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (&*text, None),
+        };
+        match sys::account::parse_credentials(user, password) {
+            Ok(credentials) => Some(Some(credentials)),
+            Err(message) => {
+                // Only the user: what follows may be a password, typed in part.
+                let user_range = range.start..range.start + user.len().max(1);
+                let hint = password.is_none().then(|| format!("`none` runs the program as the server itself; {COMMENT_HINT}"));
+                self.error(&user_range, message, hint);
+                None
+            }
+        }
+    }
+
+    fn command(&mut self, range: &Range<usize>, text: &[u8]) -> Option<Command> {
+        Command::parse(&sys::text::os_string(text))
+            .map_err(|fault| {
+                let at = (range.start + fault.offset).min(range.end.saturating_sub(1));
+                let meant = if fault.offset == 0 { range.clone() } else { at..at + 1 };
+                self.error(&meant, fault.message, fault.hint);
+            })
+            .ok()
+    }
+}
+
+/// Whatever is wrong with a line, what may be a password in it is never shown.
+fn hide_passwords(source: &mut Source) {
+    let mut secrets = Vec::new();
+    for (start, line) in source.lines() {
+        let blanks = line.iter().take_while(|&&byte| is_blank(byte)).count();
+        let line = &line[blanks..];
+        if !line.first().is_some_and(u8::is_ascii_digit) {
+            continue;
+        }
+        let [port, identity, _] = fields(line);
+        for field in [port, identity] {
+            if let Some(colon) = line[field.clone()].iter().position(|&byte| byte == b':') {
+                secrets.push(start + blanks + field.start + colon + 1..start + blanks + field.end);
+            }
+        }
+    }
+    source.hide(secrets);
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// The three fields of a line: two words, and the rest without trailing
+/// blanks. A missing one is empty and stands at the line's end.
+fn fields(line: &[u8]) -> [Range<usize>; 3] {
+    let end = line.len() - line.iter().rev().take_while(|&&byte| is_blank(byte)).count();
+    let skip = |at: usize, blank: bool| at + line[at..end].iter().take_while(|&&byte| is_blank(byte) == blank).count();
+    let port = 0..skip(0, false);
+    let identity_start = skip(port.end, true);
+    let identity = identity_start..skip(identity_start, false);
+    let command_start = skip(identity.end, true);
+    [port, identity, command_start..end]
+}

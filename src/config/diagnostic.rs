@@ -1,0 +1,151 @@
+//! Something about a configuration, said with the place where it was typed.
+
+use std::fmt;
+use std::ops::Range;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::source::{Place, Source};
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The configuration can't be used.
+    Error,
+    /// It can be used, but somebody should look at it.
+    Warning,
+    /// Worth knowing.
+    Note,
+}
+
+/// An error, a warning or a note, with line, column and a caret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it, if known.
+    pub hint: Option<String>,
+    /// Where: the file, line and column, and the line with what is meant in it.
+    pub cited: Cited,
+}
+
+/// The place in a file, and enough of its text to show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cited {
+    path: String,
+    place: Option<Place>,
+    line: String,
+    range: Range<usize>,
+}
+
+impl Diagnostic {
+    /// About the bytes `range` of `source`.
+    pub fn at(severity: Severity, source: &Source, range: &Range<usize>, message: impl Into<String>) -> Self {
+        let (line, columns) = source.cite(range);
+        let path = source.path.display().to_string();
+        let cited = Cited { path, place: Some(source.place(range.start)), line, range: columns };
+        Diagnostic { severity, message: message.into(), hint: None, cited }
+    }
+
+    /// About the file as a whole.
+    pub fn of_file(severity: Severity, source: &Source, message: impl Into<String>) -> Self {
+        let cited = Cited { path: source.path.display().to_string(), place: None, line: String::new(), range: 0..0 };
+        Diagnostic { severity, message: message.into(), hint: None, cited }
+    }
+
+    /// With what to do about it.
+    pub fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// The first line alone: `path:line:col: message`, for logs.
+    pub fn headline(&self) -> String {
+        let Cited { path, place, .. } = &self.cited;
+        let severity = match self.severity {
+            Severity::Error => "",
+            Severity::Warning => "warning: ",
+            Severity::Note => "note: ",
+        };
+        let message = printable(&self.message);
+        match place {
+            Some(place) => format!("{path}:{}:{}: {severity}{message}", place.line, place.column),
+            None => format!("{path}: {severity}{message}"),
+        }
+    }
+}
+
+/// The widest part of a line that is shown, in characters.
+const SHOWN: usize = 120;
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.headline())?;
+        if self.cited.place.is_some() {
+            let Range { start, end } = self.cited.range;
+            // A line may be of any length: show the part around the place.
+            let first = if end < SHOWN { 0 } else { start.saturating_sub(SHOWN / 4) };
+            let part: String = self.cited.line.chars().skip(first).take(SHOWN).collect();
+            let (part, mark) = (printable(&part), if first > 0 { "…" } else { "" });
+            let before: String = part.chars().take(start - first).collect();
+            let meant: usize =
+                part.chars().skip(start - first).take(end - start).map(|letter| letter.width().unwrap_or(1)).sum();
+            let indent = before.width() + mark.width();
+            write!(formatter, "\n    {mark}{part}\n    {:indent$}{}", "", "^".repeat(meant.max(1)))?;
+        }
+        match &self.hint {
+            Some(hint) => write!(formatter, "\n    hint: {}", printable(hint)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Text of a file, harmless on a terminal and one column a tab.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|letter| match letter {
+            '\t' => ' ',
+            letter if letter.is_control() => '\u{fffd}',
+            letter => letter,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_shown_with_its_line_and_a_caret() {
+        let source = Source::decode(Path::new("w.conf"), b"# x\n99999 none\tcmd\n".to_vec());
+        let error = Diagnostic::at(Severity::Error, &source, &(4..9), "no such port").hint(Some("try 80".to_owned()));
+        assert_eq!(
+            error.to_string(),
+            "w.conf:2:1: no such port\n    99999 none cmd\n    ^^^^^\n    hint: try 80"
+        );
+    }
+
+    #[test]
+    fn the_caret_stands_below_wide_characters_too() {
+        let source = Source::decode(Path::new("f"), "漢 x".as_bytes().to_vec());
+        let error = Diagnostic::at(Severity::Warning, &source, &(4..5), "m");
+        assert_eq!(error.to_string(), "f:1:3: warning: m\n    漢 x\n       ^");
+    }
+
+    #[test]
+    fn a_very_long_line_is_shown_in_part() {
+        let source = Source::decode(Path::new("f"), vec![b'a'; 100_000]);
+        let shown = Diagnostic::at(Severity::Error, &source, &(50_000..50_003), "m").to_string();
+        assert!(shown.len() < 500 && shown.contains("^^^"), "{shown}");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let source = Source::decode(Path::new("f"), b"80 \x1b[31m".to_vec());
+        assert!(!Diagnostic::at(Severity::Error, &source, &(0..2), "m\x07").to_string().contains(['\x1b', '\x07']));
+    }
+}

@@ -1,0 +1,43 @@
+//! From what was typed to a plan: every error of the text in one run, each
+//! with its place; findings about the world apart, since those heal.
+
+pub mod classic;
+pub mod diagnostic;
+pub mod plan;
+pub mod secret;
+pub mod source;
+pub mod world;
+
+use std::path::Path;
+
+use crate::error::Error;
+use crate::sys;
+use classic::Defaults;
+use diagnostic::{Diagnostic, Severity};
+use plan::Plan;
+use source::Source;
+
+/// A file that was read, and what there is to say about its text.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What was typed.
+    pub source: Source,
+    /// What it means.
+    pub plan: Plan,
+    /// Warnings and notes about its text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a configuration file. All its errors come in one.
+pub fn load(path: &Path, defaults: &Defaults) -> Result<Loaded, Error> {
+    let mut source = Source::read(path).map_err(|cause| Error::Unreadable {
+        path: path.to_owned(),
+        example: sys::paths::EXAMPLE_LINE,
+        cause,
+    })?;
+    let (plan, diagnostics) = classic::parse(&mut source, defaults);
+    if diagnostics.iter().any(|found| found.severity == Severity::Error) {
+        return Err(Error::Configuration { diagnostics });
+    }
+    Ok(Loaded { source, plan, diagnostics })
+}

@@ -1,0 +1,58 @@
+//! Text that must never be shown: it prints as stars, and its memory is wiped.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use zeroize::Zeroizing;
+
+/// A password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Keeps a copy of `text`; the caller wipes its own.
+    pub fn new(text: &str) -> Secret {
+        Secret(Zeroizing::new(text.to_owned()))
+    }
+
+    /// The text in UTF-16 with a closing zero, for the system's logon.
+    pub fn wide(&self) -> Zeroizing<Vec<u16>> {
+        let mut wide = Zeroizing::new(Vec::with_capacity(self.0.len() + 1));
+        wide.extend(self.0.encode_utf16().chain([0]));
+        wide
+    }
+}
+
+impl Hash for Secret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
+    }
+
+    #[test]
+    fn a_secret_reaches_the_system_whole() {
+        assert_eq!(*Secret::new("pä").wide(), [112, 228, 0]);
+    }
+}

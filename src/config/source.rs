@@ -1,0 +1,161 @@
+//! A configuration file as it was typed: read, decoded, and able to say where
+//! a byte of it stands.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::sys;
+
+/// The largest file that is read. No one types more; a file that grows without
+/// end (a device, a log named by mistake) must not take our memory.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A file's text: UTF-8, or on Unix any bytes.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Where it was read from, for messages.
+    pub path: PathBuf,
+    /// Its text, without a byte-order mark.
+    pub text: Vec<u8>,
+    /// It was not UTF-8, and was read in the system's code page.
+    pub code_page: bool,
+    /// Parts of the text that are never shown, in the order of the text.
+    secrets: Vec<Range<usize>>,
+}
+
+/// A place in a source, for people: both count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+impl Source {
+    /// Reads a file.
+    pub fn read(path: &Path) -> io::Result<Source> {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "this is a directory"));
+        }
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB: this is no configuration file"));
+        }
+        Ok(Source::decode(path, bytes))
+    }
+
+    /// Takes a file's bytes as text: UTF-8 with or without a byte-order mark,
+    /// UTF-16 with one, else the code page (Windows) or just bytes (Unix).
+    pub fn decode(path: &Path, bytes: Vec<u8>) -> Source {
+        let source = |text, code_page| Source { path: path.to_owned(), text, code_page, secrets: Vec::new() };
+        if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
+            return source(rest.to_vec(), false);
+        }
+        if let Some(rest) = bytes.strip_prefix(b"\xff\xfe") {
+            return source(from_utf16(rest, u16::from_le_bytes), false);
+        }
+        if let Some(rest) = bytes.strip_prefix(b"\xfe\xff") {
+            return source(from_utf16(rest, u16::from_be_bytes), false);
+        }
+        if sys::CAPABILITIES.code_page
+            && std::str::from_utf8(&bytes).is_err()
+            && let Some(text) = sys::text::from_code_page(&bytes)
+        {
+            return source(text.into_bytes(), true);
+        }
+        source(bytes, false)
+    }
+
+    /// The lines, without their ends, each with the place of its first byte.
+    pub fn lines(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let mut start = 0;
+        self.text.split(|&byte| byte == b'\n').map(move |line| {
+            let at = start;
+            start += line.len() + 1;
+            (at, line.strip_suffix(b"\r").unwrap_or(line))
+        })
+    }
+
+    /// From now on these parts, in the order of the text, are shown as stars,
+    /// however long they are.
+    pub fn hide(&mut self, secrets: Vec<Range<usize>>) {
+        self.secrets = secrets;
+    }
+
+    /// A part of the text as it may be shown.
+    fn shown(&self, part: Range<usize>) -> String {
+        let mut shown = String::new();
+        let mut at = part.start;
+        for secret in &self.secrets {
+            let (from, to) = (secret.start.max(at), secret.end.min(part.end));
+            if from < to {
+                shown.push_str(&String::from_utf8_lossy(&self.text[at..from]));
+                shown.push_str("***");
+                at = to;
+            }
+        }
+        shown.push_str(&String::from_utf8_lossy(&self.text[at..part.end]));
+        shown
+    }
+
+    /// Line and column of a byte.
+    pub fn place(&self, offset: usize) -> Place {
+        let before = &self.text[..offset.min(self.text.len())];
+        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        Place {
+            line: before.iter().filter(|&&byte| byte == b'\n').count() + 1,
+            column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
+        }
+    }
+
+    /// The line that a byte stands in: its text, and the part of it that
+    /// `range` covers, in characters.
+    pub(super) fn cite(&self, range: &Range<usize>) -> (String, Range<usize>) {
+        let start = range.start.min(self.text.len());
+        let line_start = self.text[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let line_end = self.text[start..].iter().position(|&byte| byte == b'\n').map_or(self.text.len(), |at| start + at);
+        let count = |part| self.shown(part).chars().count();
+        let from = count(line_start..start);
+        let length = count(start..range.end.clamp(start, line_end));
+        let line = self.shown(line_start..line_end);
+        (line.trim_end_matches('\r').to_owned(), from..from + length.max(1))
+    }
+}
+
+fn from_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
+    let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(Source::decode(Path::new("f"), bytes.to_vec()).text).unwrap()
+    }
+
+    #[test]
+    fn byte_order_marks_are_understood_and_dropped() {
+        assert_eq!(text(b"\xef\xbb\xbf80"), "80");
+        assert_eq!(text(b"\xff\xfe8\x000\x00"), "80");
+        assert_eq!(text(b"\xfe\xff\x008\x000"), "80");
+    }
+
+    #[test]
+    fn lines_end_with_lf_or_crlf_or_the_file() {
+        let source = Source::decode(Path::new("f"), b"a\r\nb\nc".to_vec());
+        assert_eq!(source.lines().collect::<Vec<_>>(), [(0, &b"a"[..]), (3, b"b"), (5, b"c")]);
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let source = Source::decode(Path::new("f"), "x\nä b".as_bytes().to_vec());
+        assert_eq!(source.place(5), Place { line: 2, column: 3 });
+    }
+}

@@ -1,0 +1,196 @@
+//! Who may connect: limits over all services and for each. A client over a
+//! limit is not refused but left waiting in the backlog; when sessions linger,
+//! the oldest makes room.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use super::{ServiceId, SessionId};
+
+/// What to do with a client that waits to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Accept it.
+    Admit,
+    /// Leave it waiting until a session ends.
+    Wait {
+        /// A session whose program is gone and that only lingers: end it now.
+        make_room: Option<SessionId>,
+    },
+}
+
+/// All live sessions, counted.
+#[derive(Debug)]
+pub struct Admission {
+    total: Room,
+    services: Vec<Room>,
+    /// Live sessions of each source and service. No larger than the sessions.
+    sources: HashMap<(ServiceId, IpAddr), usize>,
+    sessions: HashMap<SessionId, (ServiceId, IpAddr)>,
+}
+
+#[derive(Debug)]
+struct Room {
+    limit: usize,
+    live: usize,
+    /// Oldest first. A session that was told to make room is not in it.
+    lingering: VecDeque<SessionId>,
+}
+
+impl Room {
+    fn new(limit: usize) -> Self {
+        Room { limit, live: 0, lingering: VecDeque::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.live >= self.limit
+    }
+}
+
+impl Admission {
+    /// Nobody is there yet. `limits` are those of the services, in order.
+    pub fn new(total: usize, limits: impl IntoIterator<Item = usize>) -> Self {
+        Admission {
+            total: Room::new(total),
+            services: limits.into_iter().map(Room::new).collect(),
+            sources: HashMap::new(),
+            sessions: HashMap::new(),
+        }
+    }
+
+    /// Sessions that have not ended.
+    pub fn live(&self) -> usize {
+        self.total.live
+    }
+
+    /// Whether a client of this service may be accepted now. What it returns
+    /// to make room is returned once only.
+    pub fn may_connect(&mut self, service: ServiceId) -> Verdict {
+        let room = &mut self.services[service.0];
+        if room.is_full() {
+            let make_room = room.lingering.pop_front();
+            if let Some(session) = make_room {
+                self.total.lingering.retain(|&other| other != session);
+            }
+            return Verdict::Wait { make_room };
+        }
+        if self.total.is_full() {
+            let make_room = self.total.lingering.pop_front();
+            if let Some(session) = make_room
+                && let Some((owner, _)) = self.sessions.get(&session)
+            {
+                self.services[owner.0].lingering.retain(|&other| other != session);
+            }
+            return Verdict::Wait { make_room };
+        }
+        Verdict::Admit
+    }
+
+    /// A session has begun. Returns how many its source has at this service now.
+    pub fn begun(&mut self, session: SessionId, service: ServiceId, source: IpAddr) -> usize {
+        self.total.live += 1;
+        self.services[service.0].live += 1;
+        self.sessions.insert(session, (service, source));
+        let count = self.sources.entry((service, source)).or_insert(0);
+        *count += 1;
+        *count
+    }
+
+    /// A session's program is gone, and its last bytes are being delivered.
+    pub fn lingers(&mut self, session: SessionId) {
+        if let Some((service, _)) = self.sessions.get(&session) {
+            self.total.lingering.push_back(session);
+            self.services[service.0].lingering.push_back(session);
+        }
+    }
+
+    /// A session has ended, and its slot is free.
+    pub fn ended(&mut self, session: SessionId) {
+        let Some((service, source)) = self.sessions.remove(&session) else { return };
+        for room in [&mut self.total, &mut self.services[service.0]] {
+            room.live -= 1;
+            room.lingering.retain(|&other| other != session);
+        }
+        if let Some(count) = self.sources.get_mut(&(service, source)) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&(service, source));
+            }
+        }
+    }
+}
+
+/// How many sessions the descriptor limit leaves room for: each holds its
+/// connection and its program, and a reserve stays for listeners, logs and
+/// files.
+pub fn total_from_descriptors(limit: usize, listeners: usize) -> usize {
+    const EACH: usize = 2;
+    const RESERVE: usize = 64;
+    (limit.saturating_sub(listeners + RESERVE) / EACH).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const A: ServiceId = ServiceId(0);
+    const B: ServiceId = ServiceId(1);
+    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_full_service_waits_and_others_do_not() {
+        let mut admission = Admission::new(10, [1, 1]);
+        assert_eq!(admission.may_connect(A), Verdict::Admit);
+        admission.begun(SessionId(1), A, HOME);
+        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: None });
+        assert_eq!(admission.may_connect(B), Verdict::Admit);
+        admission.ended(SessionId(1));
+        assert_eq!(admission.may_connect(A), Verdict::Admit);
+    }
+
+    #[test]
+    fn the_oldest_lingering_session_makes_room_and_is_told_once() {
+        let mut admission = Admission::new(10, [2]);
+        for session in [1, 2] {
+            admission.begun(SessionId(session), A, HOME);
+        }
+        admission.lingers(SessionId(2));
+        admission.lingers(SessionId(1));
+        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: Some(SessionId(2)) });
+        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: Some(SessionId(1)) });
+        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: None });
+        admission.ended(SessionId(2));
+        assert_eq!(admission.may_connect(A), Verdict::Admit);
+    }
+
+    #[test]
+    fn the_total_holds_over_all_services_and_any_lingering_session_makes_room() {
+        let mut admission = Admission::new(2, [9, 9]);
+        admission.begun(SessionId(1), A, HOME);
+        admission.begun(SessionId(2), B, HOME);
+        admission.lingers(SessionId(1));
+        assert_eq!(admission.may_connect(B), Verdict::Wait { make_room: Some(SessionId(1)) });
+        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: None });
+    }
+
+    #[test]
+    fn sources_are_counted_by_service_and_forgotten_when_gone() {
+        let mut admission = Admission::new(9, [9, 9]);
+        assert_eq!(admission.begun(SessionId(1), A, HOME), 1);
+        assert_eq!(admission.begun(SessionId(2), A, HOME), 2);
+        assert_eq!(admission.begun(SessionId(3), B, HOME), 1);
+        for session in 1..=3 {
+            admission.ended(SessionId(session));
+        }
+        assert!(admission.sources.is_empty() && admission.sessions.is_empty());
+        assert_eq!(admission.live(), 0);
+    }
+
+    #[test]
+    fn a_small_descriptor_limit_still_serves_one() {
+        assert_eq!(total_from_descriptors(20, 4), 1);
+        assert_eq!(total_from_descriptors(1024, 200), 380);
+    }
+}

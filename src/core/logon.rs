@@ -1,0 +1,122 @@
+//! When an account may be tried. A refused logon counts against the account,
+//! and some systems lock it after a few; so no client can cause more than one
+//! try a minute, doubling to an hour.
+
+use std::time::Duration;
+
+use super::backoff::Backoff;
+
+/// After a refusal nobody tries again for this long,
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
+/// doubling up to this.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// What to do for a program that wants the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The account that was taken before is still good.
+    UseTaken,
+    /// Take it (again).
+    Take,
+    /// It was refused; nobody tries for this long.
+    Refuse(Duration),
+}
+
+/// The history of one account. Times are on any monotonic scale.
+#[derive(Debug)]
+pub struct Logon {
+    lifetime: Option<Duration>,
+    taken_at: Option<Duration>,
+    refused_until: Option<Duration>,
+    pause: Backoff,
+}
+
+impl Logon {
+    /// Never tried. A taken account is good for `lifetime`, or for ever.
+    pub fn new(lifetime: Option<Duration>) -> Self {
+        Logon {
+            lifetime,
+            taken_at: None,
+            refused_until: None,
+            pause: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+        }
+    }
+
+    /// A program wants the account.
+    pub fn wanted(&mut self, now: Duration) -> Verdict {
+        if let Some(taken) = self.taken_at {
+            if self.lifetime.is_none_or(|lifetime| now < taken + lifetime) {
+                return Verdict::UseTaken;
+            }
+            self.taken_at = None;
+        }
+        match self.refused_until {
+            Some(until) if now < until => Verdict::Refuse(until - now),
+            _ => Verdict::Take,
+        }
+    }
+
+    /// It was taken.
+    pub fn taken(&mut self, now: Duration) {
+        self.taken_at = Some(now);
+        self.refused_until = None;
+        self.pause.succeeded();
+    }
+
+    /// It was refused. Where a refusal costs the account nothing, the next
+    /// client may try again.
+    pub fn refused(&mut self, now: Duration, counts_against_account: bool) {
+        self.taken_at = None;
+        if counts_against_account {
+            self.refused_until = Some(now + self.pause.failed());
+        }
+    }
+
+    /// What was taken turned out to be no good.
+    pub fn forget(&mut self) {
+        self.taken_at = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn refusals_are_tried_again_after_a_minute_doubling_to_an_hour() {
+        let mut logon = Logon::new(Some(s(600)));
+        let mut now = s(0);
+        for pause in [60, 120, 240, 480, 960, 1920, 3600, 3600] {
+            assert_eq!(logon.wanted(now), Verdict::Take);
+            logon.refused(now, true);
+            assert_eq!(logon.wanted(now), Verdict::Refuse(s(pause)));
+            now += s(pause);
+        }
+        logon.taken(now);
+        logon.forget();
+        logon.refused(now, true);
+        assert_eq!(logon.wanted(now), Verdict::Refuse(s(60)));
+    }
+
+    #[test]
+    fn a_taken_account_is_used_for_its_lifetime() {
+        let mut logon = Logon::new(Some(s(600)));
+        logon.taken(s(5));
+        assert_eq!(logon.wanted(s(604)), Verdict::UseTaken);
+        assert_eq!(logon.wanted(s(605)), Verdict::Take);
+        let mut forever = Logon::new(None);
+        forever.taken(s(0));
+        assert_eq!(forever.wanted(s(1 << 30)), Verdict::UseTaken);
+    }
+
+    #[test]
+    fn a_refusal_that_costs_nothing_is_tried_again_at_once() {
+        let mut logon = Logon::new(None);
+        logon.refused(s(0), false);
+        assert_eq!(logon.wanted(s(0)), Verdict::Take);
+    }
+}

@@ -1,0 +1,17 @@
+//! The decisions, without I/O and without a clock: functions of state, event
+//! and `now` that return what to do. Tested in simulated time.
+
+pub mod admission;
+pub mod backoff;
+pub mod exhaustion;
+pub mod idle;
+pub mod logon;
+pub mod spawn_queue;
+
+/// A service, by its place in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceId(pub usize);
+
+/// A session, counted from 1 over the life of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);

@@ -1,0 +1,138 @@
+//! Which spawn comes next, and when one more thread is worth it.
+//!
+//! A spawn may be held for long by things outside of us (a domain controller,
+//! a dead network path). So no service holds more than one thread while
+//! others wait, a service of which one spawn is stuck gets no second one, and
+//! a thread that is stuck is made up for by another.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::ServiceId;
+
+/// Threads that there are from the beginning: two were measured to be best,
+/// since a start uses two processors at most.
+pub const THREADS: usize = 2;
+
+/// A spawn that lasts longer than this is stuck. Ordinary ones take a millisecond.
+pub const STUCK_AFTER: Duration = Duration::from_secs(1);
+
+/// Work that waits for a thread, and what is known of work under way.
+#[derive(Debug)]
+pub struct SpawnQueue<Job> {
+    waiting: VecDeque<(ServiceId, Job)>,
+    /// When each spawn under way began, for each service that has one.
+    running: HashMap<ServiceId, Vec<Duration>>,
+    threads: usize,
+}
+
+impl<Job> SpawnQueue<Job> {
+    /// Nothing waits; the first threads are there.
+    pub fn new() -> Self {
+        SpawnQueue { waiting: VecDeque::new(), running: HashMap::new(), threads: THREADS }
+    }
+
+    /// One more program to start.
+    pub fn push(&mut self, service: ServiceId, job: Job) {
+        self.waiting.push_back((service, job));
+    }
+
+    /// A thread is free: what it does next, if anything.
+    pub fn pop(&mut self, now: Duration) -> Option<(ServiceId, Job)> {
+        let next = self
+            .waiting
+            .iter()
+            .position(|(service, _)| !self.running.contains_key(service))
+            .or_else(|| self.waiting.iter().position(|(service, _)| !self.is_stuck(*service, now)))?;
+        let (service, job) = self.waiting.remove(next)?;
+        self.running.entry(service).or_default().push(now);
+        Some((service, job))
+    }
+
+    /// A spawn of this service that began at `began` is done.
+    pub fn done(&mut self, service: ServiceId, began: Duration) {
+        if let Some(times) = self.running.get_mut(&service) {
+            if let Some(at) = times.iter().position(|&time| time == began) {
+                times.swap_remove(at);
+            }
+            if times.is_empty() {
+                self.running.remove(&service);
+            }
+        }
+    }
+
+    /// Whether to start one more thread: work waits that could be done, and
+    /// not enough threads are free of stuck spawns. Counts it as started.
+    pub fn grow(&mut self, now: Duration) -> bool {
+        let stuck: usize = self.running.values().flatten().filter(|&&began| now >= began + STUCK_AFTER).count();
+        let useful = self.waiting.iter().any(|(service, _)| !self.is_stuck(*service, now));
+        let grow = useful && self.threads < THREADS + stuck;
+        self.threads += usize::from(grow);
+        grow
+    }
+
+    fn is_stuck(&self, service: ServiceId, now: Duration) -> bool {
+        self.running.get(&service).is_some_and(|times| times.iter().any(|&began| now >= began + STUCK_AFTER))
+    }
+}
+
+impl<Job> Default for SpawnQueue<Job> {
+    fn default() -> Self {
+        SpawnQueue::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ServiceId = ServiceId(0);
+    const B: ServiceId = ServiceId(1);
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_service_without_a_thread_comes_first() {
+        let mut queue = SpawnQueue::new();
+        for (service, job) in [(A, 1), (A, 2), (B, 3)] {
+            queue.push(service, job);
+        }
+        assert_eq!(queue.pop(ms(0)), Some((A, 1)));
+        assert_eq!(queue.pop(ms(0)), Some((B, 3)));
+        assert_eq!(queue.pop(ms(0)), Some((A, 2)));
+        assert_eq!(queue.pop(ms(0)), None);
+    }
+
+    #[test]
+    fn a_stuck_service_gets_no_second_thread_and_others_get_one_more() {
+        let mut queue = SpawnQueue::new();
+        for job in 0..9 {
+            queue.push(A, job);
+        }
+        queue.pop(ms(0));
+        queue.pop(ms(0));
+        assert!(!queue.grow(ms(999)));
+        // Both threads are stuck, but only their own service waits.
+        assert!(!queue.grow(ms(1000)));
+        assert_eq!(queue.pop(ms(1000)), None);
+        queue.push(B, 100);
+        assert!(queue.grow(ms(1000)));
+        assert_eq!(queue.pop(ms(1000)), Some((B, 100)));
+    }
+
+    #[test]
+    fn threads_are_bounded_by_what_is_stuck() {
+        let mut queue = SpawnQueue::new();
+        queue.push(A, 0);
+        queue.pop(ms(0));
+        for job in 0..9 {
+            queue.push(B, job);
+        }
+        assert!(queue.grow(ms(1000)));
+        assert!(!queue.grow(ms(1000)));
+        queue.done(A, ms(0));
+        assert!(!queue.grow(ms(5000)));
+    }
+}

@@ -1,0 +1,95 @@
+//! What can end a run before it serves. An error carries what is known, its
+//! text is the sentence for the user, its exit code says whose fault it is.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::exit::Exit;
+
+/// Why a run could not do what was asked.
+#[derive(Debug)]
+pub enum Error {
+    /// The configuration file could not be read. The administrator's fault.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// A line that would make one.
+        example: &'static str,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The text of the configuration is wrong. The administrator's fault.
+    Configuration {
+        /// Everything there is to say, errors among it.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// The log file could not be opened. The administrator's fault.
+    LogFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// No port of the file could be bound. The world's fault; as a service we
+    /// would go on trying.
+    NothingBound,
+    /// The system refused something basic. Nobody's fault that we know.
+    System {
+        /// What we wanted.
+        what: &'static str,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    /// The exit code that says the same.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::Unreadable { cause, .. } | Error::LogFile { cause, .. } => match cause.kind() {
+                io::ErrorKind::PermissionDenied => Exit::NoPermission,
+                _ => Exit::NoInput,
+            },
+            Error::Configuration { .. } => Exit::Config,
+            Error::NothingBound => Exit::Unavailable,
+            Error::System { .. } => Exit::System,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Unreadable { path, example, cause } => {
+                write!(formatter, "{}: {cause}", path.display())?;
+                match cause.kind() {
+                    io::ErrorKind::NotFound => {
+                        write!(formatter, "\n    hint: write one; a service is a line like:  {example}")
+                    }
+                    _ => write!(formatter, "\n    hint: --cfgfile FILE names the configuration file"),
+                }
+            }
+            Error::Configuration { diagnostics } => {
+                for diagnostic in diagnostics {
+                    writeln!(formatter, "{diagnostic}")?;
+                }
+                let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+                write!(formatter, "{errors} error{}; nothing is served", if errors == 1 { "" } else { "s" })
+            }
+            Error::LogFile { path, cause } => write!(formatter, "--log-file {}: {cause}", path.display()),
+            Error::NothingBound => write!(formatter, "no port could be bound, so there is nothing to serve"),
+            Error::System { what, cause } => write!(formatter, "{what}: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Unreadable { cause, .. } | Error::LogFile { cause, .. } | Error::System { cause, .. } => Some(cause),
+            Error::Configuration { .. } | Error::NothingBound => None,
+        }
+    }
+}

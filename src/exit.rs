@@ -1,0 +1,43 @@
+//! What each exit code means: the numbers of sysexits, and honest.
+
+use std::process::ExitCode;
+
+/// How a run of the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// As asked.
+    Ok,
+    /// The command line can't be understood.
+    Usage,
+    /// There is no such file.
+    NoInput,
+    /// Nothing could be bound (in a console only).
+    Unavailable,
+    /// The system refused something that we need.
+    System,
+    /// We lack a permission.
+    NoPermission,
+    /// The configuration is wrong.
+    Config,
+}
+
+impl Exit {
+    /// The number, also used as a Windows service's own exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Ok => 0,
+            Exit::Usage => 64,
+            Exit::NoInput => 66,
+            Exit::Unavailable => 69,
+            Exit::System => 71,
+            Exit::NoPermission => 77,
+            Exit::Config => 78,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}

@@ -1,0 +1,56 @@
+//! A super-server: maps ports to programs.
+//!
+//! A client connects, a program starts, and the connection is the program's
+//! standard input, output and error, optionally as another user. The way of a
+//! connection, and the file that owns each step:
+//!
+//! ```text
+//! text ► plan ──► bind, accept ──► may_connect ──► spawn ──► wait ──► linger ──► record
+//! config/         listen.rs        core/           spawn/    session/mod.rs      log/
+//!                 supervisor.rs    admission.rs
+//! ```
+//!
+//! [`supervisor`] owns all mutable state and is the only one that decides, by
+//! asking [`core`], which has neither I/O nor a clock. A connection's story is
+//! [`session::serve`]. What differs between systems stands behind [`sys`].
+#![deny(unsafe_code)]
+
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod core;
+pub mod error;
+pub mod exit;
+pub mod host;
+pub mod listen;
+pub mod log;
+pub mod session;
+pub mod spawn;
+pub mod supervisor;
+#[allow(unsafe_code)]
+pub mod sys;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use cli::Options;
+use exit::Exit;
+
+/// Runs the program: arguments in, exit code out.
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
+    let options = match Options::try_parse_from(arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _ = error.print();
+            return if asked { Exit::Ok } else { Exit::Usage };
+        }
+    };
+    match host::run(&options) {
+        Ok(exit) => exit,
+        Err(error) => {
+            host::complain(&error.to_string());
+            error.exit()
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Everything that is ever logged, as one type: stable ids and names, the same
+//! fields in every form.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::SessionId;
+use crate::sys::Exit;
+
+/// How much an event matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Somebody has to act.
+    Error,
+    /// Somebody should look.
+    Warning,
+    /// As it should be.
+    Info,
+}
+
+impl Level {
+    /// Its name in log lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Info => "info",
+        }
+    }
+}
+
+/// A value of a field.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// Text; in records some of it comes from outside.
+    Text(&'a str),
+    /// A count.
+    Number(u64),
+    /// A duration, shown in seconds.
+    Seconds(Duration),
+    /// A list of texts.
+    List(&'a [String]),
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The server begins.
+    Starting {
+        /// Where the configuration is.
+        config: PathBuf,
+    },
+    /// Every listener is bound or being retried: clients are served.
+    Ready {
+        /// Every bound address.
+        addresses: Vec<String>,
+        /// How many services there are.
+        services: usize,
+    },
+    /// A finding about the configuration or the world, in words.
+    Configuration {
+        /// How much it matters.
+        level: Level,
+        /// `path:line:col: message`.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The host lacks an address family, so half of the sockets are not made.
+    FamilyMissing {
+        /// An address of that family.
+        address: SocketAddr,
+    },
+    /// An address could not be bound and will be tried again.
+    ListenFailed {
+        /// The service.
+        service: String,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        cause: String,
+        /// What to do about it.
+        hint: Option<String>,
+        /// When it is tried again.
+        retry: Duration,
+    },
+    /// An address that could not be bound is bound now.
+    ListenRecovered {
+        /// The service.
+        service: String,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Out of descriptors or memory: nobody is accepted until a session ends.
+    AcceptPaused {
+        /// What the system said.
+        cause: String,
+    },
+    /// Clients are accepted again.
+    AcceptResumed,
+    /// A connection has come to its end. The record.
+    Session(Box<Record>),
+    /// A stop was requested.
+    Stopping {
+        /// By what.
+        why: &'static str,
+        /// Sessions that go on for now.
+        sessions: usize,
+        /// How long they may.
+        grace: Duration,
+    },
+    /// Everything is ended.
+    Stopped,
+    /// Lines that could not be written.
+    LogLost {
+        /// How many.
+        lines: u64,
+    },
+    /// Something that should not be, in words.
+    Fault {
+        /// What.
+        message: String,
+    },
+}
+
+/// How a connection ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its program ran, whatever its exit code.
+    Served,
+    /// It was turned away.
+    Refused,
+    /// Its program could not be started.
+    Failed,
+}
+
+/// The one log entry in which every accepted connection ends.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The service.
+    pub service: String,
+    /// The session.
+    pub session: SessionId,
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// To which of our addresses.
+    pub local: SocketAddr,
+    /// As whom the program ran, if as another account.
+    pub user: Option<String>,
+    /// The program's process, if it ran.
+    pub pid: Option<u32>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, where the program did not just end.
+    pub reason: Option<String>,
+    /// The step that failed.
+    pub step: Option<&'static str>,
+    /// How the program ended.
+    pub exit: Option<Exit>,
+    /// From the connection to the program's end.
+    pub seconds: Duration,
+    /// From there to the connection's.
+    pub linger_seconds: Duration,
+    /// Bytes from the client, where the system counts them.
+    pub bytes_in: Option<u64>,
+    /// Bytes to the client, where the system counts them.
+    pub bytes_out: Option<u64>,
+}
+
+impl Event {
+    /// Its number: an interface, never used again for something else.
+    pub fn id(&self) -> u32 {
+        match self {
+            Event::Starting { .. } => 1,
+            Event::Ready { .. } => 2,
+            Event::Stopping { .. } => 3,
+            Event::Stopped => 4,
+            Event::Configuration { .. } => 10,
+            Event::FamilyMissing { .. } => 20,
+            Event::ListenFailed { .. } => 21,
+            Event::ListenRecovered { .. } => 22,
+            Event::AcceptPaused { .. } => 23,
+            Event::AcceptResumed => 24,
+            Event::Session(record) => match record.outcome {
+                Outcome::Served => 30,
+                Outcome::Refused => 31,
+                Outcome::Failed => 32,
+            },
+            Event::LogLost { .. } => 40,
+            Event::Fault { .. } => 41,
+        }
+    }
+
+    /// Its name in the `event` field.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Starting { .. } => "starting",
+            Event::Ready { .. } => "ready",
+            Event::Stopping { .. } => "stopping",
+            Event::Stopped => "stopped",
+            Event::Configuration { .. } => "configuration",
+            Event::FamilyMissing { .. } => "family_missing",
+            Event::ListenFailed { .. } => "listen_failed",
+            Event::ListenRecovered { .. } => "listen_recovered",
+            Event::AcceptPaused { .. } => "accept_paused",
+            Event::AcceptResumed => "accept_resumed",
+            Event::Session(_) => "session",
+            Event::LogLost { .. } => "log_lost",
+            Event::Fault { .. } => "fault",
+        }
+    }
+
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Event::Configuration { level, .. } => *level,
+            Event::ListenFailed { .. } | Event::Fault { .. } => Level::Error,
+            Event::AcceptPaused { .. } | Event::LogLost { .. } => Level::Warning,
+            Event::Session(record) if record.outcome == Outcome::Failed => Level::Warning,
+            _ => Level::Info,
+        }
+    }
+
+    /// Its fields, in their order.
+    pub fn fields(&self, field: &mut dyn FnMut(&'static str, Value<'_>)) {
+        use Value::{List, Number, Seconds, Text};
+        match self {
+            Event::Starting { config } => {
+                field("version", Text(env!("CARGO_PKG_VERSION")));
+                field("pid", Number(std::process::id().into()));
+                field("config", Text(&config.to_string_lossy()));
+            }
+            Event::Ready { addresses, services } => {
+                field("services", Number(*services as u64));
+                field("listen", List(addresses));
+            }
+            Event::Configuration { message, hint, .. } => {
+                field("message", Text(message));
+                optional(field, "hint", hint.as_deref());
+            }
+            Event::FamilyMissing { address } => field("address", Text(&address.to_string())),
+            Event::ListenFailed { service, address, cause, hint, retry } => {
+                field("service", Text(service));
+                field("address", Text(&address.to_string()));
+                field("cause", Text(cause));
+                optional(field, "hint", hint.as_deref());
+                field("retry_seconds", Seconds(*retry));
+            }
+            Event::ListenRecovered { service, address } => {
+                field("service", Text(service));
+                field("address", Text(&address.to_string()));
+            }
+            Event::AcceptPaused { cause } => field("cause", Text(cause)),
+            Event::AcceptResumed | Event::Stopped => {}
+            Event::Session(record) => record.fields(field),
+            Event::Stopping { why, sessions, grace } => {
+                field("reason", Text(why));
+                field("sessions", Number(*sessions as u64));
+                field("grace_seconds", Seconds(*grace));
+            }
+            Event::LogLost { lines } => field("lines", Number(*lines)),
+            Event::Fault { message } => field("message", Text(message)),
+        }
+    }
+}
+
+fn optional(field: &mut dyn FnMut(&'static str, Value<'_>), name: &'static str, text: Option<&str>) {
+    if let Some(text) = text {
+        field(name, Value::Text(text));
+    }
+}
+
+impl Record {
+    fn fields(&self, field: &mut dyn FnMut(&'static str, Value<'_>)) {
+        use Value::{Number, Seconds, Text};
+        field("service", Text(&self.service));
+        field("session", Number(self.session.0));
+        field("peer", Text(&self.peer.to_string()));
+        field("local", Text(&self.local.to_string()));
+        optional(field, "user", self.user.as_deref());
+        if let Some(pid) = self.pid {
+            field("pid", Number(pid.into()));
+        }
+        let outcome = match self.outcome {
+            Outcome::Served => "served",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+        };
+        field("outcome", Text(outcome));
+        optional(field, "reason", self.reason.as_deref());
+        optional(field, "step", self.step);
+        match self.exit {
+            Some(Exit::Code(code)) => field("exit", Number(code.into())),
+            Some(Exit::Signal(signal)) => field("signal", Number(signal.unsigned_abs().into())),
+            None => {}
+        }
+        field("seconds", Seconds(self.seconds));
+        field("linger_seconds", Seconds(self.linger_seconds));
+        for (name, bytes) in [("bytes_in", self.bytes_in), ("bytes_out", self.bytes_out)] {
+            if let Some(bytes) = bytes {
+                field(name, Number(bytes));
+            }
+        }
+    }
+}

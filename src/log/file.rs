@@ -1,0 +1,96 @@
+//! A log file that is rotated by size, and that others may read meanwhile.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A file that is larger than this is put aside,
+const LARGEST: u64 = 10 << 20;
+/// and this many that were put aside are kept: FILE.1 is the newest.
+const KEPT: u32 = 5;
+
+/// An open log file.
+pub(super) struct RotatingFile {
+    path: PathBuf,
+    file: Option<File>,
+    length: u64,
+    largest: u64,
+}
+
+impl RotatingFile {
+    /// Opens the file to write behind what is there.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        let mut file = RotatingFile { path, file: None, length: 0, largest: LARGEST };
+        file.reopen()?;
+        Ok(file)
+    }
+
+    /// Writes whole lines.
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.length > 0 && self.length + lines.len() as u64 > self.largest {
+            self.rotate();
+        }
+        if self.file.is_none() {
+            self.reopen()?;
+        }
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        let result = file.write_all(lines);
+        self.length = file.metadata().map_or(self.length, |found| found.len());
+        result
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        self.length = file.metadata()?.len();
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// FILE becomes FILE.1, FILE.1 becomes FILE.2 … What can't be renamed (a
+    /// reader on Windows may hold it) is tried again at the next line.
+    fn rotate(&mut self) {
+        self.file = None;
+        for number in (1..KEPT).rev() {
+            let _ = std::fs::rename(self.numbered(number), self.numbered(number + 1));
+        }
+        let _ = std::fs::rename(&self.path, self.numbered(1));
+    }
+
+    fn numbered(&self, number: u32) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{number}"));
+        name.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_full_is_put_aside_and_the_oldest_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut file = RotatingFile::open(&path).unwrap();
+        file.largest = 10;
+        for line in 0..9 {
+            file.write(format!("line {line}\n").as_bytes()).unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(read("log"), "line 8\n");
+        assert_eq!(read("log.1"), "line 7\n");
+        assert_eq!(read("log.5"), "line 3\n");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6);
+    }
+
+    #[test]
+    fn a_new_start_writes_behind_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        for line in ["a\n", "b\n"] {
+            RotatingFile::open(&path).unwrap().write(line.as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "a\nb\n");
+    }
+}

@@ -1,0 +1,83 @@
+//! A log line for people: time, level, event, then name=value.
+
+use std::io::Write;
+
+use super::event::{Event, Value};
+
+/// The longest text of a field that is shown, in characters. What comes from
+/// outside must not fill a disk with one line.
+pub(super) const LONGEST: usize = 1024;
+
+/// Appends one line.
+pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
+    // Writing to a Vec can't fail.
+    let _ = write!(lines, "{time:.3} {} {}", event.level().name(), event.name());
+    event.fields(&mut |name, value| {
+        let _ = write!(lines, " {name}=");
+        match value {
+            Value::Text(text) => word(lines, text),
+            Value::Number(number) => drop(write!(lines, "{number}")),
+            Value::Seconds(duration) => drop(write!(lines, "{:.3}", duration.as_secs_f64())),
+            Value::List(texts) => word(lines, &texts.join(",")),
+        }
+    });
+    lines.push(b'\n');
+}
+
+/// Text without blanks stands as it is; other text is quoted, with what a
+/// terminal or a parser could take for something else escaped.
+fn word(lines: &mut Vec<u8>, text: &str) {
+    let plain = !text.is_empty()
+        && text.len() <= LONGEST
+        && text.chars().all(|letter| letter.is_ascii_graphic() && letter != '"' && letter != '\\');
+    if plain {
+        lines.extend_from_slice(text.as_bytes());
+        return;
+    }
+    lines.push(b'"');
+    for letter in text.chars().take(LONGEST) {
+        let _ = match letter {
+            '"' | '\\' => write!(lines, "\\{letter}"),
+            '\n' => write!(lines, "\\n"),
+            '\t' => write!(lines, "\\t"),
+            letter if is_unsafe(letter) => write!(lines, "\\u{{{:x}}}", u32::from(letter)),
+            letter => write!(lines, "{letter}"),
+        };
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        lines.extend_from_slice("…".as_bytes());
+    }
+    lines.push(b'"');
+}
+
+/// Control characters, and those that turn the direction of writing around.
+fn is_unsafe(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(message: &str) -> String {
+        let mut lines = Vec::new();
+        line(&mut lines, jiff::Timestamp::UNIX_EPOCH, &Event::Fault { message: message.to_owned() });
+        String::from_utf8(lines).unwrap()
+    }
+
+    #[test]
+    fn a_line_begins_with_time_level_and_event() {
+        assert_eq!(shown("x"), "1970-01-01T00:00:00.000Z error fault message=x\n");
+    }
+
+    #[test]
+    fn hostile_text_stays_one_harmless_line() {
+        let line = shown("a b\n\x1b[31m\"\u{202e}");
+        assert_eq!(line, "1970-01-01T00:00:00.000Z error fault message=\"a b\\n\\u{1b}[31m\\\"\\u{202e}\"\n");
+    }
+
+    #[test]
+    fn long_text_is_cut() {
+        assert!(shown(&"x".repeat(100_000)).len() < LONGEST + 100);
+    }
+}

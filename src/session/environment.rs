@@ -1,0 +1,176 @@
+//! What a program finds in its environment: what it inherits or what its
+//! account has, then who its client is, in every dialect.
+
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+
+use crate::core::SessionId;
+use crate::sys::account::Account;
+
+type Variables = Vec<(OsString, OsString)>;
+
+/// Names that tell of the client. Inherited copies would lie.
+const OF_SESSION: [&str; 19] = [
+    "CLIENT_IP",
+    "CLIENT_PORT",
+    "PROTO",
+    "TCPREMOTEIP",
+    "TCPREMOTEPORT",
+    "TCPREMOTEHOST",
+    "TCPREMOTEINFO",
+    "TCPLOCALIP",
+    "TCPLOCALPORT",
+    "TCPLOCALHOST",
+    "TCPCONNNUM",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "REMOTE_HOST",
+    "WININETD_SERVICE",
+    "WININETD_SESSION",
+    "SSL_PROTOCOL",
+    "SSL_CIPHER",
+    "SSL_TLS_SNI_SERVERNAME",
+];
+
+/// Names by which a service manager speaks to us. A program that believed them
+/// would answer in our name.
+const OF_SERVICE_MANAGER: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "MAINPID",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "CREDENTIALS_DIRECTORY",
+];
+
+/// What a program with an identity inherits all the same.
+fn is_harmless(name: &str) -> bool {
+    matches!(name, "PATH" | "LANG" | "TZ") || name.starts_with("LC_")
+}
+
+/// Whether names are the same; Windows does not look at their case.
+fn same(a: &str, b: &str) -> bool {
+    if cfg!(windows) { a.eq_ignore_ascii_case(b) } else { a == b }
+}
+
+/// Our own environment, as far as programs may have it.
+#[derive(Debug)]
+pub struct Inherited {
+    /// For programs without an identity.
+    all: Variables,
+    /// For programs with one.
+    harmless: Variables,
+}
+
+impl Inherited {
+    /// That of this process.
+    pub fn ours() -> Self {
+        Inherited::from(std::env::vars_os())
+    }
+
+    fn from(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let all: Variables = variables
+            .filter(|(name, _)| {
+                let name = name.to_string_lossy();
+                let listed = OF_SESSION.iter().chain(&OF_SERVICE_MANAGER).any(|listed| same(listed, &name));
+                let listen = name.get(..7).is_some_and(|start| same(start, "LISTEN_"));
+                !(listed || listen)
+            })
+            .collect();
+        let harmless = all.iter().filter(|(name, _)| is_harmless(&name.to_string_lossy())).cloned().collect();
+        Inherited { all, harmless }
+    }
+
+    /// The whole environment of a program. The session's variables win over
+    /// the account's, and those over what is inherited.
+    pub fn with(&self, account: Option<&Account>, session: Variables) -> Variables {
+        match account {
+            None => merge(self.all.clone(), session),
+            Some(account) => merge(merge(self.harmless.clone(), account.environment()), session),
+        }
+    }
+}
+
+fn merge(mut variables: Variables, over: Variables) -> Variables {
+    variables.retain(|(name, _)| !over.iter().any(|(other, _)| same_os(name, other)));
+    variables.extend(over);
+    variables
+}
+
+fn same_os(a: &OsStr, b: &OsStr) -> bool {
+    a == b || (cfg!(windows) && a.to_string_lossy().eq_ignore_ascii_case(&b.to_string_lossy()))
+}
+
+/// Who the client is, in the dialects of WinInetd, UCSPI, systemd and CGI.
+/// Nothing in it can be chosen by the client but its own address.
+pub fn of_session(
+    service: &str,
+    session: SessionId,
+    client: SocketAddr,
+    local: SocketAddr,
+    connections: usize,
+) -> Variables {
+    let (client_ip, client_port) = (client.ip().to_string(), client.port().to_string());
+    let (local_ip, local_port) = (local.ip().to_string(), local.port().to_string());
+    let connections = connections.to_string();
+    let session = session.0.to_string();
+    [
+        ("CLIENT_IP", &*client_ip),
+        ("CLIENT_PORT", &client_port),
+        ("PROTO", "TCP"),
+        ("TCPREMOTEIP", &client_ip),
+        ("TCPREMOTEPORT", &client_port),
+        ("TCPLOCALIP", &local_ip),
+        ("TCPLOCALPORT", &local_port),
+        ("TCPCONNNUM", &connections),
+        ("REMOTE_ADDR", &client_ip),
+        ("REMOTE_PORT", &client_port),
+        ("REMOTE_HOST", &client_ip),
+        ("WININETD_SERVICE", service),
+        ("WININETD_SESSION", &session),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.into(), value.into()))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(names: &[&str]) -> Variables {
+        names.iter().map(|name| ((*name).into(), "old".into())).collect()
+    }
+
+    fn names(variables: &Variables) -> Vec<String> {
+        variables.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn inherited_copies_of_session_and_manager_names_are_removed() {
+        let inherited = Inherited::from(
+            variables(&["A", "CLIENT_IP", "LISTEN_FDS", "LISTEN_X", "NOTIFY_SOCKET", "TCPREMOTEHOST"]).into_iter(),
+        );
+        assert_eq!(names(&inherited.all), ["A"]);
+    }
+
+    #[test]
+    fn with_an_identity_only_harmless_variables_are_inherited() {
+        let inherited = Inherited::from(variables(&["A", "PATH", "LC_ALL", "TZ", "LANG", "HOME"]).into_iter());
+        assert_eq!(names(&inherited.harmless), ["PATH", "LC_ALL", "TZ", "LANG"]);
+    }
+
+    #[test]
+    fn the_session_wins_over_what_was_there() {
+        let merged = merge(variables(&["X", "Y"]), vec![("Y".into(), "new".into())]);
+        assert_eq!(merged, [("X".into(), "old".into()), ("Y".into(), OsString::from("new"))]);
+    }
+
+    #[test]
+    fn a_zone_is_no_part_of_the_address() {
+        let client = SocketAddr::V6(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, 3));
+        let made = of_session("s", SessionId(1), client, client, 1);
+        assert_eq!(made[0], ("CLIENT_IP".into(), OsString::from("fe80::1")));
+    }
+}

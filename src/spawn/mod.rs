@@ -1,0 +1,177 @@
+//! Starting programs off the loop: the system's calls for it hold their
+//! caller, and accounts and disks may hold it for long.
+
+mod accounts;
+
+use std::ffi::OsString;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::config::plan::Service;
+use crate::core::ServiceId;
+use crate::core::spawn_queue::{STUCK_AFTER, SpawnQueue, THREADS};
+use crate::session::environment;
+use crate::sys::account::Account;
+use crate::sys::child::Child;
+use crate::sys::net::Socket;
+use crate::sys::spawn::Start;
+use crate::sys::{SpawnError, Step};
+use accounts::Accounts;
+
+/// A program that runs, and what must live as long as it does.
+#[derive(Debug)]
+pub struct Running {
+    /// The program.
+    pub child: Child,
+    /// Its account: on Windows its profile stays loaded with it.
+    pub account: Option<Arc<Account>>,
+}
+
+/// One program to start.
+struct Job {
+    service: Arc<Service>,
+    socket: Socket,
+    /// What the session adds to the environment.
+    variables: Vec<(OsString, OsString)>,
+    reply: oneshot::Sender<(Socket, Result<Running, SpawnError>)>,
+}
+
+/// The threads that start programs.
+#[derive(Debug, Clone)]
+pub struct Spawner {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<SpawnQueue<Job>>,
+    filled: Condvar,
+    accounts: Accounts,
+    began: Instant,
+    /// Our own environment, without what is ours alone.
+    environment: environment::Inherited,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Shared")
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, SpawnQueue<Job>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Spawner {
+    /// Starts the first threads.
+    pub fn start() -> std::io::Result<Spawner> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(SpawnQueue::new()),
+            filled: Condvar::new(),
+            accounts: Accounts::new(),
+            began: Instant::now(),
+            environment: environment::Inherited::ours(),
+        });
+        let spawner = Spawner { shared };
+        for _ in 0..THREADS {
+            spawner.add_thread()?;
+        }
+        Ok(spawner)
+    }
+
+    /// Starts the service's program on the connection, which comes back for
+    /// the end of the session.
+    pub async fn spawn(
+        &self,
+        id: ServiceId,
+        service: Arc<Service>,
+        socket: Socket,
+        variables: Vec<(OsString, OsString)>,
+    ) -> Result<(Socket, Result<Running, SpawnError>), SpawnError> {
+        let (reply, mut answer) = oneshot::channel();
+        self.shared.queue().push(id, Job { service, socket, variables, reply });
+        self.shared.filled.notify_one();
+        loop {
+            match tokio::time::timeout(STUCK_AFTER, &mut answer).await {
+                Ok(answer) => return answer.map_err(|_| SpawnError::new(Step::Spawn, "the thread for it has ended")),
+                Err(_) => self.relieve(),
+            }
+        }
+    }
+
+    /// Somebody has waited for long: perhaps the threads are stuck.
+    fn relieve(&self) {
+        let grow = self.shared.queue().grow(self.shared.began.elapsed());
+        if grow {
+            // If the system has no thread to give, the next waiter asks again.
+            let _ = self.add_thread();
+        }
+    }
+
+    fn add_thread(&self) -> std::io::Result<()> {
+        let shared = self.shared.clone();
+        std::thread::Builder::new().name("spawn".to_owned()).stack_size(256 * 1024).spawn(move || work(&shared))?;
+        Ok(())
+    }
+}
+
+/// A spawn thread. It never ends: it is the parent of the programs that it
+/// started, and on Linux an orphan of its would be taken for something else.
+fn work(shared: &Shared) {
+    loop {
+        let (service, job, began) = next(shared);
+        let Job { service: plan, socket, variables, reply } = job;
+        let result = start(shared, &plan, &socket, variables);
+        shared.queue().done(service, began);
+        // What was held back behind a stuck spawn may go on now.
+        shared.filled.notify_one();
+        // A session that is gone drops the program, which ends it.
+        let _ = reply.send((socket, result));
+    }
+}
+
+fn next(shared: &Shared) -> (ServiceId, Job, Duration) {
+    let mut queue = shared.queue();
+    loop {
+        let now = shared.began.elapsed();
+        if let Some((service, job)) = queue.pop(now) {
+            return (service, job, now);
+        }
+        queue = shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn start(
+    shared: &Shared,
+    service: &Service,
+    socket: &Socket,
+    variables: Vec<(OsString, OsString)>,
+) -> Result<Running, SpawnError> {
+    let account = match &service.identity {
+        None => None,
+        Some(credentials) => Some(shared.accounts.take(credentials, shared.began.elapsed())?),
+    };
+    let environment = shared.environment.with(account.as_deref(), variables);
+    let start = Start {
+        command: &service.command,
+        directory: &service.directory,
+        environment: &environment,
+        account: account.as_deref(),
+        stdio: socket,
+    };
+    match crate::sys::spawn::spawn(&start) {
+        Ok(child) => Ok(Running { child, account }),
+        Err(error) => {
+            // Perhaps the account has changed since it was taken.
+            if let Some(credentials) = &service.identity
+                && !matches!(error.step, Step::Program | Step::Exec | Step::Directory)
+            {
+                shared.accounts.forget(credentials);
+            }
+            Err(error)
+        }
+    }
+}

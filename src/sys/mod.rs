@@ -1,0 +1,220 @@
+//! The systems, behind one set of names: the only `unsafe` and, with `host`,
+//! the only place that asks which system this is.
+//!
+//! Both sides export the same contract:
+//!
+//! | name | contract |
+//! | --- | --- |
+//! | [`process::prepare`] | once, before any thread: nothing of ours can be inherited, descriptor limit raised, no crash dialogs |
+//! | [`net::Listener`] | a bound, non-inheritable socket in the loop's poll set; `accept` never blocks |
+//! | [`net::Socket`] | one connection, never in the poll set while a program has it; `linger` ends it well |
+//! | [`net::accept_fault`] | whose fault an accept error is |
+//! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
+//! | [`child::Child`] | waits for a program, ends its whole tree, knows how it ended |
+//! | [`account`] | takes an identity, or says at which step it could not |
+//! | [`command::Command`] | a command line as the system reads it, and the program that it names |
+//! | [`text`] | bytes of a file as the system's text |
+//! | [`stop::Stop`] | the requests to stop that this system can send a console program |
+//! | [`paths`] | where files are by default |
+//! | [`CAPABILITIES`] | what this system can't do, for messages |
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub use unix::*;
+#[cfg(windows)]
+pub use windows::*;
+
+/// The identity that a service asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Credentials {
+    /// Whose.
+    pub user: account::UserName,
+    /// With what; never needed on Unix.
+    pub password: Option<crate::config::secret::Secret>,
+}
+
+/// When a silent connection is asked whether its client is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keepalive {
+    /// After this time without traffic,
+    pub idle: std::time::Duration,
+    /// then every so often,
+    pub interval: std::time::Duration,
+    /// and given up after this many without an answer (10 on Windows, always).
+    pub probes: u32,
+}
+
+/// What differs between systems in what users may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Capabilities {
+    /// The kernel counts the bytes of a connection, so that an idle one can be
+    /// found while a program has the socket.
+    pub byte_counts: bool,
+    /// An account needs its password to be taken.
+    pub passwords: bool,
+    /// Bytes of a file that are not UTF-8 are text in the system's code page;
+    /// elsewhere they are taken as they are.
+    pub code_page: bool,
+}
+
+/// Whose fault a failed accept is, and so what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptFault {
+    /// The client's: it went away, or the network refused it. Go on at once; a
+    /// pause here would let one client slow all others.
+    Connection,
+    /// The process or the system is out of descriptors or memory: wait.
+    Exhausted,
+    /// The listener's own: close it and bind again.
+    Listener,
+}
+
+/// What the kernel counted on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes from the client that arrived in order.
+    pub received: u64,
+    /// Bytes to the client that it acknowledged.
+    pub acknowledged: u64,
+    /// Time since data last arrived, or an acknowledgement did.
+    pub quiet: std::time::Duration,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this code (on Windows also an exception's, such as `0xC0000005`).
+    Code(u32),
+    /// By this signal (Unix).
+    Signal(i32),
+}
+
+/// Why a command line can't be read. Its writer's fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandFault {
+    /// Where in the command line, in bytes from its start.
+    pub offset: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead, if known.
+    pub hint: Option<String>,
+}
+
+/// Why the program of a command line can't be found or started now. The
+/// world's fault: it may heal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramFault {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it, if known.
+    pub hint: Option<String>,
+    /// The system's error number.
+    pub code: i32,
+}
+
+/// The program that a command line means at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Where it is.
+    pub path: std::path::PathBuf,
+    /// Said where the way it was found is worth a warning.
+    pub warning: Option<String>,
+}
+
+/// The step at which a program could not be started. Its name is the `step`
+/// of the connection's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The account is not known here.
+    Account,
+    /// The account refused the logon (Windows).
+    Logon,
+    /// The account's profile or environment could not be loaded (Windows).
+    Profile,
+    /// The program is not where the command line says.
+    Program,
+    /// The three streams could not be made.
+    Stdio,
+    /// The job that holds the program's tree could not be made (Windows).
+    Job,
+    /// The process could not be made.
+    Spawn,
+    /// A session of its own (Unix).
+    Session,
+    /// Limits of the process (Unix).
+    Limits,
+    /// Supplementary groups (Unix).
+    Groups,
+    /// The group (Unix).
+    Group,
+    /// The user (Unix).
+    User,
+    /// Privileges were still there after the change of identity (Unix).
+    Privileges,
+    /// The directory to start in.
+    Directory,
+    /// The program itself.
+    Exec,
+}
+
+impl Step {
+    /// Every step, in the order of a start.
+    pub const ALL: [Step; 15] = [
+        Step::Account,
+        Step::Logon,
+        Step::Profile,
+        Step::Program,
+        Step::Stdio,
+        Step::Job,
+        Step::Spawn,
+        Step::Session,
+        Step::Limits,
+        Step::Groups,
+        Step::Group,
+        Step::User,
+        Step::Privileges,
+        Step::Directory,
+        Step::Exec,
+    ];
+
+    /// The step's name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Account => "account",
+            Step::Logon => "logon",
+            Step::Profile => "profile",
+            Step::Program => "program",
+            Step::Stdio => "stdio",
+            Step::Job => "job",
+            Step::Spawn => "spawn",
+            Step::Session => "session",
+            Step::Limits => "limits",
+            Step::Groups => "groups",
+            Step::Group => "group",
+            Step::User => "user",
+            Step::Privileges => "privileges",
+            Step::Directory => "directory",
+            Step::Exec => "exec",
+        }
+    }
+}
+
+/// A program that was not started, and at which step.
+#[derive(Debug)]
+pub struct SpawnError {
+    /// The step that failed.
+    pub step: Step,
+    /// What the system said, and what to do about it where that is known.
+    pub cause: String,
+}
+
+impl SpawnError {
+    /// An error of `step` in the system's words.
+    pub fn new(step: Step, cause: impl std::fmt::Display) -> Self {
+        SpawnError { step, cause: cause.to_string() }
+    }
+}

@@ -1,0 +1,239 @@
+//! What happens in the child between its birth and the program's first
+//! instruction. Nothing here allocates, locks or uses the C library where it
+//! would touch other threads: on Linux the child runs in our memory.
+//!
+//! Order matters: the identity is taken before the directory and the program
+//! are looked at, so that both are reached with the rights of the account.
+
+use std::ffi::{c_char, c_int};
+
+use super::super::Step;
+use super::account::Account;
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+use super::process;
+
+/// All that a child needs, made before it is born. The pointers are valid
+/// until the call that starts the child returns.
+pub(super) struct Birth<'a> {
+    pub path: *const c_char,
+    pub arguments: *const *const c_char,
+    pub environment: *const *const c_char,
+    pub directory: *const c_char,
+    pub stdio: c_int,
+    pub account: Option<&'a Account>,
+    pub descriptor_limit: Option<libc::rlimit>,
+    /// Signals whose disposition is not the default in our process.
+    pub signals: &'a [c_int],
+}
+
+/// The step that failed, and errno.
+pub(super) type Failure = (Step, c_int);
+
+fn errno() -> c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// Fails at `step` with errno unless `result` is a success.
+fn at(step: Step, result: libc::c_long) -> Result<(), Failure> {
+    if result == -1 { Err((step, errno())) } else { Ok(()) }
+}
+
+impl Birth<'_> {
+    /// Turns this process into the program; returns only if that fails.
+    ///
+    /// # Safety
+    /// Runs in a new child with all signals blocked, and the pointers of
+    /// `self` are valid C strings and null-terminated arrays of such.
+    pub(super) unsafe fn become_program(&self) -> Failure {
+        // SAFETY: the caller's promise is passed on.
+        match unsafe { self.steps() } {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        }
+    }
+
+    /// # Safety
+    /// As `become_program`.
+    unsafe fn steps(&self) -> Result<std::convert::Infallible, Failure> {
+        // SAFETY: plain system calls on values owned by the caller; every
+        // pointer is valid by the caller's promise. Only async-signal-safe
+        // functions are called.
+        unsafe {
+            at(Step::Session, libc::setsid().into())?;
+            for stream in 0..3 {
+                at(Step::Stdio, libc::dup2(self.stdio, stream).into())?;
+            }
+            close_others();
+            libc::umask(0o022);
+            if let Some(limit) = &self.descriptor_limit {
+                at(Step::Limits, libc::setrlimit(libc::RLIMIT_NOFILE, limit).into())?;
+            }
+            if let Some(account) = self.account {
+                take_identity(account)?;
+            }
+            at(Step::Directory, libc::chdir(self.directory).into())?;
+            // A handler of ours must not run in the child, so dispositions
+            // go back to default before the mask is opened.
+            let default: libc::sigaction = std::mem::zeroed();
+            for &signal in self.signals {
+                libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+            }
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            libc::execve(self.path, self.arguments, self.environment);
+            Err((Step::Exec, errno()))
+        }
+    }
+}
+
+/// Everything above the three streams is closed by exec. Ours are made
+/// close-on-exec one by one; this holds even if a library made one that is not.
+fn close_others() {
+    #[cfg(all(target_os = "linux", not(portable_unix)))]
+    // SAFETY: changes flags of descriptors in the child's own table. A kernel
+    // without the call answers ENOSYS, and the marks set at our start hold.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    }
+    #[cfg(not(all(target_os = "linux", not(portable_unix))))]
+    process::close_on_exec_from(3);
+}
+
+/// Takes the account's groups, group and user, each checked, then proves that
+/// there is no way back.
+///
+/// # Safety
+/// Runs in the child only: on Linux these are raw system calls that change
+/// this one thread, where the C library's would change all threads of ours.
+unsafe fn take_identity(account: &Account) -> Result<(), Failure> {
+    if account.is_own {
+        // Not privileged, and asked to stay who we are: `account::resolve`
+        // has compared the ids and found no group that the account lacks.
+        return Ok(());
+    }
+    // SAFETY: the caller's promise; the groups' pointer and length belong together.
+    unsafe {
+        raw::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
+        raw::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
+        raw::set_uid(account.uid).map_err(|code| (Step::User, code))?;
+        raw::prove(account).map_err(|code| (Step::Privileges, code))
+    }
+}
+
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+mod raw {
+    //! One thread's identity, by system calls.
+    use super::{Account, c_int, errno};
+
+    // 32-bit systems of old have 16-bit ids under the plain names.
+    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+    use libc::{
+        SYS_getresgid32 as GETRESGID, SYS_getresuid32 as GETRESUID, SYS_setgroups32 as SETGROUPS,
+        SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
+    };
+    #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+    use libc::{
+        SYS_getresgid as GETRESGID, SYS_getresuid as GETRESUID, SYS_setgroups as SETGROUPS,
+        SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID,
+    };
+
+    const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+    #[repr(C)]
+    struct CapHeader {
+        version: u32,
+        pid: c_int,
+    }
+
+    fn checked(result: libc::c_long) -> Result<(), c_int> {
+        if result == -1 { Err(errno()) } else { Ok(()) }
+    }
+
+    pub(super) unsafe fn set_groups(groups: &[libc::gid_t]) -> Result<(), c_int> {
+        // SAFETY: pointer and length are of one slice.
+        checked(unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) })
+    }
+
+    pub(super) unsafe fn set_gid(gid: libc::gid_t) -> Result<(), c_int> {
+        // SAFETY: no pointers.
+        checked(unsafe { libc::syscall(SETRESGID, gid, gid, gid) })
+    }
+
+    pub(super) unsafe fn set_uid(uid: libc::uid_t) -> Result<(), c_int> {
+        // SAFETY: no pointers.
+        checked(unsafe { libc::syscall(SETRESUID, uid, uid, uid) })
+    }
+
+    /// All ids are the account's, no capability is left, and going back fails.
+    pub(super) unsafe fn prove(account: &Account) -> Result<(), c_int> {
+        let (mut real, mut effective, mut saved) = (0u32, 0u32, 0u32);
+        // SAFETY: three valid pointers to ids; the capability structures have
+        // the layout of version 3 (two triples of 32 bits).
+        unsafe {
+            if account.uid != 0 {
+                // A server that is not root but holds CAP_SETUID keeps it
+                // across setresuid: the program must not.
+                libc::syscall(libc::SYS_prctl, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+                let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+                let none = [0u32; 6];
+                checked(libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()))?;
+            }
+            checked(libc::syscall(GETRESUID, &raw mut real, &raw mut effective, &raw mut saved))?;
+            if [real, effective, saved] != [account.uid; 3] {
+                return Err(libc::EPERM);
+            }
+            checked(libc::syscall(GETRESGID, &raw mut real, &raw mut effective, &raw mut saved))?;
+            if [real, effective, saved] != [account.gid; 3] {
+                return Err(libc::EPERM);
+            }
+            let unchanged = u32::MAX;
+            if account.uid != 0
+                && (libc::syscall(SETRESUID, unchanged, 0, unchanged) != -1
+                    || (account.gid != 0 && libc::syscall(SETRESGID, unchanged, 0, unchanged) != -1))
+            {
+                return Err(libc::EPERM);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+mod raw {
+    //! The forked child has one thread, so the C library's calls serve.
+    use super::{Account, c_int, errno};
+
+    fn checked(result: c_int) -> Result<(), c_int> {
+        if result == -1 { Err(errno()) } else { Ok(()) }
+    }
+
+    pub(super) unsafe fn set_groups(groups: &[libc::gid_t]) -> Result<(), c_int> {
+        // SAFETY: pointer and length are of one slice; the length fits, as the
+        // list came from getgrouplist, which counts in int.
+        checked(unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) })
+    }
+
+    pub(super) unsafe fn set_gid(gid: libc::gid_t) -> Result<(), c_int> {
+        // SAFETY: no pointers. As root it sets the real, effective and saved id.
+        checked(unsafe { libc::setgid(gid) })
+    }
+
+    pub(super) unsafe fn set_uid(uid: libc::uid_t) -> Result<(), c_int> {
+        // SAFETY: no pointers. As root it sets the real, effective and saved id.
+        checked(unsafe { libc::setuid(uid) })
+    }
+
+    pub(super) unsafe fn prove(account: &Account) -> Result<(), c_int> {
+        // SAFETY: no pointers.
+        unsafe {
+            let ids = libc::getuid() == account.uid
+                && libc::geteuid() == account.uid
+                && libc::getgid() == account.gid
+                && libc::getegid() == account.gid;
+            let way_back = account.uid != 0
+                && (libc::setuid(0) == 0 || libc::seteuid(0) == 0 || (account.gid != 0 && libc::setegid(0) == 0));
+            if !ids || way_back { Err(libc::EPERM) } else { Ok(()) }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A running program on a Unix without pidfds: SIGCHLD says that some child
+//! ended, and each session asks after its own. Nobody waits for just anyone.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::super::Exit;
+use super::check;
+
+/// A program that was started, until it is reaped.
+#[derive(Debug)]
+pub struct Child {
+    pid: libc::pid_t,
+    reaped: bool,
+}
+
+impl Child {
+    pub(super) fn new(pid: libc::pid_t) -> Self {
+        Child { pid, reaped: false }
+    }
+
+    /// The process number, for people.
+    pub fn pid(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
+    /// Waits for the program's end, ends what is left of its process group,
+    /// and tells how the program ended. (Processes that moved to another group
+    /// of the session are not found here; on Linux they are.)
+    pub async fn wait(&mut self) -> io::Result<Exit> {
+        let mut ended: Signal = signal(SignalKind::child())?;
+        // The program may have ended before we listened, so ask first.
+        while !self.has_ended()? {
+            ended.recv().await;
+        }
+        // The unreaped program keeps the group's number ours.
+        self.end_tree();
+        self.reap()
+    }
+
+    /// Ends the program's tree now; `wait` then returns.
+    pub fn end_tree(&self) {
+        if !self.reaped {
+            // SAFETY: no pointers. The number is ours while the child is not reaped.
+            unsafe { libc::kill(-self.pid, libc::SIGKILL) };
+        }
+    }
+
+    fn has_ended(&self) -> io::Result<bool> {
+        // SAFETY: zeroes are a valid siginfo, and what "not ended" looks like.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        let id = libc::id_t::try_from(self.pid).map_err(io::Error::other)?;
+        // SAFETY: the pointer is valid for the call; the fields are those of SIGCHLD.
+        unsafe {
+            check(libc::waitid(libc::P_PID, id, &raw mut info, flags))?;
+            Ok(info.si_pid() != 0)
+        }
+    }
+
+    fn reap(&mut self) -> io::Result<Exit> {
+        let mut status = 0;
+        // SAFETY: the pointer is valid for the call.
+        check(unsafe { libc::waitpid(self.pid, &raw mut status, 0) })?;
+        self.reaped = true;
+        Ok(if libc::WIFSIGNALED(status) {
+            Exit::Signal(libc::WTERMSIG(status))
+        } else {
+            Exit::Code(libc::WEXITSTATUS(status).unsigned_abs())
+        })
+    }
+}
+
+impl Drop for Child {
+    /// A session that is dropped in the middle (the server stops) must not
+    /// leave its program running.
+    fn drop(&mut self) {
+        self.end_tree();
+    }
+}
+
+/// Orphans go to the system's init here.
+pub fn reap_orphans() {}

@@ -1,0 +1,192 @@
+//! A command line on Unix: split by blanks, with '…', "…" and backslash as a
+//! shell quotes, and nothing else of a shell: no variables, no globs.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::super::{CommandFault, Program, ProgramFault};
+
+/// A command line that could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    arguments: Vec<CString>,
+}
+
+impl Command {
+    /// Reads a command line.
+    pub fn parse(line: &OsStr) -> Result<Command, CommandFault> {
+        let arguments = split(line.as_bytes())?
+            .into_iter()
+            .map(|word| {
+                CString::new(word).map_err(|_| CommandFault {
+                    offset: 0,
+                    message: "a command line can't hold a NUL character".to_owned(),
+                    hint: None,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Command { arguments })
+    }
+
+    /// The arguments, the program's name first.
+    pub fn arguments(&self) -> &[CString] {
+        &self.arguments
+    }
+
+    /// Where the program is now. A bare name is looked up in PATH. May touch
+    /// the disk or the network.
+    pub fn program(&self) -> Result<Program, ProgramFault> {
+        let name = OsStr::from_bytes(self.arguments[0].as_bytes());
+        let path = if name.as_bytes().contains(&b'/') { PathBuf::from(name) } else { in_path(name)? };
+        usable(&path)?;
+        Ok(Program { path, warning: None })
+    }
+}
+
+fn in_path(name: &OsStr) -> Result<PathBuf, ProgramFault> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
+    std::env::split_paths(&path)
+        // An empty or relative entry would mean our working directory, which
+        // says nothing about where the administrator keeps programs.
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(name))
+        .find(|candidate| usable(candidate).is_ok())
+        .ok_or_else(|| ProgramFault {
+            message: format!("there is no program {} in PATH", name.display()),
+            hint: Some("write its whole path".to_owned()),
+            code: libc::ENOENT,
+        })
+}
+
+/// Whether the path is a file that somebody may execute. Whether the identity
+/// may is known when it tries.
+fn usable(path: &Path) -> Result<(), ProgramFault> {
+    let fault = |message: String, code| Err(ProgramFault { message, hint: None, code });
+    if !path.is_absolute() {
+        return fault(format!("{} is not a whole path: begin it with /", path.display()), libc::ENOENT);
+    }
+    match std::fs::metadata(path) {
+        Err(error) => fault(format!("{}: {error}", path.display()), error.raw_os_error().unwrap_or(libc::ENOENT)),
+        Ok(found) if found.is_dir() => fault(format!("{} is a directory", path.display()), libc::EISDIR),
+        Ok(found) if found.permissions().mode() & 0o111 == 0 => Err(ProgramFault {
+            message: format!("{} is not executable", path.display()),
+            hint: Some(format!("chmod +x {}", path.display())),
+            code: libc::EACCES,
+        }),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Splits as a POSIX shell quotes.
+fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, CommandFault> {
+    let mut words = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut at = 0;
+    while at < line.len() {
+        match line[at] {
+            b' ' | b'\t' => words.extend(word.take()),
+            b'\'' => {
+                let end = quote_end(line, at)?;
+                word.get_or_insert_default().extend_from_slice(&line[at + 1..end]);
+                at = end;
+            }
+            b'"' => at = double_quoted(line, at, word.get_or_insert_default())?,
+            b'\\' if at + 1 < line.len() => {
+                at += 1;
+                word.get_or_insert_default().push(line[at]);
+            }
+            b'\\' => {
+                return Err(CommandFault {
+                    offset: at,
+                    message: "a backslash at the end of the line escapes nothing".to_owned(),
+                    hint: Some(r"write \\ for a backslash".to_owned()),
+                });
+            }
+            byte => word.get_or_insert_default().push(byte),
+        }
+        at += 1;
+    }
+    words.extend(word);
+    if words.first().is_none_or(Vec::is_empty) {
+        return Err(CommandFault { offset: 0, message: "the program's name is empty".to_owned(), hint: None });
+    }
+    Ok(words)
+}
+
+/// Appends what stands between the double quotes from `start` on; returns the
+/// place of the closing one.
+fn double_quoted(line: &[u8], start: usize, word: &mut Vec<u8>) -> Result<usize, CommandFault> {
+    let mut at = start + 1;
+    while at < line.len() {
+        match line[at] {
+            b'"' => return Ok(at),
+            b'\\' if matches!(line.get(at + 1), Some(b'"' | b'\\' | b'$' | b'`')) => {
+                at += 1;
+                word.push(line[at]);
+            }
+            byte => word.push(byte),
+        }
+        at += 1;
+    }
+    Err(unclosed(line, start))
+}
+
+fn quote_end(line: &[u8], start: usize) -> Result<usize, CommandFault> {
+    let rest = &line[start + 1..];
+    rest.iter().position(|&byte| byte == line[start]).map(|length| start + 1 + length).ok_or_else(|| unclosed(line, start))
+}
+
+fn unclosed(line: &[u8], start: usize) -> CommandFault {
+    let quote = char::from(line[start]);
+    CommandFault {
+        offset: start,
+        message: format!("this {quote} has no closing {quote}"),
+        hint: Some(format!("write \\{quote} if the character itself is meant")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        let command = Command::parse(OsStr::new(line)).unwrap();
+        command.arguments().iter().map(|word| word.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn blanks_separate_in_any_number() {
+        assert_eq!(words("echo  a \t b"), ["echo", "a", "b"]);
+    }
+
+    #[test]
+    fn quotes_and_backslash_work_as_in_a_shell() {
+        assert_eq!(words(r#"e 'a "b" \n' "c 'd' \" \\ \n" f\ g ''"#), ["e", r#"a "b" \n"#, r#"c 'd' " \ \n"#, "f g", ""]);
+    }
+
+    #[test]
+    fn nothing_else_of_a_shell_is_understood() {
+        assert_eq!(words("e $HOME * ~ # | > x ; y"), ["e", "$HOME", "*", "~", "#", "|", ">", "x", ";", "y"]);
+    }
+
+    #[test]
+    fn an_unclosed_quote_is_named_with_its_place() {
+        assert_eq!(Command::parse(OsStr::new("echo 'a")).unwrap_err().offset, 5);
+        assert_eq!(Command::parse(OsStr::new("echo \"a")).unwrap_err().offset, 5);
+    }
+
+    #[test]
+    fn an_empty_program_is_refused() {
+        assert!(Command::parse(OsStr::new("'' a")).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_taken_as_they_are() {
+        let line = OsString::from_vec(b"echo \xff".to_vec());
+        assert_eq!(Command::parse(&line).unwrap().arguments()[1].as_bytes(), b"\xff");
+    }
+}

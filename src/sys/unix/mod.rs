@@ -1,0 +1,34 @@
+//! Unix: Linux by clone and pidfds, the others by fork and SIGCHLD.
+//!
+//! `--cfg portable_unix` builds the way of the others on Linux too, so that
+//! the test list can run over it.
+
+pub mod account;
+mod become_program;
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+#[path = "child_sigchld.rs"]
+pub mod child;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[path = "child_pidfd.rs"]
+pub mod child;
+pub mod command;
+pub mod net;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+mod orphans;
+pub mod paths;
+mod poll;
+pub mod process;
+pub mod spawn;
+pub mod stop;
+pub mod text;
+
+use super::Capabilities;
+
+/// What Unix can do.
+pub const CAPABILITIES: Capabilities =
+    Capabilities { byte_counts: cfg!(target_os = "linux"), passwords: false, code_page: false };
+
+/// Turns the -1 of a C call into the error that `errno` holds.
+fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {
+    if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,236 @@
+//! Sockets on Unix: listeners in the poll set, connections outside of it.
+//!
+//! A connection is a blocking description from birth and stays one, because a
+//! program shares it; what the server itself does on it says MSG_DONTWAIT.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::super::{AcceptFault, Counts, Keepalive};
+use super::{check, poll};
+
+/// A bound socket that is waited on by the loop.
+#[derive(Debug)]
+pub struct Listener {
+    socket: AsyncFd<OwnedFd>,
+}
+
+impl Listener {
+    /// Binds and listens, with the largest backlog that the system has.
+    /// Must be called within the loop.
+    pub fn bind(address: SocketAddr, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            // Two sockets serve a port, so that an IPv4 client is written as one.
+            socket.set_only_v6(true)?;
+        }
+        // A new start must not wait for the last connections of the old one.
+        socket.set_reuse_address(true)?;
+        if let Some(keepalive) = keepalive {
+            // Accepted sockets inherit it, so that a connection costs no call.
+            set_keepalive(&socket, &keepalive)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::from(address))?;
+        socket.listen(backlog())?;
+        Ok(Listener { socket: poll::watch(socket.into())? })
+    }
+
+    /// The address that it is bound to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        SockRef::from(self.socket.get_ref()).local_addr()?.as_socket().ok_or_else(not_an_address)
+    }
+
+    /// Waits until somebody may be waiting to be accepted.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await.map(|mut ready| ready.retain_ready())
+    }
+
+    /// Takes the next client; `None` if nobody waits, and `readable` will wait
+    /// then. The client's address comes from accept, which knows it even if
+    /// the client is gone already.
+    pub fn accept(&self) -> io::Result<Option<(Socket, SocketAddr)>> {
+        match self.socket.try_io(Interest::READABLE, |socket| accept(socket)) {
+            Ok((connection, peer)) => {
+                let peer = peer.as_socket().ok_or_else(not_an_address)?;
+                Ok(Some((Socket { descriptor: connection }, peer)))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn set_keepalive(socket: &socket2::Socket, keepalive: &Keepalive) -> io::Result<()> {
+    let times = socket2::TcpKeepalive::new().with_time(keepalive.idle);
+    #[cfg(not(target_os = "openbsd"))]
+    let times = times.with_interval(keepalive.interval).with_retries(keepalive.probes);
+    socket.set_tcp_keepalive(&times)
+}
+
+/// The system cuts it to its own maximum; a short backlog makes clients wait
+/// a second for their next SYN.
+fn backlog() -> libc::c_int {
+    if cfg!(target_os = "linux") { libc::c_int::MAX } else { -1 }
+}
+
+#[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, SockAddr)> {
+    // SAFETY: the address buffer and its length are socket2's, valid for the
+    // call; the descriptor that comes back is new and ours.
+    unsafe {
+        SockAddr::try_init(|address, length| {
+            let descriptor = check(libc::accept4(listener.as_raw_fd(), address.cast(), length, libc::SOCK_CLOEXEC))?;
+            Ok(OwnedFd::from_raw_fd(descriptor))
+        })
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd")))]
+fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, SockAddr)> {
+    let (connection, address) = SockRef::from(listener).accept()?;
+    // Inherited from the listener here.
+    connection.set_nonblocking(false)?;
+    Ok((connection.into(), address))
+}
+
+fn not_an_address() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "the system gave no internet address")
+}
+
+/// Whose fault a failed accept is.
+pub fn accept_fault(error: &io::Error) -> AcceptFault {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptFault::Exhausted,
+        Some(libc::EBADF | libc::EFAULT | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => AcceptFault::Listener,
+        _ => AcceptFault::Connection,
+    }
+}
+
+/// Whether a failed bind means that the host lacks the address family.
+pub fn family_is_missing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
+}
+
+/// What to do about a failed bind, where that is known.
+pub fn bind_hint(error: &io::Error, address: SocketAddr) -> Option<String> {
+    match error.raw_os_error() {
+        Some(libc::EACCES) => {
+            Some(format!("ports below 1024 need root, or `sysctl net.ipv4.ip_unprivileged_port_start={}`", address.port()))
+        }
+        Some(libc::EADDRINUSE) => Some(format!("`ss -ltnp 'sport = :{}'` shows who has it", address.port())),
+        Some(libc::EADDRNOTAVAIL) => Some("no interface has this address now".to_owned()),
+        _ => None,
+    }
+}
+
+/// One connection. Closed when dropped.
+#[derive(Debug)]
+pub struct Socket {
+    descriptor: OwnedFd,
+}
+
+impl Socket {
+    /// The server's address that the client connected to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        SockRef::from(&self.descriptor).local_addr()?.as_socket().ok_or_else(not_an_address)
+    }
+
+    /// What the kernel counted; `None` where it does not.
+    pub fn counts(&self) -> Option<Counts> {
+        counts(self.descriptor.as_raw_fd())
+    }
+
+    /// Ends the stream to the client, then reads and drops what the client
+    /// still sends until it ends too: closing over unread input would reset
+    /// the connection, and what the program wrote last would be lost.
+    pub async fn linger(&mut self) -> io::Result<()> {
+        SockRef::from(&self.descriptor).shutdown(std::net::Shutdown::Write)?;
+        if self.drain()? {
+            return Ok(());
+        }
+        // Leaves the poll set when it is dropped, before the socket is closed.
+        let ready = poll::watch(self.descriptor.as_fd())?;
+        loop {
+            let mut guard = ready.readable().await?;
+            if self.drain()? {
+                return Ok(());
+            }
+            guard.clear_ready();
+        }
+    }
+
+    /// Drops what has arrived. True at the end of the stream.
+    fn drain(&self) -> io::Result<bool> {
+        let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 16 * 1024];
+        // Bounded, so that a client that floods can't keep the loop for itself.
+        for _ in 0..64 {
+            match SockRef::from(&self.descriptor).recv_with_flags(&mut buffer, libc::MSG_DONTWAIT) {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+}
+
+/// The beginning of Linux's tcp_info, as far as it is used.
+#[cfg(target_os = "linux")]
+#[repr(C)]
+struct TcpInfo {
+    states: [u8; 8],
+    times_before: [u32; 11],
+    last_data_recv_ms: u32,
+    last_ack_recv_ms: u32,
+    counters_between: [u32; 11],
+    rates: [u64; 2],
+    bytes_acked: u64,
+    bytes_received: u64,
+}
+
+#[cfg(target_os = "linux")]
+fn counts(descriptor: RawFd) -> Option<Counts> {
+    // SAFETY: the structure is plain numbers, and the kernel writes at most the length it is told.
+    let info = unsafe {
+        let mut info: TcpInfo = std::mem::zeroed();
+        let mut length = libc::socklen_t::try_from(size_of::<TcpInfo>()).ok()?;
+        check(libc::getsockopt(
+            descriptor,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        ))
+        .ok()?;
+        if usize::try_from(length).ok()? < size_of::<TcpInfo>() {
+            return None;
+        }
+        info
+    };
+    let quiet = info.last_data_recv_ms.min(info.last_ack_recv_ms);
+    Some(Counts {
+        received: info.bytes_received,
+        acknowledged: info.bytes_acked,
+        quiet: Duration::from_millis(quiet.into()),
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn counts(_: RawFd) -> Option<Counts> {
+    None
+}

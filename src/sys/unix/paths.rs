@@ -1,0 +1,16 @@
+//! Where files are by default on Unix.
+
+use std::path::PathBuf;
+
+/// The configuration file.
+pub fn default_config() -> PathBuf {
+    PathBuf::from("/etc/wininetd.conf")
+}
+
+/// The directory that programs of a file start in.
+pub fn default_directory() -> PathBuf {
+    PathBuf::from("/")
+}
+
+/// An example line for somebody who has no file yet.
+pub const EXAMPLE_LINE: &str = "7777  nobody:  date";

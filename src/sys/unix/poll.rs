@@ -1,0 +1,18 @@
+//! Descriptors in the loop's poll set.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A descriptor that stays open, and the same, for as long as its value lives.
+pub(super) trait Steady: AsRawFd {}
+impl Steady for OwnedFd {}
+impl Steady for BorrowedFd<'_> {}
+
+/// Waits for `descriptor` to be readable while the result lives.
+pub(super) fn watch<T: Steady>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: only types whose descriptor stays open and the same are Steady.
+    unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(io::Error::from)
+}

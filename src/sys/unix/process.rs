@@ -1,0 +1,86 @@
+//! What the server's own process needs before it serves, and what of it must
+//! not reach the programs that it starts.
+
+use std::io;
+use std::sync::OnceLock;
+
+use super::check;
+
+/// The descriptor limit that we were started with: programs get it back.
+static ORIGINAL_NOFILE: OnceLock<libc::rlimit> = OnceLock::new();
+
+/// Prepares this process for serving: descriptors that we inherited stay out
+/// of programs, and the descriptor limit is raised as far as it goes.
+pub fn prepare() -> io::Result<()> {
+    close_on_exec_from(3);
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a valid, writable rlimit for the duration of the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    let _ = ORIGINAL_NOFILE.set(limit);
+    // Raising the soft limit to the hard one needs no privilege. macOS says
+    // "infinity" and means 10240; whatever it refuses, the old limit serves.
+    for ceiling in [limit.rlim_max, 10_240] {
+        let wanted = libc::rlimit { rlim_cur: ceiling.min(limit.rlim_max), rlim_max: limit.rlim_max };
+        // SAFETY: the pointer is to a valid rlimit for the duration of the call.
+        if wanted.rlim_cur < limit.rlim_cur || unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } == 0 {
+            break;
+        }
+    }
+    #[cfg(all(target_os = "linux", not(portable_unix)))]
+    super::orphans::adopt();
+    Ok(())
+}
+
+/// The descriptor limit for programs, if it differs from ours.
+pub(super) fn original_descriptor_limit() -> Option<libc::rlimit> {
+    ORIGINAL_NOFILE.get().copied()
+}
+
+/// How many descriptors this process may have open.
+pub fn descriptor_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a valid, writable rlimit for the duration of the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return 256;
+    }
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
+/// Whether this process can take any identity.
+pub fn is_privileged() -> bool {
+    // SAFETY: geteuid has no preconditions.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// The words for whose rights a program without an identity has, if they are
+/// more than any client should be given.
+pub fn dangerous_own_identity() -> Option<&'static str> {
+    is_privileged().then_some("root")
+}
+
+/// Marks every descriptor from `first` on close-on-exec. Ours are made so;
+/// this is for those that whoever started us left open.
+pub(super) fn close_on_exec_from(first: libc::c_uint) {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: close_range with CLOSE_RANGE_CLOEXEC changes descriptor flags only.
+        if unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
+            return;
+        }
+    }
+    let last = libc::c_int::try_from(descriptor_limit().min(65_536)).unwrap_or(65_536);
+    for descriptor in libc::c_int::try_from(first).unwrap_or(3)..last {
+        // SAFETY: F_GETFD and F_SETFD touch the flags of a descriptor only; one that is not open gives EBADF.
+        unsafe {
+            let flags = libc::fcntl(descriptor, libc::F_GETFD);
+            if flags >= 0 {
+                libc::fcntl(descriptor, libc::F_SETFD, flags | libc::FD_CLOEXEC);
+            }
+        }
+    }
+}
+
+/// Why sockets can't be standard streams on this host, if they can't.
+pub fn stdio_fault() -> Option<String> {
+    None
+}

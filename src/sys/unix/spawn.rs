@@ -1,0 +1,286 @@
+//! Starting a program. On Linux by a clone that shares our memory until the
+//! program runs, so that its cost does not grow with our size; elsewhere by
+//! fork. Both hold their caller until the program runs or has failed to.
+
+use std::ffi::{CString, OsStr, OsString, c_char, c_int};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use super::super::{SpawnError, Step};
+use super::account::Account;
+use super::become_program::{Birth, Failure};
+use super::child::Child;
+use super::command::Command;
+use super::net::Socket;
+use super::process;
+
+/// What to start, and on what.
+pub struct Start<'a> {
+    /// The command line of the service.
+    pub command: &'a Command,
+    /// The directory to start in.
+    pub directory: &'a Path,
+    /// The whole environment.
+    pub environment: &'a [(OsString, OsString)],
+    /// The identity to take; without one the program runs as we do.
+    pub account: Option<&'a Account>,
+    /// The connection that becomes the three streams.
+    pub stdio: &'a Socket,
+}
+
+/// Starts the program. Blocks its thread.
+pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
+    let program = start.command.program().map_err(|fault| SpawnError::new(Step::Program, fault.message))?;
+    let path = c_string(program.path.as_os_str())?;
+    let directory = c_string(start.directory.as_os_str())?;
+    let arguments = start.command.arguments();
+    let environment = start
+        .environment
+        .iter()
+        .map(|(name, value)| c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat())))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (argument_pointers, environment_pointers) = (pointers(arguments), pointers(&environment));
+    let birth = Birth {
+        path: path.as_ptr(),
+        arguments: argument_pointers.as_ptr(),
+        environment: environment_pointers.as_ptr(),
+        directory: directory.as_ptr(),
+        stdio: start.stdio.as_raw_fd(),
+        account: start.account,
+        descriptor_limit: process::original_descriptor_limit(),
+        signals: changed_signals(),
+    };
+    let signals_blocked = SignalsBlocked::now();
+    let result = imp::give_birth(&birth);
+    drop(signals_blocked);
+    result.map_err(|(step, code)| in_words(step, code, start.directory, &program.path))
+}
+
+/// A failure, with what to do about it.
+fn in_words(step: Step, code: c_int, directory: &Path, program: &Path) -> SpawnError {
+    let error = io::Error::from_raw_os_error(code);
+    let cause = match step {
+        Step::Directory => format!("{}: {error}", directory.display()),
+        Step::Exec if code == libc::ENOEXEC => {
+            format!("{}: {error} (a script needs a first line such as #!/bin/sh)", program.display())
+        }
+        Step::Exec if code == libc::ENOENT && program.exists() => {
+            format!("{}: the interpreter or loader that it names is missing", program.display())
+        }
+        Step::Exec => format!("{}: {error}", program.display()),
+        _ => error.to_string(),
+    };
+    SpawnError { step, cause }
+}
+
+fn c_string(text: &OsStr) -> Result<CString, SpawnError> {
+    CString::new(text.as_bytes()).map_err(|error| SpawnError::new(Step::Spawn, error))
+}
+
+/// A null-terminated array, as execve wants it.
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// The signals that are ignored or handled in this process, which a program
+/// must find at their defaults. All handlers are in place before the first
+/// program is started, so asking once is enough.
+fn changed_signals() -> &'static [c_int] {
+    static CHANGED: OnceLock<Vec<c_int>> = OnceLock::new();
+    CHANGED.get_or_init(|| {
+        (1..=64)
+            .filter(|&signal| {
+                // SAFETY: zeroes are a valid sigaction to be overwritten, and asking changes nothing.
+                unsafe {
+                    let mut action: libc::sigaction = std::mem::zeroed();
+                    libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+                        && action.sa_sigaction != libc::SIG_DFL
+                }
+            })
+            .collect()
+    })
+}
+
+/// No signal is delivered to this thread while this lives: a handler that ran
+/// in the child would run in our memory.
+struct SignalsBlocked {
+    before: libc::sigset_t,
+}
+
+impl SignalsBlocked {
+    fn now() -> Self {
+        // SAFETY: both sets are valid, writable values of this thread.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            SignalsBlocked { before }
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that was in force before.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}
+
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+mod imp {
+    //! clone with CLONE_VM and CLONE_VFORK: nothing is copied, and the caller
+    //! sleeps until the child has the program's own memory.
+
+    use std::cell::{Cell, RefCell};
+    use std::ffi::{c_int, c_void};
+    use std::os::fd::{FromRawFd, OwnedFd};
+
+    use super::super::super::Step;
+    use super::super::child::{Child, reap_pidfd};
+    use super::{Birth, Failure};
+
+    /// Room for the few frames between birth and exec, with a margin for
+    /// unoptimised builds.
+    const STACK_BYTES: usize = 64 * 1024;
+    const GUARD_BYTES: usize = 64 * 1024;
+
+    thread_local! {
+        /// The stack that children of this thread are born on, one at a time.
+        static STACK: RefCell<Option<Stack>> = const { RefCell::new(None) };
+    }
+
+    struct Stack {
+        base: *mut c_void,
+    }
+
+    impl Stack {
+        fn new() -> Result<Stack, c_int> {
+            // SAFETY: a new private mapping, its lowest part made inaccessible
+            // so that an overflow ends the child instead of changing our memory.
+            unsafe {
+                let base = libc::mmap(
+                    std::ptr::null_mut(),
+                    STACK_BYTES + GUARD_BYTES,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
+                    -1,
+                    0,
+                );
+                if base == libc::MAP_FAILED || libc::mprotect(base, GUARD_BYTES, libc::PROT_NONE) != 0 {
+                    return Err(super::errno());
+                }
+                Ok(Stack { base })
+            }
+        }
+
+        fn top(&self) -> *mut c_void {
+            // SAFETY: the result is one past the end of the mapping.
+            unsafe { self.base.byte_add(STACK_BYTES + GUARD_BYTES) }
+        }
+    }
+
+    impl Drop for Stack {
+        fn drop(&mut self) {
+            // SAFETY: the mapping is ours, and no child runs on it: each has
+            // left our memory before give_birth returned.
+            unsafe { libc::munmap(self.base, STACK_BYTES + GUARD_BYTES) };
+        }
+    }
+
+    /// What the child writes before it gives up, read once it has.
+    struct Shared<'a> {
+        birth: &'a Birth<'a>,
+        failure: Cell<Option<Failure>>,
+    }
+
+    extern "C" fn child(shared: *mut c_void) -> c_int {
+        // SAFETY: the pointer is the one that give_birth passed, whose frame
+        // lives and stands still until this child is gone. `_exit` ends the
+        // child without running anything of the parent's.
+        unsafe {
+            let shared = &*shared.cast::<Shared<'_>>();
+            shared.failure.set(Some(shared.birth.become_program()));
+            libc::syscall(libc::SYS_exit_group, 127);
+        }
+        127
+    }
+
+    pub(super) fn give_birth(birth: &Birth<'_>) -> Result<Child, Failure> {
+        STACK.with_borrow_mut(|slot| {
+            let stack = match slot {
+                Some(stack) => stack,
+                None => slot.insert(Stack::new().map_err(|code| (Step::Spawn, code))?),
+            };
+            let shared = Shared { birth, failure: Cell::new(None) };
+            let mut pidfd: c_int = -1;
+            let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+            // SAFETY: the child runs on a stack of its own, in our memory, while this
+            // thread sleeps (CLONE_VFORK), with all signals blocked; what it uses is
+            // borrowed by `shared`. The kernel writes the new descriptor to `pidfd`.
+            let pid = unsafe {
+                libc::clone(child, stack.top(), flags, (&raw const shared).cast_mut().cast(), &raw mut pidfd)
+            };
+            if pid == -1 {
+                return Err((Step::Spawn, super::errno()));
+            }
+            // SAFETY: the kernel made this descriptor for us just now.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            match shared.failure.get() {
+                None => Ok(Child::new(pid, pidfd)),
+                Some(failure) => {
+                    let _ = reap_pidfd(&pidfd);
+                    Err(failure)
+                }
+            }
+        })
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+mod imp {
+    //! fork, with a pipe that exec closes: what comes through it is a failure.
+
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+
+    use super::super::super::Step;
+    use super::super::child::Child;
+    use super::{Birth, Failure};
+
+    pub(super) fn give_birth(birth: &Birth<'_>) -> Result<Child, Failure> {
+        let (mut reader, writer) = std::io::pipe().map_err(|error| (Step::Spawn, error.raw_os_error().unwrap_or(0)))?;
+        // SAFETY: the child calls async-signal-safe functions only, and ends by exec or _exit.
+        let pid = unsafe { libc::fork() };
+        if pid == -1 {
+            return Err((Step::Spawn, super::errno()));
+        }
+        if pid == 0 {
+            // SAFETY: this is the new child, its signals are blocked, and the pointers of
+            // `birth` were copied with our memory.
+            unsafe {
+                let (step, code) = birth.become_program();
+                let message = [Step::ALL.iter().position(|&other| other == step).unwrap_or(0) as i32, code];
+                libc::write(writer.as_raw_fd(), message.as_ptr().cast(), size_of_val(&message));
+                libc::_exit(127);
+            }
+        }
+        drop(writer);
+        let mut message = [0u8; 8];
+        if reader.read_exact(&mut message).is_err() {
+            return Ok(Child::new(pid));
+        }
+        // SAFETY: a null status is allowed; the child is ours and has ended.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        let word = |at: usize| i32::from_ne_bytes([message[at], message[at + 1], message[at + 2], message[at + 3]]);
+        let step = usize::try_from(word(0)).ok().and_then(|index| Step::ALL.get(index)).copied();
+        Err((step.unwrap_or(Step::Spawn), word(4)))
+    }
+}
+
+fn errno() -> c_int {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}

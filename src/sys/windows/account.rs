@@ -1,0 +1,305 @@
+//! Accounts on Windows: a batch logon, the profile, the account's own
+//! environment. Every step can hold its caller for long, so they are done on
+//! spawn threads, and a taken account is kept for a while (`spawn::accounts`).
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCOUNT_DISABLED, ERROR_ACCOUNT_EXPIRED, ERROR_ACCOUNT_LOCKED_OUT, ERROR_ACCOUNT_RESTRICTION,
+    ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_LOGON_HOURS, ERROR_LOGON_FAILURE, ERROR_LOGON_TYPE_NOT_GRANTED, ERROR_PASSWORD_EXPIRED,
+    ERROR_PASSWORD_MUST_CHANGE, HANDLE,
+};
+use windows_sys::Win32::Security::{
+    CheckTokenMembership, CreateWellKnownSid, DuplicateToken, LOGON32_LOGON_BATCH, LOGON32_LOGON_SERVICE,
+    LOGON32_PROVIDER_DEFAULT, LogonUserW, LookupAccountNameW, SecurityIdentification, TOKEN_ADJUST_DEFAULT, TOKEN_ADJUST_SESSIONID,
+    TOKEN_ASSIGN_PRIMARY, TOKEN_DUPLICATE, TOKEN_IMPERSONATE, TOKEN_QUERY, WinBuiltinAdministratorsSid,
+};
+use windows_sys::Win32::System::Environment::{CreateEnvironmentBlock, DestroyEnvironmentBlock};
+use windows_sys::Win32::UI::Shell::{LoadUserProfileW, PROFILEINFOW, UnloadUserProfile};
+
+use super::super::{Credentials, SpawnError, Step};
+use super::handle::{check, wide};
+use super::{environment, process};
+use crate::config::secret::Secret;
+
+/// A user as the file names it, in the parts that a logon wants.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UserName {
+    account: String,
+    domain: Option<String>,
+    /// LocalService or NetworkService: no password, and a service's logon.
+    built_in: bool,
+    text: String,
+}
+
+/// What a token must allow so that programs can be started with it.
+pub(super) const TOKEN_FOR_LOGON: u32 = TOKEN_ASSIGN_PRIMARY
+    | TOKEN_DUPLICATE
+    | TOKEN_IMPERSONATE
+    | TOKEN_QUERY
+    | TOKEN_ADJUST_DEFAULT
+    | TOKEN_ADJUST_SESSIONID;
+
+/// An account that is logged on. Logged off when dropped.
+#[derive(Debug)]
+pub struct Account {
+    // Before the token: a profile is unloaded with it.
+    profile: Option<Profile>,
+    token: OwnedHandle,
+    environment: Vec<(OsString, OsString)>,
+    name: String,
+}
+
+impl Account {
+    /// Logs the account on.
+    pub fn take(credentials: &Credentials) -> Result<Account, SpawnError> {
+        let name = credentials.user.to_string();
+        let at = |step, what: &str, error: io::Error| SpawnError::new(step, format!("{what} {name}: {error}"));
+        let token = log_on(credentials)?;
+        // A token that can't say whose it is proves nothing.
+        process::token_user(&token).map_err(|error| at(Step::Logon, "the logon of", error))?;
+        let profile = Profile::load(&token, &credentials.user.account)
+            .map_err(|error| at(Step::Profile, "the profile of", error))?;
+        let environment =
+            environment_of(&token).map_err(|error| at(Step::Profile, "the environment of", error))?;
+        Ok(Account { profile: Some(profile), token, environment, name })
+    }
+
+    /// What can be said of the account without a logon: whether it exists. A
+    /// wrong password is found by the first client, so that reading a file
+    /// never counts against an account.
+    pub fn examine(credentials: &Credentials) -> Result<(), SpawnError> {
+        let user = &credentials.user;
+        let full_name = match &user.domain {
+            Some(domain) if domain != "." => format!("{domain}\\{}", user.account),
+            _ => user.account.clone(),
+        };
+        let name = wide(&full_name);
+        let (mut sid_bytes, mut domain_units, mut kind) = (0, 0, 0);
+        // SAFETY: null buffers of length 0 ask for the lengths; the name ends with zero.
+        let known = unsafe {
+            LookupAccountNameW(
+                std::ptr::null(),
+                name.as_ptr(),
+                std::ptr::null_mut(),
+                &raw mut sid_bytes,
+                std::ptr::null_mut(),
+                &raw mut domain_units,
+                &raw mut kind,
+            ) != 0
+                || io::Error::last_os_error().raw_os_error() == i32::try_from(ERROR_INSUFFICIENT_BUFFER).ok()
+        };
+        if known {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        Err(SpawnError::new(Step::Account, format!("there is no account {user} on this system: {error}")))
+    }
+
+    /// How long a taken account may be used before it must be logged on again.
+    pub const LIFETIME: Option<std::time::Duration> = Some(std::time::Duration::from_mins(10));
+
+    /// Whether the account gives a client more than ordinary rights.
+    pub fn is_administrator(&self) -> bool {
+        let mut sid = [0u64; 9]; // SECURITY_MAX_SID_SIZE is 68
+        let mut length = 72;
+        let mut member = 0;
+        let mut identification: HANDLE = std::ptr::null_mut();
+        // SAFETY: the buffer is aligned and as long as is said; pointers are
+        // valid for the calls; the duplicated token is new and closed here.
+        unsafe {
+            if CreateWellKnownSid(WinBuiltinAdministratorsSid, std::ptr::null_mut(), sid.as_mut_ptr().cast(), &raw mut length) == 0
+                || DuplicateToken(self.token(), SecurityIdentification, &raw mut identification) == 0
+            {
+                return false;
+            }
+            let identification = OwnedHandle::from_raw_handle(identification);
+            CheckTokenMembership(identification.as_raw_handle(), sid.as_mut_ptr().cast(), &raw mut member) != 0 && member != 0
+        }
+    }
+
+    /// The account's own variables: its profile's and the system's.
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        self.environment.clone()
+    }
+
+    pub(super) fn token(&self) -> HANDLE {
+        self.token.as_raw_handle()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(profile) = self.profile.take() {
+            // SAFETY: both handles are open, and no program of ours uses the
+            // profile any more: each session keeps its account.
+            unsafe { UnloadUserProfile(self.token(), profile.handle) };
+        }
+    }
+}
+
+/// A loaded profile, closed with its token.
+#[derive(Debug)]
+struct Profile {
+    handle: HANDLE,
+}
+
+// SAFETY: a profile's handle may be used from any thread.
+unsafe impl Send for Profile {}
+// SAFETY: nothing is done through a shared reference.
+unsafe impl Sync for Profile {}
+
+impl Profile {
+    fn load(token: &OwnedHandle, user: &str) -> io::Result<Profile> {
+        let mut user = wide(user);
+        // SAFETY: zeroes are valid for what is not given; the name ends with zero.
+        unsafe {
+            let mut info: PROFILEINFOW = std::mem::zeroed();
+            info.dwSize = size_of::<PROFILEINFOW>() as u32;
+            info.dwFlags = 1; // PI_NOUI: nobody sits before a service's messages
+            info.lpUserName = user.as_mut_ptr();
+            check(LoadUserProfileW(token.as_raw_handle(), &raw mut info))?;
+            Ok(Profile { handle: info.hProfile })
+        }
+    }
+}
+
+fn environment_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> {
+    let mut block = std::ptr::null_mut();
+    // SAFETY: the block that comes back ends with two zeroes and is freed once it is read.
+    unsafe {
+        check(CreateEnvironmentBlock(&raw mut block, token.as_raw_handle(), 0))?;
+        let variables = environment::variables(block.cast());
+        DestroyEnvironmentBlock(block);
+        Ok(variables)
+    }
+}
+
+fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnError> {
+    #[cfg(debug_assertions)]
+    if std::env::var_os("WININETD_TEST_LOGON").is_some_and(|value| value == "own") {
+        // For tests where no logon can succeed: the way behind it, with our own token.
+        return process::own_token().map_err(|error| SpawnError::new(Step::Logon, error));
+    }
+    let UserName { account, domain, built_in, .. } = &credentials.user;
+    let kind = if *built_in { LOGON32_LOGON_SERVICE } else { LOGON32_LOGON_BATCH };
+    let domain = domain.as_ref().map(wide);
+    let name = wide(account);
+    let password = credentials.password.as_ref().map(Secret::wide);
+    let mut token: HANDLE = std::ptr::null_mut();
+    // SAFETY: texts end with zero or are null where that is allowed; the
+    // handle that comes back is new and ours.
+    unsafe {
+        check(LogonUserW(
+            name.as_ptr(),
+            domain.as_ref().map_or(std::ptr::null(), |domain| domain.as_ptr()),
+            password.as_ref().map_or(std::ptr::null(), |password| password.as_ptr()),
+            kind,
+            LOGON32_PROVIDER_DEFAULT,
+            &raw mut token,
+        ))
+        .map_err(|error| refused(&credentials.user, &error))?;
+        Ok(OwnedHandle::from_raw_handle(token))
+    }
+}
+
+/// A refused logon with its cure.
+fn refused(user: &UserName, error: &io::Error) -> SpawnError {
+    let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok()).unwrap_or(0);
+    let cure = match code {
+        ERROR_LOGON_FAILURE => "; the user name or the password in the file is wrong",
+        ERROR_LOGON_TYPE_NOT_GRANTED => {
+            "; the account lacks a right: secpol.msc > Local Policies > User Rights Assignment > Log on as a batch job"
+        }
+        ERROR_ACCOUNT_RESTRICTION => "; accounts without a password can't log on here",
+        ERROR_PASSWORD_EXPIRED | ERROR_PASSWORD_MUST_CHANGE => "; give the account a new password, then write it in the file",
+        ERROR_ACCOUNT_DISABLED => "; enable the account",
+        ERROR_ACCOUNT_EXPIRED => "; the account's time is over",
+        ERROR_ACCOUNT_LOCKED_OUT => "; unlock the account, and look who tries wrong passwords",
+        ERROR_INVALID_LOGON_HOURS => "; the account may not log on at this hour",
+        _ => "",
+    };
+    SpawnError::new(Step::Logon, format!("logon of {user}: {error}{cure}"))
+}
+
+/// Reads a user field: `user`, `DOMAIN\user`, `user@domain`, or one of the two
+/// accounts of the system that need no password.
+pub fn parse_credentials(user: &str, password: Option<&str>) -> Result<Credentials, String> {
+    let user = UserName::parse(user)?;
+    if password.is_none() && !user.built_in {
+        return Err(format!("{user} needs a password here: write {user}:PASSWORD"));
+    }
+    Ok(Credentials { password: password.filter(|_| !user.built_in).map(Secret::new), user })
+}
+
+impl UserName {
+    fn parse(text: &str) -> Result<UserName, String> {
+        let (domain, account) = match text.split_once('\\') {
+            Some((domain, account)) => (Some(domain.to_owned()), account),
+            // The domain is part of the name then, and must not be given again.
+            None if text.contains('@') => (None, text),
+            None => (Some(".".to_owned()), text),
+        };
+        if account.is_empty() || domain.as_ref().is_some_and(String::is_empty) {
+            return Err("a user name is missing before the colon".to_owned());
+        }
+        let system_domain = domain.as_ref().is_some_and(|domain| {
+            domain == "." || domain.eq_ignore_ascii_case("NT AUTHORITY")
+        });
+        let built_in = ["LocalService", "NetworkService"]
+            .into_iter()
+            .find(|name| system_domain && name.eq_ignore_ascii_case(account));
+        Ok(match built_in {
+            Some(name) => UserName {
+                account: name.to_owned(),
+                domain: Some("NT AUTHORITY".to_owned()),
+                built_in: true,
+                text: text.to_owned(),
+            },
+            None => UserName { account: account.to_owned(), domain, built_in: false, text: text.to_owned() },
+        })
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> (Option<String>, String) {
+        let user = UserName::parse(text).unwrap();
+        (user.domain, user.account)
+    }
+
+    #[test]
+    fn users_are_read_in_their_three_forms() {
+        assert_eq!(parts("davide"), (Some(".".to_owned()), "davide".to_owned()));
+        assert_eq!(parts("0day"), (Some(".".to_owned()), "0day".to_owned()));
+        assert_eq!(parts(r"CORP\davide"), (Some("CORP".to_owned()), "davide".to_owned()));
+        assert_eq!(parts("davide@corp.example"), (None, "davide@corp.example".to_owned()));
+    }
+
+    #[test]
+    fn the_accounts_of_the_system_need_no_password() {
+        assert!(parse_credentials("localservice", None).unwrap().user.built_in);
+        assert!(parse_credentials(r"NT AUTHORITY\NetworkService", Some("x")).unwrap().password.is_none());
+        assert!(parse_credentials(r"CORP\LocalService", None).is_err());
+    }
+
+    #[test]
+    fn a_user_without_a_colon_is_told_what_to_write() {
+        assert!(parse_credentials("davide", None).unwrap_err().contains("davide:PASSWORD"));
+    }
+}

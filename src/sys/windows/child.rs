@@ -1,0 +1,192 @@
+//! A running program on Windows: waited for by its handle, and ended with its
+//! whole tree, which is in a job from birth. The job ends with its last
+//! handle, so that a server that is killed leaves nothing behind.
+
+use std::ffi::c_void;
+use std::io;
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::System::JobObjects::{
+    CreateJobObjectW, JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+    JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
+    JobObjectBasicAccountingInformation, JobObjectExtendedLimitInformation, QueryInformationJobObject,
+    SetInformationJobObject, TerminateJobObject,
+};
+use windows_sys::Win32::System::Threading::{
+    GetExitCodeProcess, INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
+    WT_EXECUTEONLYONCE,
+};
+
+use super::super::Exit;
+use super::handle::{check, own};
+
+/// The exit code of programs that are ended by us: that of Ctrl-C, which other
+/// tools show as "ended from outside".
+const ENDED_BY_SERVER: u32 = 0xC000_013A;
+
+/// How long the processes of an ended job may take to disappear. They are
+/// past running; only a driver that holds their input or output keeps them.
+const TREE_GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The processes of one session.
+#[derive(Debug)]
+pub(super) struct Job {
+    handle: OwnedHandle,
+}
+
+impl Job {
+    pub(super) fn new() -> io::Result<Job> {
+        // SAFETY: null for no name and default security; the handle that comes back is new.
+        let handle = unsafe { own(CreateJobObjectW(std::ptr::null(), std::ptr::null()))? };
+        // SAFETY: zeroes are valid and mean no limit; the length is the structure's.
+        unsafe {
+            let mut limits: JOBOBJECT_EXTENDED_LIMIT_INFORMATION = std::mem::zeroed();
+            limits.BasicLimitInformation.LimitFlags =
+                JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE | JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION;
+            check(SetInformationJobObject(
+                handle.as_raw_handle(),
+                JobObjectExtendedLimitInformation,
+                (&raw const limits).cast(),
+                size_of_val(&limits) as u32,
+            ))?;
+        }
+        Ok(Job { handle })
+    }
+
+    pub(super) fn raw(&self) -> HANDLE {
+        self.handle.as_raw_handle()
+    }
+
+    fn end(&self) {
+        // SAFETY: the handle is a job of ours.
+        unsafe { TerminateJobObject(self.raw(), ENDED_BY_SERVER) };
+    }
+
+    /// How many of its processes still exist.
+    fn live(&self) -> io::Result<u32> {
+        // SAFETY: zeroes are valid to be overwritten; the length is the structure's.
+        unsafe {
+            let mut counts: JOBOBJECT_BASIC_ACCOUNTING_INFORMATION = std::mem::zeroed();
+            check(QueryInformationJobObject(
+                self.raw(),
+                JobObjectBasicAccountingInformation,
+                (&raw mut counts).cast(),
+                size_of_val(&counts) as u32,
+                std::ptr::null_mut(),
+            ))?;
+            Ok(counts.ActiveProcesses)
+        }
+    }
+
+    /// Waits until none of its processes exists. While one does, it may hold
+    /// the connection's lock, and touching the connection would stop us.
+    async fn gone(&self) -> io::Result<()> {
+        let mut pause = Duration::from_millis(1);
+        let until = tokio::time::Instant::now() + TREE_GONE_WITHIN;
+        while self.live()? > 0 {
+            if tokio::time::Instant::now() >= until {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "a process of the session can't be ended"));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+/// A program that was started.
+#[derive(Debug)]
+pub struct Child {
+    pid: u32,
+    // Before the process's handle: the wait must end while the handle is open.
+    ended: Option<Ended>,
+    process: OwnedHandle,
+    job: Job,
+}
+
+impl Child {
+    pub(super) fn new(pid: u32, process: OwnedHandle, job: Job) -> Self {
+        Child { pid, ended: None, process, job }
+    }
+
+    /// The process number, for people.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Waits for the program's end, ends what is left of its tree, and tells
+    /// how the program ended.
+    pub async fn wait(&mut self) -> io::Result<Exit> {
+        let ended = match &mut self.ended {
+            Some(ended) => ended,
+            none => none.insert(Ended::of(&self.process)?),
+        };
+        ended.notify.notified().await;
+        // The next call, if there is one, must not wait for a second end.
+        ended.notify.notify_one();
+        self.job.end();
+        self.job.gone().await?;
+        let mut code = 0;
+        // SAFETY: the handle is the process's, the pointer is valid for the call.
+        check(unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) })?;
+        Ok(Exit::Code(code))
+    }
+
+    /// Ends the program's tree now; `wait` then returns.
+    pub fn end_tree(&self) {
+        self.job.end();
+    }
+}
+
+/// A wait of the system's thread pool for the end of a process.
+#[derive(Debug)]
+struct Ended {
+    notify: Arc<Notify>,
+    wait: HANDLE,
+}
+
+// SAFETY: a wait handle may be used from any thread.
+unsafe impl Send for Ended {}
+// SAFETY: nothing is done through a shared reference.
+unsafe impl Sync for Ended {}
+
+impl Ended {
+    fn of(process: &OwnedHandle) -> io::Result<Ended> {
+        let notify = Arc::new(Notify::new());
+        let mut wait = INVALID_HANDLE_VALUE;
+        // SAFETY: the context is the Notify, which `Ended` keeps alive until
+        // UnregisterWaitEx has waited for the callback; the process handle
+        // outlives the wait, as `Child` drops `ended` first.
+        check(unsafe {
+            RegisterWaitForSingleObject(
+                &raw mut wait,
+                process.as_raw_handle(),
+                Some(process_ended),
+                Arc::as_ptr(&notify).cast(),
+                INFINITE,
+                WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD,
+            )
+        })?;
+        Ok(Ended { notify, wait })
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // SAFETY: the wait is ours; INVALID_HANDLE_VALUE makes the call return
+        // only when the callback, which is short, is not running.
+        unsafe { UnregisterWaitEx(self.wait, INVALID_HANDLE_VALUE) };
+    }
+}
+
+unsafe extern "system" fn process_ended(context: *mut c_void, _timed_out: bool) {
+    // SAFETY: the context is the Notify that `Ended` keeps alive.
+    unsafe { (*context.cast::<Notify>()).notify_one() };
+}
+
+/// What is left of a tree goes with its job here.
+pub fn reap_orphans() {}

@@ -1,0 +1,278 @@
+//! A command line on Windows: passed on unchanged, with the program that it
+//! names found by us, so that no folder that others can write is ever tried.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use windows_sys::Win32::Foundation::ERROR_SUCCESS;
+use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_SZ, RegGetValueW};
+
+use super::super::{CommandFault, Program, ProgramFault};
+use super::handle::wide;
+use super::paths::{system_directory, windows_directory};
+
+/// A command line that could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    line: String,
+    name: Name,
+}
+
+/// How the command line names its program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    /// In quotes, or without a blank in it.
+    Clear(String),
+    /// A path without quotes that may go on behind each blank.
+    Blanks,
+}
+
+const FILE_NOT_FOUND: i32 = 2;
+
+impl Command {
+    /// Reads a command line.
+    pub fn parse(line: &OsStr) -> Result<Command, CommandFault> {
+        let fault = |message: &str, hint: Option<&str>| CommandFault {
+            offset: 0,
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+        };
+        let line = line.to_string_lossy().trim_matches([' ', '\t']).to_owned();
+        if line.contains('\0') {
+            return Err(fault("a command line can't hold a NUL character", None));
+        }
+        let name = if let Some(rest) = line.strip_prefix('"') {
+            let Some((name, _)) = rest.split_once('"') else {
+                return Err(fault("this \" has no closing \"", Some("put one behind the program's path")));
+            };
+            Name::Clear(name.to_owned())
+        } else {
+            let (first, rest) = line.split_once([' ', '\t']).unwrap_or((&line, ""));
+            if is_path(first) && !rest.is_empty() { Name::Blanks } else { Name::Clear(first.to_owned()) }
+        };
+        if name == Name::Clear(String::new()) {
+            return Err(fault("the program's name is empty", None));
+        }
+        Ok(Command { line, name })
+    }
+
+    /// Where the program is now. May touch the disk or the network.
+    pub fn program(&self) -> Result<Program, ProgramFault> {
+        match &self.name {
+            Name::Clear(name) if is_path(name) => {
+                let path = PathBuf::from(name);
+                if !path.is_absolute() {
+                    return Err(fault(format!("{name} is not a whole path"), Some("begin it with a drive, as c:\\".to_owned())));
+                }
+                usable(&path, &self.line).map(|path| Program { path, warning: None })
+            }
+            Name::Clear(name) => in_search_path(name, &self.line).map(|path| Program { path, warning: None }),
+            Name::Blanks => self.program_with_blanks(),
+        }
+    }
+
+    /// A path without quotes ends behind some blank; Windows tries them in turn.
+    fn program_with_blanks(&self) -> Result<Program, ProgramFault> {
+        let ends = self.line.match_indices([' ', '\t']).map(|(at, _)| at).chain([self.line.len()]);
+        let mut first_fault = None;
+        for end in ends {
+            let candidate = &self.line[..end];
+            let path = PathBuf::from(candidate);
+            if !path.is_absolute() {
+                return Err(fault(
+                    format!("{candidate} is not a whole path"),
+                    Some("begin it with a drive, as c:\\".to_owned()),
+                ));
+            }
+            match usable(&path, &self.line) {
+                Ok(path) => {
+                    let warning = candidate.contains([' ', '\t']).then(|| {
+                        format!("a path with a blank and no quotes: write \"{}\", or whoever can write a file named as its beginning chooses what runs", path.display())
+                    });
+                    return Ok(Program { path, warning });
+                }
+                Err(fault) => first_fault = first_fault.or(Some(fault)),
+            }
+        }
+        Err(first_fault.unwrap_or_else(|| fault("the program's name is empty".to_owned(), None)))
+    }
+
+    /// What to start for a program at `path`: the application, and the whole
+    /// command line. Batch files are run by cmd.exe; no text of a client is
+    /// ever in a command line, so its quoting rules can't be turned against us.
+    pub(super) fn to_start(&self, path: &Path) -> (PathBuf, OsString) {
+        if is_batch(path) {
+            let cmd = system_directory().join("cmd.exe");
+            // The path that we found, since cmd would look in its current folder too.
+            let rest = self.behind_name(path);
+            let line = format!("\"{}\" /d /s /c \"\"{}\"{rest}\"", cmd.display(), path.display());
+            return (cmd, line.into());
+        }
+        (path.to_owned(), self.line.clone().into())
+    }
+
+    /// The command line behind the program's name, with the blank before it.
+    fn behind_name(&self, path: &Path) -> &str {
+        let end = match &self.name {
+            Name::Clear(name) if self.line.starts_with('"') => name.len() + 2,
+            Name::Clear(name) => name.len(),
+            Name::Blanks => path.to_string_lossy().len(),
+        };
+        self.line.get(end..).unwrap_or_default()
+    }
+}
+
+fn fault(message: String, hint: Option<String>) -> ProgramFault {
+    ProgramFault { message, hint, code: FILE_NOT_FOUND }
+}
+
+fn is_path(name: &str) -> bool {
+    name.contains(['\\', '/', ':'])
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+fn is_batch(path: &Path) -> bool {
+    matches!(extension(path).as_str(), "cmd" | "bat")
+}
+
+/// The path of a file that Windows can start, with `.exe` added where nothing
+/// else is named.
+fn usable(path: &Path, line: &str) -> Result<PathBuf, ProgramFault> {
+    let path = if path.extension().is_none() { path.with_extension("exe") } else { path.to_owned() };
+    match std::fs::metadata(&path) {
+        Err(error) => {
+            let hint = path.to_string_lossy().contains('%').then(|| "%VARIABLES% are not expanded here".to_owned());
+            Err(fault(format!("{}: {error}", path.display()), hint))
+        }
+        Ok(found) if found.is_dir() => Err(fault(format!("{} is a directory", path.display()), None)),
+        Ok(_) => match interpreter(&path) {
+            None => Ok(path),
+            Some(interpreter) => Err(fault(
+                format!("{} is a script, which Windows can't start by itself", path.display()),
+                Some(format!("write {interpreter} {line}")),
+            )),
+        },
+    }
+}
+
+/// What runs a script of this kind.
+fn interpreter(path: &Path) -> Option<&'static str> {
+    Some(match extension(path).as_str() {
+        "ps1" => "powershell.exe -NoProfile -ExecutionPolicy Bypass -File",
+        "py" | "pyw" => "c:\\path\\to\\python.exe -u",
+        "vbs" | "vbe" | "js" | "jse" | "wsf" => "cscript.exe //nologo",
+        "jar" => "c:\\path\\to\\java.exe -jar",
+        "pl" => "c:\\path\\to\\perl.exe",
+        "rb" => "c:\\path\\to\\ruby.exe",
+        "sh" => "c:\\path\\to\\bash.exe",
+        _ => return None,
+    })
+}
+
+/// Bare names: System32, the Windows directory, the system's PATH. Never our
+/// own folder or the current one, where a stranger's file may lie, nor a
+/// user's PATH, which a service does not have.
+fn in_search_path(name: &str, line: &str) -> Result<PathBuf, ProgramFault> {
+    let system_path = system_path();
+    [system_directory(), windows_directory()]
+        .into_iter()
+        .chain(std::env::split_paths(&system_path).filter(|folder| folder.is_absolute()))
+        .map(|folder| folder.join(name))
+        .find_map(|candidate| match usable(&candidate, line) {
+            Ok(path) => Some(Ok(path)),
+            // Found, but a script: say so instead of "not found".
+            Err(fault) if fault.hint.as_ref().is_some_and(|hint| hint.starts_with("write ")) => Some(Err(fault)),
+            Err(_) => None,
+        })
+        .unwrap_or_else(|| {
+            let hint = if name.contains('%') { "%VARIABLES% are not expanded here" } else { "write its whole path" };
+            Err(fault(
+                format!("there is no program {name} in System32, the Windows directory or the system's PATH"),
+                Some(hint.to_owned()),
+            ))
+        })
+}
+
+/// The PATH that services have.
+fn system_path() -> OsString {
+    let key = wide(r"SYSTEM\CurrentControlSet\Control\Session Manager\Environment");
+    let name = wide("Path");
+    let mut buffer = vec![0u16; 32_768];
+    let mut bytes = 65_536u32;
+    // SAFETY: texts end with zero, the buffer has the length that is given.
+    // RRF_RT_REG_SZ takes an expandable value too, and expands it.
+    let result = unsafe {
+        RegGetValueW(
+            HKEY_LOCAL_MACHINE,
+            key.as_ptr(),
+            name.as_ptr(),
+            RRF_RT_REG_SZ,
+            std::ptr::null_mut(),
+            buffer.as_mut_ptr().cast(),
+            &raw mut bytes,
+        )
+    };
+    if result != ERROR_SUCCESS {
+        return std::env::var_os("PATH").unwrap_or_default();
+    }
+    let length = buffer.iter().position(|&unit| unit == 0).unwrap_or(0);
+    String::from_utf16_lossy(&buffer[..length]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(line: &str) -> Result<Program, ProgramFault> {
+        Command::parse(OsStr::new(line)).unwrap().program()
+    }
+
+    #[test]
+    fn bare_names_are_found_in_system32_and_only_exe_is_added() {
+        let expected = system_directory().join("cmd.exe");
+        assert_eq!(program("cmd /c ver").unwrap().path, expected);
+        assert_eq!(program("cmd.exe /c ver").unwrap().path, expected);
+        assert!(program("no-such-program-anywhere").is_err());
+    }
+
+    #[test]
+    fn unquoted_paths_with_blanks_are_tried_in_windows_own_order_and_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let short = folder.path().join("a.exe");
+        let long = folder.path().join("a b.exe");
+        std::fs::write(&long, "").unwrap();
+        let line = format!("{} c", long.display());
+        let found = program(&line).unwrap();
+        assert_eq!(found.path, long);
+        assert!(found.warning.unwrap().contains("quotes"));
+        std::fs::write(&short, "").unwrap();
+        assert_eq!(program(&line).unwrap().path, short);
+        assert_eq!(program(&format!("\"{}\" c", long.display())).unwrap(), Program { path: long, warning: None });
+    }
+
+    #[test]
+    fn scripts_get_the_line_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("x.ps1");
+        std::fs::write(&script, "").unwrap();
+        let hint = program(&format!("{} 1", script.display())).unwrap_err().hint.unwrap();
+        assert!(hint.contains("powershell.exe") && hint.ends_with("x.ps1 1"), "{hint}");
+    }
+
+    #[test]
+    fn batch_files_run_through_cmd() {
+        let command = Command::parse(OsStr::new(r#""c:\a b\x.cmd" 1"#)).unwrap();
+        let (application, line) = command.to_start(Path::new(r"c:\a b\x.cmd"));
+        assert_eq!(application, system_directory().join("cmd.exe"));
+        assert!(line.to_string_lossy().ends_with(r#"/d /s /c ""c:\a b\x.cmd" 1""#), "{line:?}");
+    }
+
+    #[test]
+    fn a_path_must_be_whole() {
+        assert!(program(r"bin\x.exe").unwrap_err().message.contains("whole path"));
+        assert!(program(r"\x.exe").unwrap_err().message.contains("whole path"));
+    }
+}

@@ -1,0 +1,32 @@
+//! Handles that own themselves, results of calls as errors, and text as
+//! Windows wants it.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::windows::ffi::OsStrExt;
+use std::os::windows::io::{FromRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
+use windows_sys::core::BOOL;
+
+/// Turns the FALSE of a call into the error that GetLastError holds.
+pub(super) fn check(result: BOOL) -> io::Result<()> {
+    if result == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes a handle that a call has just made, or the error that it made instead.
+///
+/// # Safety
+/// The handle is new and nobody else's, or one of the two values of failure.
+pub(super) unsafe fn own(handle: HANDLE) -> io::Result<OwnedHandle> {
+    if handle.is_null() || handle == INVALID_HANDLE_VALUE {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// Text with its closing zero.
+pub(super) fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
+    text.as_ref().encode_wide().chain([0]).collect()
+}

@@ -1,0 +1,56 @@
+//! A program's file, opened with the rights of the account that is to run it.
+//! CreateProcessAsUser opens it with ours, which may be more.
+
+use std::fs::{File, OpenOptions};
+use std::os::windows::fs::OpenOptionsExt;
+use std::path::Path;
+
+use windows_sys::Win32::Security::{ImpersonateLoggedOnUser, RevertToSelf};
+use windows_sys::Win32::Storage::FileSystem::{FILE_EXECUTE, FILE_READ_ATTRIBUTES, FILE_SHARE_READ};
+
+use super::super::{SpawnError, Step};
+use super::account::Account;
+use super::handle::check;
+
+/// A program's file that can't be replaced while this lives.
+pub(super) struct Image {
+    _file: File,
+}
+
+impl Image {
+    /// Opens the program as the account would.
+    pub(super) fn open_as(account: &Account, program: &Path) -> Result<Image, SpawnError> {
+        let impersonation = Impersonation::of(account)?;
+        let opened = OpenOptions::new()
+            .access_mode(FILE_EXECUTE | FILE_READ_ATTRIBUTES)
+            .share_mode(FILE_SHARE_READ)
+            .open(program);
+        drop(impersonation);
+        opened.map(|file| Image { _file: file }).map_err(|error| {
+            SpawnError::new(Step::Exec, format!("{} as {}: {error}", program.display(), account.name()))
+        })
+    }
+}
+
+/// This thread has the account's rights while this lives.
+struct Impersonation;
+
+impl Impersonation {
+    fn of(account: &Account) -> Result<Impersonation, SpawnError> {
+        // SAFETY: the token is the account's, open for the call.
+        check(unsafe { ImpersonateLoggedOnUser(account.token()) })
+            .map_err(|error| SpawnError::new(Step::Logon, format!("taking the rights of {}: {error}", account.name())))?;
+        Ok(Impersonation)
+    }
+}
+
+impl Drop for Impersonation {
+    fn drop(&mut self) {
+        // SAFETY: no pointers.
+        if unsafe { RevertToSelf() } == 0 {
+            // A thread that can't give a client's account back must not go on
+            // to start programs for others.
+            std::process::abort();
+        }
+    }
+}

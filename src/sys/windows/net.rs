@@ -1,0 +1,272 @@
+//! Sockets on Windows.
+//!
+//! Only a socket without the OVERLAPPED attribute can be a program's standard
+//! stream, and an accepted socket has the attributes of its listener, so
+//! listeners are made without it. The loop polls them all the same: it asks
+//! the driver through a handle of its own.
+//!
+//! All input and output on such a socket is serialised, whoever asks: while a
+//! program sits in a read, even our shutdown would wait. So everything about a
+//! connection is asked and set before the program has it, and it is touched
+//! again only when the program's whole tree is gone.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket};
+
+use socket2::{SockAddr, SockRef};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
+use windows_sys::Win32::Networking::WinSock::{
+    AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW, SOCK_STREAM, SOCKET,
+    SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT, WSAEBADF,
+    WSAEFAULT, WSAEINVAL, WSAEMFILE, WSAENOBUFS, WSAENOTSOCK, WSAEOPNOTSUPP, WSAPROTOCOL_INFOW, WSASocketW,
+    XP1_IFS_HANDLES, accept as winsock_accept, getsockopt, setsockopt,
+};
+
+use super::super::{AcceptFault, Counts, Keepalive};
+use super::handle::check;
+
+/// A bound socket that is waited on by the loop.
+#[derive(Debug)]
+pub struct Listener {
+    /// Not a stream: the loop's name for a socket whose readiness it tells.
+    socket: TcpStream,
+    keepalive: Option<Keepalive>,
+}
+
+impl Listener {
+    /// Binds and listens, with the largest backlog that the system has.
+    /// Must be called within the loop.
+    pub fn bind(address: SocketAddr, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+        let socket = synchronous_socket(address)?;
+        if address.is_ipv6() {
+            // Two sockets serve a port, so that an IPv4 client is written as one.
+            socket.set_only_v6(true)?;
+        }
+        // Without it any process may bind the same port and take our clients.
+        exclusive(&socket)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::from(address))?;
+        socket.listen(i32::MAX)?; // SOMAXCONN
+        let socket = TcpStream::from_std(StdStream::from(OwnedSocket::from(socket)))?;
+        Ok(Listener { socket, keepalive })
+    }
+
+    /// The address that it is bound to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Waits until somebody may be waiting to be accepted.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Takes the next client; `None` if nobody waits, and `readable` will wait
+    /// then. The client's address comes from accept, which knows it even if
+    /// the client is gone already.
+    pub fn accept(&self) -> io::Result<Option<(Socket, SocketAddr)>> {
+        match self.socket.try_io(Interest::READABLE, || accept(&self.socket)) {
+            Ok((connection, peer)) => {
+                let peer = peer.as_socket().ok_or_else(not_an_address)?;
+                Ok(Some((self.connection(connection)?, peer)))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Listener {
+    /// Makes an accepted socket what a program expects, while it still can be touched.
+    fn connection(&self, socket: OwnedSocket) -> io::Result<Socket> {
+        // An accepted socket is inheritable whatever its listener said.
+        // SAFETY: changes a flag of a handle that is ours.
+        check(unsafe { SetHandleInformation(socket.as_raw_socket() as HANDLE, HANDLE_FLAG_INHERIT, 0) })?;
+        let reference = SockRef::from(&socket);
+        // Inherited from the listener; a program expects to wait.
+        reference.set_nonblocking(false)?;
+        if let Some(keepalive) = self.keepalive {
+            let times = socket2::TcpKeepalive::new().with_time(keepalive.idle).with_interval(keepalive.interval);
+            // A client that is gone already is not an error here.
+            let _ = reference.set_tcp_keepalive(&times);
+        }
+        let local = match reference.local_addr().ok().and_then(|address| address.as_socket()) {
+            Some(local) => local,
+            None => self.local_addr()?,
+        };
+        Ok(Socket { state: State::Program(socket), local })
+    }
+}
+
+fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let family = if address.is_ipv6() { AF_INET6 } else { AF_INET };
+    // SAFETY: no pointers; a socket that comes back is new and ours.
+    unsafe {
+        let socket = WSASocketW(
+            family.into(),
+            SOCK_STREAM,
+            IPPROTO_TCP,
+            std::ptr::null(),
+            0,
+            WSA_FLAG_NO_HANDLE_INHERIT, // and not WSA_FLAG_OVERLAPPED
+        );
+        if socket == INVALID_SOCKET {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(socket2::Socket::from_raw_socket(socket as _))
+    }
+}
+
+fn exclusive(socket: &socket2::Socket) -> io::Result<()> {
+    let on = 1i32;
+    // SAFETY: the pointer is to four valid bytes, and so is the length.
+    let result = unsafe {
+        setsockopt(socket.as_raw_socket() as SOCKET, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (&raw const on).cast(), 4)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn accept(listener: &TcpStream) -> io::Result<(OwnedSocket, SockAddr)> {
+    // SAFETY: the address buffer and its length are socket2's, valid for the
+    // call; a socket that comes back is new and ours.
+    unsafe {
+        SockAddr::try_init(|address, length| {
+            let connection = winsock_accept(listener.as_raw_socket() as SOCKET, address.cast(), length);
+            if connection == INVALID_SOCKET {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(OwnedSocket::from_raw_socket(connection as _))
+        })
+    }
+}
+
+fn not_an_address() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "the system gave no internet address")
+}
+
+/// Whose fault a failed accept is.
+pub fn accept_fault(error: &io::Error) -> AcceptFault {
+    match error.raw_os_error() {
+        Some(WSAEMFILE | WSAENOBUFS) => AcceptFault::Exhausted,
+        Some(WSAEBADF | WSAEFAULT | WSAEINVAL | WSAENOTSOCK | WSAEOPNOTSUPP) => AcceptFault::Listener,
+        _ => AcceptFault::Connection,
+    }
+}
+
+/// Whether a failed bind means that the host lacks the address family.
+pub fn family_is_missing(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(WSAEAFNOSUPPORT)
+}
+
+/// What to do about a failed bind, where that is known.
+pub fn bind_hint(error: &io::Error, address: SocketAddr) -> Option<String> {
+    match error.raw_os_error() {
+        Some(WSAEADDRINUSE) => Some(format!("`netstat -ano | findstr :{}` shows who has it", address.port())),
+        Some(WSAEACCES) => Some(
+            "another program has it for itself, or it lies in a reserved range: \
+             `netsh interface ipv4 show excludedportrange protocol=tcp`"
+                .to_owned(),
+        ),
+        Some(WSAEADDRNOTAVAIL) => Some("no interface has this address now".to_owned()),
+        _ => None,
+    }
+}
+
+/// Why sockets can't be standard streams on this host, if they can't: layered
+/// providers of old give sockets that are no file handles.
+pub fn stdio_fault() -> Option<String> {
+    let socket = synchronous_socket(SocketAddr::from(([127, 0, 0, 1], 0))).ok()?;
+    // SAFETY: zeroes are a valid value to be overwritten; the length is the structure's.
+    let flags = unsafe {
+        let mut info: WSAPROTOCOL_INFOW = std::mem::zeroed();
+        let mut length = i32::try_from(size_of::<WSAPROTOCOL_INFOW>()).ok()?;
+        let result = getsockopt(
+            socket.as_raw_socket() as SOCKET,
+            SOL_SOCKET,
+            SO_PROTOCOL_INFOW,
+            (&raw mut info).cast(),
+            &raw mut length,
+        );
+        (result == 0).then_some(info.dwServiceFlags1)?
+    };
+    (flags & XP1_IFS_HANDLES == 0).then(|| {
+        "a layered network provider on this host makes sockets that programs can't use as standard streams; \
+         `netsh winsock show catalog` lists it"
+            .to_owned()
+    })
+}
+
+/// One connection. Closed when dropped.
+#[derive(Debug)]
+pub struct Socket {
+    state: State,
+    local: SocketAddr,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A program has it, or will.
+    Program(OwnedSocket),
+    /// The program is gone, and the loop polls it.
+    Lingering(TcpStream),
+    /// It could not be given to the loop, and is closed.
+    Closed,
+}
+
+impl Socket {
+    /// The server's address that the client connected to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.local)
+    }
+
+    /// What the kernel counted: asking would wait for the program here.
+    pub fn counts(&self) -> Option<Counts> {
+        None
+    }
+
+    pub(super) fn handle(&self) -> Option<HANDLE> {
+        match &self.state {
+            State::Program(socket) => Some(socket.as_raw_socket() as HANDLE),
+            State::Lingering(_) | State::Closed => None,
+        }
+    }
+
+    /// Ends the stream to the client, then reads and drops what the client
+    /// still sends until it ends too: closing over unread input would reset
+    /// the connection, and what the program wrote last would be lost.
+    ///
+    /// Only after the program's whole tree is gone.
+    pub async fn linger(&mut self) -> io::Result<()> {
+        if let State::Program(socket) = std::mem::replace(&mut self.state, State::Closed) {
+            let stream = StdStream::from(socket);
+            stream.set_nonblocking(true)?;
+            stream.shutdown(std::net::Shutdown::Write)?;
+            self.state = State::Lingering(TcpStream::from_std(stream)?);
+        }
+        let State::Lingering(stream) = &self.state else { return Ok(()) };
+        loop {
+            stream.readable().await?;
+            if drain(stream)? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Drops what has arrived. True at the end of the stream.
+fn drain(stream: &TcpStream) -> io::Result<bool> {
+    let mut buffer = [0u8; 16 * 1024];
+    // Bounded, so that a client that floods can't keep the loop for itself.
+    for _ in 0..64 {
+        match stream.try_read(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}

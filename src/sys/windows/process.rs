@@ -1,0 +1,73 @@
+//! What the server's own process needs before it serves, and what of it must
+//! not reach the programs that it starts.
+
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::Networking::WinSock::{WSADATA, WSAStartup};
+use windows_sys::Win32::Security::{
+    GetTokenInformation, IsWellKnownSid, TOKEN_QUERY, TOKEN_USER, TokenUser, WELL_KNOWN_SID_TYPE, WinLocalSystemSid,
+};
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX, SetErrorMode,
+};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+
+use super::handle::check;
+
+/// Prepares this process for serving. Programs inherit the error mode: on a
+/// server nobody sits before a dialog of a crash.
+pub fn prepare() -> io::Result<()> {
+    // SAFETY: no pointers.
+    unsafe { SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX) };
+    // SAFETY: a WSADATA of zeroes is a valid value to be overwritten.
+    let code = unsafe {
+        let mut data: WSADATA = std::mem::zeroed();
+        WSAStartup(0x0202, &raw mut data)
+    };
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
+}
+
+/// Windows has no such limit for handles; this bounds what a flood can make.
+pub fn descriptor_limit() -> usize {
+    16_384
+}
+
+/// The words for whose rights a program without an identity has, if they are
+/// more than any client should be given.
+pub fn dangerous_own_identity() -> Option<&'static str> {
+    own_token().ok().filter(|token| token_is(token, WinLocalSystemSid)).map(|_| "LocalSystem")
+}
+
+/// The token of this process.
+pub(super) fn own_token() -> io::Result<OwnedHandle> {
+    let mut token: HANDLE = std::ptr::null_mut();
+    // SAFETY: the pointer is valid for the call, and the handle that comes back is new and ours.
+    unsafe {
+        check(OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY | super::account::TOKEN_FOR_LOGON, &raw mut token))?;
+        Ok(OwnedHandle::from_raw_handle(token))
+    }
+}
+
+/// Whether the token's user is this well-known account.
+fn token_is(token: &OwnedHandle, account: WELL_KNOWN_SID_TYPE) -> bool {
+    token_user(token).is_ok_and(|user| {
+        // SAFETY: the buffer begins with a TOKEN_USER whose SID lies within it, and is aligned for it.
+        unsafe { IsWellKnownSid((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid, account) != 0 }
+    })
+}
+
+/// The token's TOKEN_USER, in a buffer that is aligned for it. Fails for what
+/// is no token at all.
+pub(super) fn token_user(token: &OwnedHandle) -> io::Result<Vec<u64>> {
+    let mut buffer = vec![0u64; 32];
+    let mut length = 0;
+    // SAFETY: the buffer has the length that is given (a TOKEN_USER with the longest SID takes 84 bytes).
+    check(unsafe {
+        GetTokenInformation(token.as_raw_handle(), TokenUser, buffer.as_mut_ptr().cast(), 256, &raw mut length)
+    })?;
+    Ok(buffer)
+}
+
+pub use super::net::stdio_fault;

@@ -1,0 +1,207 @@
+//! Starting a program on Windows: three duplicates of the connection and
+//! nothing else are inherited, and it is in a job before its first instruction.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::path::Path;
+
+use windows_sys::Wdk::Storage::FileSystem::{FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, NtQueryInformationFile};
+use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_PRIVILEGE_NOT_HELD, HANDLE};
+use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
+use windows_sys::Win32::System::Threading::{
+    CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW, CreateProcessW,
+    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetCurrentProcess, InitializeProcThreadAttributeList,
+    LPPROC_THREAD_ATTRIBUTE_LIST, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST,
+    PROCESS_INFORMATION, STARTF_USESTDHANDLES, STARTUPINFOEXW, UpdateProcThreadAttribute,
+};
+
+use super::super::{SpawnError, Step};
+use super::account::Account;
+use super::child::{Child, Job};
+use super::command::Command;
+use super::handle::{check, wide};
+use super::image::Image;
+use super::net::Socket;
+use super::environment;
+
+/// What to start, and on what.
+pub struct Start<'a> {
+    /// The command line of the service.
+    pub command: &'a Command,
+    /// The directory to start in.
+    pub directory: &'a Path,
+    /// The whole environment.
+    pub environment: &'a [(OsString, OsString)],
+    /// The identity to take; without one the program runs as we do.
+    pub account: Option<&'a Account>,
+    /// The connection that becomes the three streams.
+    pub stdio: &'a Socket,
+}
+
+/// Starts the program. Blocks its thread.
+pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
+    let program = start.command.program().map_err(|fault| SpawnError::new(Step::Program, fault.message))?;
+    // Held until the program runs: the file that the account was allowed to
+    // execute is the file that is started.
+    let image = start.account.map(|account| Image::open_as(account, &program.path)).transpose()?;
+    let streams = Streams::of(start.stdio).map_err(|error| SpawnError::new(Step::Stdio, error))?;
+    let job = Job::new().map_err(|error| SpawnError::new(Step::Job, error))?;
+    let child = create_process(start, &program.path, &streams, job);
+    drop(image);
+    child
+}
+
+/// Three inheritable handles of one connection. Three, because a program that
+/// closes its input must still be able to write.
+struct Streams {
+    handles: [OwnedHandle; 3],
+}
+
+impl Streams {
+    fn of(socket: &Socket) -> io::Result<Streams> {
+        let socket = socket.handle().ok_or_else(|| io::Error::other("the connection has left the program's state"))?;
+        assert_synchronous(socket)?;
+        let duplicate = || {
+            let mut copy: HANDLE = std::ptr::null_mut();
+            // SAFETY: the socket is a live handle of ours; the copy is new and ours.
+            unsafe {
+                let process = GetCurrentProcess();
+                check(DuplicateHandle(process, socket, process, &raw mut copy, 0, 1, DUPLICATE_SAME_ACCESS))?;
+                Ok::<_, io::Error>(OwnedHandle::from_raw_handle(copy))
+            }
+        };
+        Ok(Streams { handles: [duplicate()?, duplicate()?, duplicate()?] })
+    }
+
+    fn raw(&self) -> [HANDLE; 3] {
+        [0, 1, 2].map(|stream| self.handles[stream].as_raw_handle())
+    }
+}
+
+/// A program's plain reads and writes fail on an asynchronous handle. Some
+/// systems let them pass, so it is asserted by the handle itself.
+fn assert_synchronous(handle: HANDLE) -> io::Result<()> {
+    const FILE_MODE_INFORMATION: i32 = 16;
+    let mut mode = 0u32;
+    // SAFETY: zeroes are a valid status block; the buffer is the four bytes of FILE_MODE_INFORMATION.
+    let status = unsafe {
+        let mut status: IO_STATUS_BLOCK = std::mem::zeroed();
+        NtQueryInformationFile(handle, &raw mut status, (&raw mut mode).cast(), 4, FILE_MODE_INFORMATION)
+    };
+    if status < 0 {
+        return Err(io::Error::other(format!("the mode of the connection's handle: status {status:#x}")));
+    }
+    if mode & (FILE_SYNCHRONOUS_IO_NONALERT | FILE_SYNCHRONOUS_IO_ALERT) == 0 {
+        return Err(io::Error::other("the connection's handle is asynchronous: no program could read it"));
+    }
+    Ok(())
+}
+
+/// The attributes of a new process, and the memory that they point to.
+struct Attributes<'a> {
+    list: Vec<u64>,
+    _pointed_to: std::marker::PhantomData<&'a ()>,
+}
+
+impl<'a> Attributes<'a> {
+    fn new(handles: &'a [HANDLE; 3], jobs: &'a [HANDLE; 1]) -> io::Result<Attributes<'a>> {
+        let mut bytes = 0;
+        // SAFETY: a null list asks for the size that two attributes need.
+        unsafe { InitializeProcThreadAttributeList(std::ptr::null_mut(), 2, 0, &raw mut bytes) };
+        let mut attributes =
+            Attributes { list: vec![0; bytes.div_ceil(size_of::<u64>())], _pointed_to: std::marker::PhantomData };
+        // SAFETY: the list has the size that was asked for; the values live as
+        // long as the list does, as their lifetime says.
+        unsafe {
+            check(InitializeProcThreadAttributeList(attributes.raw(), 2, 0, &raw mut bytes))?;
+            attributes.set(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles)?;
+            attributes.set(PROC_THREAD_ATTRIBUTE_JOB_LIST, jobs)?;
+        }
+        Ok(attributes)
+    }
+
+    fn raw(&mut self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
+        self.list.as_mut_ptr().cast()
+    }
+
+    /// # Safety
+    /// The list is initialised.
+    unsafe fn set<const N: usize>(&mut self, attribute: u32, value: &'a [HANDLE; N]) -> io::Result<()> {
+        // SAFETY: the caller's promise; the value's pointer and length belong together.
+        check(unsafe {
+            UpdateProcThreadAttribute(
+                self.raw(),
+                0,
+                attribute as usize,
+                value.as_ptr().cast(),
+                size_of_val(value),
+                std::ptr::null_mut(),
+                std::ptr::null(),
+            )
+        })
+    }
+}
+
+impl Drop for Attributes<'_> {
+    fn drop(&mut self) {
+        // SAFETY: a list of zeroes that was never initialised is empty.
+        unsafe { DeleteProcThreadAttributeList(self.raw()) };
+    }
+}
+
+fn create_process(start: &Start<'_>, program: &Path, streams: &Streams, job: Job) -> Result<Child, SpawnError> {
+    let (application, command_line) = start.command.to_start(program);
+    let application = wide(application);
+    let mut command_line = wide(command_line);
+    let directory = wide(start.directory);
+    let environment = environment::block(start.environment);
+    // "": a window station of the account's own, where programs that use
+    // windows find one that they may use. Ours is closed to other accounts.
+    let mut desktop = wide("");
+    let (handles, jobs) = (streams.raw(), [job.raw()]);
+    let mut attributes = Attributes::new(&handles, &jobs).map_err(|error| SpawnError::new(Step::Spawn, error))?;
+    // SAFETY: zeroes are a valid STARTUPINFOEXW.
+    let mut startup: STARTUPINFOEXW = unsafe { std::mem::zeroed() };
+    startup.StartupInfo.cb = size_of::<STARTUPINFOEXW>() as u32;
+    startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
+    [startup.StartupInfo.hStdInput, startup.StartupInfo.hStdOutput, startup.StartupInfo.hStdError] = handles;
+    startup.lpAttributeList = attributes.raw();
+    if start.account.is_some() {
+        startup.StartupInfo.lpDesktop = desktop.as_mut_ptr();
+    }
+    let flags =
+        CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT | CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP;
+    // SAFETY: every pointer is to a value above that outlives the call, texts
+    // end with zero, and the command line is writable as CreateProcessW wants.
+    // The handles that come back are new and ours.
+    unsafe {
+        let mut made: PROCESS_INFORMATION = std::mem::zeroed();
+        let (text, block) = (command_line.as_mut_ptr(), environment.as_ptr().cast());
+        let info = (&raw const startup).cast();
+        let result = match start.account {
+            None => CreateProcessW(
+                application.as_ptr(), text, std::ptr::null(), std::ptr::null(), 1, flags, block, directory.as_ptr(), info, &raw mut made,
+            ),
+            Some(account) => CreateProcessAsUserW(
+                account.token(), application.as_ptr(), text, std::ptr::null(), std::ptr::null(), 1, flags, block, directory.as_ptr(),
+                info, &raw mut made,
+            ),
+        };
+        check(result).map_err(|error| in_words(&error, program))?;
+        drop(OwnedHandle::from_raw_handle(made.hThread));
+        Ok(Child::new(made.dwProcessId, OwnedHandle::from_raw_handle(made.hProcess), job))
+    }
+}
+
+/// A failure, with what to do about it.
+fn in_words(error: &io::Error, program: &Path) -> SpawnError {
+    let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
+    if code == Some(ERROR_PRIVILEGE_NOT_HELD) {
+        return SpawnError::new(
+            Step::Spawn,
+            format!("{error} (starting programs as another account needs the rights of a service; a console has them not)"),
+        );
+    }
+    SpawnError::new(Step::Exec, format!("{}: {error}", program.display()))
+}
