@@ -1,1 +1,118 @@
-fn main(){}
+//! The program under test: what wininetd starts in the tests. `probe WHAT …`
+//! does one thing that a program may do, and tells what it finds.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::exit, clippy::panic)]
+
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod system;
+
+use std::io::{Read, Write, stdin, stdout};
+use std::net::TcpStream;
+use std::process::{Command, exit};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        // Copies its input until its end.
+        ["echo"] => echo(),
+        // Answers one line.
+        ["line"] => {
+            let mut line = String::new();
+            stdin().read_line(&mut line).unwrap();
+            say(&line);
+        }
+        // Counts its input and answers at its end.
+        ["count"] => {
+            let count = std::io::copy(&mut stdin().lock(), &mut std::io::sink()).unwrap();
+            say(&format!("{count}\n"));
+        }
+        // Writes and ends without reading.
+        ["say", text] => say(text),
+        ["flood", bytes] => flood(bytes.parse().unwrap()),
+        ["complain", text] => std::io::stderr().write_all(text.as_bytes()).unwrap(),
+        ["exit", code] => exit(code.parse().unwrap()),
+        ["crash"] => system::crash(),
+        // Tells what it finds.
+        ["arguments", ..] => say(&arguments.join("\n")),
+        ["environment"] => environment(),
+        ["directory"] => say(&std::env::current_dir().unwrap().display().to_string()),
+        ["handles"] => say(&system::handles()),
+        ["state"] => say(&system::state()),
+        // Writes although its input is closed.
+        ["close-input", text] => {
+            system::close_input();
+            say(text);
+        }
+        // Says at the gate that it is there, and ends when the gate opens.
+        ["gate", address] => gate(address),
+        // The same, with a process of its own behind it.
+        ["tree", address] => {
+            system::start_beside(Command::new(std::env::current_exe().unwrap()).args(["gate", address]));
+            gate(address);
+        }
+        // Leaves a process behind.
+        ["leave", address] => {
+            system::start_beside(Command::new(std::env::current_exe().unwrap()).args(["gate", address]));
+        }
+        _ => {
+            eprintln(&format!("probe: what is {arguments:?}?"));
+            exit(64);
+        }
+    }
+}
+
+fn say(text: &str) {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+fn eprintln(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn echo() {
+    let (mut input, mut output) = (stdin().lock(), stdout().lock());
+    let mut buffer = [0; 65536];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(length) => {
+                output.write_all(&buffer[..length]).unwrap();
+                output.flush().unwrap();
+            }
+            // The client has reset the connection.
+            Err(_) => exit(1),
+        }
+    }
+}
+
+fn flood(bytes: usize) {
+    let block: Vec<u8> = (0..=255).cycle().take(65536).collect();
+    let mut out = stdout().lock();
+    let mut rest = bytes;
+    while rest > 0 {
+        let length = rest.min(block.len());
+        out.write_all(&block[..length]).unwrap();
+        rest -= length;
+    }
+    out.flush().unwrap();
+}
+
+fn environment() {
+    let mut variables: Vec<String> =
+        std::env::vars_os().map(|(name, value)| format!("{}={}\n", name.display(), value.display())).collect();
+    variables.sort();
+    say(&variables.concat());
+}
+
+fn gate(address: &str) {
+    let mut gate = TcpStream::connect(address).unwrap();
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    writeln!(gate, "{} {} {}", std::process::id(), variable("WININETD_SESSION"), variable("CLIENT_PORT")).unwrap();
+    let _ = gate.read(&mut [0]);
+}

@@ -1,1 +1,77 @@
-//! t
+//! The world around wininetd in its tests: a daemon, its clients, and a gate
+//! where programs and tests meet. Nothing here sleeps: everything waits for an
+//! event, with a limit after which the test fails and shows the log.
+
+mod client;
+mod daemon;
+mod gate;
+mod system;
+
+pub use client::Client;
+pub use daemon::{Builder, Daemon, Finished, run};
+pub use gate::{Gate, Visitor};
+pub use serde_json::Value;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a test waits for anything. Far beyond what any step takes, even
+/// under Wine on a busy machine: reaching it is a failure, never a delay.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The folder that cargo builds programs into.
+fn built() -> PathBuf {
+    let mut folder = std::env::current_exe().expect("the test's own path");
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    folder
+}
+
+/// The program under test.
+pub fn wininetd() -> PathBuf {
+    built().join(format!("wininetd{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// The probe's command line: `probe` and what it is to do.
+pub fn probe(what: &str) -> String {
+    format!("{} {what}", quoted(&probe_path()))
+}
+
+/// The probe itself.
+pub fn probe_path() -> PathBuf {
+    let path = built().join("examples").join(format!("probe{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is missing: `cargo build --examples` makes it", path.display());
+    path
+}
+
+/// A path as a word of a command line.
+pub fn quoted(path: &std::path::Path) -> String {
+    format!("\"{}\"", path.display())
+}
+
+/// A port that nothing listens on, in neither family. Outside of the range
+/// that the system gives to clients, so that no connection takes it meanwhile,
+/// and never the same twice in one process.
+pub fn free_port() -> u16 {
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_240;
+    const RANGE: u32 = 20_000;
+    for _ in 0..RANGE {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let start = std::process::id().wrapping_mul(97);
+        let port = u16::try_from(FIRST + (start.wrapping_add(step)) % RANGE).expect("a port");
+        let free = |address: &str| match TcpListener::bind((address, port)) {
+            Ok(_) => true,
+            // A host without IPv6 has no such port to take.
+            Err(error) => error.kind() == std::io::ErrorKind::Unsupported || error.raw_os_error() == Some(97),
+        };
+        if free("0.0.0.0") && free("::") {
+            return port;
+        }
+    }
+    panic!("no free port");
+}

@@ -1,0 +1,67 @@
+//! What the probe finds on Unix.
+
+use std::fmt::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+pub fn crash() {
+    std::process::abort();
+}
+
+/// The open descriptors.
+pub fn handles() -> String {
+    let open = (0..65_536).filter(|&descriptor| {
+        // SAFETY: asks for the flags of a descriptor, which need not exist.
+        unsafe { libc::fcntl(descriptor, libc::F_GETFD) >= 0 }
+    });
+    open.map(|descriptor| descriptor.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+pub fn close_input() {
+    // SAFETY: nothing of the probe owns descriptor 0.
+    unsafe { libc::close(0) };
+}
+
+/// A process in a group of its own, as shells with job control make them.
+pub fn start_beside(command: &mut Command) {
+    let quiet = || Stdio::null();
+    command.process_group(0).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+}
+
+/// Ids, signals, limits and flags, a line each.
+pub fn state() -> String {
+    let mut state = String::new();
+    // SAFETY: plain questions; the pointers are to values of the right types.
+    unsafe {
+        let mut groups = [0; 256];
+        let count = libc::getgroups(256, groups.as_mut_ptr());
+        let mut groups = groups[..usize::try_from(count).unwrap()].to_vec();
+        groups.sort_unstable();
+        let _ = writeln!(state, "uid {} {}", libc::getuid(), libc::geteuid());
+        let _ = writeln!(state, "gid {} {}", libc::getgid(), libc::getegid());
+        let _ = writeln!(state, "groups {groups:?}");
+        let _ = writeln!(state, "back {}", libc::setuid(0) == 0 && libc::getuid() != 0);
+        let _ = writeln!(state, "leader {}", libc::getsid(0) == libc::getpid());
+        let mask = libc::umask(0);
+        let _ = writeln!(state, "umask {mask:03o}");
+        let _ = writeln!(state, "waits {}", libc::fcntl(0, libc::F_GETFL) & libc::O_NONBLOCK == 0);
+        let mut blocked: libc::sigset_t = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut blocked);
+        let blocked: Vec<_> = (1..32).filter(|&signal| libc::sigismember(&raw const blocked, signal) == 1).collect();
+        let _ = writeln!(state, "blocked {blocked:?}");
+        let changed: Vec<_> = (1..32)
+            .filter(|&signal| {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(signal, std::ptr::null(), &raw mut action);
+                // Rust's own runtime, in this probe, ignores SIGPIPE and
+                // handles the two that tell of a stack's end.
+                action.sa_sigaction != libc::SIG_DFL && ![libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS].contains(&signal)
+            })
+            .collect();
+        let _ = writeln!(state, "changed {changed:?}");
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        let _ = writeln!(state, "descriptors {}", limit.rlim_cur);
+    }
+    state
+}

@@ -1,0 +1,42 @@
+//! What the probe finds on Windows.
+
+use std::process::{Command, Stdio};
+
+use windows_sys::Win32::Foundation::{CloseHandle, GetHandleInformation, HANDLE};
+use windows_sys::Win32::Networking::WinSock::{SO_TYPE, SOL_SOCKET, getsockopt};
+use windows_sys::Win32::System::Console::{GetStdHandle, STD_INPUT_HANDLE};
+
+pub fn crash() {
+    // SAFETY: none; that is the point.
+    unsafe { std::ptr::null_mut::<u8>().write_volatile(0) };
+}
+
+/// The sockets among all handles, as their count.
+pub fn handles() -> String {
+    // Winsock wants to be started.
+    drop(std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let sockets = (4..0x4000usize).step_by(4).filter(|&value| {
+        let (mut flags, mut kind, mut length) = (0, 0i32, 4);
+        // SAFETY: asks about a handle, which need not exist; pointers are valid.
+        unsafe {
+            GetHandleInformation(value as HANDLE, &raw mut flags) != 0
+                && getsockopt(value, SOL_SOCKET, SO_TYPE, (&raw mut kind).cast(), &raw mut length) == 0
+        }
+    });
+    let count = sockets.count();
+    (0..count).map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+pub fn close_input() {
+    // SAFETY: nothing of the probe owns its standard input's handle.
+    unsafe { CloseHandle(GetStdHandle(STD_INPUT_HANDLE)) };
+}
+
+pub fn start_beside(command: &mut Command) {
+    let quiet = || Stdio::null();
+    command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+}
+
+pub fn state() -> String {
+    String::new()
+}

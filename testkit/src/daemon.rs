@@ -1,0 +1,231 @@
+//! A running wininetd, its log as events.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{LIMIT, system, wininetd};
+
+/// What a daemon is started with.
+#[derive(Debug)]
+pub struct Builder {
+    folder: TempDir,
+    command: Command,
+}
+
+/// A daemon that serves. Ended when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: Arc<Log>,
+    folder: TempDir,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    events: Vec<Value>,
+    /// What is not JSON: errors, panics.
+    other: String,
+    ended: bool,
+}
+
+/// What a run left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub output: String,
+    /// Its standard error.
+    pub errors: String,
+}
+
+/// Runs the program to its end.
+pub fn run(arguments: &[&str]) -> Finished {
+    let output = Command::new(wininetd()).args(arguments).stdin(Stdio::null()).output().expect("wininetd runs");
+    Finished {
+        code: output.status.code(),
+        output: String::from_utf8_lossy(&output.stdout).into_owned(),
+        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Builder {
+    /// A daemon for these lines of a classic file.
+    pub fn new(lines: &[String]) -> Self {
+        Builder::of_bytes((lines.join("\n") + "\n").as_bytes())
+    }
+
+    /// A daemon for a file of these bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let config = folder.path().join("wininetd.conf");
+        std::fs::write(&config, bytes).expect("the configuration file");
+        let mut command = Command::new(wininetd());
+        command.args(["--debug", "--log-format", "json", "--cfgfile"]).arg(config);
+        Builder { folder, command }
+    }
+
+    /// With more arguments.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// With a variable in its environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// With the command changed as the system allows.
+    pub fn command(mut self, change: impl FnOnce(&mut Command)) -> Self {
+        change(&mut self.command);
+        self
+    }
+
+    /// The folder of the configuration file.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn launch(mut self) -> Daemon {
+        self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        system::can_be_interrupted(&mut self.command);
+        let mut child = self.command.spawn().expect("wininetd starts");
+        let errors = child.stderr.take().expect("its standard error");
+        let log = Arc::new(Log::default());
+        let reader = log.clone();
+        std::thread::spawn(move || reader.read(errors));
+        Daemon { child, log, folder: self.folder }
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(self) -> Daemon {
+        let daemon = self.launch();
+        daemon.event("ready", |_| true);
+        daemon
+    }
+}
+
+impl Log {
+    fn read(&self, errors: impl Read) {
+        for line in BufReader::new(errors).split(b'\n') {
+            let Ok(line) = line else { break };
+            let line = String::from_utf8_lossy(&line);
+            let mut lines = self.lines.lock().expect("the log");
+            match serde_json::from_str::<Value>(&line) {
+                Ok(event) if event.is_object() => lines.events.push(event),
+                _ => lines.other.push_str(&format!("{line}\n")),
+            }
+            drop(lines);
+            self.changed.notify_all();
+        }
+        self.lines.lock().expect("the log").ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until `find` finds what it wants.
+    fn wait<T>(&self, what: &str, mut find: impl FnMut(&Lines) -> Option<T>) -> T {
+        let until = Instant::now() + LIMIT;
+        let mut lines = self.lines.lock().expect("the log");
+        loop {
+            if let Some(found) = find(&lines) {
+                return found;
+            }
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() || lines.ended {
+                let events: String = lines.events.iter().map(|event| format!("{event}\n")).collect();
+                panic!("no {what} in the log:\n{events}{}", lines.other);
+            }
+            lines = self.changed.wait_timeout(lines, rest).expect("the log").0;
+        }
+    }
+}
+
+impl Daemon {
+    /// The first event of this name for which `wanted` is true, once it is there.
+    pub fn event(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.log.wait(name, |lines| {
+            lines.events.iter().find(|event| event["event"] == name && wanted(event)).cloned()
+        })
+    }
+
+    /// The record of the client with this port, once it is there.
+    pub fn record(&self, client_port: u16) -> Value {
+        let ending = format!(":{client_port}");
+        self.event("session", |event| event["peer"].as_str().is_some_and(|peer| peer.ends_with(&ending)))
+    }
+
+    /// All records, once there are this many.
+    pub fn records(&self, count: usize) -> Vec<Value> {
+        self.log.wait(&format!("{count} records"), |lines| {
+            let records: Vec<_> = lines.events.iter().filter(|event| event["event"] == "session").cloned().collect();
+            (records.len() >= count).then_some(records)
+        })
+    }
+
+    /// All events so far.
+    pub fn events(&self) -> Vec<Value> {
+        self.log.lines.lock().expect("the log").events.clone()
+    }
+
+    /// All text so far.
+    pub fn text(&self) -> String {
+        let lines = self.log.lines.lock().expect("the log");
+        lines.events.iter().map(|event| format!("{event}\n")).collect::<String>() + &lines.other
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A file in the folder of its configuration.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Asks it to stop, as a person at its console would.
+    pub fn request_stop(&self) {
+        system::interrupt(&self.child);
+    }
+
+    /// Waits for its end; its exit code, and everything that it said.
+    pub fn finish(mut self) -> Finished {
+        self.log.wait("end", |lines| lines.ended.then_some(()));
+        let status = self.child.wait().expect("its end");
+        Finished { code: status.code(), output: String::new(), errors: self.text() }
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub fn stop(self) -> Finished {
+        self.request_stop();
+        self.finish()
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("its end");
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,85 @@
+//! Where programs and tests meet: a program comes to the gate and says who it
+//! is; it goes on when the test lets it, and the test sees when it is gone.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
+use std::time::Instant;
+
+use crate::LIMIT;
+
+/// A place that programs come to.
+#[derive(Debug)]
+pub struct Gate {
+    listener: TcpListener,
+}
+
+/// A program at the gate. It goes on when this is dropped.
+#[derive(Debug)]
+pub struct Visitor {
+    stream: BufReader<TcpStream>,
+    /// Its process.
+    pub pid: u32,
+    /// Its WININETD_SESSION.
+    pub session: String,
+    /// Its CLIENT_PORT.
+    pub client_port: String,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate::new()
+    }
+}
+
+impl Gate {
+    /// A new gate.
+    pub fn new() -> Gate {
+        Gate { listener: TcpListener::bind("127.0.0.1:0").expect("a gate") }
+    }
+
+    /// Where programs find it.
+    pub fn address(&self) -> String {
+        self.listener.local_addr().expect("its address").to_string()
+    }
+
+    /// Waits for the next program.
+    pub fn visitor(&self) -> Visitor {
+        let stream = self.accept();
+        stream.set_read_timeout(Some(LIMIT)).expect("a read timeout");
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("who it is");
+        let mut words = line.trim_end_matches('\n').split(' ').map(str::to_owned);
+        let mut word = || words.next().expect("three words");
+        Visitor { pid: word().parse().expect("a process"), session: word(), client_port: word(), stream }
+    }
+
+    /// accept with a limit: a program that never comes must fail the test.
+    fn accept(&self) -> TcpStream {
+        self.listener.set_nonblocking(true).expect("a gate that does not wait for ever");
+        let until = Instant::now() + LIMIT;
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).expect("a visitor that is waited for");
+                    return stream;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => {
+                    crate::system::wait_readable(&self.listener);
+                }
+                Err(error) => panic!("nobody came to the gate: {error}"),
+            }
+        }
+    }
+}
+
+impl Visitor {
+    /// Waits until the program has ended, by whatever hand.
+    pub fn wait_gone(mut self) {
+        match self.stream.read(&mut [0]) {
+            Ok(0) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted) => {}
+            other => panic!("process {} is not gone: {other:?}", self.pid),
+        }
+    }
+}
