@@ -61,14 +61,14 @@ impl Diagnostic {
         self
     }
 
-    /// The first line alone: `path:line:col: message`, for logs.
+    /// The first line alone, `path:line:col: message`, for logs, which have a
+    /// level of their own.
     pub fn headline(&self) -> String {
+        self.headline_with("")
+    }
+
+    fn headline_with(&self, severity: &str) -> String {
         let Cited { path, place, .. } = &self.cited;
-        let severity = match self.severity {
-            Severity::Error => "",
-            Severity::Warning => "warning: ",
-            Severity::Note => "note: ",
-        };
         let message = printable(&self.message);
         match place {
             Some(place) => format!("{path}:{}:{}: {severity}{message}", place.line, place.column),
@@ -82,7 +82,12 @@ const SHOWN: usize = 120;
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.headline())?;
+        let severity = match self.severity {
+            Severity::Error => "",
+            Severity::Warning => "warning: ",
+            Severity::Note => "note: ",
+        };
+        write!(formatter, "{}", self.headline_with(severity))?;
         if self.cited.place.is_some() {
             let Range { start, end } = self.cited.range;
             // A line may be of any length: show the part around the place.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::core::SessionId;
 use crate::sys::account::Account;
+use crate::sys::text::same_name;
 
 type Variables = Vec<(OsString, OsString)>;
 
@@ -49,11 +50,6 @@ fn is_harmless(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "TZ") || name.starts_with("LC_")
 }
 
-/// Whether names are the same; Windows does not look at their case.
-fn same(a: &str, b: &str) -> bool {
-    if cfg!(windows) { a.eq_ignore_ascii_case(b) } else { a == b }
-}
-
 /// Our own environment, as far as programs may have it.
 #[derive(Debug)]
 pub struct Inherited {
@@ -72,10 +68,10 @@ impl Inherited {
     fn from(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let all: Variables = variables
             .filter(|(name, _)| {
-                let name = name.to_string_lossy();
-                let listed = OF_SESSION.iter().chain(&OF_SERVICE_MANAGER).any(|listed| same(listed, &name));
-                let listen = name.get(..7).is_some_and(|start| same(start, "LISTEN_"));
-                !(listed || listen)
+                let listed = OF_SESSION.iter().chain(&OF_SERVICE_MANAGER);
+                let start = name.to_string_lossy().chars().take("LISTEN_".len()).collect::<String>();
+                !same_name(OsStr::new("LISTEN_"), start.as_ref())
+                    && !listed.into_iter().any(|listed| same_name(listed.as_ref(), name))
             })
             .collect();
         let harmless = all.iter().filter(|(name, _)| is_harmless(&name.to_string_lossy())).cloned().collect();
@@ -93,13 +89,9 @@ impl Inherited {
 }
 
 fn merge(mut variables: Variables, over: Variables) -> Variables {
-    variables.retain(|(name, _)| !over.iter().any(|(other, _)| same_os(name, other)));
+    variables.retain(|(name, _)| !over.iter().any(|(other, _)| same_name(name, other)));
     variables.extend(over);
     variables
-}
-
-fn same_os(a: &OsStr, b: &OsStr) -> bool {
-    a == b || (cfg!(windows) && a.to_string_lossy().eq_ignore_ascii_case(&b.to_string_lossy()))
 }
 
 /// Who the client is, in the dialects of WinInetd, UCSPI, systemd and CGI.

@@ -51,18 +51,24 @@ fn main() {
         ["gate", address] => gate(address),
         // The same, with a process of its own behind it.
         ["tree", address] => {
-            system::start_beside(Command::new(std::env::current_exe().unwrap()).args(["gate", address]));
+            start_another(address);
             gate(address);
         }
         // Leaves a process behind.
         ["leave", address] => {
-            system::start_beside(Command::new(std::env::current_exe().unwrap()).args(["gate", address]));
+            start_another(address);
         }
         _ => {
             eprintln(&format!("probe: what is {arguments:?}?"));
             exit(64);
         }
     }
+}
+
+/// A process that comes to the gate as well, without its client's port.
+fn start_another(address: &str) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    system::start_beside(command.args(["gate", address]).env_remove("CLIENT_PORT"));
 }
 
 fn say(text: &str) {

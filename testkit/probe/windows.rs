@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use windows_sys::Win32::Foundation::{CloseHandle, GetHandleInformation, HANDLE};
-use windows_sys::Win32::Networking::WinSock::{SO_TYPE, SOL_SOCKET, getsockopt};
+use windows_sys::Win32::Networking::WinSock::getsockname;
 use windows_sys::Win32::System::Console::{GetStdHandle, STD_INPUT_HANDLE};
 
 pub fn crash() {
@@ -16,11 +16,12 @@ pub fn handles() -> String {
     // Winsock wants to be started.
     drop(std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
     let sockets = (4..0x4000usize).step_by(4).filter(|&value| {
-        let (mut flags, mut kind, mut length) = (0, 0i32, 4);
-        // SAFETY: asks about a handle, which need not exist; pointers are valid.
+        let (mut flags, mut address, mut length) = (0, [0u64; 16], 128);
+        // SAFETY: asks about a handle, which need not exist; the buffer is as
+        // long as is said, and aligned for any address.
         unsafe {
             GetHandleInformation(value as HANDLE, &raw mut flags) != 0
-                && getsockopt(value, SOL_SOCKET, SO_TYPE, (&raw mut kind).cast(), &raw mut length) == 0
+                && getsockname(value, address.as_mut_ptr().cast(), &raw mut length) == 0
         }
     });
     let count = sockets.count();

@@ -9,7 +9,8 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{LIMIT, system, wininetd};
+use crate::system::Interrupt;
+use crate::{LIMIT, wininetd};
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Builder {
 pub struct Daemon {
     child: Child,
     log: Arc<Log>,
+    interrupt: Interrupt,
     folder: TempDir,
 }
 
@@ -83,6 +85,14 @@ impl Builder {
         self
     }
 
+    /// Started by another program that ends in it, such as `setpriv …`.
+    pub fn through(mut self, starter: &[&str]) -> Self {
+        let mut command = Command::new(starter[0]);
+        command.args(&starter[1..]).arg(wininetd()).args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
     /// With a variable in its environment.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
@@ -103,13 +113,13 @@ impl Builder {
     /// Starts it without waiting for anything.
     pub fn launch(mut self) -> Daemon {
         self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        system::can_be_interrupted(&mut self.command);
+        let interrupt = Interrupt::of(&mut self.command);
         let mut child = self.command.spawn().expect("wininetd starts");
         let errors = child.stderr.take().expect("its standard error");
         let log = Arc::new(Log::default());
         let reader = log.clone();
         std::thread::spawn(move || reader.read(errors));
-        Daemon { child, log, folder: self.folder }
+        Daemon { child, log, interrupt, folder: self.folder }
     }
 
     /// Starts it and waits until it serves.
@@ -200,7 +210,7 @@ impl Daemon {
 
     /// Asks it to stop, as a person at its console would.
     pub fn request_stop(&self) {
-        system::interrupt(&self.child);
+        self.interrupt.send(&self.child);
     }
 
     /// Waits for its end; its exit code, and everything that it said.

@@ -21,7 +21,7 @@ pub struct Visitor {
     pub pid: u32,
     /// Its WININETD_SESSION.
     pub session: String,
-    /// Its CLIENT_PORT.
+    /// Its CLIENT_PORT; empty for a process that a program has started.
     pub client_port: String,
 }
 
@@ -52,6 +52,12 @@ impl Gate {
         let mut words = line.trim_end_matches('\n').split(' ').map(str::to_owned);
         let mut word = || words.next().expect("three words");
         Visitor { pid: word().parse().expect("a process"), session: word(), client_port: word(), stream }
+    }
+
+    /// Whether a program is at the gate at this moment.
+    pub fn is_visited(&self) -> bool {
+        self.listener.set_nonblocking(true).expect("a gate that does not wait for ever");
+        self.listener.accept().is_ok()
     }
 
     /// accept with a limit: a program that never comes must fail the test.

@@ -8,14 +8,22 @@ mod imp {
     use std::os::fd::AsRawFd;
     use std::process::{Child, Command};
 
-    /// Nothing is needed for SIGINT.
-    pub fn can_be_interrupted(_: &mut Command) {}
+    /// How a test asks a daemon to stop: by a signal.
+    #[derive(Debug)]
+    pub struct Interrupt;
 
-    /// Asks a process to stop.
-    pub fn interrupt(child: &Child) {
-        let pid = libc::pid_t::try_from(child.id()).expect("a process");
-        // SAFETY: no pointers; the process is our child and not reaped.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+    impl Interrupt {
+        /// For a daemon that is about to be started.
+        pub fn of(_: &mut Command) -> Interrupt {
+            Interrupt
+        }
+
+        /// Asks it to stop.
+        pub fn send(&self, child: &Child) {
+            let pid = libc::pid_t::try_from(child.id()).expect("a process");
+            // SAFETY: no pointers; the process is our child and not reaped.
+            unsafe { libc::kill(pid, libc::SIGTERM) };
+        }
     }
 
     /// Waits a second at most for somebody to connect.
@@ -29,24 +37,42 @@ mod imp {
 #[cfg(windows)]
 mod imp {
     use std::net::TcpListener;
-    use std::os::windows::io::AsRawSocket;
-    use std::os::windows::process::CommandExt;
+    use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, OwnedHandle};
     use std::process::{Child, Command};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, WSAPOLLFD, WSAPoll};
-    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
-    use windows_sys::Win32::System::Threading::CREATE_NEW_PROCESS_GROUP;
+    use windows_sys::Win32::System::Threading::{CreateSemaphoreW, ReleaseSemaphore};
 
-    /// Ctrl-Break goes to a process group: one of its own.
-    pub fn can_be_interrupted(command: &mut Command) {
-        command.creation_flags(CREATE_NEW_PROCESS_GROUP);
+    /// How a test asks a daemon to stop. A console that both share, for
+    /// Ctrl-Break, can't be had everywhere; a named semaphore can.
+    #[derive(Debug)]
+    pub struct Interrupt {
+        semaphore: OwnedHandle,
     }
 
-    /// Asks a process to stop.
-    pub fn interrupt(child: &Child) {
-        // SAFETY: no pointers.
-        let sent = unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, child.id()) };
-        assert!(sent != 0, "Ctrl-Break: {}", std::io::Error::last_os_error());
+    impl Interrupt {
+        /// For a daemon that is about to be started.
+        pub fn of(command: &mut Command) -> Interrupt {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("wininetd-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            command.env("WININETD_TEST_STOP", &name);
+            let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
+            // SAFETY: the name ends with zero; the handle is new and ours.
+            let semaphore = unsafe {
+                let handle = CreateSemaphoreW(std::ptr::null(), 0, 100, name.as_ptr());
+                assert!(!handle.is_null(), "a semaphore: {}", std::io::Error::last_os_error());
+                OwnedHandle::from_raw_handle(handle)
+            };
+            Interrupt { semaphore }
+        }
+
+        /// Asks it to stop.
+        pub fn send(&self, _: &Child) {
+            // SAFETY: the handle is a semaphore; a null count is not written.
+            let sent = unsafe { ReleaseSemaphore(self.semaphore.as_raw_handle(), 1, std::ptr::null_mut()) };
+            assert!(sent != 0, "a request to stop: {}", std::io::Error::last_os_error());
+        }
     }
 
     /// Waits a second at most for somebody to connect.

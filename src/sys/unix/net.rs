@@ -59,7 +59,7 @@ impl Listener {
         match self.socket.try_io(Interest::READABLE, |socket| accept(socket)) {
             Ok((connection, peer)) => {
                 let peer = peer.as_socket().ok_or_else(not_an_address)?;
-                Ok(Some((Socket { descriptor: connection }, peer)))
+                Ok(Some((Socket { descriptor: connection, broken: false }, peer)))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -134,6 +134,8 @@ pub fn bind_hint(error: &io::Error, address: SocketAddr) -> Option<String> {
 #[derive(Debug)]
 pub struct Socket {
     descriptor: OwnedFd,
+    /// The connection broke, so no end of stream is among what was counted.
+    broken: bool,
 }
 
 impl Socket {
@@ -144,13 +146,19 @@ impl Socket {
 
     /// What the kernel counted; `None` where it does not.
     pub fn counts(&self) -> Option<Counts> {
-        counts(self.descriptor.as_raw_fd())
+        counts(self.descriptor.as_raw_fd(), self.broken)
     }
 
     /// Ends the stream to the client, then reads and drops what the client
     /// still sends until it ends too: closing over unread input would reset
     /// the connection, and what the program wrote last would be lost.
     pub async fn linger(&mut self) -> io::Result<()> {
+        let result = self.drain_to_end().await;
+        self.broken = result.is_err();
+        result
+    }
+
+    async fn drain_to_end(&self) -> io::Result<()> {
         SockRef::from(&self.descriptor).shutdown(std::net::Shutdown::Write)?;
         if self.drain()? {
             return Ok(());
@@ -193,7 +201,8 @@ impl AsRawFd for Socket {
 #[cfg(target_os = "linux")]
 #[repr(C)]
 struct TcpInfo {
-    states: [u8; 8],
+    state: u8,
+    states: [u8; 7],
     times_before: [u32; 11],
     last_data_recv_ms: u32,
     last_ack_recv_ms: u32,
@@ -204,7 +213,7 @@ struct TcpInfo {
 }
 
 #[cfg(target_os = "linux")]
-fn counts(descriptor: RawFd) -> Option<Counts> {
+fn counts(descriptor: RawFd, broken: bool) -> Option<Counts> {
     // SAFETY: the structure is plain numbers, and the kernel writes at most the length it is told.
     let info = unsafe {
         let mut info: TcpInfo = std::mem::zeroed();
@@ -222,15 +231,24 @@ fn counts(descriptor: RawFd) -> Option<Counts> {
         }
         info
     };
+    // The kernel counts an end of stream as a byte, in each direction.
+    const FIN_WAIT_2: u8 = 5;
+    const TIME_WAIT: u8 = 6;
+    const CLOSED: u8 = 7;
+    const CLOSE_WAIT: u8 = 8;
+    const LAST_ACK: u8 = 9;
+    const CLOSING: u8 = 11;
+    let end_received = matches!(info.state, TIME_WAIT | CLOSED | CLOSE_WAIT | LAST_ACK | CLOSING) && !broken;
+    let end_acknowledged = matches!(info.state, FIN_WAIT_2 | TIME_WAIT | CLOSED) && !broken;
     let quiet = info.last_data_recv_ms.min(info.last_ack_recv_ms);
     Some(Counts {
-        received: info.bytes_received,
-        acknowledged: info.bytes_acked,
+        received: info.bytes_received.saturating_sub(end_received.into()),
+        acknowledged: info.bytes_acked.saturating_sub(end_acknowledged.into()),
         quiet: Duration::from_millis(quiet.into()),
     })
 }
 
 #[cfg(not(target_os = "linux"))]
-fn counts(_: RawFd) -> Option<Counts> {
+fn counts(_: RawFd, _: bool) -> Option<Counts> {
     None
 }

@@ -11,21 +11,69 @@ pub struct Stop {
     pause: CtrlBreak,
     close: CtrlClose,
     shutdown: CtrlShutdown,
+    #[cfg(debug_assertions)]
+    test: Option<std::sync::Arc<tokio::sync::Notify>>,
 }
 
 impl Stop {
     /// Listens from now on; before this a request ends the process.
     pub fn listen() -> io::Result<Stop> {
-        Ok(Stop { interrupt: ctrl_c()?, pause: ctrl_break()?, close: ctrl_close()?, shutdown: ctrl_shutdown()? })
+        Ok(Stop {
+            interrupt: ctrl_c()?,
+            pause: ctrl_break()?,
+            close: ctrl_close()?,
+            shutdown: ctrl_shutdown()?,
+            #[cfg(debug_assertions)]
+            test: test::requests(),
+        })
     }
 
     /// Waits for the next request; tells what it was.
     pub async fn requested(&mut self) -> &'static str {
+        #[cfg(debug_assertions)]
+        if let Some(test) = self.test.clone() {
+            tokio::select! {
+                () = test.notified() => return "a test",
+                why = self.from_console() => return why,
+            }
+        }
+        self.from_console().await
+    }
+
+    async fn from_console(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "Ctrl-C",
             _ = self.pause.recv() => "Ctrl-Break",
             _ = self.close.recv() => "the window was closed",
             _ = self.shutdown.recv() => "the system shuts down",
         }
+    }
+}
+
+#[cfg(debug_assertions)]
+mod test {
+    //! Tests that share no console with the server ask by a named semaphore.
+
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+    use windows_sys::Win32::System::Threading::{CreateSemaphoreW, INFINITE, WaitForSingleObject};
+
+    use super::super::handle::wide;
+
+    pub(super) fn requests() -> Option<Arc<Notify>> {
+        let name = wide(std::env::var_os("WININETD_TEST_STOP")?);
+        let notify = Arc::new(Notify::new());
+        let requested = notify.clone();
+        std::thread::spawn(move || {
+            // SAFETY: the name ends with zero; the handle lives as long as the process.
+            unsafe {
+                let semaphore = CreateSemaphoreW(std::ptr::null(), 0, 100, name.as_ptr());
+                while WaitForSingleObject(semaphore, INFINITE) == 0 {
+                    requested.notify_one();
+                }
+            }
+        });
+        Some(notify)
     }
 }

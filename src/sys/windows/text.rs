@@ -1,6 +1,6 @@
 //! Bytes of a file as the system's text. Files of 2003 are in the code page.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use windows_sys::Win32::Globalization::{CP_ACP, MultiByteToWideChar};
 
@@ -22,6 +22,11 @@ pub fn from_code_page(bytes: &[u8]) -> Option<String> {
         wide
     };
     Some(String::from_utf16_lossy(&wide))
+}
+
+/// Whether two names of environment variables are the same, whatever their case.
+pub fn same_name(a: &OsStr, b: &OsStr) -> bool {
+    a == b || a.to_string_lossy().to_uppercase() == b.to_string_lossy().to_uppercase()
 }
 
 /// A part of a file as an argument or a name.

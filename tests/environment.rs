@@ -1,0 +1,75 @@
+//! What a program finds: who its client is, in every dialect, and no lies.
+
+use std::collections::HashMap;
+
+use testkit::{Builder, Client, free_port, probe};
+
+fn variables(text: &str) -> HashMap<String, String> {
+    text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[test]
+fn a_program_finds_its_client_in_every_dialect() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("environment"))]).start();
+    let mut client = Client::connect(port);
+    let client_port = client.port();
+    let found = variables(&client.read_text());
+    drop(client);
+    let session = daemon.record(client_port)["session"].to_string();
+    for (names, value) in [
+        (&["CLIENT_IP", "TCPREMOTEIP", "REMOTE_ADDR", "REMOTE_HOST", "TCPLOCALIP"][..], "127.0.0.1"),
+        (&["CLIENT_PORT", "TCPREMOTEPORT", "REMOTE_PORT"], &client_port.to_string()),
+        (&["TCPLOCALPORT", "WININETD_SERVICE"], &port.to_string()),
+        (&["PROTO"], "TCP"),
+        (&["TCPCONNNUM"], "1"),
+        (&["WININETD_SESSION"], &session),
+    ] {
+        for name in names {
+            assert_eq!(found.get(*name).map(String::as_str), Some(value), "{name}");
+        }
+    }
+}
+
+#[test]
+fn inherited_copies_of_our_names_and_the_service_managers_are_removed() {
+    let port = free_port();
+    let mut builder = Builder::new(&[format!("{port} none {}", probe("environment"))]);
+    for name in ["CLIENT_IP", "TCPREMOTEHOST", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "INVOCATION_ID", "KEPT"] {
+        builder = builder.variable(name, "inherited");
+    }
+    let _daemon = builder.start();
+    let found = variables(&Client::connect(port).read_text());
+    let inherited: Vec<_> = found.iter().filter(|(_, value)| *value == "inherited").map(|(name, _)| name).collect();
+    assert_eq!(inherited, ["KEPT"]);
+}
+
+#[test]
+fn parallel_children_see_their_own_peer() {
+    let port = free_port();
+    let _daemon = Builder::new(&[format!("{port} none {}", probe("environment"))]).start();
+    let clients: Vec<_> = (0..200).map(|_| Client::connect(port)).collect();
+    let mut sessions = std::collections::HashSet::new();
+    for mut client in clients {
+        let own = client.port().to_string();
+        let found = variables(&client.read_text());
+        assert_eq!(found["CLIENT_PORT"], own);
+        assert_eq!(found["TCPREMOTEPORT"], own);
+        assert!(sessions.insert(found["WININETD_SESSION"].clone()));
+    }
+}
+
+#[test]
+fn arguments_arrive_as_they_were_written() {
+    let port = free_port();
+    let _daemon = Builder::new(&[format!("{port} none {}", probe(r#"arguments a  "b c" $X %X% *"#))]).start();
+    assert_eq!(Client::connect(port).read_text(), "arguments\na\nb c\n$X\n%X%\n*");
+}
+
+#[test]
+fn a_program_starts_in_the_systems_directory() {
+    let port = free_port();
+    let _daemon = Builder::new(&[format!("{port} none {}", probe("directory"))]).start();
+    let directory = Client::connect(port).read_text().to_lowercase();
+    assert_eq!(directory, if cfg!(windows) { r"c:\windows\system32" } else { "/" });
+}

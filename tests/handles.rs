@@ -1,0 +1,78 @@
+//! A program gets its three streams and nothing else of ours.
+
+use testkit::{Builder, Client, Gate, free_port, probe};
+
+#[test]
+fn child_holds_exactly_three_handles() {
+    let (port, held_port, gate) = (free_port(), free_port(), Gate::new());
+    let _daemon = Builder::new(&[
+        format!("{port} none {}", probe("handles")),
+        format!("{held_port} none {}", probe(&format!("gate {}", gate.address()))),
+    ])
+    .start();
+    // While others are connected, and while others are being started.
+    let held: Vec<_> = (0..4).map(|_| Client::connect(held_port)).collect();
+    let visitors: Vec<_> = held.iter().map(|_| gate.visitor()).collect();
+    let clients: Vec<_> = (0..20).map(|_| Client::connect(port)).collect();
+    for mut client in clients {
+        assert_eq!(client.read_text(), "0 1 2");
+    }
+    drop(visitors);
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::process::CommandExt;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_that_the_server_inherited_stay_out_of_programs() {
+        let port = free_port();
+        let file = tempfile::tempfile().unwrap();
+        let descriptor = file.as_raw_fd();
+        let builder = Builder::new(&[format!("{port} none {}", probe("handles"))]);
+        let _daemon = builder
+            .command(|command| {
+                // SAFETY: dup2 is async-signal-safe.
+                unsafe {
+                    command.pre_exec(move || {
+                        for inherited in [50, 70, 99] {
+                            libc::dup2(descriptor, inherited);
+                        }
+                        Ok(())
+                    })
+                };
+            })
+            .start();
+        assert_eq!(Client::connect(port).read_text(), "0 1 2");
+    }
+
+    #[test]
+    fn a_program_finds_default_signals_a_safe_umask_and_a_blocking_socket() {
+        let port = free_port();
+        let builder = Builder::new(&[format!("{port} none {}", probe("state"))]);
+        let _daemon = builder
+            .command(|command| {
+                // SAFETY: async-signal-safe calls on valid values.
+                unsafe {
+                    command.pre_exec(|| {
+                        let mut set: libc::sigset_t = std::mem::zeroed();
+                        libc::sigaddset(&raw mut set, libc::SIGUSR1);
+                        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+                        libc::signal(libc::SIGUSR2, libc::SIG_IGN);
+                        libc::umask(0);
+                        let limit = libc::rlimit { rlim_cur: 345, rlim_max: 1000 };
+                        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+                        Ok(())
+                    })
+                };
+            })
+            .start();
+        let state = Client::connect(port).read_text();
+        for expected in ["umask 022", "waits true", "leader true", "blocked []", "changed []", "descriptors 345"] {
+            assert!(state.lines().any(|line| line == expected), "{expected}:\n{state}");
+        }
+    }
+}

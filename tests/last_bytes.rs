@@ -1,0 +1,98 @@
+//! The last bytes that a program wrote arrive, whatever its client does.
+
+use testkit::{Builder, Client, Gate, free_port, probe};
+
+const FLOOD: usize = 2 << 20;
+
+#[test]
+fn the_last_bytes_arrive_although_input_stayed_unread() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("flood {FLOOD}")))]).start();
+    for _ in 0..3 {
+        let mut client = Client::connect(port);
+        let client_port = client.port();
+        // More than the program will ever read: none.
+        client.send(&[1; 18]);
+        // The program has long ended when its output is read, slowly.
+        let received = client.read_all();
+        assert_eq!(received.len(), FLOOD);
+        assert!(received.iter().zip((0..=255).cycle()).all(|(&byte, expected)| byte == expected));
+        drop(client);
+        assert_eq!(daemon.record(client_port)["outcome"], "served");
+    }
+}
+
+#[test]
+fn linger_ends_at_its_timeout() {
+    let port = free_port();
+    let builder = Builder::new(&[format!("{port} none {}", probe("say bye"))]);
+    let daemon = builder.arguments(&["--linger-timeout", "1"]).start();
+    let mut client = Client::connect(port);
+    assert_eq!(client.read_text(), "bye");
+    // The client keeps its side open, and the session ends all the same.
+    let record = daemon.record(client.port());
+    let lingered = record["linger_seconds"].as_f64().unwrap();
+    assert!((0.9..10.0).contains(&lingered), "{record}");
+    assert_eq!(record["outcome"], "served");
+}
+
+#[test]
+fn without_linger_the_connection_is_closed_at_once() {
+    let port = free_port();
+    let builder = Builder::new(&[format!("{port} none {}", probe("say bye"))]);
+    let daemon = builder.arguments(&["--linger-timeout", "0"]).start();
+    let mut client = Client::connect(port);
+    assert_eq!(client.read_text(), "bye");
+    let record = daemon.record(client.port());
+    assert!(record["linger_seconds"].as_f64().unwrap() < 0.5, "{record}");
+}
+
+/// The limit of a classic line.
+const LIMIT: usize = 256;
+
+#[test]
+fn limit_holds_under_flood() {
+    let (port, other_port, gate) = (free_port(), free_port(), Gate::new());
+    let daemon = Builder::new(&[
+        format!("{port} none {}", probe(&format!("gate {}", gate.address()))),
+        format!("{other_port} none {}", probe("say served")),
+    ])
+    .start();
+    let clients: Vec<_> = (0..LIMIT + 10).map(|_| Client::connect(port)).collect();
+    let mut visitors: Vec<_> = (0..LIMIT).map(|_| gate.visitor()).collect();
+    // Another service is served, and by then a further program would be here.
+    for _ in 0..3 {
+        assert_eq!(Client::connect(other_port).read_text(), "served");
+    }
+    assert!(!gate.is_visited(), "more than {LIMIT} programs run");
+    // The rest waits, and comes in as slots become free.
+    let first = visitors.remove(0);
+    let ended = clients.iter().position(|client| client.port().to_string() == first.client_port).unwrap();
+    drop(first);
+    let mut clients = clients;
+    drop(clients.remove(ended));
+    visitors.push(gate.visitor());
+    drop(visitors);
+    drop(clients);
+    for _ in 0..9 {
+        drop(gate.visitor());
+    }
+    assert_eq!(daemon.records(LIMIT + 10 + 3).len(), LIMIT + 10 + 3);
+}
+
+#[test]
+fn when_the_service_is_full_the_oldest_lingering_connection_makes_room() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("say x"))]).start();
+    // Each is served, and none closes its side: all slots are taken by lingering.
+    let mut lingering: Vec<_> = (0..LIMIT)
+        .map(|_| {
+            let mut client = Client::connect(port);
+            assert_eq!(client.read_text(), "x");
+            client
+        })
+        .collect();
+    assert_eq!(Client::connect(port).read_text(), "x");
+    let oldest = lingering.remove(0);
+    assert_eq!(daemon.record(oldest.port())["outcome"], "served");
+}

@@ -1,0 +1,97 @@
+//! Stop: no new connection at once, then the grace, then whole trees; bounded.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, Gate, free_port, probe};
+
+fn held() -> (u16, Gate, Builder) {
+    let (port, gate) = (free_port(), Gate::new());
+    let builder = Builder::new(&[format!("{port} none {}", probe(&format!("gate {}", gate.address())))]);
+    (port, gate, builder)
+}
+
+#[test]
+fn stop_is_prompt() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("line"))]).start();
+    let began = Instant::now();
+    let finished = daemon.stop();
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn during_the_grace_nobody_new_is_served_and_sessions_go_on() {
+    let (port, gate, builder) = held();
+    let daemon = builder.start();
+    let mut client = Client::connect(port);
+    let visitor = gate.visitor();
+    daemon.request_stop();
+    daemon.event("stopping", |event| event["sessions"] == 1);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    drop(visitor);
+    assert_eq!(client.read_all(), b"");
+    let client_port = client.port();
+    drop(client);
+    let record = daemon.record(client_port);
+    assert_eq!((&record["exit"], &record["reason"]), (&0.into(), &serde_json::Value::Null));
+    assert_eq!(daemon.finish().code, Some(0));
+}
+
+#[test]
+fn after_the_grace_sessions_are_ended() {
+    let (port, gate, builder) = held();
+    let daemon = builder.start();
+    let client = Client::connect(port);
+    let visitor = gate.visitor();
+    let began = Instant::now();
+    daemon.request_stop();
+    visitor.wait_gone();
+    let grace = began.elapsed();
+    assert!(grace > Duration::from_secs(9) && grace < Duration::from_secs(15), "{grace:?}");
+    assert_eq!(daemon.record(client.port())["reason"], "stop");
+    assert_eq!(daemon.finish().code, Some(0));
+}
+
+#[test]
+fn a_second_request_skips_the_grace() {
+    let (port, gate, builder) = held();
+    let daemon = builder.start();
+    let _client = Client::connect(port);
+    let visitor = gate.visitor();
+    let began = Instant::now();
+    daemon.request_stop();
+    daemon.event("stopping", |_| true);
+    daemon.request_stop();
+    visitor.wait_gone();
+    assert_eq!(daemon.finish().code, Some(0));
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_stop_cuts_lingering_to_the_rest_of_the_grace() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("say x"))]).start();
+    let mut client = Client::connect(port);
+    assert_eq!(client.read_text(), "x");
+    daemon.request_stop();
+    daemon.event("stopping", |_| true);
+    daemon.request_stop();
+    let record = daemon.record(client.port());
+    assert!(record["linger_seconds"].as_f64().unwrap() < 9.0, "{record}");
+    assert_eq!(daemon.finish().code, Some(0));
+}
+
+#[test]
+fn a_killed_server_starts_again_at_once_on_the_same_ports() {
+    let (port, gate, builder) = held();
+    let daemon = builder.start();
+    let _client = Client::connect(port);
+    let visitor = gate.visitor();
+    daemon.kill();
+    drop(visitor);
+    let again = Builder::new(&[format!("{port} none {}", probe("say again"))]).start();
+    assert_eq!(Client::connect(port).read_text(), "again");
+    assert_eq!(again.stop().code, Some(0));
+}

@@ -1,0 +1,62 @@
+//! A program's whole tree ends with its session.
+
+use testkit::{Builder, Client, Gate, free_port, probe};
+
+#[test]
+fn what_a_program_leaves_behind_is_ended_with_it() {
+    let (port, gate) = (free_port(), Gate::new());
+    let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("leave {}", gate.address())))]).start();
+    for _ in 0..3 {
+        let mut client = Client::connect(port);
+        assert_eq!(client.read_all(), b"");
+        let client_port = client.port();
+        drop(client);
+        assert_eq!(daemon.record(client_port)["exit"], 0);
+    }
+    // A process that was left may have come to the gate before its end; none stays.
+    while gate.is_visited() {}
+    drop(daemon.stop());
+}
+
+#[test]
+fn a_process_that_was_left_is_gone_when_the_session_is() {
+    let (port, gate) = (free_port(), Gate::new());
+    let _daemon = Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();
+    let client = Client::connect(port);
+    let (one, other) = (gate.visitor(), gate.visitor());
+    assert_eq!(one.session, other.session);
+    let (program, left) = if one.client_port.is_empty() { (other, one) } else { (one, other) };
+    assert_eq!(program.client_port, client.port().to_string());
+    drop(program);
+    left.wait_gone();
+    drop(client);
+}
+
+#[test]
+fn stop_ends_the_whole_tree() {
+    let (port, gate) = (free_port(), Gate::new());
+    let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();
+    let mut client = Client::connect(port);
+    let visitors = [gate.visitor(), gate.visitor()];
+    daemon.request_stop();
+    daemon.event("stopping", |_| true);
+    daemon.request_stop();
+    for visitor in visitors {
+        visitor.wait_gone();
+    }
+    assert!(client.is_turned_away());
+    assert_eq!(daemon.finish().code, Some(0));
+}
+
+#[cfg(windows)]
+#[test]
+fn a_killed_server_leaves_no_process_behind() {
+    let (port, gate) = (free_port(), Gate::new());
+    let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();
+    let _client = Client::connect(port);
+    let visitors = [gate.visitor(), gate.visitor()];
+    daemon.kill();
+    for visitor in visitors {
+        visitor.wait_gone();
+    }
+}
