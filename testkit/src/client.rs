@@ -76,6 +76,14 @@ impl Client {
         }
     }
 
+    /// Lets time pass in which nothing may arrive.
+    pub fn pause(&mut self, time: Duration) {
+        self.stream.set_read_timeout(Some(time)).expect("a read timeout");
+        let error = self.stream.read(&mut [0]).expect_err("nothing was to arrive");
+        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+        self.stream.set_read_timeout(Some(LIMIT)).expect("a read timeout");
+    }
+
     /// Goes away without a word: the connection is reset.
     pub fn vanish(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("a hard close");

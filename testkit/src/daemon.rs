@@ -111,14 +111,25 @@ impl Builder {
     }
 
     /// Starts it without waiting for anything.
-    pub fn launch(mut self) -> Daemon {
+    pub fn launch(self) -> Daemon {
+        self.launch_with(false)
+    }
+
+    /// Starts it, and closes its log's other end once it serves.
+    pub fn deaf_after_ready(self) -> Daemon {
+        let daemon = self.launch_with(true);
+        daemon.event("ready", |_| true);
+        daemon
+    }
+
+    fn launch_with(mut self, deaf: bool) -> Daemon {
         self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let interrupt = Interrupt::of(&mut self.command);
         let mut child = self.command.spawn().expect("wininetd starts");
         let errors = child.stderr.take().expect("its standard error");
         let log = Arc::new(Log::default());
         let reader = log.clone();
-        std::thread::spawn(move || reader.read(errors));
+        std::thread::spawn(move || reader.read(errors, deaf));
         Daemon { child, log, interrupt, folder: self.folder }
     }
 
@@ -131,13 +142,19 @@ impl Builder {
 }
 
 impl Log {
-    fn read(&self, errors: impl Read) {
+    fn read(&self, errors: impl Read, deaf_after_ready: bool) {
         for line in BufReader::new(errors).split(b'\n') {
             let Ok(line) = line else { break };
             let line = String::from_utf8_lossy(&line);
             let mut lines = self.lines.lock().expect("the log");
             match serde_json::from_str::<Value>(&line) {
-                Ok(event) if event.is_object() => lines.events.push(event),
+                Ok(event) if event.is_object() => {
+                    let ready = event["event"] == "ready";
+                    lines.events.push(event);
+                    if ready && deaf_after_ready {
+                        break;
+                    }
+                }
                 _ => lines.other.push_str(&format!("{line}\n")),
             }
             drop(lines);
@@ -198,6 +215,11 @@ impl Daemon {
         lines.events.iter().map(|event| format!("{event}\n")).collect::<String>() + &lines.other
     }
 
+    /// The first line that is not JSON and has this in it, once it is there.
+    pub fn text_line(&self, part: &str) -> String {
+        self.log.wait(part, |lines| lines.other.lines().find(|line| line.contains(part)).map(str::to_owned))
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -224,6 +246,20 @@ impl Daemon {
     pub fn stop(self) -> Finished {
         self.request_stop();
         self.finish()
+    }
+
+    /// Asks it to stop, and reads a file once it has.
+    pub fn stop_and_read(mut self, path: &Path) -> (Finished, String) {
+        self.request_stop();
+        self.log.wait("end", |lines| lines.ended.then_some(()));
+        let status = self.child.wait().expect("its end");
+        let text = std::fs::read_to_string(path).expect("the file");
+        (Finished { code: status.code(), output: String::new(), errors: self.text() }, text)
+    }
+
+    /// Waits for its end without its log.
+    pub fn exit_code(mut self) -> Option<i32> {
+        self.child.wait().expect("its end").code()
     }
 
     /// Ends it as a crash would.

@@ -1,0 +1,164 @@
+//! Every line of a file is used or reported, with its place; a broken file
+//! serves nothing.
+
+use std::fmt::Write;
+use std::net::TcpStream;
+
+use testkit::{Builder, Client, Finished, free_port, probe, run};
+
+/// `--check` of a file of these bytes, with more arguments.
+fn check(bytes: &[u8], arguments: &[&str]) -> Finished {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.conf");
+    std::fs::write(&path, bytes).unwrap();
+    run(&[&["--check", "--cfgfile", path.to_str().unwrap()], arguments].concat())
+}
+
+/// The places of everything that was said, as `line:column`.
+fn places(text: &str) -> Vec<String> {
+    let after = text.split("w.conf:").skip(1);
+    after.map(|rest| rest.splitn(3, ':').take(2).collect::<Vec<_>>().join(":")).filter(|place| place.starts_with(|first: char| first.is_ascii_digit())).collect()
+}
+
+const BROKEN: &str = "# a comment\n\
+    99999 none cmd\n\
+    0 none cmd\n\
+    80x none cmd\n\
+    81\n\
+    82 none\n\
+    83 none cmd\n\
+    83 none cmd\n\
+    84 :pw cmd\n";
+
+#[test]
+fn a_broken_file_gets_all_its_errors_at_once_and_serves_nothing() {
+    let finished = check(BROKEN.as_bytes(), &[]);
+    assert_eq!(finished.code, Some(78), "{}", finished.errors);
+    assert_eq!(places(&finished.errors), ["2:1", "3:1", "4:1", "5:1", "6:4", "8:1", "9:4"]);
+    assert!(finished.errors.contains("in line 7 already"), "{}", finished.errors);
+    assert!(finished.errors.contains("put # in front"), "{}", finished.errors);
+
+    let port = free_port();
+    let text = format!("{port} none {}\n{BROKEN}", probe("say no"));
+    let daemon = Builder::of_bytes(text.as_bytes()).launch();
+    let finished = daemon.finish();
+    assert_eq!(finished.code, Some(78));
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert!(!finished.errors.contains("\"ready\""));
+}
+
+#[test]
+fn a_missing_file_is_said_with_a_line_to_write() {
+    for verb in ["--check", "--debug"] {
+        let finished = run(&[verb, "--cfgfile", "no-such-file.conf"]);
+        assert_eq!(finished.code, Some(66), "{}", finished.errors);
+        assert!(finished.errors.contains("no-such-file.conf") && finished.errors.contains("7777  n"), "{}", finished.errors);
+    }
+}
+
+#[test]
+fn every_config_line_is_used_or_reported() {
+    // More lines than the original's table had places, each longer than its
+    // buffer, and no newline at the end.
+    let mut text = String::new();
+    let filler = "x".repeat(2000);
+    for port in 1000..1200 {
+        let _ = write!(text, "{port} none {} {filler}\r\n", probe("say"));
+    }
+    let _ = write!(text, "1200 none {}", probe("say last"));
+    let finished = check(text.as_bytes(), &[]);
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    assert!(finished.output.contains("201 services"), "{}", finished.output);
+    assert!((1000..=1200).all(|port| finished.output.contains(&format!("\n{port}: ")) || finished.output.starts_with(&format!("{port}: "))));
+}
+
+#[test]
+fn the_last_character_of_a_file_without_a_newline_counts() {
+    let port = free_port();
+    let _daemon = Builder::of_bytes(format!("{port} none {}", probe("say word")).as_bytes()).start();
+    assert_eq!(Client::connect(port).read_text(), "word");
+}
+
+#[test]
+fn utf_16_and_byte_order_marks_are_understood() {
+    let port = free_port();
+    let line = format!("{port}\tnone \t {}\t \r\n", probe("arguments ä漢"));
+    let utf_16: Vec<u8> = "\u{feff}".encode_utf16().chain(line.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let utf_8 = [b"\xef\xbb\xbf", line.as_bytes()].concat();
+    for bytes in [utf_16, utf_8, line.into_bytes()] {
+        let _daemon = Builder::of_bytes(&bytes).start();
+        assert_eq!(Client::connect(port).read_text(), "arguments\nä漢");
+    }
+}
+
+#[test]
+fn hundred_listeners() {
+    let ports: Vec<u16> = (0..100).map(|_| free_port()).collect();
+    let lines: Vec<_> = ports.iter().map(|port| format!("{port} none {}", probe(&format!("say {port}")))).collect();
+    let daemon = Builder::new(&lines).start();
+    for &port in ports.iter().rev().step_by(9) {
+        assert_eq!(Client::connect(port).read_text(), port.to_string());
+    }
+    assert_eq!(daemon.stop().code, Some(0));
+}
+
+#[test]
+fn a_file_without_services_starts_with_a_warning() {
+    let daemon = Builder::of_bytes(b"# nothing here\n").start();
+    assert!(daemon.event("configuration", |_| true)["message"].to_string().contains("nothing is served"));
+    assert_eq!(daemon.stop().code, Some(0));
+}
+
+#[test]
+fn check_names_the_program_that_each_service_would_start() {
+    let finished = check(format!("7001 none {}\n", probe("line")).as_bytes(), &[]);
+    assert_eq!(finished.code, Some(0));
+    let program = testkit::probe_path().display().to_string();
+    assert!(finished.output.contains(&format!("7001: {program}")), "{}", finished.output);
+}
+
+#[test]
+fn check_warns_of_what_the_world_lacks_and_strict_counts_it() {
+    let text = b"7001 nosuchuser:secretword no-such-program\n 7002 none cmd\n";
+    let finished = check(text, &[]);
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    assert_eq!(places(&finished.output), ["2:1", "1:6", "1:28"], "{}", finished.output);
+    assert_eq!(check(text, &["--strict"]).code, Some(78));
+}
+
+#[test]
+fn password_never_appears_in_any_output() {
+    let secret = "hunter2";
+    let port = free_port();
+    let lines = [format!("{port} nosuchuser:{secret} {}", probe("say no"))];
+    let daemon = Builder::new(&lines).start();
+    let mut client = Client::connect(port);
+    assert!(client.is_turned_away());
+    daemon.record(client.port());
+    daemon.event("configuration", |event| event["message"].to_string().contains("nosuchuser"));
+    assert!(!daemon.text().contains(secret), "{}", daemon.text());
+    for line in [
+        format!("7001 nosuchuser:{secret} no-such-program"),
+        format!("7001:nosuchuser:{secret} none cmd"),
+        format!("99999 user:{secret} cmd"),
+        format!("7001 :{secret} cmd"),
+        format!("7001 user:{secret}"),
+        format!(" 7001 user:{secret} cmd"),
+    ] {
+        let finished = check(line.as_bytes(), &[]);
+        let said = finished.output + &finished.errors;
+        assert!(said.contains("w.conf:1:"), "{said}");
+        assert!(!said.contains(secret), "{said}");
+    }
+}
+
+#[test]
+fn the_command_line_is_checked_before_anything_else() {
+    for arguments in [&["--debug", "--check"][..], &["--nosuch"], &["--bind", "apples"], &["--timeout", "x"], &["--timeout", "0"]] {
+        let finished = run(arguments);
+        assert_eq!(finished.code, Some(64), "{arguments:?}: {}", finished.errors);
+        assert!(!finished.errors.is_empty());
+    }
+    assert_eq!(run(&["--help"]).code, Some(0));
+    assert!(run(&["--version"]).output.starts_with("wininetd "));
+}

@@ -1,0 +1,201 @@
+//! What fails says so, harms nothing else, and heals when the world does.
+
+use std::net::TcpListener;
+
+use testkit::{Builder, Client, Gate, free_port, probe, probe_path, quoted};
+
+#[test]
+fn logon_failure_never_runs_as_service() {
+    let (port, gate) = (free_port(), Gate::new());
+    let line = format!("{port} nosuchuser:wrong {}", probe(&format!("gate {}", gate.address())));
+    let daemon = Builder::new(&[line]).start();
+    for _ in 0..3 {
+        let mut client = Client::connect(port);
+        assert!(client.is_turned_away());
+        let record = daemon.record(client.port());
+        assert_eq!(record["outcome"], "failed");
+        assert!(["account", "logon"].contains(&record["step"].as_str().unwrap()), "{record}");
+        assert_eq!(record["user"], "nosuchuser");
+        assert_eq!(record["pid"], serde_json::Value::Null);
+    }
+    assert!(!gate.is_visited(), "the program ran");
+}
+
+#[test]
+fn a_program_that_vanished_fails_and_heals_when_it_is_back() {
+    let (port, other_port) = (free_port(), free_port());
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join(format!("moved{}", std::env::consts::EXE_SUFFIX));
+    std::fs::copy(probe_path(), &program).unwrap();
+    let daemon = Builder::new(&[
+        format!("{port} none {} say here", quoted(&program)),
+        format!("{other_port} none {}", probe("say other")),
+    ])
+    .start();
+    assert_eq!(Client::connect(port).read_text(), "here");
+    let away = folder.path().join("away");
+    // A program that has just ended may be held a moment longer (Windows).
+    while std::fs::rename(&program, &away).is_err() {}
+    let mut client = Client::connect(port);
+    assert!(client.is_turned_away());
+    let record = daemon.record(client.port());
+    assert_eq!((&record["outcome"], &record["step"]), (&"failed".into(), &"program".into()));
+    assert!(record["reason"].as_str().unwrap().contains("moved"), "{record}");
+    assert_eq!(Client::connect(other_port).read_text(), "other");
+    std::fs::rename(&away, &program).unwrap();
+    assert_eq!(Client::connect(port).read_text(), "here");
+}
+
+#[test]
+fn a_file_that_is_no_program_fails_at_exec() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(format!("text{}", std::env::consts::EXE_SUFFIX));
+    std::fs::write(&file, "just text").unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let daemon = Builder::new(&[format!("{port} none {}", quoted(&file))]).start();
+    let mut client = Client::connect(port);
+    assert!(client.is_turned_away());
+    assert_eq!(daemon.record(client.port())["step"], "exec");
+}
+
+#[test]
+fn a_crash_is_served_and_its_end_recorded() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("crash"))]).start();
+    let mut client = Client::connect(port);
+    assert!(client.is_turned_away());
+    let client_port = client.port();
+    drop(client);
+    let record = daemon.record(client_port);
+    assert_eq!(record["outcome"], "served");
+    if cfg!(windows) {
+        assert_eq!(record["exit"], 0xC000_0005u32);
+    } else {
+        assert_eq!(record["signal"], 6);
+    }
+}
+
+#[test]
+fn an_exit_code_is_recorded_and_is_no_failure() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("exit 7"))]).start();
+    let mut client = Client::connect(port);
+    assert!(client.is_turned_away());
+    let client_port = client.port();
+    drop(client);
+    let record = daemon.record(client_port);
+    assert_eq!((&record["outcome"], &record["exit"]), (&"served".into(), &7.into()));
+}
+
+#[test]
+fn clients_that_vanish_leave_a_record_each_and_harm_nobody() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("echo"))]).start();
+    let garbage: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+    let count = 30;
+    for round in 0..count {
+        let mut client = Client::connect(port);
+        match round % 3 {
+            0 => client.vanish(),
+            1 => {
+                client.send(&garbage);
+                client.vanish();
+            }
+            _ => drop(client.send(&garbage)),
+        }
+    }
+    assert_eq!(Client::connect(port).send(b"still here").half_close().read_text(), "still here");
+    let records = daemon.records(count + 1);
+    assert!(records.iter().all(|record| record["outcome"] == "served"), "{records:?}");
+    assert_eq!(daemon.stop().code, Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_retried_while_others_serve() {
+    let (port, other_port) = (free_port(), free_port());
+    let thief = TcpListener::bind(("0.0.0.0", port)).unwrap();
+    let daemon = Builder::new(&[
+        format!("{port} none {}", probe("say mine")),
+        format!("{other_port} none {}", probe("say other")),
+    ])
+    .arguments(&["--bind", "0.0.0.0"])
+    .start();
+    let failed = daemon.event("listen_failed", |_| true);
+    assert_eq!(failed["service"], port.to_string());
+    assert!(failed["hint"].is_string(), "{failed}");
+    assert_eq!(Client::connect(other_port).read_text(), "other");
+    drop(thief);
+    daemon.event("listen_recovered", |event| event["service"] == port.to_string());
+    assert_eq!(Client::connect(port).read_text(), "mine");
+}
+
+#[test]
+fn a_console_start_without_any_port_says_so() {
+    let port = free_port();
+    let _thief = TcpListener::bind(("0.0.0.0", port)).unwrap();
+    let builder = Builder::new(&[format!("{port} none {}", probe("say mine"))]).arguments(&["--bind", "0.0.0.0"]);
+    let finished = builder.launch().finish();
+    assert_eq!(finished.code, Some(69), "{}", finished.errors);
+}
+
+#[test]
+fn nobody_can_take_a_port_that_is_served() {
+    let port = free_port();
+    let _daemon = Builder::new(&[format!("{port} none {}", probe("say mine"))]).start();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    let address: std::net::SocketAddr = ([0, 0, 0, 0], port).into();
+    let stolen = socket.bind(&address.into()).and_then(|()| socket.listen(1));
+    assert!(stolen.is_err(), "the port could be bound a second time");
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::io::Read;
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// User and system time of a process, in ticks of 10 ms.
+    fn cpu_ticks(pid: u32) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// Sets the soft descriptor limit of a running process; returns the old one.
+    fn limit_descriptors(pid: u32, limit: libc::rlim_t) -> libc::rlim_t {
+        let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let pid = pid.cast_signed();
+        // SAFETY: valid structures; the process is our own child.
+        unsafe {
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limits), 0);
+            let old = std::mem::replace(&mut limits.rlim_cur, limit);
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limits, std::ptr::null_mut()), 0);
+            old
+        }
+    }
+
+    #[test]
+    fn no_busy_loop_on_error() {
+        let (port, gate) = (free_port(), Gate::new());
+        let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("gate {}", gate.address())))]).start();
+        // All numbers below are taken for good, so nothing more can be opened.
+        let limit = limit_descriptors(daemon.pid(), 6);
+        let mut waiting = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        daemon.event("accept_paused", |_| true);
+        let before = cpu_ticks(daemon.pid());
+        waiting.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        assert!(waiting.read(&mut [0]).is_err(), "served without descriptors");
+        let used = cpu_ticks(daemon.pid()) - before;
+        assert!(used <= 10, "{used} ticks in two seconds");
+        let said = daemon.events().iter().filter(|event| event["event"] == "accept_paused").count();
+        assert_eq!(said, 1);
+        limit_descriptors(daemon.pid(), limit);
+        drop(gate.visitor());
+        daemon.event("accept_resumed", |_| true);
+    }
+}

@@ -1,0 +1,49 @@
+//! `--timeout`: a connection on which nothing moved is ended.
+
+use testkit::{Builder, Client, Gate, free_port, probe};
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_on_which_nothing_moves_is_ended() {
+    let (port, gate) = (free_port(), Gate::new());
+    let line = format!("{port} none {}", probe(&format!("gate {}", gate.address())));
+    let daemon = Builder::new(&[line]).arguments(&["--timeout", "1"]).start();
+    let mut client = Client::connect(port);
+    let visitor = gate.visitor();
+    assert!(client.is_turned_away());
+    visitor.wait_gone();
+    let record = daemon.record(client.port());
+    assert_eq!((&record["outcome"], &record["reason"]), (&"served".into(), &"idle".into()));
+    let seconds = record["seconds"].as_f64().unwrap();
+    assert!((0.9..5.0).contains(&seconds), "{record}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn movement_in_either_direction_keeps_a_connection() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("echo"))]).arguments(&["--timeout", "2"]).start();
+    let mut client = Client::connect(port);
+    // Half a second apart, by waiting for something that does not come.
+    for _ in 0..6 {
+        client.send(b"x");
+        assert_eq!(client.read_exact(1), b"x");
+        client.pause(std::time::Duration::from_millis(500));
+    }
+    client.half_close();
+    assert_eq!(client.read_all(), b"");
+    let record = daemon.record(client.port());
+    assert_eq!(record["exit"], 0, "{record}");
+    assert_eq!((&record["bytes_in"], &record["bytes_out"]), (&6.into(), &6.into()), "{record}");
+}
+
+#[cfg(not(target_os = "linux"))]
+#[test]
+fn a_timeout_that_has_no_effect_is_said() {
+    let (port, gate) = (free_port(), Gate::new());
+    let line = format!("{port} none {}", probe(&format!("gate {}", gate.address())));
+    let daemon = Builder::new(&[line]).arguments(&["--timeout", "1"]).start();
+    daemon.event("configuration", |event| event["message"].to_string().contains("--timeout has no effect"));
+    let _client = Client::connect(port);
+    drop(gate.visitor());
+}
