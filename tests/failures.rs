@@ -94,21 +94,24 @@ fn clients_that_vanish_leave_a_record_each_and_harm_nobody() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe("echo"))]).start();
     let garbage: Vec<u8> = (0..=255).cycle().take(10_000).collect();
-    let count = 30;
-    for round in 0..count {
+    // Gone before they are seen: some systems never give such a client out.
+    for _ in 0..10 {
+        Client::connect(port).vanish();
+    }
+    let mut ports = Vec::new();
+    for round in 0..20 {
         let mut client = Client::connect(port);
-        match round % 3 {
-            0 => client.vanish(),
-            1 => {
-                client.send(&garbage);
-                client.vanish();
-            }
-            _ => drop(client.send(&garbage)),
+        ports.push(client.port());
+        client.send(b"x").read_exact(1);
+        client.send(&garbage);
+        if round % 2 == 0 {
+            client.vanish();
         }
     }
     assert_eq!(Client::connect(port).send(b"still here").half_close().read_text(), "still here");
-    let records = daemon.records(count + 1);
-    assert!(records.iter().all(|record| record["outcome"] == "served"), "{records:?}");
+    for client_port in ports {
+        assert_eq!(daemon.record(client_port)["outcome"], "served");
+    }
     assert_eq!(daemon.stop().code, Some(0));
 }
 

@@ -10,7 +10,7 @@
 //! connection is asked and set before the program has it, and it is touched
 //! again only when the program's whole tree is gone.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket};
 
@@ -244,24 +244,31 @@ impl Socket {
             let stream = StdStream::from(socket);
             stream.set_nonblocking(true)?;
             stream.shutdown(std::net::Shutdown::Write)?;
+            // Asked once before it is polled: a reset that the program has
+            // already seen is not told again.
+            if drain(|| (&stream).read(&mut [0; CHUNK]))? {
+                return Ok(());
+            }
             self.state = State::Lingering(TcpStream::from_std(stream)?);
         }
         let State::Lingering(stream) = &self.state else { return Ok(()) };
         loop {
             stream.readable().await?;
-            if drain(stream)? {
+            if drain(|| stream.try_read(&mut [0; CHUNK]))? {
                 return Ok(());
             }
         }
     }
 }
 
+/// How much is dropped at a time.
+const CHUNK: usize = 16 * 1024;
+
 /// Drops what has arrived. True at the end of the stream.
-fn drain(stream: &TcpStream) -> io::Result<bool> {
-    let mut buffer = [0u8; 16 * 1024];
+fn drain(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<bool> {
     // Bounded, so that a client that floods can't keep the loop for itself.
     for _ in 0..64 {
-        match stream.try_read(&mut buffer) {
+        match read() {
             Ok(0) => return Ok(true),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
