@@ -42,6 +42,7 @@ fn main() {
         ["directory"] => say(&std::env::current_dir().unwrap().display().to_string()),
         ["handles"] => say(&system::handles()),
         ["state"] => say(&system::state()),
+        ["capabilities"] => say(&system::capabilities()),
         // Writes although its input is closed.
         ["close-input", text] => {
             system::close_input();

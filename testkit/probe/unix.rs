@@ -28,6 +28,19 @@ pub fn start_beside(command: &mut Command) {
     command.process_group(0).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
 }
 
+/// The capabilities that Linux says this process has, and whose it is.
+pub fn capabilities() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mut found = String::new();
+    for name in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        let bits = status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim_start_matches(":\t");
+        let _ = writeln!(found, "{name} {:x}", u64::from_str_radix(bits, 16).unwrap());
+    }
+    // SAFETY: no preconditions.
+    let _ = writeln!(found, "uid {}", unsafe { libc::getuid() });
+    found
+}
+
 /// Ids, signals, limits and flags, a line each.
 pub fn state() -> String {
     let mut state = String::new();

@@ -41,3 +41,7 @@ pub fn start_beside(command: &mut Command) {
 pub fn state() -> String {
     String::new()
 }
+
+pub fn capabilities() -> String {
+    String::new()
+}

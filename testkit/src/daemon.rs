@@ -88,7 +88,15 @@ impl Builder {
     /// Started by another program that ends in it, such as `setpriv …`.
     pub fn through(mut self, starter: &[&str]) -> Self {
         let mut command = Command::new(starter[0]);
-        command.args(&starter[1..]).arg(wininetd()).args(self.command.get_args());
+        command.args(&starter[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
+    /// Another copy of the program.
+    pub fn of_binary(mut self, path: &Path) -> Self {
+        let mut command = Command::new(path);
+        command.args(self.command.get_args());
         self.command = command;
         self
     }

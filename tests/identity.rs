@@ -1,0 +1,224 @@
+//! A program never runs with more rights than configured: what can't be taken
+//! is not run, what is taken is complete, and there is no way back.
+
+use testkit::{Builder, Client, Gate, Value, free_port, probe};
+
+/// A probe that any account may start.
+struct SharedProbe {
+    #[cfg_attr(windows, allow(dead_code))]
+    folder: tempfile::TempDir,
+}
+
+impl SharedProbe {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(testkit::probe_path(), folder.path().join("probe.exe")).unwrap();
+        #[cfg(unix)]
+        for path in [folder.path().to_owned(), folder.path().join("probe.exe")] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        SharedProbe { folder }
+    }
+
+    fn does(&self, what: &str) -> String {
+        format!("{} {what}", testkit::quoted(&self.folder.path().join("probe.exe")))
+    }
+}
+
+#[test]
+fn the_account_of_a_line_is_in_its_record() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} nosuchuser:x {}", probe("say no"))]).start();
+    let mut client = Client::connect(port);
+    assert!(client.is_turned_away());
+    assert_eq!(daemon.record(client.port())["user"], "nosuchuser");
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+
+    fn is_root() -> bool {
+        // SAFETY: no preconditions.
+        unsafe { libc::geteuid() == 0 }
+    }
+
+    fn lines(state: &str) -> Vec<&str> {
+        state.lines().collect()
+    }
+
+    #[test]
+    fn a_program_has_exactly_the_accounts_ids_and_no_way_back() {
+        if !is_root() {
+            return as_ordinary_user();
+        }
+        let (port, program) = (free_port(), SharedProbe::new());
+        let _daemon = Builder::new(&[format!("{port} nobody: {}", program.does("state"))]).start();
+        let state = Client::connect(port).read_text();
+        let nobody = id("nobody");
+        for expected in [
+            format!("uid {0} {0}", nobody.0),
+            format!("gid {0} {0}", nobody.1),
+            format!("groups [{}]", nobody.1),
+            "back false".to_owned(),
+        ] {
+            assert!(lines(&state).contains(&&*expected), "{expected}:\n{state}");
+        }
+    }
+
+    /// An ordinary user can be only who they are, and is told so.
+    fn as_ordinary_user() {
+        let (port, gate) = (free_port(), Gate::new());
+        let daemon = Builder::new(&[format!("{port} root: {}", probe(&format!("gate {}", gate.address())))]).start();
+        let mut client = Client::connect(port);
+        assert!(client.is_turned_away());
+        let record = daemon.record(client.port());
+        assert_eq!((&record["outcome"], &record["step"]), (&"failed".into(), &"account".into()));
+        assert!(!gate.is_visited());
+    }
+
+    fn id(name: &str) -> (u32, u32) {
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+        let line = passwd.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
+        let fields: Vec<_> = line.split(':').collect();
+        (fields[2].parse().unwrap(), fields[3].parse().unwrap())
+    }
+
+    #[test]
+    fn with_an_identity_the_environment_is_the_accounts() {
+        let user = if is_root() { "nobody".to_owned() } else { std::env::var("USER").unwrap() };
+        let (port, program) = (free_port(), SharedProbe::new());
+        let builder = Builder::new(&[format!("{port} {user}:ignored {}", program.does("environment"))]);
+        let daemon = builder.variable("OURS", "secret").variable("LC_TEST", "kept").start();
+        let mut client = Client::connect(port);
+        let environment = client.read_text();
+        for expected in [format!("USER={user}"), format!("LOGNAME={user}"), "LC_TEST=kept".to_owned()] {
+            assert!(lines(&environment).contains(&&*expected), "{expected}:\n{environment}");
+        }
+        assert!(environment.contains("\nHOME=/") && environment.contains("\nPATH=") && environment.contains("\nSHELL="));
+        assert!(!environment.contains("OURS="), "{environment}");
+        let client_port = client.port();
+        drop(client);
+        assert_eq!(daemon.record(client_port)["user"], user);
+    }
+
+    #[test]
+    fn a_program_that_the_account_may_not_start_fails_at_exec() {
+        let port = free_port();
+        let folder = tempfile::tempdir().unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode;
+        std::fs::set_permissions(folder.path(), mode(0o700)).unwrap();
+        let program = folder.path().join("probe");
+        std::fs::copy(testkit::probe_path(), &program).unwrap();
+        if !is_root() {
+            std::fs::set_permissions(&program, mode(0o600)).unwrap();
+        }
+        let user = if is_root() { "nobody" } else { "none" };
+        let daemon = Builder::new(&[format!("{port} {user} {} say no", testkit::quoted(&program))]).start();
+        let mut client = Client::connect(port);
+        assert!(client.is_turned_away());
+        let record = daemon.record(client.port());
+        assert_eq!(record["outcome"], "failed");
+        assert!(["exec", "program"].contains(&record["step"].as_str().unwrap()), "{record}");
+    }
+
+    /// A server that is not root but may change its identity must give that
+    /// right up as well, which changing the user alone does not do.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn capabilities_of_the_server_do_not_reach_the_program() {
+        if !is_root() {
+            return as_ordinary_user();
+        }
+        let (port, program) = (free_port(), SharedProbe::new());
+        let line = format!("{port} nobody: {}", program.does("capabilities"));
+        let builder = Builder::new(&[line]);
+        let (uid, gid) = id("daemon");
+        for path in [builder.folder().to_owned(), builder.folder().join("wininetd.conf")] {
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid)).unwrap();
+        }
+        // The binary itself may lie where only root can reach it.
+        let shared = program.folder.path().join("wininetd");
+        std::fs::copy(testkit::wininetd(), &shared).unwrap();
+        let daemon = builder
+            .of_binary(&shared)
+            .through(&[
+                "setpriv",
+                &format!("--reuid={uid}"),
+                &format!("--regid={gid}"),
+                "--clear-groups",
+                "--inh-caps=+setuid,+setgid",
+                "--ambient-caps=+setuid,+setgid",
+            ])
+            .start();
+        let mut client = Client::connect(port);
+        let found = client.read_text();
+        let client_port = client.port();
+        drop(client);
+        assert_eq!(daemon.record(client_port)["outcome"], "served", "{}", daemon.text());
+        assert_eq!(found, "CapInh 0\nCapPrm 0\nCapEff 0\nCapAmb 0\nuid 65534\n");
+    }
+
+    #[test]
+    fn without_an_identity_a_program_runs_as_the_server_does() {
+        let port = free_port();
+        let daemon = Builder::new(&[format!("{port} none {}", probe("state"))]).start();
+        // SAFETY: no preconditions.
+        let own = unsafe { libc::getuid() };
+        let mut client = Client::connect(port);
+        assert!(client.read_text().starts_with(&format!("uid {own} {own}\n")));
+        let client_port = client.port();
+        drop(client);
+        assert_eq!(daemon.record(client_port)["user"], Value::Null);
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use super::*;
+
+    /// Where a logon can't succeed, the way behind it is shown with our own
+    /// token (builds for tests only).
+    #[test]
+    fn with_a_token_the_program_runs_with_the_accounts_environment() {
+        let (port, program) = (free_port(), SharedProbe::new());
+        let line = format!("{port} someone:secret {}", program.does("environment"));
+        let builder = Builder::new(&[line]).variable("WININETD_TEST_LOGON", "own");
+        let daemon = builder.variable("OURS", "secret").start();
+        for _ in 0..2 {
+            let mut client = Client::connect(port);
+            let environment = client.read_text();
+            assert!(environment.contains("CLIENT_IP=127.0.0.1"), "{environment}");
+            assert!(environment.to_lowercase().contains("\nsystemroot="), "{environment}");
+            assert!(!environment.contains("OURS="), "{environment}");
+            let client_port = client.port();
+            drop(client);
+            let record = daemon.record(client_port);
+            assert_eq!((&record["user"], &record["exit"]), (&"someone".into(), &0.into()));
+        }
+    }
+
+    #[test]
+    fn after_a_refusal_an_account_is_left_alone_for_a_minute() {
+        let (port, gate) = (free_port(), Gate::new());
+        let line = format!("{port} nosuchuser:wrong {}", probe(&format!("gate {}", gate.address())));
+        let daemon = Builder::new(&[line]).start();
+        let reasons: Vec<Value> = (0..2)
+            .map(|_| {
+                let mut client = Client::connect(port);
+                assert!(client.is_turned_away());
+                daemon.record(client.port())["reason"].clone()
+            })
+            .collect();
+        assert!(!reasons[0].to_string().contains("not tried again"), "{}", reasons[0]);
+        assert!(reasons[1].to_string().contains("not tried again for"), "{}", reasons[1]);
+        assert!(!gate.is_visited());
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_an_error_that_says_what_to_write() {
+        let finished = Builder::new(&[format!("{} someone {}", free_port(), probe("say no"))]).launch().finish();
+        assert_eq!(finished.code, Some(78));
+        assert!(finished.errors.contains("someone:PASSWORD"), "{}", finished.errors);
+    }
+}

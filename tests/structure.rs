@@ -1,0 +1,72 @@
+//! The rules that keep the code readable, as tests: where a system may be
+//! named, where `unsafe` may stand, what the decisions may know.
+
+use std::path::{Path, PathBuf};
+
+fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    walk(&root, &mut found);
+    assert!(found.len() > 20);
+    let name = |path: &PathBuf| path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
+    found.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The code of a file, without its comments and its tests.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
+    text[..end].lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+#[test]
+fn only_sys_and_host_ask_which_system_this_is() {
+    for (name, text) in sources() {
+        let allowed = name.starts_with("sys/") || name.starts_with("host/");
+        let asks = code(&text).find(|line| ["cfg(unix", "cfg(windows", "cfg!(unix", "cfg!(windows", "target_os"].iter().any(|word| line.contains(word)));
+        assert!(allowed || asks.is_none(), "{name}: {asks:?}");
+    }
+}
+
+#[test]
+fn only_sys_is_unsafe() {
+    for (name, text) in sources() {
+        let found = code(&text).find(|line| line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl"));
+        assert!(name.starts_with("sys/") || found.is_none(), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn the_core_has_no_clock_no_io_and_knows_nobody() {
+    for (name, text) in sources().into_iter().filter(|(name, _)| name.starts_with("core/")) {
+        for word in ["crate::", "Instant", "SystemTime", "std::io", "std::fs", "tokio", "std::thread", "Mutex"] {
+            let found = code(&text).find(|line| line.contains(word) && !line.contains("crate::config::plan"));
+            assert!(found.is_none(), "{name}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn the_session_names_no_system() {
+    for (name, text) in sources().into_iter().filter(|(name, _)| name.starts_with("session/")) {
+        let found = code(&text).find(|line| ["std::os", "libc", "windows_sys"].iter().any(|word| line.contains(word)));
+        assert!(found.is_none(), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_none_is_overlong() {
+    for (name, text) in sources() {
+        assert!(text.starts_with("//!"), "{name} does not say what it is for");
+        assert!(text.lines().count() <= 450, "{name} has {} lines", text.lines().count());
+    }
+}
