@@ -16,8 +16,12 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     let findings = world::examine(&plan, &source);
     let mut report = String::new();
     for (service, finding) in plan.services.iter().zip(&findings) {
-        let program = finding.program.as_ref().map_or("not found".into(), |program| program.path.to_string_lossy());
-        let user = service.identity.as_ref().map_or("the server's own account".to_owned(), |identity| identity.user.to_string());
+        let program =
+            finding.program.as_ref().map_or("not found".into(), |program| program.path.to_string_lossy());
+        let user = service
+            .identity
+            .as_ref()
+            .map_or("the server's own account".to_owned(), |identity| identity.user.to_string());
         let addresses: Vec<_> = service.listen.iter().map(ToString::to_string).collect();
         // Writing to a String can't fail.
         let _ = writeln!(report, "{}: {program}, as {user}, on {}", service.name, addresses.join(" "));

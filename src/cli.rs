@@ -93,7 +93,12 @@ impl Options {
         }
         // Given twice, an address would fail to be bound the second time.
         let mut seen = Vec::new();
-        bind.retain(|address| !seen.contains(address) && { seen.push(*address); true });
+        bind.retain(|address| {
+            !seen.contains(address) && {
+                seen.push(*address);
+                true
+            }
+        });
         Defaults {
             bind,
             idle_timeout: self.timeout.map(Duration::from_secs),
@@ -133,7 +138,9 @@ mod tests {
 
     #[test]
     fn given_twice_the_last_wins() {
-        let options = parse(&["--timeout", "5", "--cfgfile", "a", "--debug", "--timeout", "6", "--cfgfile", "b"]).unwrap();
+        let options =
+            parse(&["--timeout", "5", "--cfgfile", "a", "--debug", "--timeout", "6", "--cfgfile", "b"])
+                .unwrap();
         assert_eq!((options.timeout, options.cfgfile), (Some(6), Some("b".into())));
     }
 

@@ -88,7 +88,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Unreadable { cause, .. } | Error::LogFile { cause, .. } | Error::System { cause, .. } => Some(cause),
+            Error::Unreadable { cause, .. } | Error::LogFile { cause, .. } | Error::System { cause, .. } => {
+                Some(cause)
+            }
             Error::Configuration { .. } | Error::NothingBound => None,
         }
     }

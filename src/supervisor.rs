@@ -71,13 +71,17 @@ pub struct Supervisor {
 impl Supervisor {
     /// Binds all addresses. Must be called within the loop.
     pub fn start(plan: Plan, log: Log) -> Result<Supervisor, Error> {
-        let spawner = Spawner::start().map_err(|cause| Error::System { what: "the threads that start programs", cause })?;
+        let spawner = Spawner::start()
+            .map_err(|cause| Error::System { what: "the threads that start programs", cause })?;
         let slots: Vec<Slot> = plan
             .services
             .iter()
             .enumerate()
             .flat_map(|(index, service)| {
-                service.listen.iter().map(move |&address| Slot::new(ServiceId(index), address, service.keepalive))
+                service
+                    .listen
+                    .iter()
+                    .map(move |&address| Slot::new(ServiceId(index), address, service.keepalive))
             })
             .collect();
         let total = total_from_descriptors(sys::process::descriptor_limit(), slots.len());
@@ -155,7 +159,10 @@ impl Supervisor {
 
     fn addresses(&self) -> Vec<String> {
         let listeners = self.slots.iter().filter_map(|slot| slot.listener());
-        listeners.filter_map(|listener| listener.local_addr().ok()).map(|address| address.to_string()).collect()
+        listeners
+            .filter_map(|listener| listener.local_addr().ok())
+            .map(|address| address.to_string())
+            .collect()
     }
 
     fn bind_all(&mut self) {
@@ -252,7 +259,13 @@ impl Supervisor {
         self.slots[id.0].wait_again();
     }
 
-    fn begin(&mut self, service: ServiceId, socket: sys::net::Socket, peer: std::net::SocketAddr, local: std::net::SocketAddr) {
+    fn begin(
+        &mut self,
+        service: ServiceId,
+        socket: sys::net::Socket,
+        peer: std::net::SocketAddr,
+        local: std::net::SocketAddr,
+    ) {
         self.last_session += 1;
         let id = SessionId(self.last_session);
         let connections = self.admission.begun(id, service, peer.ip());

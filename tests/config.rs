@@ -1,5 +1,6 @@
 //! Every line of a file is used or reported, with its place; a broken file
 //! serves nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::fmt::Write;
 use std::net::TcpStream;
@@ -17,7 +18,10 @@ fn check(bytes: &[u8], arguments: &[&str]) -> Finished {
 /// The places of everything that was said, as `line:column`.
 fn places(text: &str) -> Vec<String> {
     let after = text.split("w.conf:").skip(1);
-    after.map(|rest| rest.splitn(3, ':').take(2).collect::<Vec<_>>().join(":")).filter(|place| place.starts_with(|first: char| first.is_ascii_digit())).collect()
+    after
+        .map(|rest| rest.splitn(3, ':').take(2).collect::<Vec<_>>().join(":"))
+        .filter(|place| place.starts_with(|first: char| first.is_ascii_digit()))
+        .collect()
 }
 
 const BROKEN: &str = "# a comment\n\
@@ -52,7 +56,11 @@ fn a_missing_file_is_said_with_a_line_to_write() {
     for verb in ["--check", "--debug"] {
         let finished = run(&[verb, "--cfgfile", "no-such-file.conf"]);
         assert_eq!(finished.code, Some(66), "{}", finished.errors);
-        assert!(finished.errors.contains("no-such-file.conf") && finished.errors.contains("7777  n"), "{}", finished.errors);
+        assert!(
+            finished.errors.contains("no-such-file.conf") && finished.errors.contains("7777  n"),
+            "{}",
+            finished.errors
+        );
     }
 }
 
@@ -69,7 +77,8 @@ fn every_config_line_is_used_or_reported() {
     let finished = check(text.as_bytes(), &[]);
     assert_eq!(finished.code, Some(0), "{}", finished.errors);
     assert!(finished.output.contains("201 services"), "{}", finished.output);
-    assert!((1000..=1200).all(|port| finished.output.contains(&format!("\n{port}: ")) || finished.output.starts_with(&format!("{port}: "))));
+    assert!((1000..=1200).all(|port| finished.output.contains(&format!("\n{port}: "))
+        || finished.output.starts_with(&format!("{port}: "))));
 }
 
 #[test]
@@ -83,7 +92,8 @@ fn the_last_character_of_a_file_without_a_newline_counts() {
 fn utf_16_and_byte_order_marks_are_understood() {
     let port = free_port();
     let line = format!("{port}\tnone \t {}\t \r\n", probe("arguments ä漢"));
-    let utf_16: Vec<u8> = "\u{feff}".encode_utf16().chain(line.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let utf_16: Vec<u8> =
+        "\u{feff}".encode_utf16().chain(line.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     let utf_8 = [b"\xef\xbb\xbf", line.as_bytes()].concat();
     for bytes in [utf_16, utf_8, line.into_bytes()] {
         let _daemon = Builder::of_bytes(&bytes).start();
@@ -94,7 +104,8 @@ fn utf_16_and_byte_order_marks_are_understood() {
 #[test]
 fn hundred_listeners() {
     let ports: Vec<u16> = (0..100).map(|_| free_port()).collect();
-    let lines: Vec<_> = ports.iter().map(|port| format!("{port} none {}", probe(&format!("say {port}")))).collect();
+    let lines: Vec<_> =
+        ports.iter().map(|port| format!("{port} none {}", probe(&format!("say {port}")))).collect();
     let daemon = Builder::new(&lines).start();
     for &port in ports.iter().rev().step_by(9) {
         assert_eq!(Client::connect(port).read_text(), port.to_string());
@@ -154,7 +165,13 @@ fn password_never_appears_in_any_output() {
 
 #[test]
 fn the_command_line_is_checked_before_anything_else() {
-    for arguments in [&["--debug", "--check"][..], &["--nosuch"], &["--bind", "apples"], &["--timeout", "x"], &["--timeout", "0"]] {
+    for arguments in [
+        &["--debug", "--check"][..],
+        &["--nosuch"],
+        &["--bind", "apples"],
+        &["--timeout", "x"],
+        &["--timeout", "0"],
+    ] {
         let finished = run(arguments);
         assert_eq!(finished.code, Some(64), "{arguments:?}: {}", finished.errors);
         assert!(!finished.errors.is_empty());

@@ -1,11 +1,15 @@
 //! What a program finds: who its client is, in every dialect, and no lies.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::collections::HashMap;
 
 use testkit::{Builder, Client, free_port, probe};
 
 fn variables(text: &str) -> HashMap<String, String> {
-    text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 #[test]
@@ -35,12 +39,15 @@ fn a_program_finds_its_client_in_every_dialect() {
 fn inherited_copies_of_our_names_and_the_service_managers_are_removed() {
     let port = free_port();
     let mut builder = Builder::new(&[format!("{port} none {}", probe("environment"))]);
-    for name in ["CLIENT_IP", "TCPREMOTEHOST", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "INVOCATION_ID", "KEPT"] {
+    for name in
+        ["CLIENT_IP", "TCPREMOTEHOST", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "INVOCATION_ID", "KEPT"]
+    {
         builder = builder.variable(name, "inherited");
     }
     let _daemon = builder.start();
     let found = variables(&Client::connect(port).read_text());
-    let inherited: Vec<_> = found.iter().filter(|(_, value)| *value == "inherited").map(|(name, _)| name).collect();
+    let inherited: Vec<_> =
+        found.iter().filter(|(_, value)| *value == "inherited").map(|(name, _)| name).collect();
     assert_eq!(inherited, ["KEPT"]);
 }
 

@@ -1,4 +1,5 @@
 //! A program gets its three streams and nothing else of ours.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, free_port, probe};
 
@@ -71,7 +72,9 @@ mod unix {
             })
             .start();
         let state = Client::connect(port).read_text();
-        for expected in ["umask 022", "waits true", "leader true", "blocked []", "changed []", "descriptors 345"] {
+        for expected in
+            ["umask 022", "waits true", "leader true", "blocked []", "changed []", "descriptors 345"]
+        {
             assert!(state.lines().any(|line| line == expected), "{expected}:\n{state}");
         }
     }

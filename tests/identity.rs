@@ -1,5 +1,6 @@
 //! A program never runs with more rights than configured: what can't be taken
 //! is not run, what is taken is complete, and there is no way back.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, Value, free_port, probe};
 
@@ -69,7 +70,8 @@ mod unix {
     /// An ordinary user can be only who they are, and is told so.
     fn as_ordinary_user() {
         let (port, gate) = (free_port(), Gate::new());
-        let daemon = Builder::new(&[format!("{port} root: {}", probe(&format!("gate {}", gate.address())))]).start();
+        let daemon =
+            Builder::new(&[format!("{port} root: {}", probe(&format!("gate {}", gate.address())))]).start();
         let mut client = Client::connect(port);
         assert!(client.is_turned_away());
         let record = daemon.record(client.port());
@@ -95,7 +97,11 @@ mod unix {
         for expected in [format!("USER={user}"), format!("LOGNAME={user}"), "LC_TEST=kept".to_owned()] {
             assert!(lines(&environment).contains(&&*expected), "{expected}:\n{environment}");
         }
-        assert!(environment.contains("\nHOME=/") && environment.contains("\nPATH=") && environment.contains("\nSHELL="));
+        assert!(
+            environment.contains("\nHOME=/")
+                && environment.contains("\nPATH=")
+                && environment.contains("\nSHELL=")
+        );
         assert!(!environment.contains("OURS="), "{environment}");
         let client_port = client.port();
         drop(client);
@@ -217,7 +223,8 @@ mod windows {
 
     #[test]
     fn a_user_without_a_password_is_an_error_that_says_what_to_write() {
-        let finished = Builder::new(&[format!("{} someone {}", free_port(), probe("say no"))]).launch().finish();
+        let finished =
+            Builder::new(&[format!("{} someone {}", free_port(), probe("say no"))]).launch().finish();
         assert_eq!(finished.code, Some(78));
         assert!(finished.errors.contains("someone:PASSWORD"), "{}", finished.errors);
     }

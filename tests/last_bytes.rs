@@ -1,4 +1,5 @@
 //! The last bytes that a program wrote arrive, whatever its client does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, free_port, probe};
 

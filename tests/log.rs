@@ -1,4 +1,5 @@
 //! Records and events, in both forms, on the console and in a file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, free_port, probe};
 
@@ -32,7 +33,8 @@ fn every_accepted_connection_ends_in_exactly_one_record() {
     assert_eq!(sessions, (1..=20).collect::<Vec<_>>());
     for port in ports {
         let ending = format!(":{port}");
-        let of_client = records.iter().filter(|record| record["peer"].as_str().unwrap().ends_with(&ending)).count();
+        let of_client =
+            records.iter().filter(|record| record["peer"].as_str().unwrap().ends_with(&ending)).count();
         assert_eq!(of_client, 1);
     }
     let finished = daemon.stop();

@@ -1,8 +1,8 @@
 //! Real programs behind a line of the file. They need what Debian's packages
 //! bring (git, rsync, a C compiler), so they run by name:
 //! `cargo test --test real_programs -- --ignored`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 #![cfg(target_os = "linux")]
-#![allow(clippy::disallowed_methods)]
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -31,11 +31,14 @@ fn git_clones_and_pushes() {
     git(&["init", "--bare", "--initial-branch=main", "served.git"]);
     git(&["config", "--file", "served.git/config", "daemon.receivepack", "true"]);
     let base = path.display();
-    let line = format!("{port} none git daemon --inetd --export-all --base-path={base} --enable=receive-pack {base}");
+    let line = format!(
+        "{port} none git daemon --inetd --export-all --base-path={base} --enable=receive-pack {base}"
+    );
     let _daemon = Builder::new(&[line]).start();
     let url = format!("git://127.0.0.1:{port}/served.git");
     git(&["clone", &url, "first"]);
-    let large: Vec<u8> = (0..3_000_000u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let large: Vec<u8> =
+        (0..3_000_000u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     std::fs::write(path.join("first/large"), &large).unwrap();
     let author = ["-c", "user.name=A", "-c", "user.email=a@example.org"];
     git(&["-C", "first", "add", "large"]);
@@ -51,7 +54,10 @@ fn rsync_serves_and_takes_files() {
     let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
     let path = folder.path();
     std::fs::create_dir(path.join("module")).unwrap();
-    let config = format!("[module]\npath = {}\nread only = false\nuse chroot = false\nuid = 0\ngid = 0\n", path.join("module").display());
+    let config = format!(
+        "[module]\npath = {}\nread only = false\nuse chroot = false\nuid = 0\ngid = 0\n",
+        path.join("module").display()
+    );
     std::fs::write(path.join("rsyncd.conf"), config).unwrap();
     let line = format!("{port} none rsync --daemon --config={}", path.join("rsyncd.conf").display());
     let _daemon = Builder::new(&[line]).start();

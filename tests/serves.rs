@@ -1,5 +1,6 @@
 //! A line of the file serves clients: the connection is the program's input,
 //! output and error.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, free_port, probe};
 
@@ -52,7 +53,8 @@ fn both_families_are_served_and_an_ipv4_client_is_written_as_one() {
 #[test]
 fn clients_are_served_side_by_side() {
     let (port, gate) = (free_port(), Gate::new());
-    let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("gate {}", gate.address())))]).start();
+    let daemon =
+        Builder::new(&[format!("{port} none {}", probe(&format!("gate {}", gate.address())))]).start();
     let clients: Vec<_> = (0..5).map(|_| Client::connect(port)).collect();
     let visitors: Vec<_> = clients.iter().map(|_| gate.visitor()).collect();
     drop(visitors);

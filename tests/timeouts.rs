@@ -1,4 +1,5 @@
 //! `--timeout`: a connection on which nothing moved is ended.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, free_port, probe};
 
@@ -22,7 +23,8 @@ fn a_connection_on_which_nothing_moves_is_ended() {
 #[test]
 fn movement_in_either_direction_keeps_a_connection() {
     let port = free_port();
-    let daemon = Builder::new(&[format!("{port} none {}", probe("echo"))]).arguments(&["--timeout", "2"]).start();
+    let daemon =
+        Builder::new(&[format!("{port} none {}", probe("echo"))]).arguments(&["--timeout", "2"]).start();
     let mut client = Client::connect(port);
     // Half a second apart, by waiting for something that does not come.
     for _ in 0..6 {

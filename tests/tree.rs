@@ -1,11 +1,13 @@
 //! A program's whole tree ends with its session.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, free_port, probe};
 
 #[test]
 fn what_a_program_leaves_behind_is_ended_with_it() {
     let (port, gate) = (free_port(), Gate::new());
-    let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("leave {}", gate.address())))]).start();
+    let daemon =
+        Builder::new(&[format!("{port} none {}", probe(&format!("leave {}", gate.address())))]).start();
     for _ in 0..3 {
         let mut client = Client::connect(port);
         assert_eq!(client.read_all(), b"");
@@ -21,7 +23,8 @@ fn what_a_program_leaves_behind_is_ended_with_it() {
 #[test]
 fn a_process_that_was_left_is_gone_when_the_session_is() {
     let (port, gate) = (free_port(), Gate::new());
-    let _daemon = Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();
+    let _daemon =
+        Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();
     let client = Client::connect(port);
     let (one, other) = (gate.visitor(), gate.visitor());
     assert_eq!(one.session, other.session);
@@ -35,7 +38,8 @@ fn a_process_that_was_left_is_gone_when_the_session_is() {
 #[test]
 fn stop_ends_the_whole_tree() {
     let (port, gate) = (free_port(), Gate::new());
-    let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();
+    let daemon =
+        Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();
     let mut client = Client::connect(port);
     let visitors = [gate.visitor(), gate.visitor()];
     daemon.request_stop();
@@ -52,7 +56,8 @@ fn stop_ends_the_whole_tree() {
 #[test]
 fn a_killed_server_leaves_no_process_behind() {
     let (port, gate) = (free_port(), Gate::new());
-    let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();
+    let daemon =
+        Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();
     let _client = Client::connect(port);
     let visitors = [gate.visitor(), gate.visitor()];
     daemon.kill();

@@ -32,12 +32,17 @@ pub fn parse(source: &mut Source, defaults: &Defaults) -> (Plan, Vec<Diagnostic>
         let message = "this file is not UTF-8 and was read in the system's code page";
         reader.diagnostics.push(Diagnostic::of_file(Severity::Note, source, message));
     }
-    let services = source.lines().filter_map(|(start, line)| reader.line(start, line)).map(Arc::new).collect::<Vec<_>>();
+    let services =
+        source.lines().filter_map(|(start, line)| reader.line(start, line)).map(Arc::new).collect::<Vec<_>>();
     let mut diagnostics = reader.diagnostics;
     if services.is_empty() && diagnostics.iter().all(|found| found.severity != Severity::Error) {
         diagnostics.push(
-            Diagnostic::of_file(Severity::Warning, source, "no line of this file is a service, so nothing is served")
-                .hint(format!("a service is a line like:  {}", sys::paths::EXAMPLE_LINE)),
+            Diagnostic::of_file(
+                Severity::Warning,
+                source,
+                "no line of this file is a service, so nothing is served",
+            )
+            .hint(format!("a service is a line like:  {}", sys::paths::EXAMPLE_LINE)),
         );
     }
     (Plan { services, stop_grace: STOP_GRACE }, diagnostics)
@@ -125,7 +130,11 @@ impl Reader<'_> {
             return None;
         }
         let Some(port) = shown.parse::<u16>().ok().filter(|&port| port != 0) else {
-            self.error(range, format!("{shown} is not a port: ports are 1 to 65535"), Some(COMMENT_HINT.to_owned()));
+            self.error(
+                range,
+                format!("{shown} is not a port: ports are 1 to 65535"),
+                Some(COMMENT_HINT.to_owned()),
+            );
             return None;
         };
         if let Some(first) = self.ports.get(&port) {
@@ -151,7 +160,9 @@ impl Reader<'_> {
             Err(message) => {
                 // Only the user: what follows may be a password, typed in part.
                 let user_range = range.start..range.start + user.len().max(1);
-                let hint = password.is_none().then(|| format!("`none` runs the program as the server itself; {COMMENT_HINT}"));
+                let hint = password
+                    .is_none()
+                    .then(|| format!("`none` runs the program as the server itself; {COMMENT_HINT}"));
                 self.error(&user_range, message, hint);
                 None
             }
@@ -196,7 +207,9 @@ fn is_blank(byte: u8) -> bool {
 /// blanks. A missing one is empty and stands at the line's end.
 fn fields(line: &[u8]) -> [Range<usize>; 3] {
     let end = line.len() - line.iter().rev().take_while(|&&byte| is_blank(byte)).count();
-    let skip = |at: usize, blank: bool| at + line[at..end].iter().take_while(|&&byte| is_blank(byte) == blank).count();
+    let skip = |at: usize, blank: bool| {
+        at + line[at..end].iter().take_while(|&&byte| is_blank(byte) == blank).count()
+    };
     let port = 0..skip(0, false);
     let identity_start = skip(port.end, true);
     let identity = identity_start..skip(identity_start, false);

@@ -51,7 +51,8 @@ impl Diagnostic {
 
     /// About the file as a whole.
     pub fn of_file(severity: Severity, source: &Source, message: impl Into<String>) -> Self {
-        let cited = Cited { path: source.path.display().to_string(), place: None, line: String::new(), range: 0..0 };
+        let cited =
+            Cited { path: source.path.display().to_string(), place: None, line: String::new(), range: 0..0 };
         Diagnostic { severity, message: message.into(), hint: None, cited }
     }
 
@@ -95,8 +96,12 @@ impl fmt::Display for Diagnostic {
             let part: String = self.cited.line.chars().skip(first).take(SHOWN).collect();
             let (part, mark) = (printable(&part), if first > 0 { "…" } else { "" });
             let before: String = part.chars().take(start - first).collect();
-            let meant: usize =
-                part.chars().skip(start - first).take(end - start).map(|letter| letter.width().unwrap_or(1)).sum();
+            let meant: usize = part
+                .chars()
+                .skip(start - first)
+                .take(end - start)
+                .map(|letter| letter.width().unwrap_or(1))
+                .sum();
             let indent = before.width() + mark.width();
             write!(formatter, "\n    {mark}{part}\n    {:indent$}{}", "", "^".repeat(meant.max(1)))?;
         }
@@ -127,7 +132,8 @@ mod tests {
     #[test]
     fn an_error_is_shown_with_its_line_and_a_caret() {
         let source = Source::decode(Path::new("w.conf"), b"# x\n99999 none\tcmd\n".to_vec());
-        let error = Diagnostic::at(Severity::Error, &source, &(4..9), "no such port").hint(Some("try 80".to_owned()));
+        let error =
+            Diagnostic::at(Severity::Error, &source, &(4..9), "no such port").hint(Some("try 80".to_owned()));
         assert_eq!(
             error.to_string(),
             "w.conf:2:1: no such port\n    99999 none cmd\n    ^^^^^\n    hint: try 80"
@@ -151,6 +157,10 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         let source = Source::decode(Path::new("f"), b"80 \x1b[31m".to_vec());
-        assert!(!Diagnostic::at(Severity::Error, &source, &(0..2), "m\x07").to_string().contains(['\x1b', '\x07']));
+        assert!(
+            !Diagnostic::at(Severity::Error, &source, &(0..2), "m\x07")
+                .to_string()
+                .contains(['\x1b', '\x07'])
+        );
     }
 }

@@ -44,7 +44,10 @@ impl Source {
         }
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB: this is no configuration file"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "larger than 16 MiB: this is no configuration file",
+            ));
         }
         Ok(Source::decode(path, bytes))
     }
@@ -118,7 +121,10 @@ impl Source {
     pub(super) fn cite(&self, range: &Range<usize>) -> (String, Range<usize>) {
         let start = range.start.min(self.text.len());
         let line_start = self.text[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        let line_end = self.text[start..].iter().position(|&byte| byte == b'\n').map_or(self.text.len(), |at| start + at);
+        let line_end = self.text[start..]
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .map_or(self.text.len(), |at| start + at);
         let count = |part| self.shown(part).chars().count();
         let from = count(line_start..start);
         let length = count(start..range.end.clamp(start, line_end));
@@ -129,7 +135,10 @@ impl Source {
 
 fn from_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
     let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>().into_bytes()
+    char::decode_utf16(units)
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect::<String>()
+        .into_bytes()
 }
 
 #[cfg(test)]

@@ -30,7 +30,8 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
     match &service.identity {
         None => {
             if let Some(own) = sys::process::dangerous_own_identity() {
-                let message = format!("`none`: every client of this port runs the program with all rights of {own}");
+                let message =
+                    format!("`none`: every client of this port runs the program with all rights of {own}");
                 warn(&service.typed.identity, message, Some("name an account with fewer rights".to_owned()));
             }
         }

@@ -64,7 +64,8 @@ impl<Job> SpawnQueue<Job> {
     /// Whether to start one more thread: work waits that could be done, and
     /// not enough threads are free of stuck spawns. Counts it as started.
     pub fn grow(&mut self, now: Duration) -> bool {
-        let stuck: usize = self.running.values().flatten().filter(|&&began| now >= began + STUCK_AFTER).count();
+        let stuck: usize =
+            self.running.values().flatten().filter(|&&began| now >= began + STUCK_AFTER).count();
         let useful = self.waiting.iter().any(|(service, _)| !self.is_stuck(*service, now));
         let grow = useful && self.threads < THREADS + stuck;
         self.threads += usize::from(grow);

@@ -24,10 +24,9 @@ pub fn serve(options: &Options, console: bool) -> Result<Exit, Error> {
     for diagnostic in &diagnostics {
         log.event(configuration(diagnostic));
     }
-    for warning in [check::timeout_without_counts(options).map(str::to_owned), sys::process::stdio_fault()] {
-        if let Some(message) = warning {
-            log.event(Event::Configuration { level: Level::Warning, message, hint: None });
-        }
+    let no_timeout = check::timeout_without_counts(options).map(str::to_owned);
+    for message in [no_timeout, sys::process::stdio_fault()].into_iter().flatten() {
+        log.event(Event::Configuration { level: Level::Warning, message, hint: None });
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -40,7 +39,8 @@ pub fn serve(options: &Options, console: bool) -> Result<Exit, Error> {
 
 async fn run(plan: Plan, source: Source, log: &Log, console: bool) -> Result<Exit, Error> {
     // Before the first client, so that no request to stop is missed.
-    let mut stop = sys::stop::Stop::listen().map_err(|cause| Error::System { what: "requests to stop", cause })?;
+    let mut stop =
+        sys::stop::Stop::listen().map_err(|cause| Error::System { what: "requests to stop", cause })?;
     let wanted = !plan.services.is_empty();
     let supervisor = Supervisor::start(plan.clone(), log.clone())?;
     if console && wanted && !supervisor.serves_anything() {

@@ -52,7 +52,8 @@ fn word(lines: &mut Vec<u8>, text: &str) {
 
 /// Control characters, and those that turn the direction of writing around.
 fn is_unsafe(letter: char) -> bool {
-    letter.is_control() || matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+    letter.is_control()
+        || matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]

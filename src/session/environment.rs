@@ -142,14 +142,16 @@ mod tests {
     #[test]
     fn inherited_copies_of_session_and_manager_names_are_removed() {
         let inherited = Inherited::from(
-            variables(&["A", "CLIENT_IP", "LISTEN_FDS", "LISTEN_X", "NOTIFY_SOCKET", "TCPREMOTEHOST"]).into_iter(),
+            variables(&["A", "CLIENT_IP", "LISTEN_FDS", "LISTEN_X", "NOTIFY_SOCKET", "TCPREMOTEHOST"])
+                .into_iter(),
         );
         assert_eq!(names(&inherited.all), ["A"]);
     }
 
     #[test]
     fn with_an_identity_only_harmless_variables_are_inherited() {
-        let inherited = Inherited::from(variables(&["A", "PATH", "LC_ALL", "TZ", "LANG", "HOME"]).into_iter());
+        let inherited =
+            Inherited::from(variables(&["A", "PATH", "LC_ALL", "TZ", "LANG", "HOME"]).into_iter());
         assert_eq!(names(&inherited.harmless), ["PATH", "LC_ALL", "TZ", "LANG"]);
     }
 

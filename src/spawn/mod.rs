@@ -96,7 +96,9 @@ impl Spawner {
         self.shared.filled.notify_one();
         loop {
             match tokio::time::timeout(STUCK_AFTER, &mut answer).await {
-                Ok(answer) => return answer.map_err(|_| SpawnError::new(Step::Spawn, "the thread for it has ended")),
+                Ok(answer) => {
+                    return answer.map_err(|_| SpawnError::new(Step::Spawn, "the thread for it has ended"));
+                }
                 Err(_) => self.relieve(),
             }
         }
@@ -113,7 +115,10 @@ impl Spawner {
 
     fn add_thread(&self) -> std::io::Result<()> {
         let shared = self.shared.clone();
-        std::thread::Builder::new().name("spawn".to_owned()).stack_size(256 * 1024).spawn(move || work(&shared))?;
+        std::thread::Builder::new()
+            .name("spawn".to_owned())
+            .stack_size(256 * 1024)
+            .spawn(move || work(&shared))?;
         Ok(())
     }
 }

@@ -1,6 +1,13 @@
 //! The program under test: what wininetd starts in the tests. `probe WHAT …`
 //! does one thing that a program may do, and tells what it finds.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::exit, clippy::panic)]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::exit,
+    clippy::panic
+)]
 
 #[cfg(unix)]
 #[path = "unix.rs"]
@@ -111,8 +118,9 @@ fn flood(bytes: usize) {
 }
 
 fn environment() {
-    let mut variables: Vec<String> =
-        std::env::vars_os().map(|(name, value)| format!("{}={}\n", name.display(), value.display())).collect();
+    let mut variables: Vec<String> = std::env::vars_os()
+        .map(|(name, value)| format!("{}={}\n", name.display(), value.display()))
+        .collect();
     variables.sort();
     say(&variables.concat());
 }
@@ -120,6 +128,7 @@ fn environment() {
 fn gate(address: &str) {
     let mut gate = TcpStream::connect(address).unwrap();
     let variable = |name| std::env::var(name).unwrap_or_default();
-    writeln!(gate, "{} {} {}", std::process::id(), variable("WININETD_SESSION"), variable("CLIENT_PORT")).unwrap();
+    writeln!(gate, "{} {} {}", std::process::id(), variable("WININETD_SESSION"), variable("CLIENT_PORT"))
+        .unwrap();
     let _ = gate.read(&mut [0]);
 }

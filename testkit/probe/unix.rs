@@ -23,6 +23,7 @@ pub fn close_input() {
 }
 
 /// A process in a group of its own, as shells with job control make them.
+#[allow(clippy::zombie_processes)] // the server is to find it, whatever the probe does
 pub fn start_beside(command: &mut Command) {
     let quiet = || Stdio::null();
     command.process_group(0).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
@@ -60,7 +61,8 @@ pub fn state() -> String {
         let _ = writeln!(state, "waits {}", libc::fcntl(0, libc::F_GETFL) & libc::O_NONBLOCK == 0);
         let mut blocked: libc::sigset_t = std::mem::zeroed();
         libc::sigprocmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut blocked);
-        let blocked: Vec<_> = (1..32).filter(|&signal| libc::sigismember(&raw const blocked, signal) == 1).collect();
+        let blocked: Vec<_> =
+            (1..32).filter(|&signal| libc::sigismember(&raw const blocked, signal) == 1).collect();
         let _ = writeln!(state, "blocked {blocked:?}");
         let changed: Vec<_> = (1..32)
             .filter(|&signal| {
@@ -68,7 +70,8 @@ pub fn state() -> String {
                 libc::sigaction(signal, std::ptr::null(), &raw mut action);
                 // Rust's own runtime, in this probe, ignores SIGPIPE and
                 // handles the two that tell of a stack's end.
-                action.sa_sigaction != libc::SIG_DFL && ![libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS].contains(&signal)
+                action.sa_sigaction != libc::SIG_DFL
+                    && ![libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS].contains(&signal)
             })
             .collect();
         let _ = writeln!(state, "changed {changed:?}");

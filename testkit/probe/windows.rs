@@ -33,6 +33,7 @@ pub fn close_input() {
     unsafe { CloseHandle(GetStdHandle(STD_INPUT_HANDLE)) };
 }
 
+#[allow(clippy::zombie_processes)] // the server is to find it, whatever the probe does
 pub fn start_beside(command: &mut Command) {
     let quiet = || Stdio::null();
     command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();

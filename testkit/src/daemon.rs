@@ -55,7 +55,8 @@ pub struct Finished {
 
 /// Runs the program to its end.
 pub fn run(arguments: &[&str]) -> Finished {
-    let output = Command::new(wininetd()).args(arguments).stdin(Stdio::null()).output().expect("wininetd runs");
+    let output =
+        Command::new(wininetd()).args(arguments).stdin(Stdio::null()).output().expect("wininetd runs");
     Finished {
         code: output.status.code(),
         output: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -207,7 +208,8 @@ impl Daemon {
     /// All records, once there are this many.
     pub fn records(&self, count: usize) -> Vec<Value> {
         self.log.wait(&format!("{count} records"), |lines| {
-            let records: Vec<_> = lines.events.iter().filter(|event| event["event"] == "session").cloned().collect();
+            let records: Vec<_> =
+                lines.events.iter().filter(|event| event["event"] == "session").cloned().collect();
             (records.len() >= count).then_some(records)
         })
     }

@@ -84,7 +84,8 @@ impl Visitor {
     pub fn wait_gone(mut self) {
         match self.stream.read(&mut [0]) {
             Ok(0) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted) => {}
             other => panic!("process {} is not gone: {other:?}", self.pid),
         }
     }

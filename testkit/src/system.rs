@@ -55,7 +55,8 @@ mod imp {
         /// For a daemon that is about to be started.
         pub fn of(command: &mut Command) -> Interrupt {
             static NEXT: AtomicU32 = AtomicU32::new(0);
-            let name = format!("wininetd-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let name =
+                format!("wininetd-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
             command.env("WININETD_TEST_STOP", &name);
             let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
             // SAFETY: the name ends with zero; the handle is new and ours.

@@ -33,7 +33,8 @@ impl Account {
     /// Looks the account up and checks that this process can take it.
     pub fn take(credentials: &Credentials) -> Result<Account, SpawnError> {
         let user = &credentials.user;
-        let found = lookup(&user.text).map_err(|error| SpawnError::new(Step::Account, format!("account {user}: {error}")))?;
+        let found = lookup(&user.text)
+            .map_err(|error| SpawnError::new(Step::Account, format!("account {user}: {error}")))?;
         let Some(mut account) = found else {
             return Err(SpawnError::new(Step::Account, format!("there is no account {user} on this system")));
         };
@@ -67,7 +68,8 @@ impl Account {
     /// An unprivileged process can take only the identity that it has.
     fn matches_own(&self) -> Result<bool, String> {
         // SAFETY: no preconditions.
-        let (uid, gid, euid, egid) = unsafe { (libc::getuid(), libc::getgid(), libc::geteuid(), libc::getegid()) };
+        let (uid, gid, euid, egid) =
+            unsafe { (libc::getuid(), libc::getgid(), libc::geteuid(), libc::getegid()) };
         if [uid, euid] != [self.uid; 2] || [gid, egid] != [self.gid; 2] {
             let name = self.name.to_string_lossy();
             return if holds_setuid_capability() {
@@ -120,14 +122,24 @@ fn lookup(name: &OsStr) -> io::Result<Option<Account>> {
         let mut found = std::ptr::null_mut();
         // SAFETY: all pointers are valid for the call, and the buffer's length is its own.
         let code = unsafe {
-            libc::getpwnam_r(c_name.as_ptr(), &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found)
+            libc::getpwnam_r(
+                c_name.as_ptr(),
+                &raw mut entry,
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &raw mut found,
+            )
         };
         match code {
             0 if found.is_null() => return Ok(None),
             0 => {
                 // SAFETY: on success the fields point to C strings in `buffer`, which outlives this use.
                 let text = |field: *const c_char| unsafe {
-                    if field.is_null() { OsString::new() } else { OsString::from_vec(CStr::from_ptr(field).to_bytes().to_vec()) }
+                    if field.is_null() {
+                        OsString::new()
+                    } else {
+                        OsString::from_vec(CStr::from_ptr(field).to_bytes().to_vec())
+                    }
                 };
                 return Ok(Some(Account {
                     uid: entry.pw_uid,
@@ -158,7 +170,8 @@ fn groups_of(name: &CStr, gid: libc::gid_t) -> io::Result<Vec<libc::gid_t>> {
         let mut groups: Vec<Group> = vec![0; usize::try_from(room).unwrap_or(0)];
         let mut count = room;
         // SAFETY: the buffer has room for `count` groups, and the name is a C string.
-        let result = unsafe { libc::getgrouplist(name.as_ptr(), gid as Group, groups.as_mut_ptr(), &raw mut count) };
+        let result =
+            unsafe { libc::getgrouplist(name.as_ptr(), gid as Group, groups.as_mut_ptr(), &raw mut count) };
         if result >= 0 {
             groups.truncate(usize::try_from(count).unwrap_or(0));
             return Ok(groups.into_iter().map(|group| group as libc::gid_t).collect());

@@ -127,15 +127,15 @@ mod raw {
     use super::{Account, c_int, errno};
 
     // 32-bit systems of old have 16-bit ids under the plain names.
-    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
-    use libc::{
-        SYS_getresgid32 as GETRESGID, SYS_getresuid32 as GETRESUID, SYS_setgroups32 as SETGROUPS,
-        SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
-    };
     #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
     use libc::{
         SYS_getresgid as GETRESGID, SYS_getresuid as GETRESUID, SYS_setgroups as SETGROUPS,
         SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID,
+    };
+    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+    use libc::{
+        SYS_getresgid32 as GETRESGID, SYS_getresuid32 as GETRESUID, SYS_setgroups32 as SETGROUPS,
+        SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
     };
 
     const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
@@ -232,7 +232,9 @@ mod raw {
                 && libc::getgid() == account.gid
                 && libc::getegid() == account.gid;
             let way_back = account.uid != 0
-                && (libc::setuid(0) == 0 || libc::seteuid(0) == 0 || (account.gid != 0 && libc::setegid(0) == 0));
+                && (libc::setuid(0) == 0
+                    || libc::seteuid(0) == 0
+                    || (account.gid != 0 && libc::setegid(0) == 0));
             if !ids || way_back { Err(libc::EPERM) } else { Ok(()) }
         }
     }

@@ -68,7 +68,9 @@ fn usable(path: &Path) -> Result<(), ProgramFault> {
         return fault(format!("{} is not a whole path: begin it with /", path.display()), libc::ENOENT);
     }
     match std::fs::metadata(path) {
-        Err(error) => fault(format!("{}: {error}", path.display()), error.raw_os_error().unwrap_or(libc::ENOENT)),
+        Err(error) => {
+            fault(format!("{}: {error}", path.display()), error.raw_os_error().unwrap_or(libc::ENOENT))
+        }
         Ok(found) if found.is_dir() => fault(format!("{} is a directory", path.display()), libc::EISDIR),
         Ok(found) if found.permissions().mode() & 0o111 == 0 => Err(ProgramFault {
             message: format!("{} is not executable", path.display()),
@@ -110,7 +112,11 @@ fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, CommandFault> {
     }
     words.extend(word);
     if words.first().is_none_or(Vec::is_empty) {
-        return Err(CommandFault { offset: 0, message: "the program's name is empty".to_owned(), hint: None });
+        return Err(CommandFault {
+            offset: 0,
+            message: "the program's name is empty".to_owned(),
+            hint: None,
+        });
     }
     Ok(words)
 }
@@ -135,7 +141,10 @@ fn double_quoted(line: &[u8], start: usize, word: &mut Vec<u8>) -> Result<usize,
 
 fn quote_end(line: &[u8], start: usize) -> Result<usize, CommandFault> {
     let rest = &line[start + 1..];
-    rest.iter().position(|&byte| byte == line[start]).map(|length| start + 1 + length).ok_or_else(|| unclosed(line, start))
+    rest.iter()
+        .position(|&byte| byte == line[start])
+        .map(|length| start + 1 + length)
+        .ok_or_else(|| unclosed(line, start))
 }
 
 fn unclosed(line: &[u8], start: usize) -> CommandFault {
@@ -165,7 +174,10 @@ mod tests {
 
     #[test]
     fn quotes_and_backslash_work_as_in_a_shell() {
-        assert_eq!(words(r#"e 'a "b" \n' "c 'd' \" \\ \n" f\ g ''"#), ["e", r#"a "b" \n"#, r#"c 'd' " \ \n"#, "f g", ""]);
+        assert_eq!(
+            words(r#"e 'a "b" \n' "c 'd' \" \\ \n" f\ g ''"#),
+            ["e", r#"a "b" \n"#, r#"c 'd' " \ \n"#, "f g", ""]
+        );
     }
 
     #[test]

@@ -12,6 +12,12 @@ pub mod child;
 #[path = "child_pidfd.rs"]
 pub mod child;
 pub mod command;
+#[cfg(target_os = "linux")]
+#[path = "counts_linux.rs"]
+mod counts;
+#[cfg(not(target_os = "linux"))]
+#[path = "counts_none.rs"]
+mod counts;
 pub mod net;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 mod orphans;

@@ -5,15 +5,14 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::super::{AcceptFault, Counts, Keepalive};
-use super::{check, poll};
+use super::{counts, poll};
 
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ impl Listener {
     /// then. The client's address comes from accept, which knows it even if
     /// the client is gone already.
     pub fn accept(&self) -> io::Result<Option<(Socket, SocketAddr)>> {
-        match self.socket.try_io(Interest::READABLE, |socket| accept(socket)) {
+        match self.socket.try_io(Interest::READABLE, accept) {
             Ok((connection, peer)) => {
                 let peer = peer.as_socket().ok_or_else(not_an_address)?;
                 Ok(Some((Socket { descriptor: connection, broken: false }, peer)))
@@ -82,11 +81,18 @@ fn backlog() -> libc::c_int {
 
 #[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
 fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, SockAddr)> {
+    use std::os::fd::FromRawFd;
+
     // SAFETY: the address buffer and its length are socket2's, valid for the
     // call; the descriptor that comes back is new and ours.
     unsafe {
         SockAddr::try_init(|address, length| {
-            let descriptor = check(libc::accept4(listener.as_raw_fd(), address.cast(), length, libc::SOCK_CLOEXEC))?;
+            let descriptor = super::check(libc::accept4(
+                listener.as_raw_fd(),
+                address.cast(),
+                length,
+                libc::SOCK_CLOEXEC,
+            ))?;
             Ok(OwnedFd::from_raw_fd(descriptor))
         })
     }
@@ -108,7 +114,9 @@ fn not_an_address() -> io::Error {
 pub fn accept_fault(error: &io::Error) -> AcceptFault {
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptFault::Exhausted,
-        Some(libc::EBADF | libc::EFAULT | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => AcceptFault::Listener,
+        Some(libc::EBADF | libc::EFAULT | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => {
+            AcceptFault::Listener
+        }
         _ => AcceptFault::Connection,
     }
 }
@@ -121,9 +129,10 @@ pub fn family_is_missing(error: &io::Error) -> bool {
 /// What to do about a failed bind, where that is known.
 pub fn bind_hint(error: &io::Error, address: SocketAddr) -> Option<String> {
     match error.raw_os_error() {
-        Some(libc::EACCES) => {
-            Some(format!("ports below 1024 need root, or `sysctl net.ipv4.ip_unprivileged_port_start={}`", address.port()))
-        }
+        Some(libc::EACCES) => Some(format!(
+            "ports below 1024 need root, or `sysctl net.ipv4.ip_unprivileged_port_start={}`",
+            address.port()
+        )),
         Some(libc::EADDRINUSE) => Some(format!("`ss -ltnp 'sport = :{}'` shows who has it", address.port())),
         Some(libc::EADDRNOTAVAIL) => Some("no interface has this address now".to_owned()),
         _ => None,
@@ -146,7 +155,7 @@ impl Socket {
 
     /// What the kernel counted; `None` where it does not.
     pub fn counts(&self) -> Option<Counts> {
-        counts(self.descriptor.as_raw_fd(), self.broken)
+        counts::of(self.descriptor.as_raw_fd(), self.broken)
     }
 
     /// Ends the stream to the client, then reads and drops what the client
@@ -195,60 +204,4 @@ impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         self.descriptor.as_raw_fd()
     }
-}
-
-/// The beginning of Linux's tcp_info, as far as it is used.
-#[cfg(target_os = "linux")]
-#[repr(C)]
-struct TcpInfo {
-    state: u8,
-    states: [u8; 7],
-    times_before: [u32; 11],
-    last_data_recv_ms: u32,
-    last_ack_recv_ms: u32,
-    counters_between: [u32; 11],
-    rates: [u64; 2],
-    bytes_acked: u64,
-    bytes_received: u64,
-}
-
-#[cfg(target_os = "linux")]
-fn counts(descriptor: RawFd, broken: bool) -> Option<Counts> {
-    // SAFETY: the structure is plain numbers, and the kernel writes at most the length it is told.
-    let info = unsafe {
-        let mut info: TcpInfo = std::mem::zeroed();
-        let mut length = libc::socklen_t::try_from(size_of::<TcpInfo>()).ok()?;
-        check(libc::getsockopt(
-            descriptor,
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut length,
-        ))
-        .ok()?;
-        if usize::try_from(length).ok()? < size_of::<TcpInfo>() {
-            return None;
-        }
-        info
-    };
-    // The kernel counts an end of stream as a byte, in each direction.
-    const FIN_WAIT_2: u8 = 5;
-    const TIME_WAIT: u8 = 6;
-    const CLOSED: u8 = 7;
-    const CLOSE_WAIT: u8 = 8;
-    const LAST_ACK: u8 = 9;
-    const CLOSING: u8 = 11;
-    let end_received = matches!(info.state, TIME_WAIT | CLOSED | CLOSE_WAIT | LAST_ACK | CLOSING) && !broken;
-    let end_acknowledged = matches!(info.state, FIN_WAIT_2 | TIME_WAIT | CLOSED) && !broken;
-    let quiet = info.last_data_recv_ms.min(info.last_ack_recv_ms);
-    Some(Counts {
-        received: info.bytes_received.saturating_sub(end_received.into()),
-        acknowledged: info.bytes_acked.saturating_sub(end_acknowledged.into()),
-        quiet: Duration::from_millis(quiet.into()),
-    })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn counts(_: RawFd, _: bool) -> Option<Counts> {
-    None
 }

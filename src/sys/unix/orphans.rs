@@ -43,7 +43,11 @@ fn list() -> Option<Vec<libc::pid_t>> {
         }
         text.extend_from_slice(&chunk[..length]);
     }
-    Some(text.split(|&byte| byte == b' ').filter_map(|word| std::str::from_utf8(word).ok()?.trim().parse().ok()).collect())
+    Some(
+        text.split(|&byte| byte == b' ')
+            .filter_map(|word| std::str::from_utf8(word).ok()?.trim().parse().ok())
+            .collect(),
+    )
 }
 
 /// Ends every process of the session, whose leader has ended but is not reaped.

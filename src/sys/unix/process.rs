@@ -22,7 +22,8 @@ pub fn prepare() -> io::Result<()> {
     for ceiling in [limit.rlim_max, 10_240] {
         let wanted = libc::rlimit { rlim_cur: ceiling.min(limit.rlim_max), rlim_max: limit.rlim_max };
         // SAFETY: the pointer is to a valid rlimit for the duration of the call.
-        if wanted.rlim_cur < limit.rlim_cur || unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } == 0 {
+        let raised = || unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } == 0;
+        if wanted.rlim_cur < limit.rlim_cur || raised() {
             break;
         }
     }
@@ -64,7 +65,10 @@ pub(super) fn close_on_exec_from(first: libc::c_uint) {
     #[cfg(target_os = "linux")]
     {
         // SAFETY: close_range with CLOSE_RANGE_CLOEXEC changes descriptor flags only.
-        if unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
+        if unsafe {
+            libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        } == 0
+        {
             return;
         }
     }

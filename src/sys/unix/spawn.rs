@@ -252,7 +252,8 @@ mod imp {
     use super::{Birth, Failure};
 
     pub(super) fn give_birth(birth: &Birth<'_>) -> Result<Child, Failure> {
-        let (mut reader, writer) = std::io::pipe().map_err(|error| (Step::Spawn, error.raw_os_error().unwrap_or(0)))?;
+        let (mut reader, writer) =
+            std::io::pipe().map_err(|error| (Step::Spawn, error.raw_os_error().unwrap_or(0)))?;
         // SAFETY: the child calls async-signal-safe functions only, and ends by exec or _exit.
         let pid = unsafe { libc::fork() };
         if pid == -1 {
@@ -275,7 +276,8 @@ mod imp {
         }
         // SAFETY: a null status is allowed; the child is ours and has ended.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        let word = |at: usize| i32::from_ne_bytes([message[at], message[at + 1], message[at + 2], message[at + 3]]);
+        let word =
+            |at: usize| i32::from_ne_bytes([message[at], message[at + 1], message[at + 2], message[at + 3]]);
         let step = usize::try_from(word(0)).ok().and_then(|index| Step::ALL.get(index)).copied();
         Err((step.unwrap_or(Step::Spawn), word(4)))
     }

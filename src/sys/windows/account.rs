@@ -9,19 +9,20 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCOUNT_DISABLED, ERROR_ACCOUNT_EXPIRED, ERROR_ACCOUNT_LOCKED_OUT, ERROR_ACCOUNT_RESTRICTION,
-    ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_LOGON_HOURS, ERROR_LOGON_FAILURE, ERROR_LOGON_TYPE_NOT_GRANTED, ERROR_PASSWORD_EXPIRED,
-    ERROR_PASSWORD_MUST_CHANGE, HANDLE,
+    ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_LOGON_HOURS, ERROR_LOGON_FAILURE, ERROR_LOGON_TYPE_NOT_GRANTED,
+    ERROR_PASSWORD_EXPIRED, ERROR_PASSWORD_MUST_CHANGE, HANDLE,
 };
 use windows_sys::Win32::Security::{
     CheckTokenMembership, CreateWellKnownSid, DuplicateToken, LOGON32_LOGON_BATCH, LOGON32_LOGON_SERVICE,
-    LOGON32_PROVIDER_DEFAULT, LogonUserW, LookupAccountNameW, SecurityIdentification, TOKEN_ADJUST_DEFAULT, TOKEN_ADJUST_SESSIONID,
-    TOKEN_ASSIGN_PRIMARY, TOKEN_DUPLICATE, TOKEN_IMPERSONATE, TOKEN_QUERY, WinBuiltinAdministratorsSid,
+    LOGON32_PROVIDER_DEFAULT, LogonUserW, LookupAccountNameW, SecurityIdentification, TOKEN_ADJUST_DEFAULT,
+    TOKEN_ADJUST_SESSIONID, TOKEN_ASSIGN_PRIMARY, TOKEN_DUPLICATE, TOKEN_IMPERSONATE, TOKEN_QUERY,
+    WinBuiltinAdministratorsSid,
 };
 use windows_sys::Win32::System::Environment::{CreateEnvironmentBlock, DestroyEnvironmentBlock};
 use windows_sys::Win32::UI::Shell::{LoadUserProfileW, PROFILEINFOW, UnloadUserProfile};
 
 use super::super::{Credentials, SpawnError, Step};
-use super::handle::{check, wide};
+use super::handle::{check, size, wide};
 use super::{environment, process};
 use crate::config::secret::Secret;
 
@@ -57,7 +58,8 @@ impl Account {
     /// Logs the account on.
     pub fn take(credentials: &Credentials) -> Result<Account, SpawnError> {
         let name = credentials.user.to_string();
-        let at = |step, what: &str, error: io::Error| SpawnError::new(step, format!("{what} {name}: {error}"));
+        let at =
+            |step, what: &str, error: io::Error| SpawnError::new(step, format!("{what} {name}: {error}"));
         let token = log_on(credentials)?;
         // A token that can't say whose it is proves nothing.
         process::token_user(&token).map_err(|error| at(Step::Logon, "the logon of", error))?;
@@ -111,13 +113,20 @@ impl Account {
         // SAFETY: the buffer is aligned and as long as is said; pointers are
         // valid for the calls; the duplicated token is new and closed here.
         unsafe {
-            if CreateWellKnownSid(WinBuiltinAdministratorsSid, std::ptr::null_mut(), sid.as_mut_ptr().cast(), &raw mut length) == 0
+            if CreateWellKnownSid(
+                WinBuiltinAdministratorsSid,
+                std::ptr::null_mut(),
+                sid.as_mut_ptr().cast(),
+                &raw mut length,
+            ) == 0
                 || DuplicateToken(self.token(), SecurityIdentification, &raw mut identification) == 0
             {
                 return false;
             }
             let identification = OwnedHandle::from_raw_handle(identification);
-            CheckTokenMembership(identification.as_raw_handle(), sid.as_mut_ptr().cast(), &raw mut member) != 0 && member != 0
+            CheckTokenMembership(identification.as_raw_handle(), sid.as_mut_ptr().cast(), &raw mut member)
+                != 0
+                && member != 0
         }
     }
 
@@ -162,7 +171,7 @@ impl Profile {
         // SAFETY: zeroes are valid for what is not given; the name ends with zero.
         unsafe {
             let mut info: PROFILEINFOW = std::mem::zeroed();
-            info.dwSize = size_of::<PROFILEINFOW>() as u32;
+            info.dwSize = size::<PROFILEINFOW>();
             info.dwFlags = 1; // PI_NOUI: nobody sits before a service's messages
             info.lpUserName = user.as_mut_ptr();
             check(LoadUserProfileW(token.as_raw_handle(), &raw mut info))?;
@@ -219,7 +228,9 @@ fn refused(user: &UserName, error: &io::Error) -> SpawnError {
             "; the account lacks a right: secpol.msc > Local Policies > User Rights Assignment > Log on as a batch job"
         }
         ERROR_ACCOUNT_RESTRICTION => "; accounts without a password can't log on here",
-        ERROR_PASSWORD_EXPIRED | ERROR_PASSWORD_MUST_CHANGE => "; give the account a new password, then write it in the file",
+        ERROR_PASSWORD_EXPIRED | ERROR_PASSWORD_MUST_CHANGE => {
+            "; give the account a new password, then write it in the file"
+        }
         ERROR_ACCOUNT_DISABLED => "; enable the account",
         ERROR_ACCOUNT_EXPIRED => "; the account's time is over",
         ERROR_ACCOUNT_LOCKED_OUT => "; unlock the account, and look who tries wrong passwords",
@@ -250,9 +261,9 @@ impl UserName {
         if account.is_empty() || domain.as_ref().is_some_and(String::is_empty) {
             return Err("a user name is missing before the colon".to_owned());
         }
-        let system_domain = domain.as_ref().is_some_and(|domain| {
-            domain == "." || domain.eq_ignore_ascii_case("NT AUTHORITY")
-        });
+        let system_domain = domain
+            .as_ref()
+            .is_some_and(|domain| domain == "." || domain.eq_ignore_ascii_case("NT AUTHORITY"));
         let built_in = ["LocalService", "NetworkService"]
             .into_iter()
             .find(|name| system_domain && name.eq_ignore_ascii_case(account));

@@ -22,7 +22,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::super::Exit;
-use super::handle::{check, own};
+use super::handle::{check, own, size};
 
 /// The exit code of programs that are ended by us: that of Ctrl-C, which other
 /// tools show as "ended from outside".
@@ -51,7 +51,7 @@ impl Job {
                 handle.as_raw_handle(),
                 JobObjectExtendedLimitInformation,
                 (&raw const limits).cast(),
-                size_of_val(&limits) as u32,
+                size::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>(),
             ))?;
         }
         Ok(Job { handle })
@@ -75,7 +75,7 @@ impl Job {
                 self.raw(),
                 JobObjectBasicAccountingInformation,
                 (&raw mut counts).cast(),
-                size_of_val(&counts) as u32,
+                size::<JOBOBJECT_BASIC_ACCOUNTING_INFORMATION>(),
                 std::ptr::null_mut(),
             ))?;
             Ok(counts.ActiveProcesses)
@@ -89,7 +89,10 @@ impl Job {
         let until = tokio::time::Instant::now() + TREE_GONE_WITHIN;
         while self.live()? > 0 {
             if tokio::time::Instant::now() >= until {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "a process of the session can't be ended"));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "a process of the session can't be ended",
+                ));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));

@@ -62,7 +62,10 @@ impl Command {
             Name::Clear(name) if is_path(name) => {
                 let path = PathBuf::from(name);
                 if !path.is_absolute() {
-                    return Err(fault(format!("{name} is not a whole path"), Some("begin it with a drive, as c:\\".to_owned())));
+                    return Err(fault(
+                        format!("{name} is not a whole path"),
+                        Some("begin it with a drive, as c:\\".to_owned()),
+                    ));
                 }
                 usable(&path, &self.line).map(|path| Program { path, warning: None })
             }
@@ -144,7 +147,8 @@ fn usable(path: &Path, line: &str) -> Result<PathBuf, ProgramFault> {
     let path = if path.extension().is_none() { path.with_extension("exe") } else { path.to_owned() };
     match std::fs::metadata(&path) {
         Err(error) => {
-            let hint = path.to_string_lossy().contains('%').then(|| "%VARIABLES% are not expanded here".to_owned());
+            let hint =
+                path.to_string_lossy().contains('%').then(|| "%VARIABLES% are not expanded here".to_owned());
             Err(fault(format!("{}: {error}", path.display()), hint))
         }
         Ok(found) if found.is_dir() => Err(fault(format!("{} is a directory", path.display()), None)),
@@ -184,11 +188,14 @@ fn in_search_path(name: &str, line: &str) -> Result<PathBuf, ProgramFault> {
         .find_map(|candidate| match usable(&candidate, line) {
             Ok(path) => Some(Ok(path)),
             // Found, but a script: say so instead of "not found".
-            Err(fault) if fault.hint.as_ref().is_some_and(|hint| hint.starts_with("write ")) => Some(Err(fault)),
+            Err(fault) if fault.hint.as_ref().is_some_and(|hint| hint.starts_with("write ")) => {
+                Some(Err(fault))
+            }
             Err(_) => None,
         })
         .unwrap_or_else(|| {
-            let hint = if name.contains('%') { "%VARIABLES% are not expanded here" } else { "write its whole path" };
+            let hint =
+                if name.contains('%') { "%VARIABLES% are not expanded here" } else { "write its whole path" };
             Err(fault(
                 format!("there is no program {name} in System32, the Windows directory or the system's PATH"),
                 Some(hint.to_owned()),
@@ -250,7 +257,10 @@ mod tests {
         assert!(found.warning.unwrap().contains("quotes"));
         std::fs::write(&short, "").unwrap();
         assert_eq!(program(&line).unwrap().path, short);
-        assert_eq!(program(&format!("\"{}\" c", long.display())).unwrap(), Program { path: long, warning: None });
+        assert_eq!(
+            program(&format!("\"{}\" c", long.display())).unwrap(),
+            Program { path: long, warning: None }
+        );
     }
 
     #[test]

@@ -4,9 +4,10 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::windows::ffi::OsStrExt;
-use std::os::windows::io::{FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawSocket, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::Networking::WinSock::SOCKET;
 use windows_sys::core::BOOL;
 
 /// Turns the FALSE of a call into the error that GetLastError holds.
@@ -24,6 +25,18 @@ pub(super) unsafe fn own(handle: HANDLE) -> io::Result<OwnedHandle> {
     }
     // SAFETY: the caller's promise.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// The size of a structure of the system's, as its calls count.
+#[allow(clippy::cast_possible_truncation)] // none is larger than a few hundred bytes
+pub(super) const fn size<T>() -> u32 {
+    size_of::<T>() as u32
+}
+
+/// A socket as Winsock's functions take it.
+#[allow(clippy::cast_possible_truncation)] // a handle fits into a pointer by its nature
+pub(super) fn raw_socket(socket: &impl AsRawSocket) -> SOCKET {
+    socket.as_raw_socket() as SOCKET
 }
 
 /// Text with its closing zero.

@@ -38,8 +38,9 @@ struct Impersonation;
 impl Impersonation {
     fn of(account: &Account) -> Result<Impersonation, SpawnError> {
         // SAFETY: the token is the account's, open for the call.
-        check(unsafe { ImpersonateLoggedOnUser(account.token()) })
-            .map_err(|error| SpawnError::new(Step::Logon, format!("taking the rights of {}: {error}", account.name())))?;
+        check(unsafe { ImpersonateLoggedOnUser(account.token()) }).map_err(|error| {
+            SpawnError::new(Step::Logon, format!("taking the rights of {}: {error}", account.name()))
+        })?;
         Ok(Impersonation)
     }
 }

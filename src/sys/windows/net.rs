@@ -19,14 +19,14 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
 use windows_sys::Win32::Networking::WinSock::{
-    AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW, SOCK_STREAM, SOCKET,
-    SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT, WSAEBADF,
-    WSAEFAULT, WSAEINVAL, WSAEMFILE, WSAENOBUFS, WSAENOTSOCK, WSAEOPNOTSUPP, WSAPROTOCOL_INFOW, WSASocketW,
-    XP1_IFS_HANDLES, accept as winsock_accept, getsockopt, setsockopt,
+    AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW, SOCK_STREAM,
+    SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT,
+    WSAEBADF, WSAEFAULT, WSAEINVAL, WSAEMFILE, WSAENOBUFS, WSAENOTSOCK, WSAEOPNOTSUPP, WSAPROTOCOL_INFOW,
+    WSASocketW, XP1_IFS_HANDLES, accept as winsock_accept, getsockopt, setsockopt,
 };
 
 use super::super::{AcceptFault, Counts, Keepalive};
-use super::handle::check;
+use super::handle::{check, raw_socket};
 
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
@@ -89,7 +89,8 @@ impl Listener {
         // Inherited from the listener; a program expects to wait.
         reference.set_nonblocking(false)?;
         if let Some(keepalive) = self.keepalive {
-            let times = socket2::TcpKeepalive::new().with_time(keepalive.idle).with_interval(keepalive.interval);
+            let times =
+                socket2::TcpKeepalive::new().with_time(keepalive.idle).with_interval(keepalive.interval);
             // A client that is gone already is not an error here.
             let _ = reference.set_tcp_keepalive(&times);
         }
@@ -123,9 +124,8 @@ fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
 fn exclusive(socket: &socket2::Socket) -> io::Result<()> {
     let on = 1i32;
     // SAFETY: the pointer is to four valid bytes, and so is the length.
-    let result = unsafe {
-        setsockopt(socket.as_raw_socket() as SOCKET, SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (&raw const on).cast(), 4)
-    };
+    let result =
+        unsafe { setsockopt(raw_socket(socket), SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (&raw const on).cast(), 4) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -134,7 +134,7 @@ fn accept(listener: &TcpStream) -> io::Result<(OwnedSocket, SockAddr)> {
     // call; a socket that comes back is new and ours.
     unsafe {
         SockAddr::try_init(|address, length| {
-            let connection = winsock_accept(listener.as_raw_socket() as SOCKET, address.cast(), length);
+            let connection = winsock_accept(raw_socket(listener), address.cast(), length);
             if connection == INVALID_SOCKET {
                 return Err(io::Error::last_os_error());
             }
@@ -184,7 +184,7 @@ pub fn stdio_fault() -> Option<String> {
         let mut info: WSAPROTOCOL_INFOW = std::mem::zeroed();
         let mut length = i32::try_from(size_of::<WSAPROTOCOL_INFOW>()).ok()?;
         let result = getsockopt(
-            socket.as_raw_socket() as SOCKET,
+            raw_socket(&socket),
             SOL_SOCKET,
             SO_PROTOCOL_INFOW,
             (&raw mut info).cast(),

@@ -7,7 +7,8 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::Networking::WinSock::{WSADATA, WSAStartup};
 use windows_sys::Win32::Security::{
-    GetTokenInformation, IsWellKnownSid, TOKEN_QUERY, TOKEN_USER, TokenUser, WELL_KNOWN_SID_TYPE, WinLocalSystemSid,
+    GetTokenInformation, IsWellKnownSid, TOKEN_QUERY, TOKEN_USER, TokenUser, WELL_KNOWN_SID_TYPE,
+    WinLocalSystemSid,
 };
 use windows_sys::Win32::System::Diagnostics::Debug::{
     SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX, SetErrorMode,
@@ -45,7 +46,11 @@ pub(super) fn own_token() -> io::Result<OwnedHandle> {
     let mut token: HANDLE = std::ptr::null_mut();
     // SAFETY: the pointer is valid for the call, and the handle that comes back is new and ours.
     unsafe {
-        check(OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY | super::account::TOKEN_FOR_LOGON, &raw mut token))?;
+        check(OpenProcessToken(
+            GetCurrentProcess(),
+            TOKEN_QUERY | super::account::TOKEN_FOR_LOGON,
+            &raw mut token,
+        ))?;
         Ok(OwnedHandle::from_raw_handle(token))
     }
 }
@@ -65,7 +70,13 @@ pub(super) fn token_user(token: &OwnedHandle) -> io::Result<Vec<u64>> {
     let mut length = 0;
     // SAFETY: the buffer has the length that is given (a TOKEN_USER with the longest SID takes 84 bytes).
     check(unsafe {
-        GetTokenInformation(token.as_raw_handle(), TokenUser, buffer.as_mut_ptr().cast(), 256, &raw mut length)
+        GetTokenInformation(
+            token.as_raw_handle(),
+            TokenUser,
+            buffer.as_mut_ptr().cast(),
+            256,
+            &raw mut length,
+        )
     })?;
     Ok(buffer)
 }

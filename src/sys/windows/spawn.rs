@@ -6,24 +6,29 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::Path;
 
-use windows_sys::Wdk::Storage::FileSystem::{FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, NtQueryInformationFile};
-use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_PRIVILEGE_NOT_HELD, HANDLE};
+use windows_sys::Wdk::Storage::FileSystem::{
+    FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, NtQueryInformationFile,
+};
+use windows_sys::Win32::Foundation::{
+    DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_PRIVILEGE_NOT_HELD, HANDLE,
+};
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::Threading::{
-    CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW, CreateProcessW,
-    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetCurrentProcess, InitializeProcThreadAttributeList,
-    LPPROC_THREAD_ATTRIBUTE_LIST, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST,
-    PROCESS_INFORMATION, STARTF_USESTDHANDLES, STARTUPINFOEXW, UpdateProcThreadAttribute,
+    CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, CREATE_UNICODE_ENVIRONMENT, CreateProcessAsUserW,
+    CreateProcessW, DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetCurrentProcess,
+    InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
+    PROC_THREAD_ATTRIBUTE_JOB_LIST, PROCESS_INFORMATION, STARTF_USESTDHANDLES, STARTUPINFOEXW,
+    UpdateProcThreadAttribute,
 };
 
 use super::super::{SpawnError, Step};
 use super::account::Account;
 use super::child::{Child, Job};
 use super::command::Command;
-use super::handle::{check, wide};
+use super::environment;
+use super::handle::{check, size, wide};
 use super::image::Image;
 use super::net::Socket;
-use super::environment;
 
 /// What to start, and on what.
 pub struct Start<'a> {
@@ -60,7 +65,8 @@ struct Streams {
 
 impl Streams {
     fn of(socket: &Socket) -> io::Result<Streams> {
-        let socket = socket.handle().ok_or_else(|| io::Error::other("the connection has left the program's state"))?;
+        let socket =
+            socket.handle().ok_or_else(|| io::Error::other("the connection has left the program's state"))?;
         assert_synchronous(socket)?;
         let duplicate = || {
             let mut copy: HANDLE = std::ptr::null_mut();
@@ -109,8 +115,10 @@ impl<'a> Attributes<'a> {
         let mut bytes = 0;
         // SAFETY: a null list asks for the size that two attributes need.
         unsafe { InitializeProcThreadAttributeList(std::ptr::null_mut(), 2, 0, &raw mut bytes) };
-        let mut attributes =
-            Attributes { list: vec![0; bytes.div_ceil(size_of::<u64>())], _pointed_to: std::marker::PhantomData };
+        let mut attributes = Attributes {
+            list: vec![0; bytes.div_ceil(size_of::<u64>())],
+            _pointed_to: std::marker::PhantomData,
+        };
         // SAFETY: the list has the size that was asked for; the values live as
         // long as the list does, as their lifetime says.
         unsafe {
@@ -150,7 +158,12 @@ impl Drop for Attributes<'_> {
     }
 }
 
-fn create_process(start: &Start<'_>, program: &Path, streams: &Streams, job: Job) -> Result<Child, SpawnError> {
+fn create_process(
+    start: &Start<'_>,
+    program: &Path,
+    streams: &Streams,
+    job: Job,
+) -> Result<Child, SpawnError> {
     let (application, command_line) = start.command.to_start(program);
     let application = wide(application);
     let mut command_line = wide(command_line);
@@ -160,18 +173,21 @@ fn create_process(start: &Start<'_>, program: &Path, streams: &Streams, job: Job
     // windows find one that they may use. Ours is closed to other accounts.
     let mut desktop = wide("");
     let (handles, jobs) = (streams.raw(), [job.raw()]);
-    let mut attributes = Attributes::new(&handles, &jobs).map_err(|error| SpawnError::new(Step::Spawn, error))?;
+    let mut attributes =
+        Attributes::new(&handles, &jobs).map_err(|error| SpawnError::new(Step::Spawn, error))?;
     // SAFETY: zeroes are a valid STARTUPINFOEXW.
     let mut startup: STARTUPINFOEXW = unsafe { std::mem::zeroed() };
-    startup.StartupInfo.cb = size_of::<STARTUPINFOEXW>() as u32;
+    startup.StartupInfo.cb = size::<STARTUPINFOEXW>();
     startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
     [startup.StartupInfo.hStdInput, startup.StartupInfo.hStdOutput, startup.StartupInfo.hStdError] = handles;
     startup.lpAttributeList = attributes.raw();
     if start.account.is_some() {
         startup.StartupInfo.lpDesktop = desktop.as_mut_ptr();
     }
-    let flags =
-        CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT | CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP;
+    let flags = CREATE_UNICODE_ENVIRONMENT
+        | EXTENDED_STARTUPINFO_PRESENT
+        | CREATE_NO_WINDOW
+        | CREATE_NEW_PROCESS_GROUP;
     // SAFETY: every pointer is to a value above that outlives the call, texts
     // end with zero, and the command line is writable as CreateProcessW wants.
     // The handles that come back are new and ours.
@@ -181,11 +197,29 @@ fn create_process(start: &Start<'_>, program: &Path, streams: &Streams, job: Job
         let info = (&raw const startup).cast();
         let result = match start.account {
             None => CreateProcessW(
-                application.as_ptr(), text, std::ptr::null(), std::ptr::null(), 1, flags, block, directory.as_ptr(), info, &raw mut made,
+                application.as_ptr(),
+                text,
+                std::ptr::null(),
+                std::ptr::null(),
+                1,
+                flags,
+                block,
+                directory.as_ptr(),
+                info,
+                &raw mut made,
             ),
             Some(account) => CreateProcessAsUserW(
-                account.token(), application.as_ptr(), text, std::ptr::null(), std::ptr::null(), 1, flags, block, directory.as_ptr(),
-                info, &raw mut made,
+                account.token(),
+                application.as_ptr(),
+                text,
+                std::ptr::null(),
+                std::ptr::null(),
+                1,
+                flags,
+                block,
+                directory.as_ptr(),
+                info,
+                &raw mut made,
             ),
         };
         check(result).map_err(|error| in_words(&error, program))?;
@@ -200,7 +234,9 @@ fn in_words(error: &io::Error, program: &Path) -> SpawnError {
     if code == Some(ERROR_PRIVILEGE_NOT_HELD) {
         return SpawnError::new(
             Step::Spawn,
-            format!("{error} (starting programs as another account needs the rights of a service; a console has them not)"),
+            format!(
+                "{error} (starting programs as another account needs the rights of a service; a console has them not)"
+            ),
         );
     }
     SpawnError::new(Step::Exec, format!("{}: {error}", program.display()))

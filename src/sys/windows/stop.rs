@@ -2,7 +2,9 @@
 
 use std::io;
 
-use tokio::signal::windows::{CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+use tokio::signal::windows::{
+    CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
+};
 
 /// The requests to stop, from now on.
 #[derive(Debug)]
@@ -34,13 +36,13 @@ impl Stop {
         if let Some(test) = self.test.clone() {
             tokio::select! {
                 () = test.notified() => return "a test",
-                why = self.from_console() => return why,
+                why = self.console_request() => return why,
             }
         }
-        self.from_console().await
+        self.console_request().await
     }
 
-    async fn from_console(&mut self) -> &'static str {
+    async fn console_request(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "Ctrl-C",
             _ = self.pause.recv() => "Ctrl-Break",
