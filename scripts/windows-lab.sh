@@ -4,6 +4,8 @@
 #
 #   scripts/windows-lab.sh setup            install what is missing, make the Wine prefix
 #   scripts/windows-lab.sh test [ARGS]      cargo test, for Windows, under Wine
+#   scripts/windows-lab.sh real             real programs (cmd, C) under Wine
+#   scripts/windows-lab.sh examples         --check of every example file under Wine
 #   scripts/windows-lab.sh cargo ARGS       any cargo command for the Windows target
 #   scripts/windows-lab.sh check TARGET     type-check for a system that nobody runs here
 #   scripts/windows-lab.sh wine ARGS        a program in the lab's Wine prefix
@@ -64,11 +66,24 @@ verb=${1:-}
 case $verb in
 setup) setup ;;
 test) setup && windows_cargo test "$@" ;;
+real)
+    setup
+    x86_64-w64-mingw32-gcc -O2 -o "$lab/lines.exe" testkit/c/lines.c
+    WININETD_LAB_C_PROGRAM=$(wine winepath -w "$lab/lines.exe" 2>/dev/null) \
+        windows_cargo test --test real_programs -- --ignored
+    ;;
+examples)
+    setup
+    windows_cargo build
+    for file in examples/*.conf; do
+        wine "$lab/target/$target/debug/wininetd.exe" --check --cfgfile "$(wine winepath -w "$file" 2>/dev/null)"
+    done
+    ;;
 cargo) setup && windows_cargo "$@" ;;
 check) setup && debian_cargo check -Zbuild-std=std,panic_unwind --target "$@" ;;
 wine) setup && exec wine "$@" ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 64
     ;;
 esac

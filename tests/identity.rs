@@ -130,7 +130,7 @@ mod unix {
 
     /// A server that is not root but may change its identity must give that
     /// right up as well, which changing the user alone does not do.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(portable_unix)))]
     #[test]
     fn capabilities_of_the_server_do_not_reach_the_program() {
         if !is_root() {

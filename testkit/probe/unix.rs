@@ -1,6 +1,7 @@
 //! What the probe finds on Unix.
 
 use std::fmt::Write;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -22,11 +23,14 @@ pub fn close_input() {
     unsafe { libc::close(0) };
 }
 
-/// A process in a group of its own, as shells with job control make them.
+/// A process in a group of its own, as shells with job control make them,
+/// where the server can find such.
 #[allow(clippy::zombie_processes)] // the server is to find it, whatever the probe does
 pub fn start_beside(command: &mut Command) {
     let quiet = || Stdio::null();
-    command.process_group(0).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+    #[cfg(all(target_os = "linux", not(portable_unix)))]
+    command.process_group(0);
+    command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
 }
 
 /// The capabilities that Linux says this process has, and whose it is.

@@ -6,11 +6,13 @@
 mod client;
 mod daemon;
 mod gate;
+mod held;
 mod system;
 
 pub use client::Client;
 pub use daemon::{Builder, Daemon, Finished, run};
 pub use gate::{Gate, Visitor};
+pub use held::Held;
 pub use serde_json::Value;
 
 use std::path::PathBuf;

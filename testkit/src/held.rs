@@ -1,0 +1,90 @@
+//! What a process holds of the system.
+
+/// Figures of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Open descriptors or handles.
+    pub handles: usize,
+    /// Processes that it has started and that exist, ended or not.
+    pub children: usize,
+    /// Memory of its own.
+    pub kibibytes: usize,
+}
+
+impl Held {
+    /// What this process holds now.
+    pub fn by(pid: u32) -> Held {
+        imp::held(pid)
+    }
+}
+
+#[cfg(unix)]
+mod imp {
+    use super::Held;
+
+    pub fn held(pid: u32) -> Held {
+        let count = |folder: &str| {
+            std::fs::read_dir(format!("/proc/{pid}/{folder}")).expect("a live process").count()
+        };
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let children = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a live process").map(|task| {
+            let path = task.expect("a thread").path().join("children");
+            std::fs::read_to_string(path).map_or(0, |list| list.split_whitespace().count())
+        });
+        Held {
+            handles: count("fd"),
+            children: children.sum(),
+            kibibytes: memory.trim().trim_end_matches(" kB").parse().expect("a number"),
+        }
+    }
+}
+
+#[cfg(windows)]
+mod imp {
+    use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+
+    use windows_sys::Wdk::System::SystemInformation::NtQuerySystemInformation;
+    use windows_sys::Win32::System::ProcessStatus::{GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
+    use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_INFORMATION, PROCESS_VM_READ};
+
+    use super::Held;
+
+    pub fn held(pid: u32) -> Held {
+        // SAFETY: the handle is new and ours; the structure is valid to be
+        // overwritten, and the size is its own.
+        let memory = unsafe {
+            let handle = OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, 0, pid);
+            assert!(!handle.is_null(), "a live process");
+            let process = OwnedHandle::from_raw_handle(handle);
+            let mut memory: PROCESS_MEMORY_COUNTERS = std::mem::zeroed();
+            let size = u32::try_from(size_of::<PROCESS_MEMORY_COUNTERS>()).expect("a size");
+            assert!(GetProcessMemoryInfo(process.as_raw_handle(), &raw mut memory, size) != 0);
+            memory
+        };
+        // What a process has started it holds handles of, and those are counted.
+        Held { handles: handles_of(pid), children: 0, kibibytes: memory.PagefileUsage / 1024 }
+    }
+
+    /// Counted in the list of all handles of the system, since Wine does not
+    /// answer the question for one process.
+    fn handles_of(pid: u32) -> usize {
+        const SYSTEM_EXTENDED_HANDLE_INFORMATION: i32 = 64;
+        const WORDS_OF_ENTRY: usize = 5;
+        let mut list = vec![0usize; 1 << 18];
+        let bytes = u32::try_from(list.len() * size_of::<usize>()).expect("a size");
+        // SAFETY: the buffer is as long as is said.
+        let status = unsafe {
+            NtQuerySystemInformation(
+                SYSTEM_EXTENDED_HANDLE_INFORMATION,
+                list.as_mut_ptr().cast(),
+                bytes,
+                std::ptr::null_mut(),
+            )
+        };
+        assert!(status >= 0, "the list of handles: {status:#x}");
+        // A count and a reserved word; then entries: object, process, handle, …
+        let entries = list[2..].chunks_exact(WORDS_OF_ENTRY).take(list[0]);
+        entries.filter(|entry| entry[1] == pid as usize).count()
+    }
+}
