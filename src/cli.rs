@@ -11,14 +11,12 @@ use crate::config::plan::LINGER_TIMEOUT;
 use crate::log::Format;
 use crate::sys;
 
-/// A super-server: maps ports to programs.
-///
-/// A client connects, a program starts, and the connection is the program's
-/// standard input, output and error, optionally as another user.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "wininetd",
     version,
+    about = "A super-server: a client connects, a program starts, and the connection is its input, output and error.",
     max_term_width = 100,
     args_override_self = true,
     group = ArgGroup::new("verb").multiple(false),
@@ -37,7 +35,7 @@ pub struct Options {
     pub check: bool,
 
     /// With --check: warnings count as errors
-    #[arg(long, requires = "check")]
+    #[arg(long, requires = "check", help_heading = "Verbs")]
     pub strict: bool,
 
     /// Configuration file [default: wininetd.conf in the Windows directory, or /etc/wininetd.conf]
@@ -57,12 +55,12 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Vec<IpAddr>,
 
-    /// Write every log line here too; rotated by size
+    /// Write every log line here too; put aside at 10 MiB, five are kept
     #[arg(long, value_name = "PATH")]
     pub log_file: Option<PathBuf>,
 
-    /// Form of log lines
-    #[arg(long, value_name = "FORM", value_enum, default_value_t = Format::Text)]
+    /// Form of log lines: text or json
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub log_format: Format,
 }
 

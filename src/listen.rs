@@ -71,13 +71,13 @@ impl Slot {
         }
     }
 
-    /// Closes the socket. Clients that wait in its backlog are refused.
-    pub fn close(&mut self) {
-        if let Some(bound) = self.bound.take() {
-            // The task shares the socket, which is closed when the loop has
-            // dropped it: before anything else that happens later.
-            bound.watch.abort();
-        }
+    /// Closes the socket. Clients that wait in its backlog are refused. The
+    /// task that watches it shares it: it is closed once that has ended, which
+    /// the result waits for.
+    pub fn close(&mut self) -> Option<JoinHandle<()>> {
+        let Bound { watch, .. } = self.bound.take()?;
+        watch.abort();
+        Some(watch)
     }
 }
 

@@ -312,7 +312,7 @@ impl Supervisor {
 
     /// The listener itself is broken: a new one takes its place.
     fn rebind(&mut self, id: ListenerId, error: &std::io::Error) {
-        self.slots[id.0].close();
+        drop(self.slots[id.0].close());
         self.bind_later(id, error);
     }
 
@@ -321,8 +321,9 @@ impl Supervisor {
     /// No new client at once; then the grace; then whole trees are ended. A
     /// second request skips the grace.
     async fn stop(mut self, why: &'static str, stop: &mut Stop) {
-        for slot in &mut self.slots {
-            slot.close();
+        let closing: Vec<_> = self.slots.iter_mut().filter_map(Slot::close).collect();
+        for closed in closing {
+            let _ = closed.await;
         }
         let grace = self.plan.stop_grace;
         self.log.event(Logged::Stopping { why, sessions: self.sessions.len(), grace });
