@@ -115,12 +115,13 @@ impl Supervisor {
         self.log.event(Logged::Ready { addresses: self.addresses(), services: self.plan.services.len() });
         let mut reap = tokio::time::interval(REAP_EVERY);
         reap.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut orphans = false;
         let why = loop {
             tokio::select! {
                 biased;
                 why = stop.requested() => break why,
                 Some(event) = self.events.recv() => self.handle(event),
-                _ = reap.tick(), if !self.sessions.is_empty() => sys::child::reap_orphans(),
+                _ = reap.tick(), if orphans || !self.sessions.is_empty() => orphans = sys::child::reap_orphans(),
             }
         };
         self.stop(why, stop).await;
@@ -342,7 +343,9 @@ impl Supervisor {
                         self.ended(*record);
                     }
                 }
-                _ = reap.tick() => sys::child::reap_orphans(),
+                _ = reap.tick() => {
+                    sys::child::reap_orphans();
+                }
                 () = tokio::time::sleep_until(deadline + LAST_RESORT) => {
                     let message = format!("{} sessions could not be ended", self.sessions.len());
                     self.log.event(Logged::Fault { message });

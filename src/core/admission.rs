@@ -35,15 +35,32 @@ struct Room {
     live: usize,
     /// Oldest first. A session that was told to make room is not in it.
     lingering: VecDeque<SessionId>,
+    /// The session that was told to make room and has not ended yet. One at a
+    /// time, or one waiting client would cost many their last bytes.
+    leaving: Option<SessionId>,
 }
 
 impl Room {
     fn new(limit: usize) -> Self {
-        Room { limit, live: 0, lingering: VecDeque::new() }
+        Room { limit, live: 0, lingering: VecDeque::new(), leaving: None }
     }
 
     fn is_full(&self) -> bool {
         self.live >= self.limit
+    }
+
+    /// The oldest lingering session, unless one is leaving already.
+    fn make_room(&mut self) -> Option<SessionId> {
+        if self.leaving.is_none() {
+            self.leaving = self.lingering.pop_front();
+            return self.leaving;
+        }
+        None
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        self.lingering.retain(|&other| other != session);
+        self.leaving = self.leaving.filter(|&other| other != session);
     }
 }
 
@@ -68,18 +85,18 @@ impl Admission {
     pub fn may_connect(&mut self, service: ServiceId) -> Verdict {
         let room = &mut self.services[service.0];
         if room.is_full() {
-            let make_room = room.lingering.pop_front();
+            let make_room = room.make_room();
             if let Some(session) = make_room {
-                self.total.lingering.retain(|&other| other != session);
+                self.total.forget(session);
             }
             return Verdict::Wait { make_room };
         }
         if self.total.is_full() {
-            let make_room = self.total.lingering.pop_front();
+            let make_room = self.total.make_room();
             if let Some(session) = make_room
                 && let Some((owner, _)) = self.sessions.get(&session)
             {
-                self.services[owner.0].lingering.retain(|&other| other != session);
+                self.services[owner.0].forget(session);
             }
             return Verdict::Wait { make_room };
         }
@@ -109,7 +126,7 @@ impl Admission {
         let Some((service, source)) = self.sessions.remove(&session) else { return };
         for room in [&mut self.total, &mut self.services[service.0]] {
             room.live -= 1;
-            room.lingering.retain(|&other| other != session);
+            room.forget(session);
         }
         if let Some(count) = self.sources.get_mut(&(service, source)) {
             *count -= 1;
@@ -159,10 +176,12 @@ mod tests {
         admission.lingers(SessionId(2));
         admission.lingers(SessionId(1));
         assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: Some(SessionId(2)) });
-        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: Some(SessionId(1)) });
+        // Until it has gone, nobody else is asked to.
         assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: None });
         admission.ended(SessionId(2));
         assert_eq!(admission.may_connect(A), Verdict::Admit);
+        admission.begun(SessionId(3), A, HOME);
+        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: Some(SessionId(1)) });
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub fn serve(options: &Options, console: bool) -> Result<Exit, Error> {
 
 async fn run(plan: Plan, source: Source, log: &Log, console: bool) -> Result<Exit, Error> {
     // Before the first client, so that no request to stop is missed.
-    let mut stop =
-        sys::stop::Stop::listen().map_err(|cause| Error::System { what: "requests to stop", cause })?;
+    let mut stop = sys::stop::Stop::listen(console)
+        .map_err(|cause| Error::System { what: "requests to stop", cause })?;
     let wanted = !plan.services.is_empty();
     let supervisor = Supervisor::start(plan.clone(), log.clone())?;
     if console && wanted && !supervisor.serves_anything() {

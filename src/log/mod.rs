@@ -156,16 +156,18 @@ impl Writer {
     }
 
     fn write(&mut self, lines: &[u8]) {
-        if self.console && std::io::stderr().write_all(lines).is_err() {
-            // Nobody reads it any more (a closed pipe), and nobody can be told.
-            self.console = self.file.is_none();
-        }
+        // The file first: a console may be held for long, by as little as a
+        // selection with the mouse.
         if let Some(file) = &mut self.file
             && file.write(lines).is_err()
         {
             // A full disk: the lines are gone, and are counted for when it has room.
             let count = lines.iter().filter(|&&byte| byte == b'\n').count();
             self.lost.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        if self.console && std::io::stderr().write_all(lines).is_err() {
+            // Nobody reads it any more (a closed pipe), and nobody can be told.
+            self.console = self.file.is_none();
         }
     }
 }

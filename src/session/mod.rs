@@ -56,7 +56,7 @@ pub async fn serve(
     let mut record = session.record();
     let variables = session.variables();
     let spawned = spawner.spawn(session.service_id, session.service.clone(), socket, variables).await;
-    let (mut socket, running) = match spawned {
+    let (mut socket, mut running) = match spawned {
         Ok((socket, Ok(running))) => (socket, running),
         Ok((_, Err(error))) | Err(error) => {
             record.outcome = Outcome::Failed;
@@ -67,7 +67,8 @@ pub async fn serve(
         }
     };
     record.pid = Some(running.child.pid());
-    let ended = wait(running, &socket, session.service.idle_timeout, &mut orders).await;
+    let ended = wait(&mut running, &socket, session.service.idle_timeout, &mut orders).await;
+    spawner.give_back(running.account.take());
     record.seconds = began.elapsed();
     record.ended(&ended);
     if !matches!(ended, Ended::Idle(_) | Ended::Unknown(_)) {
@@ -96,7 +97,7 @@ enum Ended {
 
 /// Waits for the program's end and its whole tree's, or brings it about.
 async fn wait(
-    mut running: Running,
+    running: &mut Running,
     socket: &Socket,
     idle_timeout: Option<Duration>,
     orders: &mut watch::Receiver<Order>,

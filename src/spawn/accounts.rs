@@ -12,6 +12,9 @@ use crate::sys::{CAPABILITIES, Credentials, SpawnError, Step};
 /// All accounts that programs have asked for. Bounded by the configuration.
 pub(super) struct Accounts {
     entries: Mutex<HashMap<Credentials, Arc<Mutex<Entry>>>>,
+    /// What sessions have given back. Giving the last one up may unload a
+    /// profile, which takes long, so it is done on a spawn thread.
+    returned: Mutex<Vec<Arc<Account>>>,
 }
 
 struct Entry {
@@ -27,7 +30,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Accounts {
     pub(super) fn new() -> Self {
-        Accounts { entries: Mutex::new(HashMap::new()) }
+        Accounts { entries: Mutex::new(HashMap::new()), returned: Mutex::new(Vec::new()) }
     }
 
     /// The account, taken now or before. `now` is on any monotonic scale.
@@ -63,6 +66,19 @@ impl Accounts {
                 Err(error)
             }
         }
+    }
+
+    /// A session needs the account no more.
+    pub(super) fn give_back(&self, account: Arc<Account>) {
+        // Not the last: the cache or another session has it too.
+        if Arc::strong_count(&account) == 1 {
+            lock(&self.returned).push(account);
+        }
+    }
+
+    /// Gives up what was given back. Blocks.
+    pub(super) fn clear_returned(&self) {
+        drop(std::mem::take(&mut *lock(&self.returned)));
     }
 
     /// The account turned out to be no good; the next program takes it anew.

@@ -104,6 +104,13 @@ impl Spawner {
         }
     }
 
+    /// A session is over and needs its account no more.
+    pub fn give_back(&self, account: Option<Arc<Account>>) {
+        if let Some(account) = account {
+            self.shared.accounts.give_back(account);
+        }
+    }
+
     /// Somebody has waited for long: perhaps the threads are stuck.
     fn relieve(&self) {
         let grow = self.shared.queue().grow(self.shared.began.elapsed());
@@ -129,6 +136,7 @@ fn work(shared: &Shared) {
     loop {
         let (service, job, began) = next(shared);
         let Job { service: plan, socket, variables, reply } = job;
+        shared.accounts.clear_returned();
         let result = start(shared, &plan, &socket, variables);
         shared.queue().done(service, began);
         // What was held back behind a stuck spawn may go on now.

@@ -81,7 +81,8 @@ pub(super) fn reap(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> 
     }))
 }
 
-/// Reaps what programs left behind and what has ended since.
-pub fn reap_orphans() {
-    orphans::reap_ended();
+/// Reaps what programs left behind and what has ended since. True if some of
+/// it still runs, so that it should be asked for again.
+pub fn reap_orphans() -> bool {
+    orphans::reap_ended()
 }

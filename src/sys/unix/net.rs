@@ -113,11 +113,25 @@ fn not_an_address() -> io::Error {
 /// Whose fault a failed accept is.
 pub fn accept_fault(error: &io::Error) -> AcceptFault {
     match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => AcceptFault::Exhausted,
+        Some(
+            libc::ECONNABORTED
+            | libc::ECONNRESET
+            | libc::EINTR
+            | libc::EPERM
+            | libc::EPROTO
+            | libc::ETIMEDOUT
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENOPROTOOPT,
+        ) => AcceptFault::Connection,
         Some(libc::EBADF | libc::EFAULT | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => {
             AcceptFault::Listener
         }
-        _ => AcceptFault::Connection,
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM, and what nobody has thought of:
+        // going on at once could spin.
+        _ => AcceptFault::Exhausted,
     }
 }
 

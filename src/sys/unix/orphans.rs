@@ -78,11 +78,10 @@ pub(super) async fn end_session(session: libc::pid_t) {
 }
 
 /// Reaps the orphans that have ended by themselves. Called now and then while
-/// programs run: a program that lives for long may leave many.
-pub(super) fn reap_ended() {
-    for pid in list().unwrap_or_default() {
-        reaped(pid);
-    }
+/// programs run: a program that lives for long may leave many. True if some
+/// are still there, which may outlive all programs (by a setsid of their own).
+pub(super) fn reap_ended() -> bool {
+    list().unwrap_or_default().into_iter().filter(|&pid| !reaped(pid)).count() > 0
 }
 
 /// Whether the orphan had ended; it is reaped then.

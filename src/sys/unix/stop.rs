@@ -1,5 +1,6 @@
-//! Requests to stop: SIGTERM and SIGINT. (SIGHUP reads the files again once
-//! there is a reload; until then it must not end the server.)
+//! Requests to stop: SIGTERM, SIGINT, and in a console its closing (SIGHUP). For
+//! a service manager SIGHUP means to read the files again; until there is a
+//! reload it must not end the server.
 
 use std::io;
 
@@ -11,15 +12,19 @@ pub struct Stop {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    hangup_stops: bool,
 }
 
 impl Stop {
     /// Listens from now on; before this a signal ends the process.
-    pub fn listen() -> io::Result<Stop> {
+    pub fn listen(console: bool) -> io::Result<Stop> {
+        // Whoever started us with SIGHUP ignored (nohup) wants us to outlive the console.
+        let ignored = is_ignored(libc::SIGHUP);
         Ok(Stop {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            hangup_stops: console && !ignored,
         })
     }
 
@@ -29,8 +34,21 @@ impl Stop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {}
+                _ = self.hangup.recv() => {
+                    if self.hangup_stops {
+                        return "SIGHUP";
+                    }
+                }
             }
         }
+    }
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: zeroes are a valid sigaction to be overwritten, and asking changes nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
     }
 }

@@ -21,8 +21,9 @@ use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInfor
 use windows_sys::Win32::Networking::WinSock::{
     AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW, SOCK_STREAM,
     SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT,
-    WSAEBADF, WSAEFAULT, WSAEINVAL, WSAEMFILE, WSAENOBUFS, WSAENOTSOCK, WSAEOPNOTSUPP, WSAPROTOCOL_INFOW,
-    WSASocketW, XP1_IFS_HANDLES, accept as winsock_accept, getsockopt, setsockopt,
+    WSAEBADF, WSAECONNABORTED, WSAECONNRESET, WSAEFAULT, WSAEHOSTUNREACH, WSAEINTR, WSAEINVAL, WSAENETDOWN,
+    WSAENETUNREACH, WSAENOTCONN, WSAENOTSOCK, WSAEOPNOTSUPP, WSAETIMEDOUT, WSAPROTOCOL_INFOW, WSASocketW,
+    XP1_IFS_HANDLES, accept as winsock_accept, getsockopt, setsockopt,
 };
 
 use super::super::{AcceptFault, Counts, Keepalive};
@@ -150,9 +151,14 @@ fn not_an_address() -> io::Error {
 /// Whose fault a failed accept is.
 pub fn accept_fault(error: &io::Error) -> AcceptFault {
     match error.raw_os_error() {
-        Some(WSAEMFILE | WSAENOBUFS) => AcceptFault::Exhausted,
+        Some(
+            WSAECONNRESET | WSAECONNABORTED | WSAENOTCONN | WSAEINTR | WSAETIMEDOUT | WSAENETDOWN
+            | WSAENETUNREACH | WSAEHOSTUNREACH,
+        ) => AcceptFault::Connection,
         Some(WSAEBADF | WSAEFAULT | WSAEINVAL | WSAENOTSOCK | WSAEOPNOTSUPP) => AcceptFault::Listener,
-        _ => AcceptFault::Connection,
+        // WSAEMFILE, WSAENOBUFS, and what nobody has thought of: going on at
+        // once could spin.
+        _ => AcceptFault::Exhausted,
     }
 }
 

@@ -19,7 +19,7 @@ pub struct Stop {
 
 impl Stop {
     /// Listens from now on; before this a request ends the process.
-    pub fn listen() -> io::Result<Stop> {
+    pub fn listen(_console: bool) -> io::Result<Stop> {
         Ok(Stop {
             interrupt: ctrl_c()?,
             pause: ctrl_break()?,
