@@ -72,9 +72,16 @@ mod unix {
             })
             .start();
         let state = Client::connect(port).read_text();
-        for expected in
-            ["umask 022", "waits true", "leader true", "blocked []", "changed []", "descriptors 345"]
-        {
+        let expected = [
+            "umask 022",
+            "waits true",
+            "leader true",
+            "blocked []",
+            "changed []",
+            "descriptors 345",
+            "keepalive 60 10 6",
+        ];
+        for expected in expected {
             assert!(state.lines().any(|line| line == expected), "{expected}:\n{state}");
         }
     }

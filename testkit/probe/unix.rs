@@ -1,6 +1,7 @@
 //! What the probe finds on Unix.
 
 use std::fmt::Write;
+use std::os::fd::BorrowedFd;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -82,6 +83,14 @@ pub fn state() -> String {
         let mut limit: libc::rlimit = std::mem::zeroed();
         libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
         let _ = writeln!(state, "descriptors {}", limit.rlim_cur);
+    }
+    // SAFETY: descriptor 0 stays open for the life of the probe.
+    let input = unsafe { BorrowedFd::borrow_raw(0) };
+    let input = socket2::SockRef::from(&input);
+    if input.keepalive().unwrap_or(false) {
+        let seconds = |time: std::io::Result<std::time::Duration>| time.unwrap_or_default().as_secs();
+        let (idle, interval) = (seconds(input.tcp_keepalive_time()), seconds(input.tcp_keepalive_interval()));
+        let _ = writeln!(state, "keepalive {idle} {interval} {}", input.tcp_keepalive_retries().unwrap_or(0));
     }
     state
 }

@@ -44,14 +44,31 @@ impl Gate {
 
     /// Waits for the next program.
     pub fn visitor(&self) -> Visitor {
-        let stream = self.accept();
+        Gate::introduce(self.accept()).expect("who it is")
+    }
+
+    /// The programs that have come so far and not been let in. Some may be
+    /// gone already.
+    pub fn visitors_so_far(&self) -> Vec<Visitor> {
+        self.listener.set_nonblocking(true).expect("a gate that does not wait for ever");
+        let streams = std::iter::from_fn(|| self.listener.accept().ok());
+        streams
+            .filter_map(|(stream, _)| {
+                stream.set_nonblocking(false).ok()?;
+                Gate::introduce(stream)
+            })
+            .collect()
+    }
+
+    fn introduce(stream: TcpStream) -> Option<Visitor> {
         stream.set_read_timeout(Some(LIMIT)).expect("a read timeout");
         let mut stream = BufReader::new(stream);
         let mut line = String::new();
-        stream.read_line(&mut line).expect("who it is");
+        // It may have been ended before it could say anything.
+        stream.read_line(&mut line).ok()?;
         let mut words = line.trim_end_matches('\n').split(' ').map(str::to_owned);
-        let mut word = || words.next().expect("three words");
-        Visitor { pid: word().parse().expect("a process"), session: word(), client_port: word(), stream }
+        let pid = words.next()?.parse().ok()?;
+        Some(Visitor { pid, session: words.next()?, client_port: words.next()?, stream })
     }
 
     /// Whether a program is at the gate at this moment.
