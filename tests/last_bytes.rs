@@ -84,7 +84,9 @@ fn limit_holds_under_flood() {
 #[test]
 fn when_the_service_is_full_the_oldest_lingering_connection_makes_room() {
     let port = free_port();
-    let daemon = Builder::new(&[format!("{port} none {}", probe("say x"))]).start();
+    let builder = Builder::new(&[format!("{port} none {}", probe("say x"))]);
+    // So long that none ends by itself while the test lasts.
+    let daemon = builder.arguments(&["--linger-timeout", "3600"]).start();
     // Each is served, and none closes its side: all slots are taken by lingering.
     let mut lingering: Vec<_> = (0..LIMIT)
         .map(|_| {
