@@ -58,7 +58,7 @@ debian_cargo() {
 windows_cargo() {
     local verb=$1
     shift
-    debian_cargo "$verb" -Zbuild-std=std,panic_unwind --target "$target" "$@"
+    debian_cargo "$verb" -Zbuild-std=std,panic_unwind,panic_abort --target "$target" "$@"
 }
 
 verb=${1:-}
@@ -80,7 +80,7 @@ examples)
     done
     ;;
 cargo) setup && windows_cargo "$@" ;;
-check) setup && debian_cargo check -Zbuild-std=std,panic_unwind --target "$@" ;;
+check) setup && debian_cargo check -Zbuild-std=std,panic_unwind,panic_abort --target "$@" ;;
 wine) setup && exec wine "$@" ;;
 *)
     sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
