@@ -12,8 +12,14 @@ use crate::sys::CAPABILITIES;
 
 /// The report, and how to exit.
 pub fn check(options: &Options) -> Result<(String, Exit), Error> {
-    let Loaded { source, plan, mut diagnostics } = config::load(&options.config_path(), &options.defaults())?;
+    let loaded = config::read(&options.config_path(), &options.defaults())?;
+    let has_errors = loaded.has_errors();
+    let Loaded { source, plan, mut diagnostics } = loaded;
     let findings = world::examine(&plan, &source);
+    if has_errors {
+        diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
+        return Err(Error::Configuration { diagnostics });
+    }
     let mut report = String::new();
     for (service, finding) in plan.services.iter().zip(&findings) {
         let program =
@@ -27,6 +33,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
         let _ = writeln!(report, "{}: {program}, as {user}, on {}", service.name, addresses.join(" "));
     }
     diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
+    diagnostics.extend(world::addresses_not_up(&plan, &source));
     for diagnostic in &diagnostics {
         let _ = writeln!(report, "{diagnostic}");
     }

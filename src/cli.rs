@@ -22,7 +22,7 @@ use crate::sys;
     group = ArgGroup::new("verb").multiple(false),
     after_help = "A line of the file is a service:  PORT  USER:PASS  CMDLINE\n\
         `none` as USER:PASS runs the program as the server itself. Lines that do not begin with a digit are comments.\n\n\
-        Exit codes: 0 as asked, 64 usage, 66 no such file, 69 nothing could be bound, 71 system, 77 no permission, \
+        Exit codes: 0 as asked, 64 usage, 66 a file cannot be read, 69 nothing could be bound, 71 system, 77 no permission, \
         78 configuration."
 )]
 pub struct Options {

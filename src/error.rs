@@ -59,6 +59,9 @@ impl Error {
     }
 }
 
+/// Findings that are shown at once: more than anybody mends in one go.
+const MOST_SHOWN: usize = 200;
+
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,8 +75,11 @@ impl fmt::Display for Error {
                 }
             }
             Error::Configuration { diagnostics } => {
-                for diagnostic in diagnostics {
+                for diagnostic in diagnostics.iter().take(MOST_SHOWN) {
                     writeln!(formatter, "{diagnostic}")?;
+                }
+                if let Some(more) = diagnostics.len().checked_sub(MOST_SHOWN).filter(|&more| more > 0) {
+                    writeln!(formatter, "… and {more} more; is this a configuration file?")?;
                 }
                 let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
                 write!(formatter, "{errors} error{}; nothing is served", if errors == 1 { "" } else { "s" })

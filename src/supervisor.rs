@@ -1,25 +1,25 @@
 //! The one loop that joins listeners, decisions, sessions and controls. It
 //! owns all mutable state; sessions and listeners only send it events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::config::plan::Plan;
-use crate::core::admission::{Admission, Verdict, total_from_descriptors};
+use crate::core::admission::{Admission, Verdict, share_of_total, total_from_descriptors};
 use crate::core::exhaustion::{CALM_AFTER, Exhaustion};
 use crate::core::{ServiceId, SessionId};
 use crate::error::Error;
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
-use crate::log::event::{Event as Logged, Record};
+use crate::log::event::{Event as Logged, Level, Record};
 use crate::session::{self, Order, Session};
 use crate::spawn::Spawner;
 use crate::sys;
-use crate::sys::AcceptFault;
 use crate::sys::stop::Stop;
+use crate::sys::{AcceptFault, Request};
 
 /// Clients that are accepted in one go before others get their turn.
 const BATCH: usize = 32;
@@ -38,6 +38,8 @@ pub enum Event {
     ClientsWait(ListenerId),
     /// Try again to bind.
     Rebind(ListenerId),
+    /// Go on accepting, now that others had their turn.
+    AcceptMore,
     /// Try again to accept.
     AcceptAgain,
     /// Accepting has worked for a while.
@@ -48,6 +50,26 @@ pub enum Event {
     Ended(Box<Record>),
 }
 
+/// A session that has not ended.
+#[derive(Debug)]
+struct Live {
+    orders: watch::Sender<Order>,
+    /// For the record, if it can't be brought to an end.
+    session: Session,
+}
+
+/// What came of one listener's turn.
+enum Turn {
+    /// A client is in; more may wait.
+    Took,
+    /// Nobody waits.
+    Nobody,
+    /// Somebody may wait, and there is no slot.
+    Full,
+    /// Nothing can be accepted by anybody for now.
+    HeldBack,
+}
+
 /// Serves a plan until it is told to stop.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -56,13 +78,16 @@ pub struct Supervisor {
     spawner: Spawner,
     admission: Admission,
     slots: Vec<Slot>,
-    sessions: HashMap<SessionId, watch::Sender<Order>>,
+    sessions: HashMap<SessionId, Live>,
     last_session: u64,
-    /// Listeners whose clients wait for a session to end.
-    waiting: Vec<ListenerId>,
+    /// Listeners that clients may wait at, in the order of their turns: each
+    /// gets one client in, then goes to the back.
+    turns: VecDeque<ListenerId>,
     exhaustion: Exhaustion,
-    /// Listeners whose clients wait for descriptors, while nobody is accepted.
-    held_back: Option<Vec<ListenerId>>,
+    /// Out of something: nobody is accepted until the timer or a session's end.
+    held_back: bool,
+    /// A timer for that is running. There is never a second one.
+    retry_pending: bool,
     began: Instant,
     sender: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -85,18 +110,29 @@ impl Supervisor {
             })
             .collect();
         let total = total_from_descriptors(sys::process::descriptor_limit(), slots.len());
+        let most = plan.services.iter().map(|service| service.max_connections).max().unwrap_or(0);
+        if total < most {
+            let message = format!("the descriptor limit leaves room for {total} connections at once");
+            let hint = Some("raise it (ulimit -n, LimitNOFILE=)".to_owned());
+            log.event(Logged::Configuration { level: Level::Warning, message, hint });
+        }
+        let count = plan.services.len();
+        let limits =
+            plan.services.iter().map(|service| share_of_total(service.max_connections, total, count));
+        let limits: Vec<_> = limits.collect();
         let (sender, events) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor {
-            admission: Admission::new(total, plan.services.iter().map(|service| service.max_connections)),
+            admission: Admission::new(total, limits),
             plan,
             log,
             spawner,
             slots,
             sessions: HashMap::new(),
             last_session: 0,
-            waiting: Vec::new(),
+            turns: VecDeque::new(),
             exhaustion: Exhaustion::new(),
-            held_back: None,
+            held_back: false,
+            retry_pending: false,
             began: Instant::now(),
             sender,
             events,
@@ -116,22 +152,30 @@ impl Supervisor {
         let mut reap = tokio::time::interval(REAP_EVERY);
         reap.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut orphans = false;
-        let why = loop {
+        let request = loop {
             tokio::select! {
                 biased;
-                why = stop.requested() => break why,
+                request = stop.requested() => break request,
                 Some(event) = self.events.recv() => self.handle(event),
                 _ = reap.tick(), if orphans || !self.sessions.is_empty() => orphans = sys::child::reap_orphans(),
             }
         };
-        self.stop(why, stop).await;
+        self.stop(request, stop).await;
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::ClientsWait(listener) => self.accept(listener),
+            Event::ClientsWait(listener) => {
+                self.turns.push_back(listener);
+                self.accept();
+            }
+            Event::AcceptMore => self.accept(),
+            Event::AcceptAgain => {
+                self.retry_pending = false;
+                self.held_back = false;
+                self.accept();
+            }
             Event::Rebind(listener) => self.bind(listener, true),
-            Event::AcceptAgain => self.accept_held_back(),
             Event::Calm => {
                 if self.exhaustion.is_over(self.began.elapsed()) {
                     self.log.event(Logged::AcceptResumed);
@@ -140,12 +184,12 @@ impl Supervisor {
             Event::Lingers(session) => {
                 self.admission.lingers(session);
                 // Somebody may be waiting for just that.
-                self.accept_waiting();
+                self.accept();
             }
             Event::Ended(record) => {
                 self.ended(*record);
-                self.accept_held_back();
-                self.accept_waiting();
+                self.held_back = false;
+                self.accept();
             }
         }
     }
@@ -223,41 +267,78 @@ impl Supervisor {
 
     // --- accepting ---
 
-    /// Accepts the clients that wait at a listener, as far as they may connect.
-    fn accept(&mut self, id: ListenerId) {
-        if let Some(held_back) = &mut self.held_back {
-            held_back.push(id);
-            return;
-        }
-        let service = self.slots[id.0].service;
-        for _ in 0..BATCH {
-            let Some(listener) = self.slots[id.0].listener().cloned() else { return };
-            if let Verdict::Wait { make_room } = self.admission.may_connect(service) {
-                if let Some(session) = make_room {
-                    self.order(session, Order::EndBy(Instant::now()));
-                }
-                self.waiting.push(id);
+    /// Lets clients in, one for each listener and turn, so that none of them
+    /// waits because another is always quicker.
+    fn accept(&mut self) {
+        let mut budget = BATCH;
+        // Listeners that were found full in a row.
+        let mut full = 0;
+        while full < self.turns.len() && !self.held_back {
+            if budget == 0 {
+                // Sessions get their turn as well.
+                let _ = self.sender.send(Event::AcceptMore);
                 return;
             }
-            let accepted = listener.accept();
-            if accepted.is_ok() && self.exhaustion.worked(self.began.elapsed()) {
-                self.later(CALM_AFTER, Event::Calm);
-            }
-            match accepted {
-                Ok(Some((socket, peer))) => {
-                    let local = socket.local_addr().or_else(|_| listener.local_addr());
-                    let local = local.unwrap_or(self.slots[id.0].address);
-                    self.begin(service, socket, peer, local);
+            let Some(id) = self.turns.pop_front() else { return };
+            match self.turn(id) {
+                Turn::Took => {
+                    budget -= 1;
+                    full = 0;
+                    self.turns.push_back(id);
                 }
-                Ok(None) => break,
-                Err(error) => match sys::net::accept_fault(&error) {
-                    AcceptFault::Connection => {}
-                    AcceptFault::Exhausted => return self.hold_back(id, &error),
-                    AcceptFault::Listener => return self.rebind(id, &error),
-                },
+                Turn::Nobody => self.slots[id.0].wait_again(),
+                Turn::Full => {
+                    full += 1;
+                    self.turns.push_back(id);
+                }
+                Turn::HeldBack => self.turns.push_front(id),
             }
         }
-        self.slots[id.0].wait_again();
+        // Whoever found no slot keeps its place: the round has come full circle.
+    }
+
+    fn turn(&mut self, id: ListenerId) -> Turn {
+        let service = self.slots[id.0].service;
+        // A listener that was closed has nobody waiting.
+        let Some(listener) = self.slots[id.0].listener().cloned() else { return Turn::Nobody };
+        if self.admission.may_connect(service) == Verdict::Wait {
+            if self.admission.can_make_room(service) {
+                // A lingering session gives up its last bytes for a client that
+                // is really there, never for one that may come.
+                if !listener.has_client() {
+                    return Turn::Nobody;
+                }
+                if let Some(session) = self.admission.make_room(service) {
+                    self.order(session, Order::EndBy(Instant::now()));
+                }
+            }
+            return Turn::Full;
+        }
+        let accepted = listener.accept();
+        if accepted.is_ok() && self.exhaustion.worked(self.began.elapsed()) {
+            self.later(CALM_AFTER, Event::Calm);
+        }
+        match accepted {
+            Ok(Some((socket, peer))) => {
+                let local = socket.local_addr().or_else(|_| listener.local_addr());
+                let local = local.unwrap_or(self.slots[id.0].address);
+                self.begin(service, socket, peer, local);
+                Turn::Took
+            }
+            Ok(None) => Turn::Nobody,
+            Err(error) => match sys::net::accept_fault(&error) {
+                AcceptFault::Connection => Turn::Took,
+                AcceptFault::Exhausted => {
+                    self.hold_back(&error);
+                    Turn::HeldBack
+                }
+                AcceptFault::Listener => {
+                    drop(self.slots[id.0].close());
+                    self.bind_later(id, &error);
+                    Turn::Nobody
+                }
+            },
+        }
     }
 
     fn begin(
@@ -271,9 +352,9 @@ impl Supervisor {
         let id = SessionId(self.last_session);
         let connections = self.admission.begun(id, service, peer.ip());
         let (orders, order) = watch::channel(Order::Serve);
-        self.sessions.insert(id, orders);
         let plan = self.plan.services[service.0].clone();
         let session = Session { id, service: plan, service_id: service, peer, local, connections };
+        self.sessions.insert(id, Live { orders, session: session.clone() });
         let (spawner, sender) = (self.spawner.clone(), self.sender.clone());
         tokio::spawn(async move {
             let record = session::serve(session, socket, spawner, order, sender.clone()).await;
@@ -282,52 +363,36 @@ impl Supervisor {
     }
 
     fn order(&self, session: SessionId, order: Order) {
-        if let Some(orders) = self.sessions.get(&session) {
-            let _ = orders.send(order);
-        }
-    }
-
-    /// Lets in those who wait for a slot.
-    fn accept_waiting(&mut self) {
-        for listener in std::mem::take(&mut self.waiting) {
-            self.accept(listener);
+        if let Some(live) = self.sessions.get(&session) {
+            let _ = live.orders.send(order);
         }
     }
 
     /// Out of descriptors or memory: nobody is accepted for a moment, so that
     /// the loop does not spin on clients that it can't take.
-    fn hold_back(&mut self, id: ListenerId, error: &std::io::Error) {
+    fn hold_back(&mut self, error: &std::io::Error) {
         let pause = self.exhaustion.ran_out();
         if pause.begins {
             self.log.event(Logged::AcceptPaused { cause: error.to_string() });
         }
-        self.held_back = Some(vec![id]);
-        self.later(pause.delay, Event::AcceptAgain);
-    }
-
-    fn accept_held_back(&mut self) {
-        for listener in self.held_back.take().unwrap_or_default() {
-            self.accept(listener);
+        self.held_back = true;
+        if !self.retry_pending {
+            self.retry_pending = true;
+            self.later(pause.delay, Event::AcceptAgain);
         }
-    }
-
-    /// The listener itself is broken: a new one takes its place.
-    fn rebind(&mut self, id: ListenerId, error: &std::io::Error) {
-        drop(self.slots[id.0].close());
-        self.bind_later(id, error);
     }
 
     // --- stopping ---
 
     /// No new client at once; then the grace; then whole trees are ended. A
     /// second request skips the grace.
-    async fn stop(mut self, why: &'static str, stop: &mut Stop) {
+    async fn stop(mut self, request: Request, stop: &mut Stop) {
         let closing: Vec<_> = self.slots.iter_mut().filter_map(Slot::close).collect();
         for closed in closing {
             let _ = closed.await;
         }
-        let grace = self.plan.stop_grace;
-        self.log.event(Logged::Stopping { why, sessions: self.sessions.len(), grace });
+        let grace = request.at_most.map_or(self.plan.stop_grace, |most| most.min(self.plan.stop_grace));
+        self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
         let mut deadline = Instant::now() + grace;
         self.order_all(deadline);
         let mut reap = tokio::time::interval(REAP_EVERY);
@@ -347,8 +412,7 @@ impl Supervisor {
                     sys::child::reap_orphans();
                 }
                 () = tokio::time::sleep_until(deadline + LAST_RESORT) => {
-                    let message = format!("{} sessions could not be ended", self.sessions.len());
-                    self.log.event(Logged::Fault { message });
+                    self.give_up();
                     break;
                 }
             }
@@ -357,8 +421,17 @@ impl Supervisor {
     }
 
     fn order_all(&self, deadline: Instant) {
-        for orders in self.sessions.values() {
-            let _ = orders.send(Order::EndBy(deadline));
+        for live in self.sessions.values() {
+            let _ = live.orders.send(Order::EndBy(deadline));
+        }
+    }
+
+    /// Even a session that can't be brought to an end has a record.
+    fn give_up(&mut self) {
+        for (_, Live { session, .. }) in self.sessions.drain() {
+            let mut record = session.record();
+            record.reason = Some("could not be ended".to_owned());
+            self.log.event(Logged::Session(Box::new(record)));
         }
     }
 }

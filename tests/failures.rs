@@ -33,10 +33,14 @@ fn a_program_that_vanished_fails_and_heals_when_it_is_back() {
         format!("{other_port} none {}", probe("say other")),
     ])
     .start();
-    assert_eq!(Client::connect(port).read_text(), "here");
+    let mut client = Client::connect(port);
+    assert_eq!(client.read_text(), "here");
+    let client_port = client.port();
+    drop(client);
+    // Its whole tree is gone, and nothing holds the file.
+    daemon.record(client_port);
     let away = folder.path().join("away");
-    // A program that has just ended may be held a moment longer (Windows).
-    while std::fs::rename(&program, &away).is_err() {}
+    std::fs::rename(&program, &away).unwrap();
     let mut client = Client::connect(port);
     assert!(client.is_turned_away());
     let record = daemon.record(client.port());

@@ -85,4 +85,30 @@ mod unix {
             assert!(state.lines().any(|line| line == expected), "{expected}:\n{state}");
         }
     }
+
+    #[test]
+    fn a_server_that_was_started_with_odd_signals_still_learns_how_programs_end_and_stops() {
+        let port = free_port();
+        let builder = Builder::new(&[format!("{port} none {}", probe("exit 7"))]);
+        let daemon = builder
+            .command(|command| {
+                // SAFETY: async-signal-safe calls on valid values.
+                unsafe {
+                    command.pre_exec(|| {
+                        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+                        let mut set: libc::sigset_t = std::mem::zeroed();
+                        libc::sigaddset(&raw mut set, libc::SIGTERM);
+                        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+                        Ok(())
+                    })
+                };
+            })
+            .start();
+        let mut client = Client::connect(port);
+        assert_eq!(client.read_all(), b"");
+        let client_port = client.port();
+        drop(client);
+        assert_eq!(daemon.record(client_port)["exit"], 7);
+        assert_eq!(daemon.stop().code, Some(0));
+    }
 }

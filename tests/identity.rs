@@ -136,33 +136,55 @@ mod unix {
         if !is_root() {
             return as_ordinary_user();
         }
-        let (port, program) = (free_port(), SharedProbe::new());
-        let line = format!("{port} nobody: {}", program.does("capabilities"));
-        let builder = Builder::new(&[line]);
-        let (uid, gid) = id("daemon");
-        for path in [builder.folder().to_owned(), builder.folder().join("wininetd.conf")] {
-            std::os::unix::fs::chown(&path, Some(uid), Some(gid)).unwrap();
+        let found = as_daemon("nobody:", "+setuid,+setgid,+kill");
+        assert_eq!(found, format!("CapInh 0\nCapPrm 0\nCapEff 0\nCapAmb 0\nuid {}\n", id("nobody").0));
+    }
+
+    /// The same for a server that stays who it is.
+    #[cfg(all(target_os = "linux", not(portable_unix)))]
+    #[test]
+    fn a_line_with_the_servers_own_account_gives_up_its_capabilities() {
+        if !is_root() {
+            return as_ordinary_user();
         }
+        let found = as_daemon("daemon:", "+net_bind_service");
+        assert_eq!(found, format!("CapInh 0\nCapPrm 0\nCapEff 0\nCapAmb 0\nuid {}\n", id("daemon").0));
+    }
+
+    /// Who may start programs as others but not end them does not start them.
+    #[cfg(all(target_os = "linux", not(portable_unix)))]
+    #[test]
+    fn a_server_that_may_not_end_programs_does_not_start_them() {
+        if !is_root() {
+            return as_ordinary_user();
+        }
+        assert_eq!(as_daemon("nobody:", "+setuid,+setgid"), "failed at account");
+    }
+
+    /// What a program of this account finds, if the server is `daemon` with
+    /// these capabilities.
+    #[cfg(all(target_os = "linux", not(portable_unix)))]
+    fn as_daemon(account: &str, capabilities: &str) -> String {
+        let (port, program) = (free_port(), SharedProbe::new());
+        let builder = Builder::new(&[format!("{port} {account} {}", program.does("capabilities"))]);
+        let (uid, gid) = id("daemon");
         // The binary itself may lie where only root can reach it.
         let shared = program.folder.path().join("wininetd");
         std::fs::copy(testkit::wininetd(), &shared).unwrap();
-        let daemon = builder
-            .of_binary(&shared)
-            .through(&[
-                "setpriv",
-                &format!("--reuid={uid}"),
-                &format!("--regid={gid}"),
-                "--clear-groups",
-                "--inh-caps=+setuid,+setgid",
-                "--ambient-caps=+setuid,+setgid",
-            ])
-            .start();
+        let (user, group) = (format!("--reuid={uid}"), format!("--regid={gid}"));
+        let (inherited, ambient) =
+            (format!("--inh-caps={capabilities}"), format!("--ambient-caps={capabilities}"));
+        let starter = ["setpriv", &user, &group, "--clear-groups", &inherited, &ambient];
+        let daemon = builder.of_binary(&shared).through(&starter).start();
         let mut client = Client::connect(port);
         let found = client.read_text();
         let client_port = client.port();
         drop(client);
-        assert_eq!(daemon.record(client_port)["outcome"], "served", "{}", daemon.text());
-        assert_eq!(found, "CapInh 0\nCapPrm 0\nCapEff 0\nCapAmb 0\nuid 65534\n");
+        let record = daemon.record(client_port);
+        if record["outcome"] == "served" {
+            return found;
+        }
+        format!("failed at {}", record["step"].as_str().unwrap())
     }
 
     #[test]

@@ -97,5 +97,59 @@ fn when_the_service_is_full_the_oldest_lingering_connection_makes_room() {
         .collect();
     assert_eq!(Client::connect(port).read_text(), "x");
     let oldest = lingering.remove(0);
-    assert_eq!(daemon.record(oldest.port())["outcome"], "served");
+    let record = daemon.record(oldest.port());
+    assert_eq!((&record["outcome"], &record["reason"]), (&"served".into(), &"linger cut".into()));
+}
+
+#[test]
+fn a_lingering_connection_is_left_alone_while_nobody_waits_for_its_slot() {
+    let (port, other_port) = (free_port(), free_port());
+    let builder = Builder::new(&[
+        format!("{port} none {}", probe("say x")),
+        format!("{other_port} none {}", probe("say other")),
+    ]);
+    let daemon = builder.arguments(&["--linger-timeout", "3600"]).start();
+    let lingering: Vec<_> = (0..LIMIT)
+        .map(|_| {
+            let mut client = Client::connect(port);
+            assert_eq!(client.read_text(), "x");
+            client
+        })
+        .collect();
+    // The service is full, and other things go on.
+    for _ in 0..5 {
+        let mut client = Client::connect(other_port);
+        assert_eq!(client.read_text(), "other");
+        let other = client.port();
+        drop(client);
+        daemon.record(other);
+    }
+    let cut = daemon.events().iter().filter(|event| event["service"] == port.to_string().as_str()).count();
+    assert_eq!(cut, 0, "{cut} of {} were cut", lingering.len());
+}
+
+/// Whoever is quicker must not keep others out for ever.
+#[test]
+fn a_flood_at_one_address_does_not_keep_the_other_out() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let port = free_port();
+    let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
+    let _daemon = builder.arguments(&["--bind", "127.0.0.1", "--bind", "127.0.0.2"]).start();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // All slots are taken at 127.0.0.1, and more clients wait there.
+        let held: Vec<_> = (0..LIMIT + 40).map(|_| Client::connect(port)).collect();
+        scope.spawn(|| {
+            for mut client in held {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                client.send(b"x\n").read_text();
+            }
+        });
+        let mut other = Client::connect_to(([127, 0, 0, 2], port));
+        assert_eq!(other.send(b"me\n").read_text(), "me\n");
+        done.store(true, Ordering::Relaxed);
+    });
 }

@@ -30,7 +30,7 @@ fn movement_in_either_direction_keeps_a_connection() {
     for _ in 0..6 {
         client.send(b"x");
         assert_eq!(client.read_exact(1), b"x");
-        client.pause(std::time::Duration::from_millis(500));
+        client.receives_nothing_for(std::time::Duration::from_millis(500));
     }
     client.half_close();
     assert_eq!(client.read_all(), b"");

@@ -28,6 +28,10 @@ pub struct Defaults {
 pub fn parse(source: &mut Source, defaults: &Defaults) -> (Plan, Vec<Diagnostic>) {
     hide_passwords(source);
     let mut reader = Reader { source, defaults, ports: HashMap::new(), diagnostics: Vec::new() };
+    if let Some(at) = source.text.iter().position(|&byte| byte == 0) {
+        let hint = "if this file is UTF-16, save it with a byte-order mark".to_owned();
+        reader.error(&(at..at + 1), "a NUL character, which no configuration has", Some(hint));
+    }
     if source.code_page {
         let message = "this file is not UTF-8 and was read in the system's code page";
         reader.diagnostics.push(Diagnostic::of_file(Severity::Note, source, message));
@@ -69,9 +73,8 @@ impl Reader<'_> {
             self.warn_of_hidden_service(start, line);
             return None;
         }
-        if let Some(at) = line.iter().position(|&byte| byte == 0) {
-            let hint = "if this file is UTF-16, save it with a byte-order mark".to_owned();
-            self.error(&(start + at..start + at + 1), "a NUL character in a service", Some(hint));
+        if line.contains(&0) {
+            // Said once for the whole file.
             return None;
         }
         let [port_field, identity_field, command_field] = fields(line);
@@ -124,17 +127,15 @@ impl Reader<'_> {
         let shown = String::from_utf8_lossy(text);
         if !text.iter().all(u8::is_ascii_digit) {
             // Only the digits: the rest may be a user and a password.
-            let digits: String = shown.chars().take_while(char::is_ascii_digit).collect();
+            let digits: String = shown.chars().take_while(char::is_ascii_digit).take(20).collect();
             let message = format!("the port {digits} is not followed by a blank");
-            self.error(range, message, Some(COMMENT_HINT.to_owned()));
+            self.error(range, message, Some(format!("write a blank behind it, or {COMMENT_HINT}")));
             return None;
         }
         let Some(port) = shown.parse::<u16>().ok().filter(|&port| port != 0) else {
-            self.error(
-                range,
-                format!("{shown} is not a port: ports are 1 to 65535"),
-                Some(COMMENT_HINT.to_owned()),
-            );
+            let digits: String = shown.chars().take(20).collect();
+            let message = format!("{digits} is not a port: ports are 1 to 65535");
+            self.error(range, message, Some(COMMENT_HINT.to_owned()));
             return None;
         };
         if let Some(first) = self.ports.get(&port) {
@@ -170,6 +171,11 @@ impl Reader<'_> {
     }
 
     fn command(&mut self, range: &Range<usize>, text: &[u8]) -> Option<Command> {
+        if text.starts_with(b":") {
+            let hint = "a password follows its user without a blank: USER:PASS".to_owned();
+            self.error(range, "CMDLINE begins with a colon", Some(hint));
+            return None;
+        }
         Command::parse(&sys::text::os_string(text))
             .map_err(|fault| {
                 let at = (range.start + fault.offset).min(range.end.saturating_sub(1));
@@ -189,8 +195,12 @@ fn hide_passwords(source: &mut Source) {
         if !line.first().is_some_and(u8::is_ascii_digit) {
             continue;
         }
-        let [port, identity, _] = fields(line);
-        for field in [port, identity] {
+        let [port, identity, command] = fields(line);
+        let first_word = command.clone().take_while(|&at| !is_blank(line[at])).count();
+        let slipped = line[command.clone()].starts_with(b":");
+        let word =
+            if slipped { command.start..command.start + first_word } else { command.start..command.start };
+        for field in [port, identity, word] {
             if let Some(colon) = line[field.clone()].iter().position(|&byte| byte == b':') {
                 secrets.push(start + blanks + field.start + colon + 1..start + blanks + field.end);
             }

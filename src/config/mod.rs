@@ -30,14 +30,27 @@ pub struct Loaded {
 
 /// Reads a configuration file. All its errors come in one.
 pub fn load(path: &Path, defaults: &Defaults) -> Result<Loaded, Error> {
+    let loaded = read(path, defaults)?;
+    if loaded.has_errors() {
+        return Err(Error::Configuration { diagnostics: loaded.diagnostics });
+    }
+    Ok(loaded)
+}
+
+impl Loaded {
+    /// Whether the plan may not be served.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+    }
+}
+
+/// Reads a configuration file, errors and all.
+pub fn read(path: &Path, defaults: &Defaults) -> Result<Loaded, Error> {
     let mut source = Source::read(path).map_err(|cause| Error::Unreadable {
         path: path.to_owned(),
         example: sys::paths::EXAMPLE_LINE,
         cause,
     })?;
     let (plan, diagnostics) = classic::parse(&mut source, defaults);
-    if diagnostics.iter().any(|found| found.severity == Severity::Error) {
-        return Err(Error::Configuration { diagnostics });
-    }
     Ok(Loaded { source, plan, diagnostics })
 }

@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Keeps a copy of `text`; the caller wipes its own.
+    /// Keeps a copy of `text`. The text of a configuration file is wiped when
+    /// its source is dropped.
     pub fn new(text: &str) -> Secret {
         Secret(Zeroizing::new(text.to_owned()))
     }

@@ -1,9 +1,12 @@
 //! A configuration file as it was typed: read, decoded, and able to say where
 //! a byte of it stands.
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::sys;
 
@@ -12,16 +15,25 @@ use crate::sys;
 const MAX_BYTES: u64 = 16 << 20;
 
 /// A file's text: UTF-8, or on Unix any bytes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Source {
     /// Where it was read from, for messages.
     pub path: PathBuf,
     /// Its text, without a byte-order mark.
-    pub text: Vec<u8>,
+    pub text: Zeroizing<Vec<u8>>,
+    /// Where each line begins.
+    line_starts: Vec<usize>,
     /// It was not UTF-8, and was read in the system's code page.
     pub code_page: bool,
     /// Parts of the text that are never shown, in the order of the text.
     secrets: Vec<Range<usize>>,
+}
+
+impl fmt::Debug for Source {
+    /// The text may hold passwords.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Source({})", self.path.display())
+    }
 }
 
 /// A place in a source, for people: both count from 1, columns in characters.
@@ -55,7 +67,12 @@ impl Source {
     /// Takes a file's bytes as text: UTF-8 with or without a byte-order mark,
     /// UTF-16 with one, else the code page (Windows) or just bytes (Unix).
     pub fn decode(path: &Path, bytes: Vec<u8>) -> Source {
-        let source = |text, code_page| Source { path: path.to_owned(), text, code_page, secrets: Vec::new() };
+        let source = |text: Vec<u8>, code_page| {
+            let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+            let line_starts = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
+            let text = Zeroizing::new(text);
+            Source { path: path.to_owned(), text, line_starts, code_page, secrets: Vec::new() }
+        };
         if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
             return source(rest.to_vec(), false);
         }
@@ -94,7 +111,8 @@ impl Source {
     fn shown(&self, part: Range<usize>) -> String {
         let mut shown = String::new();
         let mut at = part.start;
-        for secret in &self.secrets {
+        let first = self.secrets.partition_point(|secret| secret.end <= part.start);
+        for secret in self.secrets[first..].iter().take_while(|secret| secret.start < part.end) {
             let (from, to) = (secret.start.max(at), secret.end.min(part.end));
             if from < to {
                 shown.push_str(&String::from_utf8_lossy(&self.text[at..from]));
@@ -108,23 +126,19 @@ impl Source {
 
     /// Line and column of a byte.
     pub fn place(&self, offset: usize) -> Place {
-        let before = &self.text[..offset.min(self.text.len())];
-        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        Place {
-            line: before.iter().filter(|&&byte| byte == b'\n').count() + 1,
-            column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
-        }
+        let offset = offset.min(self.text.len());
+        let line = self.line_starts.partition_point(|&start| start <= offset);
+        let before = &self.text[self.line_starts[line - 1]..offset];
+        Place { line, column: String::from_utf8_lossy(before).chars().count() + 1 }
     }
 
     /// The line that a byte stands in: its text, and the part of it that
     /// `range` covers, in characters.
     pub(super) fn cite(&self, range: &Range<usize>) -> (String, Range<usize>) {
         let start = range.start.min(self.text.len());
-        let line_start = self.text[..start].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        let line_end = self.text[start..]
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .map_or(self.text.len(), |at| start + at);
+        let number = self.line_starts.partition_point(|&line_start| line_start <= start);
+        let line_start = self.line_starts[number - 1];
+        let line_end = self.line_starts.get(number).map_or(self.text.len(), |next| next - 1);
         let count = |part| self.shown(part).chars().count();
         let from = count(line_start..start);
         let length = count(start..range.end.clamp(start, line_end));
@@ -146,7 +160,7 @@ mod tests {
     use super::*;
 
     fn text(bytes: &[u8]) -> String {
-        String::from_utf8(Source::decode(Path::new("f"), bytes.to_vec()).text).unwrap()
+        String::from_utf8(Source::decode(Path::new("f"), bytes.to_vec()).text.to_vec()).unwrap()
     }
 
     #[test]

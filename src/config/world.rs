@@ -22,6 +22,23 @@ pub fn examine(plan: &Plan, source: &Source) -> Vec<Finding> {
     plan.services.iter().map(|service| examine_service(service, source)).collect()
 }
 
+/// The addresses that no interface has now. (At a start the listeners tell.)
+pub fn addresses_not_up(plan: &Plan, source: &Source) -> Vec<Diagnostic> {
+    let addresses: std::collections::BTreeSet<_> =
+        plan.services.iter().flat_map(|service| &service.listen).map(|address| address.ip()).collect();
+    let not_up = |address: &&std::net::IpAddr| {
+        std::net::UdpSocket::bind((**address, 0))
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable)
+    };
+    let warn = |address| {
+        let message = format!(
+            "no interface has the address {address} now; its ports will be tried again until one has"
+        );
+        Diagnostic::of_file(Severity::Warning, source, message)
+    };
+    addresses.iter().filter(not_up).map(warn).collect()
+}
+
 fn examine_service(service: &Service, source: &Source) -> Finding {
     let mut warnings = Vec::new();
     let mut warn = |range, message: String, hint: Option<String>| {
@@ -35,12 +52,20 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
                 warn(&service.typed.identity, message, Some("name an account with fewer rights".to_owned()));
             }
         }
-        Some(credentials) => {
-            if let Err(error) = Account::examine(credentials) {
+        Some(credentials) => match Account::examine(credentials) {
+            Ok(false) => {}
+            Ok(true) => {
+                let message = format!(
+                    "every client of this port runs the program with all rights of {}",
+                    credentials.user
+                );
+                warn(&service.typed.identity, message, Some("name an account with fewer rights".to_owned()));
+            }
+            Err(error) => {
                 let message = format!("{}; clients will be turned away until this is mended", error.cause);
                 warn(&service.typed.identity, message, None);
             }
-        }
+        },
     }
     let program = match service.command.program() {
         Ok(program) => {

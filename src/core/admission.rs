@@ -13,10 +13,7 @@ pub enum Verdict {
     /// Accept it.
     Admit,
     /// Leave it waiting until a session ends.
-    Wait {
-        /// A session whose program is gone and that only lingers: end it now.
-        make_room: Option<SessionId>,
-    },
+    Wait,
 }
 
 /// All live sessions, counted.
@@ -49,13 +46,17 @@ impl Room {
         self.live >= self.limit
     }
 
+    fn can_make_room(&self) -> bool {
+        self.leaving.is_none() && !self.lingering.is_empty()
+    }
+
     /// The oldest lingering session, unless one is leaving already.
     fn make_room(&mut self) -> Option<SessionId> {
-        if self.leaving.is_none() {
-            self.leaving = self.lingering.pop_front();
-            return self.leaving;
+        if !self.can_make_room() {
+            return None;
         }
-        None
+        self.leaving = self.lingering.pop_front();
+        self.leaving
     }
 
     fn forget(&mut self, session: SessionId) {
@@ -80,27 +81,33 @@ impl Admission {
         self.total.live
     }
 
-    /// Whether a client of this service may be accepted now. What it returns
-    /// to make room is returned once only.
-    pub fn may_connect(&mut self, service: ServiceId) -> Verdict {
+    /// Whether a client of this service may be accepted now.
+    pub fn may_connect(&self, service: ServiceId) -> Verdict {
+        let full = self.services[service.0].is_full() || self.total.is_full();
+        if full { Verdict::Wait } else { Verdict::Admit }
+    }
+
+    /// Whether a lingering session could make room for a client of this
+    /// service, if one really waits.
+    pub fn can_make_room(&self, service: ServiceId) -> bool {
+        self.full_room(service).is_some_and(Room::can_make_room)
+    }
+
+    /// The session that must end at once, because a client waits for its slot.
+    /// Returned once only.
+    pub fn make_room(&mut self, service: ServiceId) -> Option<SessionId> {
         let room = &mut self.services[service.0];
-        if room.is_full() {
-            let make_room = room.make_room();
-            if let Some(session) = make_room {
-                self.total.forget(session);
-            }
-            return Verdict::Wait { make_room };
+        let session = if room.is_full() { room.make_room()? } else { self.total.make_room()? };
+        // It is leaving one room and no longer to be asked in the other.
+        if let Some((owner, _)) = self.sessions.get(&session) {
+            self.services[owner.0].lingering.retain(|&other| other != session);
         }
-        if self.total.is_full() {
-            let make_room = self.total.make_room();
-            if let Some(session) = make_room
-                && let Some((owner, _)) = self.sessions.get(&session)
-            {
-                self.services[owner.0].forget(session);
-            }
-            return Verdict::Wait { make_room };
-        }
-        Verdict::Admit
+        self.total.lingering.retain(|&other| other != session);
+        Some(session)
+    }
+
+    fn full_room(&self, service: ServiceId) -> Option<&Room> {
+        [&self.services[service.0], &self.total].into_iter().find(|room| room.is_full())
     }
 
     /// A session has begun. Returns how many its source has at this service now.
@@ -146,6 +153,12 @@ pub fn total_from_descriptors(limit: usize, listeners: usize) -> usize {
     (limit.saturating_sub(listeners + RESERVE) / EACH).max(1)
 }
 
+/// The most connections of one service, where the total is small: no service
+/// may take what all others need.
+pub fn share_of_total(limit: usize, total: usize, services: usize) -> usize {
+    if services <= 1 { limit } else { limit.min(total * 3 / 4).max(1) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -161,7 +174,8 @@ mod tests {
         let mut admission = Admission::new(10, [1, 1]);
         assert_eq!(admission.may_connect(A), Verdict::Admit);
         admission.begun(SessionId(1), A, HOME);
-        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: None });
+        assert_eq!(admission.may_connect(A), Verdict::Wait);
+        assert_eq!(admission.make_room(A), None);
         assert_eq!(admission.may_connect(B), Verdict::Admit);
         admission.ended(SessionId(1));
         assert_eq!(admission.may_connect(A), Verdict::Admit);
@@ -175,13 +189,13 @@ mod tests {
         }
         admission.lingers(SessionId(2));
         admission.lingers(SessionId(1));
-        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: Some(SessionId(2)) });
+        assert_eq!(admission.make_room(A), Some(SessionId(2)));
         // Until it has gone, nobody else is asked to.
-        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: None });
+        assert_eq!(admission.make_room(A), None);
         admission.ended(SessionId(2));
         assert_eq!(admission.may_connect(A), Verdict::Admit);
         admission.begun(SessionId(3), A, HOME);
-        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: Some(SessionId(1)) });
+        assert_eq!(admission.make_room(A), Some(SessionId(1)));
     }
 
     #[test]
@@ -190,8 +204,8 @@ mod tests {
         admission.begun(SessionId(1), A, HOME);
         admission.begun(SessionId(2), B, HOME);
         admission.lingers(SessionId(1));
-        assert_eq!(admission.may_connect(B), Verdict::Wait { make_room: Some(SessionId(1)) });
-        assert_eq!(admission.may_connect(A), Verdict::Wait { make_room: None });
+        assert_eq!(admission.make_room(B), Some(SessionId(1)));
+        assert_eq!(admission.make_room(A), None);
     }
 
     #[test]
@@ -205,6 +219,14 @@ mod tests {
         }
         assert!(admission.sources.is_empty() && admission.sessions.is_empty());
         assert_eq!(admission.live(), 0);
+    }
+
+    #[test]
+    fn one_service_can_not_take_the_whole_total() {
+        assert_eq!(share_of_total(256, 94, 2), 70);
+        assert_eq!(share_of_total(256, 94, 1), 256);
+        assert_eq!(share_of_total(256, 10_000, 5), 256);
+        assert_eq!(share_of_total(256, 1, 5), 1);
     }
 
     #[test]

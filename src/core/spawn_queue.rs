@@ -72,6 +72,11 @@ impl<Job> SpawnQueue<Job> {
         grow
     }
 
+    /// The thread could not be started after all.
+    pub fn not_grown(&mut self) {
+        self.threads -= 1;
+    }
+
     fn is_stuck(&self, service: ServiceId, now: Duration) -> bool {
         self.running.get(&service).is_some_and(|times| times.iter().any(|&began| now >= began + STUCK_AFTER))
     }
@@ -131,6 +136,8 @@ mod tests {
         for job in 0..9 {
             queue.push(B, job);
         }
+        assert!(queue.grow(ms(1000)));
+        queue.not_grown();
         assert!(queue.grow(ms(1000)));
         assert!(!queue.grow(ms(1000)));
         queue.done(A, ms(0));

@@ -13,7 +13,7 @@ pub fn run(options: &Options) -> Result<Exit, Error> {
     match options.verb() {
         Verb::Check => {
             let (report, exit) = check::check(options)?;
-            answer(&report);
+            answer(&report)?;
             Ok(exit)
         }
         Verb::Debug => foreground::serve(options, true),
@@ -34,10 +34,16 @@ fn serve_for_manager(_: &Options) -> Result<Exit, Error> {
     Ok(Exit::Usage)
 }
 
-/// Writes the answer of a verb. A reader that is gone wants no more of it.
-pub fn answer(text: &str) {
+/// Writes the answer of a verb. A reader that is gone wants no more of it; an
+/// answer that could not be written for another reason is none.
+pub fn answer(text: &str) -> Result<(), Error> {
     use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::System { what: "writing the answer", cause })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes why there is no answer.

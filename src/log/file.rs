@@ -15,20 +15,23 @@ pub(super) struct RotatingFile {
     file: Option<File>,
     length: u64,
     largest: u64,
+    /// The length at which it is put aside: `largest`, or more after a failure.
+    rotate_at: u64,
 }
 
 impl RotatingFile {
     /// Opens the file to write behind what is there.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let mut file = RotatingFile { path, file: None, length: 0, largest: LARGEST };
+        let mut file = RotatingFile { path, file: None, length: 0, largest: LARGEST, rotate_at: LARGEST };
         file.reopen()?;
         Ok(file)
     }
 
-    /// Writes whole lines.
+    /// Writes whole lines. Lines that fit only in part are taken back, so that
+    /// the next one begins at a beginning.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.length > 0 && self.length + lines.len() as u64 > self.largest {
+        if self.length > 0 && self.length + lines.len() as u64 > self.rotate_at {
             self.rotate();
         }
         if self.file.is_none() {
@@ -36,6 +39,10 @@ impl RotatingFile {
         }
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
         let result = file.write_all(lines);
+        if result.is_err() {
+            // Not all files can be cut (a device); then there is nothing to take back.
+            let _ = file.set_len(self.length);
+        }
         self.length = file.metadata().map_or(self.length, |found| found.len());
         result
     }
@@ -47,14 +54,20 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// FILE becomes FILE.1, FILE.1 becomes FILE.2 … What can't be renamed (a
-    /// reader on Windows may hold it) is tried again at the next line.
+    /// FILE becomes FILE.1, FILE.1 becomes FILE.2 … If FILE can't be renamed (a
+    /// reader on Windows may hold it), the old ones stay where they are, and
+    /// it is tried again when FILE has grown some more.
     fn rotate(&mut self) {
         self.file = None;
-        for number in (1..KEPT).rev() {
+        let aside = self.numbered(0);
+        if std::fs::rename(&self.path, &aside).is_err() {
+            self.rotate_at = self.length + self.largest / 10;
+            return;
+        }
+        self.rotate_at = self.largest;
+        for number in (0..KEPT).rev() {
             let _ = std::fs::rename(self.numbered(number), self.numbered(number + 1));
         }
-        let _ = std::fs::rename(&self.path, self.numbered(1));
     }
 
     fn numbered(&self, number: u32) -> PathBuf {
@@ -73,7 +86,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut file = RotatingFile::open(&path).unwrap();
-        file.largest = 10;
+        (file.largest, file.rotate_at) = (10, 10);
         for line in 0..9 {
             file.write(format!("line {line}\n").as_bytes()).unwrap();
         }

@@ -67,7 +67,9 @@ impl Log {
             .transpose()?;
         let (queue, messages) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
-        let writer = Writer { format, file, lost: lost.clone(), console: true };
+        let targets = file.map(Target::File).into_iter().chain([Target::Console]);
+        let sinks = targets.map(|target| Sink { target, lost: 0 }).collect();
+        let writer = Writer { format, overflow: lost.clone(), sinks };
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || writer.run(&messages))
@@ -107,13 +109,27 @@ impl LogThread {
 
 struct Writer {
     format: Format,
-    file: Option<RotatingFile>,
-    lost: Arc<AtomicU64>,
-    /// Cleared when nobody reads standard error any more.
-    console: bool,
+    /// Lines that found no room in the queue.
+    overflow: Arc<AtomicU64>,
+    /// The file first: a console may be held for long, by as little as a
+    /// selection with the mouse.
+    sinks: Vec<Sink>,
 }
 
-/// Losses and failed writes are looked at again this often.
+/// Where lines go, and how many could not go there since it last worked.
+struct Sink {
+    target: Target,
+    lost: u64,
+}
+
+enum Target {
+    File(RotatingFile),
+    Console,
+    /// A console that nobody reads any more: its other end is closed.
+    Gone,
+}
+
+/// Failed writes are looked at again this often, without a new line too.
 const RETRY: Duration = Duration::from_secs(2);
 
 impl Writer {
@@ -129,45 +145,61 @@ impl Writer {
             // What has come meanwhile is written at once, in one go.
             for message in first.into_iter().chain(messages.try_iter().take(512)) {
                 match message {
-                    Message::Entry(entry) => self.format(&mut lines, &entry),
+                    Message::Entry(entry) => self.format.line(&mut lines, entry.time, &entry.event),
                     Message::Flush(done) => flushed.push(done),
                 }
             }
-            let lost = self.lost.swap(0, Ordering::Relaxed);
-            if lost > 0 {
-                let entry = Entry { time: jiff::Timestamp::now(), event: Event::LogLost { lines: lost } };
-                self.format(&mut lines, &entry);
+            let overflow = self.overflow.swap(0, Ordering::Relaxed);
+            for sink in &mut self.sinks {
+                sink.lost += overflow;
+                sink.write(&lines, self.format);
             }
-            if !lines.is_empty() {
-                self.write(&lines);
-                lines.clear();
-            }
+            lines.clear();
             for done in flushed {
                 let _ = done.try_send(());
             }
         }
     }
+}
 
-    fn format(&self, lines: &mut Vec<u8>, entry: &Entry) {
-        match self.format {
-            Format::Text => text::line(lines, entry.time, &entry.event),
-            Format::Json => json::line(lines, entry.time, &entry.event),
+impl Format {
+    fn line(self, lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
+        match self {
+            Format::Text => text::line(lines, time, event),
+            Format::Json => json::line(lines, time, event),
         }
     }
+}
 
-    fn write(&mut self, lines: &[u8]) {
-        // The file first: a console may be held for long, by as little as a
-        // selection with the mouse.
-        if let Some(file) = &mut self.file
-            && file.write(lines).is_err()
+impl Sink {
+    /// Writes lines, and before them how many were lost. What can't be
+    /// written is counted, until it can.
+    fn write(&mut self, lines: &[u8], format: Format) {
+        if self.lost > 0 {
+            let mut report = Vec::new();
+            format.line(&mut report, jiff::Timestamp::now(), &Event::LogLost { lines: self.lost });
+            if self.target.write(&report).is_ok() {
+                self.lost = 0;
+            }
+        }
+        if !lines.is_empty() && (self.lost > 0 || self.target.write(lines).is_err()) {
+            self.lost += lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        }
+    }
+}
+
+impl Target {
+    fn write(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        let result = match self {
+            Target::File(file) => file.write(lines),
+            Target::Console => std::io::stderr().write_all(lines),
+            Target::Gone => Ok(()),
+        };
+        if let (Target::Console, Err(error)) = (&self, &result)
+            && error.kind() == std::io::ErrorKind::BrokenPipe
         {
-            // A full disk: the lines are gone, and are counted for when it has room.
-            let count = lines.iter().filter(|&&byte| byte == b'\n').count();
-            self.lost.fetch_add(count as u64, Ordering::Relaxed);
+            *self = Target::Gone;
         }
-        if self.console && std::io::stderr().write_all(lines).is_err() {
-            // Nobody reads it any more (a closed pipe), and nobody can be told.
-            self.console = self.file.is_none();
-        }
+        result
     }
 }

@@ -15,10 +15,11 @@ pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
     event.fields(&mut |name, value| {
         let _ = write!(lines, " {name}=");
         match value {
-            Value::Text(text) => word(lines, text),
+            Value::Text(text) => word(lines, text, LONGEST),
             Value::Number(number) => drop(write!(lines, "{number}")),
             Value::Seconds(duration) => drop(write!(lines, "{:.3}", duration.as_secs_f64())),
-            Value::List(texts) => word(lines, &texts.join(",")),
+            // Our own, and wanted whole.
+            Value::List(texts) => word(lines, &texts.join(","), usize::MAX),
         }
     });
     lines.push(b'\n');
@@ -26,16 +27,16 @@ pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
 
 /// Text without blanks stands as it is; other text is quoted, with what a
 /// terminal or a parser could take for something else escaped.
-fn word(lines: &mut Vec<u8>, text: &str) {
+fn word(lines: &mut Vec<u8>, text: &str, longest: usize) {
     let plain = !text.is_empty()
-        && text.len() <= LONGEST
+        && text.len() <= longest
         && text.chars().all(|letter| letter.is_ascii_graphic() && letter != '"' && letter != '\\');
     if plain {
         lines.extend_from_slice(text.as_bytes());
         return;
     }
     lines.push(b'"');
-    for letter in text.chars().take(LONGEST) {
+    for letter in text.chars().take(longest) {
         let _ = match letter {
             '"' | '\\' => write!(lines, "\\{letter}"),
             '\n' => write!(lines, "\\n"),
@@ -44,7 +45,7 @@ fn word(lines: &mut Vec<u8>, text: &str) {
             letter => write!(lines, "{letter}"),
         };
     }
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(longest).is_some() {
         lines.extend_from_slice("…".as_bytes());
     }
     lines.push(b'"');

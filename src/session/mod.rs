@@ -19,7 +19,7 @@ use crate::sys::Exit;
 use crate::sys::net::Socket;
 
 /// An accepted connection that was admitted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Session {
     /// Its number.
     pub id: SessionId,
@@ -73,8 +73,14 @@ pub async fn serve(
     record.ended(&ended);
     if !matches!(ended, Ended::Idle(_) | Ended::Unknown(_)) {
         let _ = supervisor.send(Event::Lingers(session.id));
-        linger(&mut socket, session.service.linger_timeout, &mut orders).await;
+        let cut = linger(&mut socket, session.service.linger_timeout, &mut orders).await;
+        record.reason = record.reason.or(cut.map(str::to_owned));
         record.linger_seconds = began.elapsed() - record.seconds;
+    }
+    if matches!(ended, Ended::Unknown(_)) {
+        // Some process may still have it.
+        socket.abandon();
+        return record;
     }
     if let Some(counts) = socket.counts() {
         record.bytes_in = Some(counts.received);
@@ -166,21 +172,26 @@ async fn ordered(orders: &mut watch::Receiver<Order>) {
     }
 }
 
-/// Delivers what the program wrote last.
-async fn linger(socket: &mut Socket, timeout: Duration, orders: &mut watch::Receiver<Order>) {
+/// Delivers what the program wrote last; says why if that was cut short.
+async fn linger(
+    socket: &mut Socket,
+    timeout: Duration,
+    orders: &mut watch::Receiver<Order>,
+) -> Option<&'static str> {
     if timeout.is_zero() {
-        return;
+        return None;
     }
     tokio::select! {
         // A client that resets has said that it wants no more.
-        _ = socket.linger() => {}
-        () = tokio::time::sleep(timeout) => {}
-        () = ordered(orders) => {}
+        _ = socket.linger() => None,
+        () = tokio::time::sleep(timeout) => Some("linger timeout"),
+        () = ordered(orders) => Some("linger cut"),
     }
 }
 
 impl Session {
-    fn record(&self) -> Record {
+    /// Its record, as far as it is known from the beginning.
+    pub fn record(&self) -> Record {
         Record {
             service: self.service.name.clone(),
             session: self.id,

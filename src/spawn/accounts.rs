@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::core::logon::{Logon, Verdict};
-use crate::sys::account::Account;
-use crate::sys::{CAPABILITIES, Credentials, SpawnError, Step};
+use crate::sys::account::{Account, counts_against_account};
+use crate::sys::{Credentials, SpawnError, Step};
 
 /// All accounts that programs have asked for. Bounded by the configuration.
 pub(super) struct Accounts {
@@ -33,12 +33,17 @@ impl Accounts {
         Accounts { entries: Mutex::new(HashMap::new()), returned: Mutex::new(Vec::new()) }
     }
 
-    /// The account, taken now or before. `now` is on any monotonic scale.
-    pub(super) fn take(&self, credentials: &Credentials, now: Duration) -> Result<Arc<Account>, SpawnError> {
+    /// The account, taken now or before. `now` tells a monotonic time; it is
+    /// asked anew after everything that may have taken long.
+    pub(super) fn take(
+        &self,
+        credentials: &Credentials,
+        now: impl Fn() -> Duration,
+    ) -> Result<Arc<Account>, SpawnError> {
         let entry = self.entry(credentials);
         // Held while the account is taken: others of the same account wait.
         let mut entry = lock(&entry);
-        match entry.logon.wanted(now) {
+        match entry.logon.wanted(now()) {
             Verdict::UseTaken => {
                 if let Some(account) = &entry.taken {
                     return Ok(account.clone());
@@ -56,12 +61,11 @@ impl Accounts {
             Ok(account) => {
                 let account = Arc::new(account);
                 entry.taken = Some(account.clone());
-                entry.logon.taken(now);
+                entry.logon.taken(now());
                 Ok(account)
             }
             Err(error) => {
-                let counts = CAPABILITIES.passwords && error.step == Step::Logon;
-                entry.logon.refused(now, counts);
+                entry.logon.refused(now(), counts_against_account(&error));
                 entry.refusal.clone_from(&error.cause);
                 Err(error)
             }

@@ -116,7 +116,9 @@ impl Spawner {
         let grow = self.shared.queue().grow(self.shared.began.elapsed());
         if grow {
             // If the system has no thread to give, the next waiter asks again.
-            let _ = self.add_thread();
+            if self.add_thread().is_err() {
+                self.shared.queue().not_grown();
+            }
         }
     }
 
@@ -165,7 +167,7 @@ fn start(
 ) -> Result<Running, SpawnError> {
     let account = match &service.identity {
         None => None,
-        Some(credentials) => Some(shared.accounts.take(credentials, shared.began.elapsed())?),
+        Some(credentials) => Some(shared.accounts.take(credentials, || shared.began.elapsed())?),
     };
     let environment = shared.environment.with(account.as_deref(), variables);
     let start = Start {

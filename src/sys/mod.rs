@@ -61,6 +61,15 @@ pub struct Capabilities {
     pub code_page: bool,
 }
 
+/// A request to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// What it was, for the log.
+    pub why: &'static str,
+    /// The system ends us by force after this.
+    pub at_most: Option<std::time::Duration>,
+}
+
 /// Whose fault a failed accept is, and so what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptFault {
@@ -71,6 +80,17 @@ pub enum AcceptFault {
     Exhausted,
     /// The listener's own: close it and bind again.
     Listener,
+}
+
+/// How far dropping what a client still sends has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// The client has ended its stream.
+    End,
+    /// Nothing is there for now.
+    Empty,
+    /// There is more, but others get their turn first.
+    More,
 }
 
 /// What the kernel counted on a connection.
@@ -210,11 +230,13 @@ pub struct SpawnError {
     pub step: Step,
     /// What the system said, and what to do about it where that is known.
     pub cause: String,
+    /// The system's number for it, where somebody decides by it.
+    pub code: Option<i32>,
 }
 
 impl SpawnError {
     /// An error of `step` in the system's words.
     pub fn new(step: Step, cause: impl std::fmt::Display) -> Self {
-        SpawnError { step, cause: cause.to_string() }
+        SpawnError { step, cause: cause.to_string(), code: None }
     }
 }

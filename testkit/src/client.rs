@@ -76,8 +76,8 @@ impl Client {
         }
     }
 
-    /// Lets time pass in which nothing may arrive.
-    pub fn pause(&mut self, time: Duration) {
+    /// Checks that nothing arrives for a while.
+    pub fn receives_nothing_for(&mut self, time: Duration) {
         self.stream.set_read_timeout(Some(time)).expect("a read timeout");
         let error = self.stream.read(&mut [0]).expect_err("nothing was to arrive");
         assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");

@@ -44,18 +44,14 @@ impl Account {
         Ok(account)
     }
 
-    /// What can be said of the account without taking it. Here that is all.
-    pub fn examine(credentials: &Credentials) -> Result<(), SpawnError> {
-        Account::take(credentials).map(drop)
+    /// What can be said of the account without taking it: here that is all.
+    /// True if it gives clients more than ordinary rights.
+    pub fn examine(credentials: &Credentials) -> Result<bool, SpawnError> {
+        Account::take(credentials).map(|account| account.uid == 0)
     }
 
     /// How long a taken account may be used: until the files are read again.
     pub const LIFETIME: Option<std::time::Duration> = None;
-
-    /// Whether the account gives a client more than ordinary rights.
-    pub fn is_administrator(&self) -> bool {
-        self.uid == 0
-    }
 
     /// The account's own variables, in the order of their names.
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
@@ -75,7 +71,9 @@ impl Account {
             return if holds_setuid_capability() {
                 Ok(false)
             } else {
-                Err(format!("this server may not become {name}: it runs as user id {euid}; start it as root"))
+                Err(format!(
+                    "this server may not become {name}: it runs as user id {euid}; start it as root, or with the capabilities setuid, setgid and kill"
+                ))
             };
         }
         let own = own_groups().map_err(|error| format!("own groups: {error}"))?;
@@ -97,9 +95,10 @@ fn holds_setuid_capability() -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
-    const CAP_SETGID: u64 = 1 << 6;
-    const CAP_SETUID: u64 = 1 << 7;
-    bits & (CAP_SETGID | CAP_SETUID) == (CAP_SETGID | CAP_SETUID)
+    // CAP_KILL, CAP_SETGID and CAP_SETUID: who may start programs as others
+    // but not end them would leave them running.
+    const NEEDED: u64 = 1 << 5 | 1 << 6 | 1 << 7;
+    bits & NEEDED == NEEDED
 }
 
 fn own_groups() -> io::Result<Vec<libc::gid_t>> {
@@ -181,6 +180,11 @@ fn groups_of(name: &CStr, gid: libc::gid_t) -> io::Result<Vec<libc::gid_t>> {
         }
         room = (room * 4).max(count);
     }
+}
+
+/// A user database locks nobody out.
+pub fn counts_against_account(_: &SpawnError) -> bool {
+    false
 }
 
 /// Reads a user field. The password of the classic form is neither needed nor

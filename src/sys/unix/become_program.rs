@@ -107,16 +107,16 @@ fn close_others() {
 /// Runs in the child only: on Linux these are raw system calls that change
 /// this one thread, where the C library's would change all threads of ours.
 unsafe fn take_identity(account: &Account) -> Result<(), Failure> {
-    if account.is_own {
-        // Not privileged, and asked to stay who we are: `account::resolve`
-        // has compared the ids and found no group that the account lacks.
-        return Ok(());
-    }
     // SAFETY: the caller's promise; the groups' pointer and length belong together.
     unsafe {
-        raw::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
-        raw::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
-        raw::set_uid(account.uid).map_err(|code| (Step::User, code))?;
+        // An unprivileged server stays who it is: `Account::take` has compared
+        // the ids and found no group that the account lacks. Capabilities that
+        // it holds are given up all the same.
+        if !account.is_own {
+            raw::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
+            raw::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
+            raw::set_uid(account.uid).map_err(|code| (Step::User, code))?;
+        }
         raw::prove(account).map_err(|code| (Step::Privileges, code))
     }
 }

@@ -35,6 +35,13 @@ impl Command {
         &self.arguments
     }
 
+    /// What to give to exec. A whole path is not looked at before: the account
+    /// that is to run it may see it where we don't.
+    pub(super) fn to_start(&self) -> Result<PathBuf, ProgramFault> {
+        let path = Path::new(OsStr::from_bytes(self.arguments[0].as_bytes()));
+        if path.is_absolute() { Ok(path.to_owned()) } else { self.program().map(|program| program.path) }
+    }
+
     /// Where the program is now. A bare name is looked up in PATH. May touch
     /// the disk or the network.
     pub fn program(&self) -> Result<Program, ProgramFault> {

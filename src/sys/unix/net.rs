@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::super::{AcceptFault, Counts, Keepalive};
+use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::{counts, poll};
 
 /// A bound socket that is waited on by the loop.
@@ -49,6 +49,20 @@ impl Listener {
     /// Waits until somebody may be waiting to be accepted.
     pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await.map(|mut ready| ready.retain_ready())
+    }
+
+    /// Whether a client waits right now, without taking it. If none does,
+    /// `readable` will wait.
+    pub fn has_client(&self) -> bool {
+        let look = |socket: &OwnedFd| {
+            let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one valid structure; a timeout of 0 does not wait.
+            match unsafe { libc::poll(&raw mut poll, 1, 0) } {
+                0 => Err(ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        };
+        self.socket.try_io(Interest::READABLE, look).is_ok()
     }
 
     /// Takes the next client; `None` if nobody waits, and `readable` will wait
@@ -172,6 +186,11 @@ impl Socket {
         counts::of(self.descriptor.as_raw_fd(), self.broken)
     }
 
+    /// Closes it although a program may still have it.
+    pub fn abandon(self) {
+        drop(self);
+    }
+
     /// Ends the stream to the client, then reads and drops what the client
     /// still sends until it ends too: closing over unread input would reset
     /// the connection, and what the program wrote last would be lost.
@@ -183,34 +202,35 @@ impl Socket {
 
     async fn drain_to_end(&self) -> io::Result<()> {
         SockRef::from(&self.descriptor).shutdown(std::net::Shutdown::Write)?;
-        if self.drain()? {
+        if self.drain()? == Drained::End {
             return Ok(());
         }
         // Leaves the poll set when it is dropped, before the socket is closed.
         let ready = poll::watch(self.descriptor.as_fd())?;
         loop {
             let mut guard = ready.readable().await?;
-            if self.drain()? {
-                return Ok(());
+            match self.drain()? {
+                Drained::End => return Ok(()),
+                Drained::Empty => guard.clear_ready(),
+                Drained::More => tokio::task::yield_now().await,
             }
-            guard.clear_ready();
         }
     }
 
-    /// Drops what has arrived. True at the end of the stream.
-    fn drain(&self) -> io::Result<bool> {
+    /// Drops what has arrived.
+    fn drain(&self) -> io::Result<Drained> {
         let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 16 * 1024];
         // Bounded, so that a client that floods can't keep the loop for itself.
         for _ in 0..64 {
             match SockRef::from(&self.descriptor).recv_with_flags(&mut buffer, libc::MSG_DONTWAIT) {
-                Ok(0) => return Ok(true),
+                Ok(0) => return Ok(Drained::End),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Drained::Empty),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        Ok(Drained::More)
     }
 }
 

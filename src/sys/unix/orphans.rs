@@ -33,7 +33,10 @@ pub(super) fn adopt() {
 
 /// The orphans that are our children now; `None` if they can't be listed.
 fn list() -> Option<Vec<libc::pid_t>> {
-    let file = CHILDREN.get()?.as_ref()?;
+    read_list(CHILDREN.get()?.as_ref()?)
+}
+
+fn read_list(file: &File) -> Option<Vec<libc::pid_t>> {
     let mut text = Vec::new();
     let mut chunk = [0u8; 4096];
     loop {
@@ -43,36 +46,82 @@ fn list() -> Option<Vec<libc::pid_t>> {
         }
         text.extend_from_slice(&chunk[..length]);
     }
-    Some(
-        text.split(|&byte| byte == b' ')
-            .filter_map(|word| std::str::from_utf8(word).ok()?.trim().parse().ok())
-            .collect(),
-    )
+    let words = text.split(|&byte| byte == b' ');
+    Some(words.filter_map(|word| std::str::from_utf8(word).ok()?.trim().parse().ok()).collect())
 }
+
+/// Everything below these processes, themselves first. A process that left by
+/// setsid may have children that did not.
+fn with_descendants(mut processes: Vec<libc::pid_t>) -> Vec<libc::pid_t> {
+    let mut next = 0;
+    while next < processes.len() {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", processes[next]));
+        for thread in threads.into_iter().flatten().flatten() {
+            let children = File::open(thread.path().join("children")).ok().and_then(|file| read_list(&file));
+            let new = children.unwrap_or_default();
+            processes.extend(new.into_iter().filter(|pid| *pid > 1));
+        }
+        processes.dedup();
+        next += 1;
+    }
+    processes
+}
+
+/// How often the list is looked through for one session. A program that forks
+/// faster than it can be ended (a fork bomb) must not hold the loop for ever.
+const ROUNDS: usize = 1000;
 
 /// Ends every process of the session, whose leader has ended but is not reaped.
 pub(super) async fn end_session(session: libc::pid_t) {
-    loop {
+    // What a process of the session started just before its end is handed to
+    // us only then, so the list is read until nobody of the session is in it.
+    for _ in 0..ROUNDS {
         let Some(orphans) = list() else {
             // SAFETY: no pointers; the unreaped leader keeps the number ours.
             unsafe { libc::kill(-session, libc::SIGKILL) };
             return;
         };
-        // A process of ours keeps its number until we reap it, so numbers
-        // from the list can't mean strangers here.
+        if orphans.is_empty() {
+            return;
+        }
+        // SAFETY: no pointers; the unreaped leader keeps the number the
+        // group's, so it can't mean strangers.
+        unsafe { libc::kill(-session, libc::SIGKILL) };
+        for &pid in &with_descendants(orphans.clone()) {
+            end_member(session, pid);
+        }
+        // Ours keep their numbers until we reap them.
+        // (One that we may not end, of a setuid program, is left.)
         // SAFETY: no pointers.
-        let left = orphans.into_iter().find(|&pid| unsafe { libc::getsid(pid) } == session && !reaped(pid));
-        let Some(pid) = left else { return };
-        // SAFETY: no pointers. The group of a process of that session is of that session.
-        unsafe {
+        let of_session =
+            |&pid: &libc::pid_t| unsafe { libc::getsid(pid) == session && libc::kill(pid, 0) == 0 };
+        let left = orphans.into_iter().filter(of_session).find(|&pid| !reaped(pid));
+        let Some(pid) = left else {
+            // All that were seen are reaped; what they left is seen next time.
+            match list() {
+                Some(again) if again.iter().any(of_session) => continue,
+                _ => return,
+            }
+        };
+        if ended(pid).await.is_err() {
+            // No descriptor to wait with: come back when the loop has gone round.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Ends one process if it is of the session, and its group with it: the group
+/// of a process of a session is of that session.
+fn end_member(session: libc::pid_t, pid: libc::pid_t) {
+    // SAFETY: no pointers. A number that has come to mean another process by
+    // now is of another session.
+    unsafe {
+        if libc::getsid(pid) == session {
             let group = libc::getpgid(pid);
             if group > 1 {
                 libc::kill(-group, libc::SIGKILL);
             }
             libc::kill(pid, libc::SIGKILL);
-        }
-        if ended(pid).await.is_err() {
-            return;
         }
     }
 }

@@ -13,6 +13,7 @@ static ORIGINAL_NOFILE: OnceLock<libc::rlimit> = OnceLock::new();
 /// of programs, and the descriptor limit is raised as far as it goes.
 pub fn prepare() -> io::Result<()> {
     close_on_exec_from(3);
+    default_signals();
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a valid, writable rlimit for the duration of the call.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
@@ -32,7 +33,21 @@ pub fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-/// The descriptor limit for programs, if it differs from ours.
+/// Whoever started us may have ignored SIGCHLD, and then nobody could learn
+/// how a program ended, or blocked signals, and then we could not be stopped.
+fn default_signals() {
+    // SAFETY: zeroes are the default action; the set is valid and empty. This
+    // is before any other thread.
+    unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGCHLD, &raw const default, std::ptr::null_mut());
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// The descriptor limit that programs get.
 pub(super) fn original_descriptor_limit() -> Option<libc::rlimit> {
     ORIGINAL_NOFILE.get().copied()
 }

@@ -33,8 +33,8 @@ pub struct Start<'a> {
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
-    let program = start.command.program().map_err(|fault| SpawnError::new(Step::Program, fault.message))?;
-    let path = c_string(program.path.as_os_str())?;
+    let program = start.command.to_start().map_err(|fault| SpawnError::new(Step::Program, fault.message))?;
+    let path = c_string(program.as_os_str())?;
     let directory = c_string(start.directory.as_os_str())?;
     let arguments = start.command.arguments();
     let environment = start
@@ -56,12 +56,15 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     let signals_blocked = SignalsBlocked::now();
     let result = imp::give_birth(&birth);
     drop(signals_blocked);
-    result.map_err(|(step, code)| in_words(step, code, start.directory, &program.path))
+    result.map_err(|(step, code)| in_words(step, code, start.directory, &program))
 }
 
 /// A failure, with what to do about it.
 fn in_words(step: Step, code: c_int, directory: &Path, program: &Path) -> SpawnError {
     let error = io::Error::from_raw_os_error(code);
+    // The account may see a program that we don't, so exec is asked first.
+    let step =
+        if step == Step::Exec && code == libc::ENOENT && !program.exists() { Step::Program } else { step };
     let cause = match step {
         Step::Directory => format!("{}: {error}", directory.display()),
         Step::Exec if code == libc::ENOEXEC => {
@@ -70,10 +73,10 @@ fn in_words(step: Step, code: c_int, directory: &Path, program: &Path) -> SpawnE
         Step::Exec if code == libc::ENOENT && program.exists() => {
             format!("{}: the interpreter or loader that it names is missing", program.display())
         }
-        Step::Exec => format!("{}: {error}", program.display()),
+        Step::Exec | Step::Program => format!("{}: {error}", program.display()),
         _ => error.to_string(),
     };
-    SpawnError { step, cause }
+    SpawnError { step, cause, code: Some(code) }
 }
 
 fn c_string(text: &OsStr) -> Result<CString, SpawnError> {

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use super::super::Request;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The requests to stop, from now on.
@@ -29,14 +30,15 @@ impl Stop {
     }
 
     /// Waits for the next request; tells what it was.
-    pub async fn requested(&mut self) -> &'static str {
+    pub async fn requested(&mut self) -> Request {
+        let request = |why| Request { why, at_most: None };
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.terminate.recv() => return request("SIGTERM"),
+                _ = self.interrupt.recv() => return request("SIGINT"),
                 _ = self.hangup.recv() => {
                     if self.hangup_stops {
-                        return "SIGHUP";
+                        return request("SIGHUP");
                     }
                 }
             }

@@ -9,22 +9,26 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCOUNT_DISABLED, ERROR_ACCOUNT_EXPIRED, ERROR_ACCOUNT_LOCKED_OUT, ERROR_ACCOUNT_RESTRICTION,
-    ERROR_INSUFFICIENT_BUFFER, ERROR_INVALID_LOGON_HOURS, ERROR_LOGON_FAILURE, ERROR_LOGON_TYPE_NOT_GRANTED,
-    ERROR_PASSWORD_EXPIRED, ERROR_PASSWORD_MUST_CHANGE, HANDLE,
+    ERROR_DOMAIN_CONTROLLER_NOT_FOUND, ERROR_INVALID_LOGON_HOURS, ERROR_LOGON_FAILURE,
+    ERROR_LOGON_TYPE_NOT_GRANTED, ERROR_NETLOGON_NOT_STARTED, ERROR_NO_LOGON_SERVERS, ERROR_NO_SUCH_DOMAIN,
+    ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_PASSWORD_EXPIRED, ERROR_PASSWORD_MUST_CHANGE,
+    ERROR_TRUSTED_DOMAIN_FAILURE, ERROR_TRUSTED_RELATIONSHIP_FAILURE, HANDLE,
 };
 use windows_sys::Win32::Security::{
-    CheckTokenMembership, CreateWellKnownSid, DuplicateToken, LOGON32_LOGON_BATCH, LOGON32_LOGON_SERVICE,
-    LOGON32_PROVIDER_DEFAULT, LogonUserW, LookupAccountNameW, SecurityIdentification, TOKEN_ADJUST_DEFAULT,
+    LOGON32_LOGON_BATCH, LOGON32_LOGON_SERVICE, LOGON32_PROVIDER_DEFAULT, LogonUserW, TOKEN_ADJUST_DEFAULT,
     TOKEN_ADJUST_SESSIONID, TOKEN_ASSIGN_PRIMARY, TOKEN_DUPLICATE, TOKEN_IMPERSONATE, TOKEN_QUERY,
-    WinBuiltinAdministratorsSid,
 };
 use windows_sys::Win32::System::Environment::{CreateEnvironmentBlock, DestroyEnvironmentBlock};
 use windows_sys::Win32::UI::Shell::{LoadUserProfileW, PROFILEINFOW, UnloadUserProfile};
 
 use super::super::{Credentials, SpawnError, Step};
 use super::handle::{check, size, wide};
-use super::{environment, process};
+use super::spawn::rights_hint;
+use super::{environment, names, process};
 use crate::config::secret::Secret;
+
+/// The domain's controller does not answer (a number of RPC's own).
+const RPC_S_SERVER_UNAVAILABLE: u32 = 1722;
 
 /// A user as the file names it, in the parts that a logon wants.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -58,13 +62,16 @@ impl Account {
     /// Logs the account on.
     pub fn take(credentials: &Credentials) -> Result<Account, SpawnError> {
         let name = credentials.user.to_string();
-        let at =
-            |step, what: &str, error: io::Error| SpawnError::new(step, format!("{what} {name}: {error}"));
+        let at = |step, what: &str, error: io::Error| {
+            SpawnError::new(step, format!("{what} {name}: {error}{}", rights_hint(&error)))
+        };
         let token = log_on(credentials)?;
         // A token that can't say whose it is proves nothing.
         process::token_user(&token).map_err(|error| at(Step::Logon, "the logon of", error))?;
-        let profile = Profile::load(&token, &credentials.user.account)
-            .map_err(|error| at(Step::Profile, "the profile of", error))?;
+        // By the name that the token has: a profile's folder is called so.
+        let own_name = names::of_token(&token).unwrap_or_else(|_| credentials.user.account.clone());
+        let profile =
+            Profile::load(&token, &own_name).map_err(|error| at(Step::Profile, "the profile of", error))?;
         let environment =
             environment_of(&token).map_err(|error| at(Step::Profile, "the environment of", error))?;
         Ok(Account { profile: Some(profile), token, environment, name })
@@ -73,62 +80,29 @@ impl Account {
     /// What can be said of the account without a logon: whether it exists. A
     /// wrong password is found by the first client, so that reading a file
     /// never counts against an account.
-    pub fn examine(credentials: &Credentials) -> Result<(), SpawnError> {
+    /// (Whether it is an administrator is known only after a logon.)
+    pub fn examine(credentials: &Credentials) -> Result<bool, SpawnError> {
         let user = &credentials.user;
-        let full_name = match &user.domain {
-            Some(domain) if domain != "." => format!("{domain}\\{}", user.account),
-            _ => user.account.clone(),
+        let full_name = match user.domain.as_deref() {
+            // Without the computer's name a user of the domain would be found.
+            Some(".") => format!("{}\\{}", names::of_computer().unwrap_or_default(), user.account),
+            Some(domain) => format!("{domain}\\{}", user.account),
+            None => user.account.clone(),
         };
-        let name = wide(&full_name);
-        let (mut sid_bytes, mut domain_units, mut kind) = (0, 0, 0);
-        // SAFETY: null buffers of length 0 ask for the lengths; the name ends with zero.
-        let known = unsafe {
-            LookupAccountNameW(
-                std::ptr::null(),
-                name.as_ptr(),
-                std::ptr::null_mut(),
-                &raw mut sid_bytes,
-                std::ptr::null_mut(),
-                &raw mut domain_units,
-                &raw mut kind,
-            ) != 0
-                || io::Error::last_os_error().raw_os_error() == i32::try_from(ERROR_INSUFFICIENT_BUFFER).ok()
-        };
-        if known {
-            return Ok(());
+        match names::is_user(&full_name) {
+            Ok(true) => Ok(false),
+            Ok(false) => {
+                Err(SpawnError::new(Step::Account, format!("{user} is not a user (a group, perhaps)")))
+            }
+            Err(error) => Err(SpawnError::new(
+                Step::Account,
+                format!("there is no account {user} on this system: {error}"),
+            )),
         }
-        let error = io::Error::last_os_error();
-        Err(SpawnError::new(Step::Account, format!("there is no account {user} on this system: {error}")))
     }
 
     /// How long a taken account may be used before it must be logged on again.
     pub const LIFETIME: Option<std::time::Duration> = Some(std::time::Duration::from_mins(10));
-
-    /// Whether the account gives a client more than ordinary rights.
-    pub fn is_administrator(&self) -> bool {
-        let mut sid = [0u64; 9]; // SECURITY_MAX_SID_SIZE is 68
-        let mut length = 72;
-        let mut member = 0;
-        let mut identification: HANDLE = std::ptr::null_mut();
-        // SAFETY: the buffer is aligned and as long as is said; pointers are
-        // valid for the calls; the duplicated token is new and closed here.
-        unsafe {
-            if CreateWellKnownSid(
-                WinBuiltinAdministratorsSid,
-                std::ptr::null_mut(),
-                sid.as_mut_ptr().cast(),
-                &raw mut length,
-            ) == 0
-                || DuplicateToken(self.token(), SecurityIdentification, &raw mut identification) == 0
-            {
-                return false;
-            }
-            let identification = OwnedHandle::from_raw_handle(identification);
-            CheckTokenMembership(identification.as_raw_handle(), sid.as_mut_ptr().cast(), &raw mut member)
-                != 0
-                && member != 0
-        }
-    }
 
     /// The account's own variables: its profile's and the system's.
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
@@ -219,6 +193,27 @@ fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnError> {
     }
 }
 
+/// Whether a failed logon may have counted against the account. Errors of the
+/// way there do not: the account was never asked.
+pub fn counts_against_account(error: &SpawnError) -> bool {
+    let code = error.code.and_then(|code| u32::try_from(code).ok());
+    let on_the_way = matches!(
+        code,
+        Some(
+            ERROR_NO_LOGON_SERVERS
+                | ERROR_NO_SUCH_DOMAIN
+                | ERROR_DOMAIN_CONTROLLER_NOT_FOUND
+                | ERROR_NETLOGON_NOT_STARTED
+                | ERROR_TRUSTED_RELATIONSHIP_FAILURE
+                | ERROR_TRUSTED_DOMAIN_FAILURE
+                | RPC_S_SERVER_UNAVAILABLE
+                | ERROR_NOT_ENOUGH_MEMORY
+                | ERROR_NO_SYSTEM_RESOURCES
+        )
+    );
+    error.step == Step::Logon && !on_the_way
+}
+
 /// A refused logon with its cure.
 fn refused(user: &UserName, error: &io::Error) -> SpawnError {
     let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok()).unwrap_or(0);
@@ -237,7 +232,9 @@ fn refused(user: &UserName, error: &io::Error) -> SpawnError {
         ERROR_INVALID_LOGON_HOURS => "; the account may not log on at this hour",
         _ => "",
     };
-    SpawnError::new(Step::Logon, format!("logon of {user}: {error}{cure}"))
+    let mut refusal = SpawnError::new(Step::Logon, format!("logon of {user}: {error}{cure}"));
+    refusal.code = error.raw_os_error();
+    refusal
 }
 
 /// Reads a user field: `user`, `DOMAIN\user`, `user@domain`, or one of the two

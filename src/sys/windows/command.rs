@@ -223,7 +223,8 @@ fn system_path() -> OsString {
         )
     };
     if result != ERROR_SUCCESS {
-        return std::env::var_os("PATH").unwrap_or_default();
+        // Not the process's own PATH: in a console that is the user's.
+        return OsString::new();
     }
     let length = buffer.iter().position(|&unit| unit == 0).unwrap_or(0);
     String::from_utf16_lossy(&buffer[..length]).into()

@@ -18,14 +18,12 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Opens the program as the account would.
-    pub(super) fn open_as(account: &Account, program: &Path) -> Result<Image, SpawnError> {
-        let impersonation = Impersonation::of(account)?;
+    /// Opens the program. Called with the account's rights in force.
+    pub(super) fn open(account: &Account, program: &Path) -> Result<Image, SpawnError> {
         let opened = OpenOptions::new()
             .access_mode(FILE_EXECUTE | FILE_READ_ATTRIBUTES)
             .share_mode(FILE_SHARE_READ)
             .open(program);
-        drop(impersonation);
         opened.map(|file| Image { _file: file }).map_err(|error| {
             SpawnError::new(Step::Exec, format!("{} as {}: {error}", program.display(), account.name()))
         })
@@ -33,10 +31,10 @@ impl Image {
 }
 
 /// This thread has the account's rights while this lives.
-struct Impersonation;
+pub(super) struct Impersonation;
 
 impl Impersonation {
-    fn of(account: &Account) -> Result<Impersonation, SpawnError> {
+    pub(super) fn of(account: &Account) -> Result<Impersonation, SpawnError> {
         // SAFETY: the token is the account's, open for the call.
         check(unsafe { ImpersonateLoggedOnUser(account.token()) }).map_err(|error| {
             SpawnError::new(Step::Logon, format!("taking the rights of {}: {error}", account.name()))

@@ -6,6 +6,7 @@ pub mod command;
 mod environment;
 mod handle;
 mod image;
+mod names;
 pub mod net;
 pub mod paths;
 pub mod process;

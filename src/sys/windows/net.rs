@@ -19,14 +19,15 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
 use windows_sys::Win32::Networking::WinSock::{
-    AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW, SOCK_STREAM,
-    SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT,
-    WSAEBADF, WSAECONNABORTED, WSAECONNRESET, WSAEFAULT, WSAEHOSTUNREACH, WSAEINTR, WSAEINVAL, WSAENETDOWN,
-    WSAENETUNREACH, WSAENOTCONN, WSAENOTSOCK, WSAEOPNOTSUPP, WSAETIMEDOUT, WSAPROTOCOL_INFOW, WSASocketW,
-    XP1_IFS_HANDLES, accept as winsock_accept, getsockopt, setsockopt,
+    AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, POLLRDNORM, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW,
+    SOCK_STREAM, SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL,
+    WSAEAFNOSUPPORT, WSAEBADF, WSAECONNABORTED, WSAECONNRESET, WSAEFAULT, WSAEHOSTUNREACH, WSAEINTR,
+    WSAEINVAL, WSAENETDOWN, WSAENETUNREACH, WSAENOTCONN, WSAENOTSOCK, WSAEOPNOTSUPP, WSAETIMEDOUT, WSAPOLLFD,
+    WSAPROTOCOL_INFOW, WSAPoll, WSASocketW, XP1_IFS_HANDLES, accept as winsock_accept, getsockopt,
+    setsockopt,
 };
 
-use super::super::{AcceptFault, Counts, Keepalive};
+use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::handle::{check, raw_socket};
 
 /// A bound socket that is waited on by the loop.
@@ -63,6 +64,20 @@ impl Listener {
     /// Waits until somebody may be waiting to be accepted.
     pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
+    }
+
+    /// Whether a client waits right now, without taking it. If none does,
+    /// `readable` will wait.
+    pub fn has_client(&self) -> bool {
+        let look = || {
+            let mut poll = WSAPOLLFD { fd: raw_socket(&self.socket), events: POLLRDNORM, revents: 0 };
+            // SAFETY: one valid structure; a timeout of 0 does not wait.
+            match unsafe { WSAPoll(&raw mut poll, 1, 0) } {
+                0 => Err(ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        };
+        self.socket.try_io(Interest::READABLE, look).is_ok()
     }
 
     /// Takes the next client; `None` if nobody waits, and `readable` will wait
@@ -240,6 +255,14 @@ impl Socket {
         }
     }
 
+    /// Closes it although a program may still have it: that may wait for the
+    /// program's input or output, so it must not hold the loop.
+    pub fn abandon(self) {
+        // Without a thread to give it is left to the end of the process.
+        let close = std::mem::ManuallyDrop::new(self);
+        let _ = std::thread::Builder::new().spawn(move || drop(std::mem::ManuallyDrop::into_inner(close)));
+    }
+
     /// Ends the stream to the client, then reads and drops what the client
     /// still sends until it ends too: closing over unread input would reset
     /// the connection, and what the program wrote last would be lost.
@@ -252,7 +275,7 @@ impl Socket {
             stream.shutdown(std::net::Shutdown::Write)?;
             // Asked once before it is polled: a reset that the program has
             // already seen is not told again.
-            if drain(|| (&stream).read(&mut [0; CHUNK]))? {
+            if drain(|| (&stream).read(&mut [0; CHUNK]))? == Drained::End {
                 return Ok(());
             }
             self.state = State::Lingering(TcpStream::from_std(stream)?);
@@ -260,8 +283,10 @@ impl Socket {
         let State::Lingering(stream) = &self.state else { return Ok(()) };
         loop {
             stream.readable().await?;
-            if drain(|| stream.try_read(&mut [0; CHUNK]))? {
-                return Ok(());
+            match drain(|| stream.try_read(&mut [0; CHUNK]))? {
+                Drained::End => return Ok(()),
+                Drained::Empty => {}
+                Drained::More => tokio::task::yield_now().await,
             }
         }
     }
@@ -270,16 +295,16 @@ impl Socket {
 /// How much is dropped at a time.
 const CHUNK: usize = 16 * 1024;
 
-/// Drops what has arrived. True at the end of the stream.
-fn drain(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<bool> {
+/// Drops what has arrived.
+fn drain(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<Drained> {
     // Bounded, so that a client that floods can't keep the loop for itself.
     for _ in 0..64 {
         match read() {
-            Ok(0) => return Ok(true),
+            Ok(0) => return Ok(Drained::End),
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Drained::Empty),
             Err(error) => return Err(error),
         }
     }
-    Ok(false)
+    Ok(Drained::More)
 }

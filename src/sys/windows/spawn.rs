@@ -27,7 +27,7 @@ use super::child::{Child, Job};
 use super::command::Command;
 use super::environment;
 use super::handle::{check, size, wide};
-use super::image::Image;
+use super::image::{Image, Impersonation};
 use super::net::Socket;
 
 /// What to start, and on what.
@@ -46,10 +46,20 @@ pub struct Start<'a> {
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
-    let program = start.command.program().map_err(|fault| SpawnError::new(Step::Program, fault.message))?;
-    // Held until the program runs: the file that the account was allowed to
-    // execute is the file that is started.
-    let image = start.account.map(|account| Image::open_as(account, &program.path)).transpose()?;
+    let find = || start.command.program().map_err(|fault| SpawnError::new(Step::Program, fault.message));
+    // Looked up and opened with the account's rights, which may be more or
+    // less than ours, and held until the program runs: the file that the
+    // account was allowed to execute is the file that is started.
+    let (program, image) = match start.account {
+        None => (find()?, None),
+        Some(account) => {
+            let impersonation = Impersonation::of(account)?;
+            let program = find()?;
+            let image = Image::open(account, &program.path)?;
+            drop(impersonation);
+            (program, Some(image))
+        }
+    };
     let streams = Streams::of(start.stdio).map_err(|error| SpawnError::new(Step::Stdio, error))?;
     let job = Job::new().map_err(|error| SpawnError::new(Step::Job, error))?;
     let child = create_process(start, &program.path, &streams, job);
@@ -228,16 +238,20 @@ fn create_process(
     }
 }
 
-/// A failure, with what to do about it.
-fn in_words(error: &io::Error, program: &Path) -> SpawnError {
+/// What to do where a right is missing that services have.
+pub(super) fn rights_hint(error: &io::Error) -> &'static str {
     let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
     if code == Some(ERROR_PRIVILEGE_NOT_HELD) {
-        return SpawnError::new(
-            Step::Spawn,
-            format!(
-                "{error} (starting programs as another account needs the rights of a service; a console has them not)"
-            ),
-        );
+        " (starting programs as another account needs the rights of a service; a console has them not)"
+    } else {
+        ""
+    }
+}
+
+/// A failure, with what to do about it.
+fn in_words(error: &io::Error, program: &Path) -> SpawnError {
+    if !rights_hint(error).is_empty() {
+        return SpawnError::new(Step::Spawn, format!("{error}{}", rights_hint(error)));
     }
     SpawnError::new(Step::Exec, format!("{}: {error}", program.display()))
 }

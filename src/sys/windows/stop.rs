@@ -1,10 +1,16 @@
 //! Requests to stop a console program: Ctrl-C, Ctrl-Break, closing the window.
 
 use std::io;
+use std::time::Duration;
 
+use super::super::Request;
 use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
 };
+
+/// A program whose window is closed is ended by force after five seconds; the
+/// records of its sessions must be written by then.
+const BEFORE_FORCE: Duration = Duration::from_secs(3);
 
 /// The requests to stop, from now on.
 #[derive(Debug)]
@@ -31,24 +37,25 @@ impl Stop {
     }
 
     /// Waits for the next request; tells what it was.
-    pub async fn requested(&mut self) -> &'static str {
+    pub async fn requested(&mut self) -> Request {
         #[cfg(debug_assertions)]
         if let Some(test) = self.test.clone() {
             tokio::select! {
-                () = test.notified() => return "a test",
-                why = self.console_request() => return why,
+                () = test.notified() => return Request { why: "a test", at_most: None },
+                request = self.console_request() => return request,
             }
         }
         self.console_request().await
     }
 
-    async fn console_request(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "Ctrl-C",
-            _ = self.pause.recv() => "Ctrl-Break",
-            _ = self.close.recv() => "the window was closed",
-            _ = self.shutdown.recv() => "the system shuts down",
-        }
+    async fn console_request(&mut self) -> Request {
+        let (why, at_most) = tokio::select! {
+            _ = self.interrupt.recv() => ("Ctrl-C", None),
+            _ = self.pause.recv() => ("Ctrl-Break", None),
+            _ = self.close.recv() => ("the window was closed", Some(BEFORE_FORCE)),
+            _ = self.shutdown.recv() => ("the system shuts down", Some(BEFORE_FORCE)),
+        };
+        Request { why, at_most }
     }
 }
 
