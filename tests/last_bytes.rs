@@ -81,14 +81,20 @@ fn limit_holds_under_flood() {
     assert_eq!(daemon.records(LIMIT + 10 + 3).len(), LIMIT + 10 + 3);
 }
 
+/// A smaller one, for tests that fill all slots (builds for tests only).
+const FEW: usize = 24;
+
 #[test]
 fn when_the_service_is_full_the_oldest_lingering_connection_makes_room() {
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("say x"))]);
     // So long that none ends by itself while the test lasts.
-    let daemon = builder.arguments(&["--linger-timeout", "3600"]).start();
+    let daemon = builder
+        .arguments(&["--linger-timeout", "3600"])
+        .variable("WININETD_TEST_LIMIT", &FEW.to_string())
+        .start();
     // Each is served, and none closes its side: all slots are taken by lingering.
-    let mut lingering: Vec<_> = (0..LIMIT)
+    let mut lingering: Vec<_> = (0..FEW)
         .map(|_| {
             let mut client = Client::connect(port);
             assert_eq!(client.read_text(), "x");
@@ -108,8 +114,11 @@ fn a_lingering_connection_is_left_alone_while_nobody_waits_for_its_slot() {
         format!("{port} none {}", probe("say x")),
         format!("{other_port} none {}", probe("say other")),
     ]);
-    let daemon = builder.arguments(&["--linger-timeout", "3600"]).start();
-    let lingering: Vec<_> = (0..LIMIT)
+    let daemon = builder
+        .arguments(&["--linger-timeout", "3600"])
+        .variable("WININETD_TEST_LIMIT", &FEW.to_string())
+        .start();
+    let lingering: Vec<_> = (0..FEW)
         .map(|_| {
             let mut client = Client::connect(port);
             assert_eq!(client.read_text(), "x");
@@ -135,11 +144,14 @@ fn a_flood_at_one_address_does_not_keep_the_other_out() {
 
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
-    let _daemon = builder.arguments(&["--bind", "127.0.0.1", "--bind", "127.0.0.2"]).start();
+    let _daemon = builder
+        .arguments(&["--bind", "127.0.0.1", "--bind", "127.0.0.2"])
+        .variable("WININETD_TEST_LIMIT", &FEW.to_string())
+        .start();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // All slots are taken at 127.0.0.1, and more clients wait there.
-        let held: Vec<_> = (0..LIMIT + 40).map(|_| Client::connect(port)).collect();
+        let held: Vec<_> = (0..FEW + 40).map(|_| Client::connect(port)).collect();
         scope.spawn(|| {
             for mut client in held {
                 if done.load(Ordering::Relaxed) {

@@ -103,7 +103,7 @@ impl Reader<'_> {
             command,
             identity,
             directory: sys::paths::default_directory(),
-            max_connections: MAX_CONNECTIONS,
+            max_connections: max_connections(),
             idle_timeout: self.defaults.idle_timeout,
             linger_timeout: self.defaults.linger_timeout,
             keepalive: Some(KEEPALIVE),
@@ -207,6 +207,15 @@ fn hide_passwords(source: &mut Source) {
         }
     }
     source.hide(secrets);
+}
+
+/// The limit of a line. Tests fill a small one in less time.
+fn max_connections() -> usize {
+    #[cfg(debug_assertions)]
+    if let Some(limit) = std::env::var("WININETD_TEST_LIMIT").ok().and_then(|limit| limit.parse().ok()) {
+        return limit;
+    }
+    MAX_CONNECTIONS
 }
 
 fn is_blank(byte: u8) -> bool {
