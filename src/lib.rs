@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! text ► plan ──► bind, accept ──► may_connect ──► spawn ──► wait ──► linger ──► record
-//! config/         listen.rs        core/           spawn/    session/mod.rs      log/
-//!                 supervisor.rs    admission.rs
+//! config/         listen.rs        supervisor/     spawn/    session/mod.rs      log/
+//!                                  core/
 //! ```
 //!
 //! [`supervisor`] owns all mutable state and is the only one that decides, by

@@ -16,8 +16,7 @@ use crate::session::environment;
 use crate::sys::account::Account;
 use crate::sys::child::Child;
 use crate::sys::net::Socket;
-use crate::sys::spawn::Start;
-use crate::sys::{SpawnError, Step};
+use crate::sys::{SpawnError, Start, Step};
 use accounts::Accounts;
 
 /// A program that runs, and what must live as long as it does.

@@ -145,6 +145,20 @@ pub struct Program {
     pub warning: Option<String>,
 }
 
+/// What to start, and on what.
+pub struct Start<'a> {
+    /// The command line of the service.
+    pub command: &'a command::Command,
+    /// The directory to start in.
+    pub directory: &'a std::path::Path,
+    /// The whole environment.
+    pub environment: &'a [(std::ffi::OsString, std::ffi::OsString)],
+    /// The identity to take; without one the program runs as we do.
+    pub account: Option<&'a account::Account>,
+    /// The connection that becomes the three streams.
+    pub stdio: &'a net::Socket,
+}
+
 /// The step at which a program could not be started. Its name is the `step`
 /// of the connection's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,34 +2,17 @@
 //! program runs, so that its cost does not grow with our size; elsewhere by
 //! fork. Both hold their caller until the program runs or has failed to.
 
-use std::ffi::{CString, OsStr, OsString, c_char, c_int};
+use std::ffi::{CString, OsStr, c_char, c_int};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::super::{SpawnError, Step};
-use super::account::Account;
+use super::super::{SpawnError, Start, Step};
 use super::become_program::{Birth, Failure};
 use super::child::Child;
-use super::command::Command;
-use super::net::Socket;
 use super::process;
-
-/// What to start, and on what.
-pub struct Start<'a> {
-    /// The command line of the service.
-    pub command: &'a Command,
-    /// The directory to start in.
-    pub directory: &'a Path,
-    /// The whole environment.
-    pub environment: &'a [(OsString, OsString)],
-    /// The identity to take; without one the program runs as we do.
-    pub account: Option<&'a Account>,
-    /// The connection that becomes the three streams.
-    pub stdio: &'a Socket,
-}
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {

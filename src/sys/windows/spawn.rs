@@ -1,7 +1,6 @@
 //! Starting a program on Windows: three duplicates of the connection and
 //! nothing else are inherited, and it is in a job before its first instruction.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::Path;
@@ -21,28 +20,12 @@ use windows_sys::Win32::System::Threading::{
     UpdateProcThreadAttribute,
 };
 
-use super::super::{SpawnError, Step};
-use super::account::Account;
+use super::super::{SpawnError, Start, Step};
 use super::child::{Child, Job};
-use super::command::Command;
 use super::environment;
 use super::handle::{check, size, wide};
 use super::image::{Image, Impersonation};
 use super::net::Socket;
-
-/// What to start, and on what.
-pub struct Start<'a> {
-    /// The command line of the service.
-    pub command: &'a Command,
-    /// The directory to start in.
-    pub directory: &'a Path,
-    /// The whole environment.
-    pub environment: &'a [(OsString, OsString)],
-    /// The identity to take; without one the program runs as we do.
-    pub account: Option<&'a Account>,
-    /// The connection that becomes the three streams.
-    pub stdio: &'a Socket,
-}
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {

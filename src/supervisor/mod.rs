@@ -1,6 +1,9 @@
 //! The one loop that joins listeners, decisions, sessions and controls. It
 //! owns all mutable state; sessions and listeners only send it events.
 
+mod accept;
+mod stop;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -8,28 +11,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::config::plan::Plan;
-use crate::core::admission::{Admission, Verdict, share_of_total, total_from_descriptors};
-use crate::core::exhaustion::{CALM_AFTER, Exhaustion};
+use crate::core::admission::{Admission, share_of_total, total_from_descriptors};
+use crate::core::exhaustion::Exhaustion;
 use crate::core::{ServiceId, SessionId};
 use crate::error::Error;
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Level, Record};
-use crate::session::{self, Order, Session};
+use crate::session::{Order, Session};
 use crate::spawn::Spawner;
 use crate::sys;
 use crate::sys::stop::Stop;
-use crate::sys::{AcceptFault, Request};
-
-/// Clients that are accepted in one go before others get their turn.
-const BATCH: usize = 32;
 
 /// While sessions live, what their programs left behind is reaped this often.
 const REAP_EVERY: Duration = Duration::from_secs(1);
-
-/// What must end by itself after its end was ordered gets this long; then the
-/// server ends without it.
-const LAST_RESORT: Duration = Duration::from_secs(5);
 
 /// What listeners, sessions and timers tell the supervisor.
 #[derive(Debug)]
@@ -56,18 +51,6 @@ struct Live {
     orders: watch::Sender<Order>,
     /// For the record, if it can't be brought to an end.
     session: Session,
-}
-
-/// What came of one listener's turn.
-enum Turn {
-    /// A client is in; more may wait.
-    Took,
-    /// Nobody waits.
-    Nobody,
-    /// Somebody may wait, and there is no slot.
-    Full,
-    /// Nothing can be accepted by anybody for now.
-    HeldBack,
 }
 
 /// Serves a plan until it is told to stop.
@@ -200,8 +183,6 @@ impl Supervisor {
         self.log.event(Logged::Session(Box::new(record)));
     }
 
-    // --- listening ---
-
     fn addresses(&self) -> Vec<String> {
         let listeners = self.slots.iter().filter_map(|slot| slot.listener());
         listeners
@@ -263,175 +244,5 @@ impl Supervisor {
             tokio::time::sleep(delay).await;
             let _ = sender.send(event);
         });
-    }
-
-    // --- accepting ---
-
-    /// Lets clients in, one for each listener and turn, so that none of them
-    /// waits because another is always quicker.
-    fn accept(&mut self) {
-        let mut budget = BATCH;
-        // Listeners that were found full in a row.
-        let mut full = 0;
-        while full < self.turns.len() && !self.held_back {
-            if budget == 0 {
-                // Sessions get their turn as well.
-                let _ = self.sender.send(Event::AcceptMore);
-                return;
-            }
-            let Some(id) = self.turns.pop_front() else { return };
-            match self.turn(id) {
-                Turn::Took => {
-                    budget -= 1;
-                    full = 0;
-                    self.turns.push_back(id);
-                }
-                Turn::Nobody => self.slots[id.0].wait_again(),
-                Turn::Full => {
-                    full += 1;
-                    self.turns.push_back(id);
-                }
-                Turn::HeldBack => self.turns.push_front(id),
-            }
-        }
-        // Whoever found no slot keeps its place: the round has come full circle.
-    }
-
-    fn turn(&mut self, id: ListenerId) -> Turn {
-        let service = self.slots[id.0].service;
-        // A listener that was closed has nobody waiting.
-        let Some(listener) = self.slots[id.0].listener().cloned() else { return Turn::Nobody };
-        if self.admission.may_connect(service) == Verdict::Wait {
-            if self.admission.can_make_room(service) {
-                // A lingering session gives up its last bytes for a client that
-                // is really there, never for one that may come.
-                if !listener.has_client() {
-                    return Turn::Nobody;
-                }
-                if let Some(session) = self.admission.make_room(service) {
-                    self.order(session, Order::EndBy(Instant::now()));
-                }
-            }
-            return Turn::Full;
-        }
-        let accepted = listener.accept();
-        if accepted.is_ok() && self.exhaustion.worked(self.began.elapsed()) {
-            self.later(CALM_AFTER, Event::Calm);
-        }
-        match accepted {
-            Ok(Some((socket, peer))) => {
-                let local = socket.local_addr().or_else(|_| listener.local_addr());
-                let local = local.unwrap_or(self.slots[id.0].address);
-                self.begin(service, socket, peer, local);
-                Turn::Took
-            }
-            Ok(None) => Turn::Nobody,
-            Err(error) => match sys::net::accept_fault(&error) {
-                AcceptFault::Connection => Turn::Took,
-                AcceptFault::Exhausted => {
-                    self.hold_back(&error);
-                    Turn::HeldBack
-                }
-                AcceptFault::Listener => {
-                    drop(self.slots[id.0].close());
-                    self.bind_later(id, &error);
-                    Turn::Nobody
-                }
-            },
-        }
-    }
-
-    fn begin(
-        &mut self,
-        service: ServiceId,
-        socket: sys::net::Socket,
-        peer: std::net::SocketAddr,
-        local: std::net::SocketAddr,
-    ) {
-        self.last_session += 1;
-        let id = SessionId(self.last_session);
-        let connections = self.admission.begun(id, service, peer.ip());
-        let (orders, order) = watch::channel(Order::Serve);
-        let plan = self.plan.services[service.0].clone();
-        let session = Session { id, service: plan, service_id: service, peer, local, connections };
-        self.sessions.insert(id, Live { orders, session: session.clone() });
-        let (spawner, sender) = (self.spawner.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let record = session::serve(session, socket, spawner, order, sender.clone()).await;
-            let _ = sender.send(Event::Ended(Box::new(record)));
-        });
-    }
-
-    fn order(&self, session: SessionId, order: Order) {
-        if let Some(live) = self.sessions.get(&session) {
-            let _ = live.orders.send(order);
-        }
-    }
-
-    /// Out of descriptors or memory: nobody is accepted for a moment, so that
-    /// the loop does not spin on clients that it can't take.
-    fn hold_back(&mut self, error: &std::io::Error) {
-        let pause = self.exhaustion.ran_out();
-        if pause.begins {
-            self.log.event(Logged::AcceptPaused { cause: error.to_string() });
-        }
-        self.held_back = true;
-        if !self.retry_pending {
-            self.retry_pending = true;
-            self.later(pause.delay, Event::AcceptAgain);
-        }
-    }
-
-    // --- stopping ---
-
-    /// No new client at once; then the grace; then whole trees are ended. A
-    /// second request skips the grace.
-    async fn stop(mut self, request: Request, stop: &mut Stop) {
-        let closing: Vec<_> = self.slots.iter_mut().filter_map(Slot::close).collect();
-        for closed in closing {
-            let _ = closed.await;
-        }
-        let grace = request.at_most.map_or(self.plan.stop_grace, |most| most.min(self.plan.stop_grace));
-        self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
-        let mut deadline = Instant::now() + grace;
-        self.order_all(deadline);
-        let mut reap = tokio::time::interval(REAP_EVERY);
-        while !self.sessions.is_empty() {
-            tokio::select! {
-                biased;
-                _ = stop.requested() => {
-                    deadline = deadline.min(Instant::now());
-                    self.order_all(deadline);
-                }
-                Some(event) = self.events.recv() => {
-                    if let Event::Ended(record) = event {
-                        self.ended(*record);
-                    }
-                }
-                _ = reap.tick() => {
-                    sys::child::reap_orphans();
-                }
-                () = tokio::time::sleep_until(deadline + LAST_RESORT) => {
-                    self.give_up();
-                    break;
-                }
-            }
-        }
-        self.log.event(Logged::Stopped);
-    }
-
-    fn order_all(&self, deadline: Instant) {
-        for live in self.sessions.values() {
-            let _ = live.orders.send(Order::EndBy(deadline));
-        }
-    }
-
-    /// Even a session that can't be brought to an end has a record.
-    fn give_up(&mut self) {
-        for (_, Live { session, .. }) in self.sessions.drain() {
-            let mut record = session.record();
-            record.reason = Some("could not be ended".to_owned());
-            self.log.event(Logged::Session(Box::new(record)));
-        }
     }
 }
