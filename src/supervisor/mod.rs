@@ -158,7 +158,7 @@ impl Supervisor {
                 self.held_back = false;
                 self.accept();
             }
-            Event::Rebind(listener) => self.bind(listener, true),
+            Event::Rebind(listener) => self.bind_again(listener),
             Event::Calm => {
                 if self.exhaustion.is_over(self.began.elapsed()) {
                     self.log.event(Logged::AcceptResumed);
@@ -213,14 +213,13 @@ impl Supervisor {
         self.slots[id.0].bind(id, self.sender.clone())
     }
 
-    fn bind(&mut self, id: ListenerId, again: bool) {
+    fn bind_again(&mut self, id: ListenerId) {
         match self.try_bind(id) {
-            Ok(()) if again => {
+            Ok(()) => {
                 let slot = &self.slots[id.0];
                 let service = self.plan.services[slot.service.0].name.clone();
                 self.log.event(Logged::ListenRecovered { service, address: slot.address });
             }
-            Ok(()) => {}
             Err(error) => self.bind_later(id, &error),
         }
     }

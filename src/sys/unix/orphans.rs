@@ -90,8 +90,8 @@ pub(super) async fn end_session(session: libc::pid_t) {
         for &pid in &with_descendants(orphans.clone()) {
             end_member(session, pid);
         }
-        // Ours keep their numbers until we reap them.
-        // (One that we may not end, of a setuid program, is left.)
+        // Ours keep their numbers until we reap them. One that we may not end
+        // (of a setuid program, where we are not root) is left alone.
         // SAFETY: no pointers.
         let of_session =
             |&pid: &libc::pid_t| unsafe { libc::getsid(pid) == session && libc::kill(pid, 0) == 0 };
