@@ -71,6 +71,9 @@ impl fmt::Display for Error {
                     io::ErrorKind::NotFound => {
                         write!(formatter, "\n    hint: write one; a service is a line like:  {example}")
                     }
+                    io::ErrorKind::PermissionDenied => {
+                        write!(formatter, "\n    hint: this user may not read it; run as one who may")
+                    }
                     _ => write!(formatter, "\n    hint: --cfgfile FILE names the configuration file"),
                 }
             }

@@ -112,13 +112,18 @@ impl Reader<'_> {
     }
 
     /// A service that an editor has indented is a comment; nobody means that.
+    /// Nor a byte-order mark that stands where two files were joined.
     fn warn_of_hidden_service(&mut self, start: usize, line: &[u8]) {
-        let blanks = line.iter().take_while(|&&byte| is_blank(byte)).count();
+        const MARK: &[u8] = "\u{feff}".as_bytes();
+        let mark = if line.starts_with(MARK) { MARK.len() } else { 0 };
+        let blanks = mark + line[mark..].iter().take_while(|&&byte| is_blank(byte)).count();
         if line.get(blanks).is_some_and(u8::is_ascii_digit) {
             let message = "this line is a comment, because it does not begin with a digit";
             self.diagnostics.push(
-                Diagnostic::at(Severity::Warning, self.source, &(start..start + blanks + 1), message)
-                    .hint("remove the blanks if it is meant as a service, or put # in front".to_owned()),
+                Diagnostic::at(Severity::Warning, self.source, &(start..start + blanks + 1), message).hint(
+                    "remove what is before the digit if it is meant as a service, or put # in front"
+                        .to_owned(),
+                ),
             );
         }
     }
@@ -150,6 +155,10 @@ impl Reader<'_> {
     fn identity(&mut self, range: &Range<usize>, text: &[u8]) -> Option<Option<Credentials>> {
         if text == b"none" {
             return Some(None);
+        }
+        if text.eq_ignore_ascii_case(b"none") {
+            self.error(range, "`none` is written in small letters", None);
+            return None;
         }
         let text = String::from_utf8_lossy(text);
         let (user, password) = match text.split_once(':') {
@@ -190,7 +199,7 @@ impl Reader<'_> {
 fn hide_passwords(source: &mut Source) {
     let mut secrets = Vec::new();
     for (start, line) in source.lines() {
-        let blanks = line.iter().take_while(|&&byte| is_blank(byte)).count();
+        let blanks = line.iter().take_while(|&&byte| !byte.is_ascii_graphic()).count();
         let line = &line[blanks..];
         if !line.first().is_some_and(u8::is_ascii_digit) {
             continue;
@@ -273,6 +282,20 @@ mod tests {
     fn users_may_begin_with_digits() {
         let (plan, _) = parse_bytes(b"80 0day:pw x");
         assert_eq!(plan.services[0].identity.clone().unwrap().user.to_string(), "0day");
+    }
+
+    #[test]
+    fn a_service_behind_a_byte_order_mark_or_blanks_is_warned_of() {
+        for line in ["\u{feff}80 none x", "  80 none x", "\t80 none x"] {
+            let (plan, diagnostics) = parse_bytes(format!("# joined\n{line}\n").as_bytes());
+            assert!(plan.services.is_empty());
+            assert!(diagnostics[0].to_string().contains("does not begin with a digit"), "{}", diagnostics[0]);
+        }
+    }
+
+    #[test]
+    fn none_in_other_letters_is_no_user() {
+        assert_eq!(parse_bytes(b"80 NONE x").1[0].severity, Severity::Error);
     }
 
     #[test]
