@@ -69,7 +69,12 @@ pub(super) fn reap(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> 
     // SAFETY: zeroes are a valid siginfo, and what "nothing ended" looks like.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is valid for the call.
-    check(unsafe { libc::waitid(kind, id, &raw mut info, flags) })?;
+    while let Err(error) = check(unsafe { libc::waitid(kind, id, &raw mut info, flags) }) {
+        // A child that is not reaped for a signal's sake stays for ever.
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
     // SAFETY: waitid has filled in the fields of a SIGCHLD, or left zeroes.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     if pid == 0 {

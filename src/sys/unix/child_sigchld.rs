@@ -62,7 +62,12 @@ impl Child {
     fn reap(&mut self) -> io::Result<Exit> {
         let mut status = 0;
         // SAFETY: the pointer is valid for the call.
-        check(unsafe { libc::waitpid(self.pid, &raw mut status, 0) })?;
+        while let Err(error) = check(unsafe { libc::waitpid(self.pid, &raw mut status, 0) }) {
+            // A child that is not reaped for a signal's sake stays for ever.
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
         self.reaped = true;
         Ok(if libc::WIFSIGNALED(status) {
             Exit::Signal(libc::WTERMSIG(status))
