@@ -150,6 +150,18 @@ fn a_console_start_without_any_port_says_so() {
 }
 
 #[test]
+fn out_of_descriptors_clients_wait_and_are_served_as_soon_as_there_are_some() {
+    let port = free_port();
+    let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
+    let daemon = builder.variable("WININETD_TEST_ACCEPT_FAULTS", "6").start();
+    let mut client = Client::connect(port);
+    assert_eq!(client.send(b"patience\n").read_text(), "patience\n");
+    daemon.event("accept_resumed", |_| true);
+    let said = daemon.events().iter().filter(|event| event["event"] == "accept_paused").count();
+    assert_eq!(said, 1);
+}
+
+#[test]
 fn nobody_can_take_a_port_that_is_served() {
     let port = free_port();
     let _daemon = Builder::new(&[format!("{port} none {}", probe("say mine"))]).start();

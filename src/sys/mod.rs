@@ -93,6 +93,19 @@ enum Drained {
     More,
 }
 
+/// Whether this accept is to fail for want of descriptors: builds for tests
+/// fail as many as WININETD_TEST_ACCEPT_FAULTS says.
+#[cfg(debug_assertions)]
+fn accept_is_to_fail() -> bool {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static LEFT: OnceLock<AtomicU32> = OnceLock::new();
+    let wanted = || std::env::var("WININETD_TEST_ACCEPT_FAULTS").ok().and_then(|count| count.parse().ok());
+    let left = LEFT.get_or_init(|| AtomicU32::new(wanted().unwrap_or(0)));
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+}
+
 /// What the kernel counted on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {

@@ -69,6 +69,10 @@ impl Listener {
     /// then. The client's address comes from accept, which knows it even if
     /// the client is gone already.
     pub fn accept(&self) -> io::Result<Option<(Socket, SocketAddr)>> {
+        #[cfg(debug_assertions)]
+        if super::super::accept_is_to_fail() {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         match self.socket.try_io(Interest::READABLE, accept) {
             Ok((connection, peer)) => {
                 let peer = peer.as_socket().ok_or_else(not_an_address)?;

@@ -18,6 +18,8 @@ use socket2::{SockAddr, SockRef};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
+#[cfg(debug_assertions)]
+use windows_sys::Win32::Networking::WinSock::WSAEMFILE;
 use windows_sys::Win32::Networking::WinSock::{
     AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, POLLRDNORM, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW,
     SOCK_STREAM, SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL,
@@ -84,6 +86,10 @@ impl Listener {
     /// then. The client's address comes from accept, which knows it even if
     /// the client is gone already.
     pub fn accept(&self) -> io::Result<Option<(Socket, SocketAddr)>> {
+        #[cfg(debug_assertions)]
+        if super::super::accept_is_to_fail() {
+            return Err(io::Error::from_raw_os_error(WSAEMFILE));
+        }
         match self.socket.try_io(Interest::READABLE, || accept(&self.socket)) {
             Ok((connection, peer)) => {
                 let peer = peer.as_socket().ok_or_else(not_an_address)?;
