@@ -32,7 +32,7 @@ pub enum Format {
 /// full load fills a few thousand; more would only be memory.
 const QUEUE: usize = 8192;
 
-/// A line, not yet formatted: formatting is the writer's work.
+/// A line before it is formatted, which is the writer's work.
 struct Entry {
     time: jiff::Timestamp,
     event: Event,

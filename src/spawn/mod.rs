@@ -140,8 +140,10 @@ fn work(shared: &Shared) {
         shared.accounts.clear_returned();
         let result = start(shared, &plan, &socket, variables);
         shared.queue().done(service, began);
-        // What was held back behind a stuck spawn may go on now.
-        shared.filled.notify_one();
+        if shared.began.elapsed() >= began + STUCK_AFTER {
+            // What was held back behind a stuck spawn may go on now.
+            shared.filled.notify_all();
+        }
         // A session that is gone drops the program, which ends it.
         let _ = reply.send((socket, result));
     }
