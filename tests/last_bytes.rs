@@ -149,19 +149,26 @@ fn a_flood_at_one_address_does_not_keep_the_other_out() {
         .variable("WININETD_TEST_LIMIT", &FEW.to_string())
         .start();
     let done = AtomicBool::new(false);
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
-        // All slots are taken at 127.0.0.1, and more clients wait there.
-        let held: Vec<_> = (0..FEW + 40).map(|_| Client::connect(port)).collect();
-        scope.spawn(|| {
-            for mut client in held {
-                if done.load(Ordering::Relaxed) {
-                    break;
+        let done = Done(&done);
+        // More clients at 127.0.0.1 than there are slots, all the time.
+        for _ in 0..FEW + 8 {
+            let done = done.0;
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    Client::connect(port).send(b"x\n").read_text();
                 }
-                client.send(b"x\n").read_text();
-            }
-        });
-        let mut other = Client::connect_to(([127, 0, 0, 2], port));
-        assert_eq!(other.send(b"me\n").read_text(), "me\n");
-        done.store(true, Ordering::Relaxed);
+            });
+        }
+        for _ in 0..3 {
+            let mut other = Client::connect_to(([127, 0, 0, 2], port));
+            assert_eq!(other.send(b"me\n").read_text(), "me\n");
+        }
     });
 }
