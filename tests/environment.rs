@@ -54,15 +54,21 @@ fn inherited_copies_of_our_names_and_the_service_managers_are_removed() {
 #[test]
 fn parallel_children_see_their_own_peer() {
     let port = free_port();
-    let _daemon = Builder::new(&[format!("{port} none {}", probe("environment"))]).start();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("environment"))]).start();
     let clients: Vec<_> = (0..200).map(|_| Client::connect(port)).collect();
     let mut sessions = std::collections::HashSet::new();
     for mut client in clients {
         let own = client.port().to_string();
-        let found = variables(&client.read_text());
-        assert_eq!(found["CLIENT_PORT"], own);
-        assert_eq!(found["TCPREMOTEPORT"], own);
-        assert!(sessions.insert(found["WININETD_SESSION"].clone()));
+        let text = client.read_text();
+        let found = variables(&text);
+        let of = |name: &str| found.get(name).cloned().unwrap_or_default();
+        if of("CLIENT_PORT") != own {
+            let client_port = client.port();
+            drop(client);
+            panic!("client {own} found {text:?}: {}", daemon.record(client_port));
+        }
+        assert_eq!(of("TCPREMOTEPORT"), own);
+        assert!(sessions.insert(of("WININETD_SESSION")));
     }
 }
 

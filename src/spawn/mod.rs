@@ -178,7 +178,12 @@ fn start(
         account: account.as_deref(),
         stdio: socket,
     };
-    match crate::sys::spawn::spawn(&start) {
+    let spawned = match crate::sys::spawn::spawn(&start) {
+        // Nothing has run, and the client has waited: once more, at once.
+        Err(error) if crate::sys::spawn::is_transient(&error) => crate::sys::spawn::spawn(&start),
+        result => result,
+    };
+    match spawned {
         Ok(child) => Ok(Running { child, account }),
         Err(error) => {
             // Perhaps the account has changed since it was taken.

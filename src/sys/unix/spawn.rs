@@ -42,6 +42,11 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     result.map_err(|(step, code)| in_words(step, code, start.directory, &program))
 }
 
+/// Whether the system lacked something that it may have a moment later.
+pub fn is_transient(error: &SpawnError) -> bool {
+    error.step == Step::Spawn && matches!(error.code, Some(libc::EAGAIN | libc::ENOMEM))
+}
+
 /// A failure, with what to do about it.
 fn in_words(step: Step, code: c_int, directory: &Path, program: &Path) -> SpawnError {
     let error = io::Error::from_raw_os_error(code);

@@ -9,7 +9,8 @@ use windows_sys::Wdk::Storage::FileSystem::{
     FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, NtQueryInformationFile,
 };
 use windows_sys::Win32::Foundation::{
-    DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_PRIVILEGE_NOT_HELD, HANDLE,
+    DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_COMMITMENT_LIMIT, ERROR_INTERNAL_ERROR,
+    ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_PRIVILEGE_NOT_HELD, HANDLE,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::Threading::{
@@ -231,10 +232,27 @@ pub(super) fn rights_hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// Whether the system lacked something that it may have a moment later. (Wine
+/// calls it an internal error when a process that it started is slow to begin.)
+pub fn is_transient(error: &SpawnError) -> bool {
+    let code = error.code.and_then(|code| u32::try_from(code).ok());
+    matches!(
+        code,
+        Some(
+            ERROR_NOT_ENOUGH_MEMORY
+                | ERROR_NO_SYSTEM_RESOURCES
+                | ERROR_COMMITMENT_LIMIT
+                | ERROR_INTERNAL_ERROR
+        )
+    )
+}
+
 /// A failure, with what to do about it.
 fn in_words(error: &io::Error, program: &Path) -> SpawnError {
-    if !rights_hint(error).is_empty() {
-        return SpawnError::new(Step::Spawn, format!("{error}{}", rights_hint(error)));
-    }
-    SpawnError::new(Step::Exec, format!("{}: {error}", program.display()))
+    let (step, cause) = if rights_hint(error).is_empty() {
+        (Step::Exec, format!("{}: {error}", program.display()))
+    } else {
+        (Step::Spawn, format!("{error}{}", rights_hint(error)))
+    };
+    SpawnError { step, cause, code: error.raw_os_error() }
 }
