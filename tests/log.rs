@@ -31,12 +31,14 @@ fn every_accepted_connection_ends_in_exactly_one_record() {
     let mut sessions: Vec<_> = records.iter().map(|record| record["session"].as_u64().unwrap()).collect();
     sessions.sort_unstable();
     assert_eq!(sessions, (1..=20).collect::<Vec<_>>());
-    for port in ports {
-        let ending = format!(":{port}");
-        let of_client =
-            records.iter().filter(|record| record["peer"].as_str().unwrap().ends_with(&ending)).count();
-        assert_eq!(of_client, 1);
-    }
+    // As lists: the system may give a client's port out again.
+    let mut recorded: Vec<u16> = records
+        .iter()
+        .map(|record| record["peer"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap())
+        .collect();
+    recorded.sort_unstable();
+    ports.sort_unstable();
+    assert_eq!(recorded, ports);
     let finished = daemon.stop();
     assert_eq!(finished.errors.matches("\"outcome\"").count(), 20);
 }
