@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 
-use crate::cli::Options;
+use crate::cli::{Options, Stored};
 use crate::config::diagnostic::Severity;
+use crate::config::trust::Strictness;
 use crate::config::{self, Loaded, world};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -12,7 +13,8 @@ use crate::sys::CAPABILITIES;
 
 /// The report, and how to exit.
 pub fn check(options: &Options) -> Result<(String, Exit), Error> {
-    let loaded = config::read(&options.config_path(), &options.defaults())?;
+    let path = options.stored.config_path();
+    let loaded = config::read(&path, &options.stored.defaults(options.service_name()), Strictness::Warn)?;
     let has_errors = loaded.has_errors();
     let Loaded { source, plan, mut diagnostics } = loaded;
     let findings = world::examine(&plan, &source);
@@ -37,7 +39,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     for diagnostic in &diagnostics {
         let _ = writeln!(report, "{diagnostic}");
     }
-    if let Some(warning) = timeout_without_counts(options) {
+    if let Some(warning) = timeout_without_counts(&options.stored) {
         let _ = writeln!(report, "warning: {warning}");
     }
     let warnings = diagnostics.iter().filter(|found| found.severity == Severity::Warning).count();
@@ -54,7 +56,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
 }
 
 /// What to say to somebody who wants a timeout that this system can't watch.
-pub fn timeout_without_counts(options: &Options) -> Option<&'static str> {
+pub fn timeout_without_counts(options: &Stored) -> Option<&'static str> {
     (options.timeout.is_some() && !CAPABILITIES.byte_counts).then_some(
         "--timeout has no effect here: this system does not tell what moved on a connection that a program has",
     )

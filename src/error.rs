@@ -35,6 +35,20 @@ pub enum Error {
     /// No port of the file could be bound. The world's fault; as a service we
     /// would go on trying.
     NothingBound,
+    /// The option is another system's. The caller's fault.
+    OtherSystem {
+        /// The option.
+        option: &'static str,
+        /// Why it has no meaning here.
+        why: &'static str,
+    },
+    /// A verb could not do its work, for a reason that somebody can mend.
+    Refused {
+        /// What was wanted, why it was refused, and what to do.
+        message: String,
+        /// What it counts as.
+        exit: Exit,
+    },
     /// The system refused something basic. Nobody's fault that we know.
     System {
         /// What we wanted.
@@ -54,6 +68,8 @@ impl Error {
             },
             Error::Configuration { .. } => Exit::Config,
             Error::NothingBound => Exit::Unavailable,
+            Error::OtherSystem { .. } => Exit::Usage,
+            Error::Refused { exit, .. } => *exit,
             Error::System { .. } => Exit::System,
         }
     }
@@ -89,6 +105,8 @@ impl fmt::Display for Error {
             }
             Error::LogFile { path, cause } => write!(formatter, "--log-file {}: {cause}", path.display()),
             Error::NothingBound => write!(formatter, "no port could be bound, so there is nothing to serve"),
+            Error::OtherSystem { option, why } => write!(formatter, "{option} is not for this system: {why}"),
+            Error::Refused { message, .. } => formatter.write_str(message),
             Error::System { what, cause } => write!(formatter, "{what}: {cause}"),
         }
     }
@@ -100,7 +118,7 @@ impl std::error::Error for Error {
             Error::Unreadable { cause, .. } | Error::LogFile { cause, .. } | Error::System { cause, .. } => {
                 Some(cause)
             }
-            Error::Configuration { .. } | Error::NothingBound => None,
+            _ => None,
         }
     }
 }

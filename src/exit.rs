@@ -19,6 +19,8 @@ pub enum Exit {
     NoPermission,
     /// The configuration is wrong.
     Config,
+    /// As the server below us ended, which we are only the init of.
+    Child(u8),
 }
 
 impl Exit {
@@ -32,6 +34,7 @@ impl Exit {
             Exit::System => 71,
             Exit::NoPermission => 77,
             Exit::Config => 78,
+            Exit::Child(code) => code,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::plan::{KEEPALIVE, MAX_CONNECTIONS, Plan, STOP_GRACE, Service, Typed};
+use super::secret::STORED;
 use super::source::Source;
 use crate::sys;
 use crate::sys::Credentials;
@@ -22,6 +23,8 @@ pub struct Defaults {
     pub idle_timeout: Option<Duration>,
     /// See [`Service::linger_timeout`].
     pub linger_timeout: Duration,
+    /// The registered service whose stored passwords are meant.
+    pub service: String,
 }
 
 /// Reads a classic file. The plan is valid if no diagnostic is an error.
@@ -165,7 +168,7 @@ impl Reader<'_> {
             Some((user, password)) => (user, Some(password)),
             None => (&*text, None),
         };
-        match sys::account::parse_credentials(user, password) {
+        match sys::account::parse_credentials(user, password, &self.defaults.service) {
             Ok(credentials) => Some(Some(credentials)),
             Err(message) => {
                 // Only the user: what follows may be a password, typed in part.
@@ -210,8 +213,10 @@ fn hide_passwords(source: &mut Source) {
         let word =
             if slipped { command.start..command.start + first_word } else { command.start..command.start };
         for field in [port, identity, word] {
-            if let Some(colon) = line[field.clone()].iter().position(|&byte| byte == b':') {
-                secrets.push(start + blanks + field.start + colon + 1..start + blanks + field.end);
+            let Some(colon) = line[field.clone()].iter().position(|&byte| byte == b':') else { continue };
+            let secret = field.start + colon + 1..field.end;
+            if line[secret.clone()] != *STORED.as_bytes() {
+                secrets.push(start + blanks + secret.start..start + blanks + secret.end);
             }
         }
     }
@@ -252,11 +257,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::secret::Password;
 
     fn parse_bytes(bytes: &[u8]) -> (Plan, Vec<Diagnostic>) {
         let mut source = Source::decode(Path::new("f"), bytes.to_vec());
         let bind = vec![IpAddr::from([0, 0, 0, 0])];
-        parse(&mut source, &Defaults { bind, idle_timeout: None, linger_timeout: Duration::ZERO })
+        let service = "wininetd".to_owned();
+        parse(&mut source, &Defaults { bind, idle_timeout: None, linger_timeout: Duration::ZERO, service })
     }
 
     fn names(text: &str) -> Vec<String> {
@@ -275,7 +282,8 @@ mod tests {
         let (plan, _) = parse_bytes(b"80 user:a:b x");
         let identity = plan.services[0].identity.clone().unwrap();
         assert_eq!(identity.user.to_string(), "user");
-        assert_eq!(identity.password, Some(crate::config::secret::Secret::new("a:b")));
+        let typed = Password::Typed(crate::config::secret::Secret::new("a:b"));
+        assert_eq!(identity.password, Some(typed));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod diagnostic;
 pub mod plan;
 pub mod secret;
 pub mod source;
+pub mod trust;
 pub mod world;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use classic::Defaults;
 use diagnostic::{Diagnostic, Severity};
 use plan::Plan;
 use source::Source;
+use trust::Strictness;
 
 /// A file that was read, and what there is to say about its text.
 #[derive(Debug)]
@@ -29,8 +31,8 @@ pub struct Loaded {
 }
 
 /// Reads a configuration file. All its errors come in one.
-pub fn load(path: &Path, defaults: &Defaults) -> Result<Loaded, Error> {
-    let loaded = read(path, defaults)?;
+pub fn load(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
+    let loaded = read(path, defaults, strictness)?;
     if loaded.has_errors() {
         return Err(Error::Configuration { diagnostics: loaded.diagnostics });
     }
@@ -45,12 +47,13 @@ impl Loaded {
 }
 
 /// Reads a configuration file, errors and all.
-pub fn read(path: &Path, defaults: &Defaults) -> Result<Loaded, Error> {
+pub fn read(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
     let mut source = Source::read(path).map_err(|cause| Error::Unreadable {
         path: path.to_owned(),
         example: sys::paths::EXAMPLE_LINE,
         cause,
     })?;
-    let (plan, diagnostics) = classic::parse(&mut source, defaults);
+    let (plan, mut diagnostics) = classic::parse(&mut source, defaults);
+    diagnostics.extend(trust::judge(&source, strictness));
     Ok(Loaded { source, plan, diagnostics })
 }

@@ -16,11 +16,47 @@ impl Secret {
         Secret(Zeroizing::new(text.to_owned()))
     }
 
+    /// Takes text that is wiped when it is dropped.
+    pub fn of(text: Zeroizing<String>) -> Secret {
+        Secret(text)
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The text in UTF-16 with a closing zero, for the system's logon.
     pub fn wide(&self) -> Zeroizing<Vec<u16>> {
         let mut wide = Zeroizing::new(Vec::with_capacity(self.0.len() + 1));
         wide.extend(self.0.encode_utf16().chain([0]));
         wide
+    }
+}
+
+/// Where a program's account has its password.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Password {
+    /// In the file.
+    Typed(Secret),
+    /// In the system's store, sealed, for the service of this name.
+    Stored {
+        /// The name under which the service is registered.
+        service: std::sync::Arc<str>,
+    },
+}
+
+/// What stands in the file in the place of a password that is in the store.
+pub const STORED: &str = "{stored}";
+
+impl Password {
+    /// What was typed behind the colon.
+    pub fn parse(text: &str, service: &str) -> Password {
+        if text == STORED {
+            Password::Stored { service: service.into() }
+        } else {
+            Password::Typed(Secret::new(text))
+        }
     }
 }
 
@@ -50,6 +86,15 @@ mod tests {
     fn a_secret_does_not_print() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
+    }
+
+    #[test]
+    fn only_the_exact_word_means_the_store() {
+        let stored = Password::Stored { service: "s".into() };
+        assert_eq!(Password::parse("{stored}", "s"), stored);
+        for text in ["{Stored}", "stored", "{stored} ", ""] {
+            assert_eq!(Password::parse(text, "s"), Password::Typed(Secret::new(text)));
+        }
     }
 
     #[test]

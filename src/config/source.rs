@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::trust::Trust;
 use crate::sys;
 
 /// The largest file that is read. No one types more; a file that grows without
@@ -25,6 +26,8 @@ pub struct Source {
     line_starts: Vec<usize>,
     /// It was not UTF-8, and was read in the system's code page.
     pub code_page: bool,
+    /// Who else can change the file; nobody, where it was no file.
+    pub trust: Trust,
     /// Parts of the text that are never shown, in the order of the text.
     secrets: Vec<Range<usize>>,
 }
@@ -54,6 +57,7 @@ impl Source {
         if file.metadata()?.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "this is a directory"));
         }
+        let trust = Trust::of(&file, path)?;
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(io::Error::new(
@@ -61,7 +65,7 @@ impl Source {
                 "larger than 16 MiB: this is no configuration file",
             ));
         }
-        Ok(Source::decode(path, bytes))
+        Ok(Source { trust, ..Source::decode(path, bytes) })
     }
 
     /// Takes a file's bytes as text: UTF-8 with or without a byte-order mark,
@@ -71,7 +75,8 @@ impl Source {
             let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
             let line_starts = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
             let text = Zeroizing::new(text);
-            Source { path: path.to_owned(), text, line_starts, code_page, secrets: Vec::new() }
+            let (path, trust, secrets) = (path.to_owned(), Trust::default(), Vec::new());
+            Source { path, text, line_starts, code_page, trust, secrets }
         };
         if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
             return source(rest.to_vec(), false);
@@ -105,6 +110,11 @@ impl Source {
     /// however long they are.
     pub fn hide(&mut self, secrets: Vec<Range<usize>>) {
         self.secrets = secrets;
+    }
+
+    /// Whether any of them holds something.
+    pub fn has_secrets(&self) -> bool {
+        self.secrets.iter().any(|secret| !secret.is_empty())
     }
 
     /// A part of the text as it may be shown.

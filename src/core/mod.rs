@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod backoff;
 pub mod exhaustion;
+pub mod firsts;
 pub mod idle;
 pub mod logon;
 pub mod spawn_queue;

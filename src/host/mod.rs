@@ -1,6 +1,17 @@
-//! What runs us: a console or a service manager.
+//! What runs us: a console or a service manager. The verbs that depend on it.
 
-mod foreground;
+mod example;
+pub mod manager;
+mod serve;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
 
 use crate::check;
 use crate::cli::{Options, Verb};
@@ -11,27 +22,18 @@ use crate::exit::Exit;
 /// the caller.
 pub fn run(options: &Options) -> Result<Exit, Error> {
     match options.verb() {
+        Verb::Install => system::install::install(options),
+        Verb::Remove => system::install::remove(options),
         Verb::Check => {
             let (report, exit) = check::check(options)?;
             answer(&report)?;
             Ok(exit)
         }
-        Verb::Debug => foreground::serve(options, true),
-        Verb::Serve => serve_for_manager(options),
+        Verb::SetPassword(user) => system::set_password(options, &user),
+        Verb::GrantBatchRight(user) => system::grant_batch_right(&user),
+        Verb::Debug => system::debug(options),
+        Verb::Serve => system::serve_for_manager(options),
     }
-}
-
-/// On Unix a service manager runs us as we are.
-#[cfg(unix)]
-fn serve_for_manager(options: &Options) -> Result<Exit, Error> {
-    foreground::serve(options, false)
-}
-
-/// On Windows somebody has started us by hand.
-#[cfg(windows)]
-fn serve_for_manager(_: &Options) -> Result<Exit, Error> {
-    complain(&format!("say what to do: --debug serves in this console\n\n{}", Options::usage()));
-    Ok(Exit::Usage)
 }
 
 /// Writes the answer of a verb. A reader that is gone wants no more of it; an

@@ -58,6 +58,13 @@ pub enum Event {
         /// How many services there are.
         services: usize,
     },
+    /// The start of a service has come to nothing. (A console is told directly.)
+    StartFailed {
+        /// Why, in as many lines as it takes.
+        message: String,
+        /// The exit code that says the same.
+        exit: u8,
+    },
     /// A finding about the configuration or the world, in words.
     Configuration {
         /// How much it matters.
@@ -169,6 +176,11 @@ pub struct Record {
 }
 
 impl Event {
+    /// The number of [`Event::StartFailed`].
+    pub const START_FAILED: u32 = 5;
+    /// The number of [`Event::Fault`].
+    pub const FAULT: u32 = 41;
+
     /// Its number: an interface, never used again for something else.
     pub fn id(&self) -> u32 {
         match self {
@@ -176,6 +188,7 @@ impl Event {
             Event::Ready { .. } => 2,
             Event::Stopping { .. } => 3,
             Event::Stopped => 4,
+            Event::StartFailed { .. } => Event::START_FAILED,
             Event::Configuration { .. } => 10,
             Event::FamilyMissing { .. } => 20,
             Event::ListenFailed { .. } => 21,
@@ -188,7 +201,7 @@ impl Event {
                 Outcome::Failed => 32,
             },
             Event::LogLost { .. } => 40,
-            Event::Fault { .. } => 41,
+            Event::Fault { .. } => Event::FAULT,
         }
     }
 
@@ -199,6 +212,7 @@ impl Event {
             Event::Ready { .. } => "ready",
             Event::Stopping { .. } => "stopping",
             Event::Stopped => "stopped",
+            Event::StartFailed { .. } => "start_failed",
             Event::Configuration { .. } => "configuration",
             Event::FamilyMissing { .. } => "family_missing",
             Event::ListenFailed { .. } => "listen_failed",
@@ -215,7 +229,7 @@ impl Event {
     pub fn level(&self) -> Level {
         match self {
             Event::Configuration { level, .. } => *level,
-            Event::ListenFailed { .. } | Event::Fault { .. } => Level::Error,
+            Event::StartFailed { .. } | Event::ListenFailed { .. } | Event::Fault { .. } => Level::Error,
             Event::AcceptPaused { .. } | Event::LogLost { .. } => Level::Warning,
             Event::Session(record) if record.outcome == Outcome::Failed => Level::Warning,
             _ => Level::Info,
@@ -234,6 +248,10 @@ impl Event {
             Event::Ready { addresses, services } => {
                 field("services", Number(*services as u64));
                 field("listen", List(addresses));
+            }
+            Event::StartFailed { message, exit } => {
+                field("message", Text(message));
+                field("exit", Number((*exit).into()));
             }
             Event::Configuration { message, hint, .. } => {
                 field("message", Text(message));

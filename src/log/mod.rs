@@ -5,6 +5,7 @@
 pub mod event;
 mod file;
 mod json;
+mod system;
 mod text;
 
 use std::io::Write;
@@ -16,8 +17,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::Error;
-use event::Event;
+use event::{Event, Level};
 use file::RotatingFile;
+use system::SystemSink;
+
+use crate::sys::event_log::EventLog;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +30,40 @@ pub enum Format {
     Text,
     /// For machines: one JSON object a line.
     Json,
+}
+
+impl Format {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+        }
+    }
+}
+
+/// Who reads our standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// Nobody: a Windows service has none.
+    Nobody,
+    /// A person, a file, a pipe.
+    Plain,
+    /// systemd's journal, which knows the time and takes the level as `<N>`.
+    Journal,
+}
+
+/// Where lines go.
+#[derive(Debug)]
+pub struct Targets<'a> {
+    /// How they look.
+    pub format: Format,
+    /// To a file as well.
+    pub file: Option<&'a Path>,
+    /// Standard error.
+    pub console: Console,
+    /// The system's own log, for what an administrator should see.
+    pub system: Option<EventLog>,
 }
 
 /// Lines that may wait to be written. A disk that stalls for a second under
@@ -58,18 +96,28 @@ impl std::fmt::Debug for Message {
 }
 
 impl Log {
-    /// Starts the writer: standard error, and a file if one is named.
-    pub fn start(format: Format, path: Option<&Path>) -> Result<(Log, LogThread), Error> {
-        let file = path
+    /// Starts the writer.
+    pub fn start(targets: Targets<'_>) -> Result<(Log, LogThread), Error> {
+        let file = targets
+            .file
             .map(|path| {
                 RotatingFile::open(path).map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
             })
             .transpose()?;
         let (queue, messages) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
-        let targets = file.map(Target::File).into_iter().chain([Target::Console]);
-        let sinks = targets.map(|target| Sink { target, lost: 0 }).collect();
-        let writer = Writer { format, overflow: lost.clone(), sinks };
+        let format = targets.format;
+        let plain = Style { format, journal: false };
+        let console = match targets.console {
+            Console::Nobody => None,
+            Console::Plain => Some(plain),
+            Console::Journal => Some(Style { format, journal: true }),
+        };
+        let file = file.map(|file| Sink { target: Target::File(file), style: plain, lost: 0 });
+        let console = console.map(|style| Sink { target: Target::Console, style, lost: 0 });
+        let sinks = file.into_iter().chain(console).collect();
+        let system = targets.system.map(SystemSink::new);
+        let writer = Writer { overflow: lost.clone(), sinks, system };
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || writer.run(&messages))
@@ -108,18 +156,26 @@ impl LogThread {
 }
 
 struct Writer {
-    format: Format,
     /// Lines that found no room in the queue.
     overflow: Arc<AtomicU64>,
     /// The file first: a console may be held for long, by as little as a
     /// selection with the mouse.
     sinks: Vec<Sink>,
+    system: Option<SystemSink>,
 }
 
 /// Where lines go, and how many could not go there since it last worked.
 struct Sink {
     target: Target,
+    style: Style,
     lost: u64,
+}
+
+/// How lines look there.
+#[derive(Debug, Clone, Copy)]
+struct Style {
+    format: Format,
+    journal: bool,
 }
 
 enum Target {
@@ -134,6 +190,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 impl Writer {
     fn run(mut self, messages: &Receiver<Message>) {
+        let mut entries = Vec::new();
         let mut lines = Vec::new();
         loop {
             let first = match messages.recv_timeout(RETRY) {
@@ -145,16 +202,24 @@ impl Writer {
             // What has come meanwhile is written at once, in one go.
             for message in first.into_iter().chain(messages.try_iter().take(512)) {
                 match message {
-                    Message::Entry(entry) => self.format.line(&mut lines, entry.time, &entry.event),
+                    Message::Entry(entry) => entries.push(entry),
                     Message::Flush(done) => flushed.push(done),
                 }
             }
             let overflow = self.overflow.swap(0, Ordering::Relaxed);
             for sink in &mut self.sinks {
                 sink.lost += overflow;
-                sink.write(&lines, self.format);
+                for entry in &entries {
+                    sink.style.line(&mut lines, entry.time, &entry.event);
+                }
+                sink.write(&lines);
+                lines.clear();
             }
-            lines.clear();
+            for entry in entries.drain(..) {
+                if let Some(system) = &mut self.system {
+                    system.write(&entry.event);
+                }
+            }
             for done in flushed {
                 let _ = done.try_send(());
             }
@@ -162,10 +227,19 @@ impl Writer {
     }
 }
 
-impl Format {
+impl Style {
     fn line(self, lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
-        match self {
-            Format::Text => text::line(lines, time, event),
+        if self.journal {
+            // The numbers of syslog.
+            let priority: &[u8] = match event.level() {
+                Level::Error => b"<3>",
+                Level::Warning => b"<4>",
+                Level::Info => b"<6>",
+            };
+            lines.extend_from_slice(priority);
+        }
+        match self.format {
+            Format::Text => text::line(lines, (!self.journal).then_some(time), event),
             Format::Json => json::line(lines, time, event),
         }
     }
@@ -174,10 +248,10 @@ impl Format {
 impl Sink {
     /// Writes lines, and before them how many were lost. What can't be
     /// written is counted, until it can.
-    fn write(&mut self, lines: &[u8], format: Format) {
+    fn write(&mut self, lines: &[u8]) {
         if self.lost > 0 {
             let mut report = Vec::new();
-            format.line(&mut report, jiff::Timestamp::now(), &Event::LogLost { lines: self.lost });
+            self.style.line(&mut report, jiff::Timestamp::now(), &Event::LogLost { lines: self.lost });
             if self.target.write(&report).is_ok() {
                 self.lost = 0;
             }

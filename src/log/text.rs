@@ -8,10 +8,14 @@ use super::event::{Event, Value};
 /// outside must not fill a disk with one line.
 pub(super) const LONGEST: usize = 1024;
 
-/// Appends one line.
-pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
+/// Appends one line. Where the reader puts the time and the level itself,
+/// `time` is none and both are left out.
+pub(super) fn line(lines: &mut Vec<u8>, time: Option<jiff::Timestamp>, event: &Event) {
     // Writing to a Vec can't fail.
-    let _ = write!(lines, "{time:.3} {} {}", event.level().name(), event.name());
+    let _ = match time {
+        Some(time) => write!(lines, "{time:.3} {} {}", event.level().name(), event.name()),
+        None => write!(lines, "{}", event.name()),
+    };
     event.fields(&mut |name, value| {
         let _ = write!(lines, " {name}=");
         match value {
@@ -36,19 +40,35 @@ fn word(lines: &mut Vec<u8>, text: &str, longest: usize) {
         return;
     }
     lines.push(b'"');
+    let mut utf8 = [0; 4];
     for letter in text.chars().take(longest) {
-        let _ = match letter {
-            '"' | '\\' => write!(lines, "\\{letter}"),
-            '\n' => write!(lines, "\\n"),
-            '\t' => write!(lines, "\\t"),
-            letter if is_unsafe(letter) => write!(lines, "\\u{{{:x}}}", u32::from(letter)),
-            letter => write!(lines, "{letter}"),
-        };
+        match letter {
+            '"' | '\\' => lines.extend_from_slice(&[b'\\', letter as u8]),
+            letter => match escape(letter) {
+                Some(escape) => lines.extend_from_slice(escape.as_bytes()),
+                None => lines.extend_from_slice(letter.encode_utf8(&mut utf8).as_bytes()),
+            },
+        }
     }
     if text.chars().nth(longest).is_some() {
         lines.extend_from_slice("…".as_bytes());
     }
     lines.push(b'"');
+}
+
+/// What stands for a character that could be taken for something else.
+fn escape(letter: char) -> Option<String> {
+    match letter {
+        '\n' => Some("\\n".to_owned()),
+        '\t' => Some("\\t".to_owned()),
+        letter if is_unsafe(letter) => Some(format!("\\u{{{:x}}}", u32::from(letter))),
+        _ => None,
+    }
+}
+
+/// Text on one line, without quotes around it.
+pub(super) fn escaped(text: &str) -> String {
+    text.chars().take(LONGEST).map(|letter| escape(letter).unwrap_or_else(|| letter.to_string())).collect()
 }
 
 /// Control characters, and those that turn the direction of writing around.
@@ -63,7 +83,7 @@ mod tests {
 
     fn shown(message: &str) -> String {
         let mut lines = Vec::new();
-        line(&mut lines, jiff::Timestamp::UNIX_EPOCH, &Event::Fault { message: message.to_owned() });
+        line(&mut lines, Some(jiff::Timestamp::UNIX_EPOCH), &Event::Fault { message: message.to_owned() });
         String::from_utf8(lines).unwrap()
     }
 

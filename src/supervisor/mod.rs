@@ -4,6 +4,8 @@
 mod accept;
 mod stop;
 
+pub use stop::LAST_RESORT;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -15,16 +17,20 @@ use crate::core::admission::{Admission, share_of_total, total_from_descriptors};
 use crate::core::exhaustion::Exhaustion;
 use crate::core::{ServiceId, SessionId};
 use crate::error::Error;
+use crate::host::manager::Manager;
+use crate::listen::inherited::{Assignment, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Level, Record};
 use crate::session::{Order, Session};
 use crate::spawn::Spawner;
 use crate::sys;
+use crate::sys::net::Inherited;
 use crate::sys::stop::Stop;
 
-/// While sessions live, what their programs left behind is reaped this often.
-const REAP_EVERY: Duration = Duration::from_secs(1);
+/// While sessions live, what their programs left behind is reaped this often,
+/// and while something lasts, a service manager is told so.
+const EVERY_SECOND: Duration = Duration::from_secs(1);
 
 /// What listeners, sessions and timers tell the supervisor.
 #[derive(Debug)]
@@ -77,21 +83,12 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Binds all addresses. Must be called within the loop.
-    pub fn start(plan: Plan, log: Log) -> Result<Supervisor, Error> {
+    /// Binds all addresses that are not among the sockets that we were given.
+    /// Must be called within the loop.
+    pub fn start(plan: Plan, log: Log, given: Vec<Inherited>) -> Result<Supervisor, Error> {
         let spawner = Spawner::start()
             .map_err(|cause| Error::System { what: "the threads that start programs", cause })?;
-        let slots: Vec<Slot> = plan
-            .services
-            .iter()
-            .enumerate()
-            .flat_map(|(index, service)| {
-                service
-                    .listen
-                    .iter()
-                    .map(move |&address| Slot::new(ServiceId(index), address, service.keepalive))
-            })
-            .collect();
+        let slots = slots(&plan, given, &log);
         let total = total_from_descriptors(sys::process::descriptor_limit(), slots.len());
         let most = plan.services.iter().map(|service| service.max_connections).max().unwrap_or(0);
         if total < most {
@@ -130,20 +127,42 @@ impl Supervisor {
     }
 
     /// Serves until a stop is requested and everything is ended.
-    pub async fn run(mut self, stop: &mut Stop) {
-        self.log.event(Logged::Ready { addresses: self.addresses(), services: self.plan.services.len() });
-        let mut reap = tokio::time::interval(REAP_EVERY);
-        reap.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    pub async fn run(mut self, stop: &mut Stop, manager: &mut dyn Manager) {
+        // Clients are served from the beginning; only the word is kept back.
+        let patience_ends = Instant::now() + manager.patience();
+        let mut ready = false;
+        let mut second = tokio::time::interval(EVERY_SECOND);
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut orphans = false;
         let request = loop {
+            if !ready && (self.is_complete() || Instant::now() >= patience_ends) {
+                ready = true;
+                self.say_ready(manager);
+            }
             tokio::select! {
                 biased;
                 request = stop.requested() => break request,
                 Some(event) = self.events.recv() => self.handle(event),
-                _ = reap.tick(), if orphans || !self.sessions.is_empty() => orphans = sys::child::reap_orphans(),
+                _ = second.tick(), if !ready || orphans || !self.sessions.is_empty() => {
+                    orphans = sys::child::reap_orphans();
+                    if !ready {
+                        manager.starting();
+                    }
+                }
             }
         };
-        self.stop(request, stop).await;
+        self.stop(request, stop, manager).await;
+    }
+
+    fn say_ready(&self, manager: &mut dyn Manager) {
+        let addresses = self.addresses();
+        manager.ready(addresses.len());
+        self.log.event(Logged::Ready { addresses, services: self.plan.services.len() });
+    }
+
+    /// Whether every address that this host has is bound.
+    fn is_complete(&self) -> bool {
+        self.slots.iter().all(|slot| slot.listener().is_some() || slot.is_missing)
     }
 
     fn handle(&mut self, event: Event) {
@@ -202,6 +221,7 @@ impl Supervisor {
                         self.log.event(Logged::FamilyMissing { address });
                     }
                     missing_family_said = true;
+                    self.slots[index].is_missing = true;
                     continue;
                 }
                 self.bind_later(ListenerId(index), &error);
@@ -244,4 +264,31 @@ impl Supervisor {
             let _ = sender.send(event);
         });
     }
+}
+
+/// A slot for each address that is wanted, with the socket that stands for it
+/// where one was given. What nobody wants is closed, or its clients would wait
+/// for ever.
+fn slots(plan: &Plan, given: Vec<Inherited>, log: &Log) -> Vec<Slot> {
+    let services = plan.services.iter().enumerate();
+    let wanted: Vec<_> = services
+        .flat_map(|(index, service)| service.listen.iter().map(move |&address| (ServiceId(index), address)))
+        .collect();
+    let sockets: Vec<_> = given.iter().map(Inherited::given).collect();
+    let Assignment { listeners, unwanted } = assign(&wanted, &sockets);
+    for place in unwanted {
+        let message = format!(
+            "the service manager passed a socket for {}, which no service listens on; it is closed",
+            sockets[place].address
+        );
+        log.event(Logged::Configuration { level: Level::Warning, message, hint: None });
+    }
+    let mut given: Vec<_> = given.into_iter().map(Some).collect();
+    listeners
+        .into_iter()
+        .map(|(service, address, place)| {
+            let inherited = place.and_then(|place| given[place].take());
+            Slot::new(service, address, plan.services[service.0].keepalive, inherited)
+        })
+        .collect()
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Event, Live, REAP_EVERY, Supervisor};
+use super::{EVERY_SECOND, Event, Live, Supervisor};
+use crate::host::manager::Manager;
 use crate::listen::Slot;
 use crate::log::event::Event as Logged;
 use crate::session::Order;
@@ -14,12 +15,12 @@ use crate::sys::stop::Stop;
 
 /// What must end by itself after its end was ordered gets this long; then the
 /// server ends without it.
-const LAST_RESORT: Duration = Duration::from_secs(5);
+pub const LAST_RESORT: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// No new client at once; then the grace; then whole trees are ended. A
     /// second request skips the grace.
-    pub(super) async fn stop(mut self, request: Request, stop: &mut Stop) {
+    pub(super) async fn stop(mut self, request: Request, stop: &mut Stop, manager: &mut dyn Manager) {
         let closing: Vec<_> = self.slots.iter_mut().filter_map(Slot::close).collect();
         for closed in closing {
             let _ = closed.await;
@@ -27,8 +28,9 @@ impl Supervisor {
         let grace = request.at_most.map_or(self.plan.stop_grace, |most| most.min(self.plan.stop_grace));
         self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
         let mut deadline = Instant::now() + grace;
+        manager.stopping(grace + LAST_RESORT);
         self.order_all(deadline);
-        let mut reap = tokio::time::interval(REAP_EVERY);
+        let mut second = tokio::time::interval(EVERY_SECOND);
         while !self.sessions.is_empty() {
             tokio::select! {
                 biased;
@@ -41,8 +43,9 @@ impl Supervisor {
                         self.ended(*record);
                     }
                 }
-                _ = reap.tick() => {
+                _ = second.tick() => {
                     sys::child::reap_orphans();
+                    manager.stopping(deadline + LAST_RESORT - Instant::now());
                 }
                 () = tokio::time::sleep_until(deadline + LAST_RESORT) => {
                     self.give_up();

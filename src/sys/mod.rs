@@ -15,6 +15,8 @@
 //! | [`command::Command`] | a command line as the system reads it, and the program that it names |
 //! | [`text`] | bytes of a file as the system's text |
 //! | [`stop::Stop`] | the requests to stop that this system can send a console program |
+//! | [`trust`] | who can change or read a file or folder, and the command that mends it |
+//! | [`event_log`] | the system's own log for administrators, where it has one |
 //! | [`paths`] | where files are by default |
 //! | [`CAPABILITIES`] | what this system can't do, for messages |
 
@@ -34,7 +36,43 @@ pub struct Credentials {
     /// Whose.
     pub user: account::UserName,
     /// With what; never needed on Unix.
-    pub password: Option<crate::config::secret::Secret>,
+    pub password: Option<crate::config::secret::Password>,
+}
+
+/// Who, beside administrators and ourselves, can change something, or read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Those who may be anybody: what they can change is not trusted.
+    pub anyone: Vec<Other>,
+    /// Single accounts and groups, which somebody may have meant.
+    pub some: Vec<Other>,
+}
+
+/// An account or a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// Its name, for people.
+    pub name: String,
+    /// As the system's own tools take it.
+    pub id: String,
+}
+
+impl Others {
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.anyone.is_empty() && self.some.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Other> {
+        self.anyone.iter().chain(&self.some)
+    }
+
+    /// Their names, for a sentence.
+    pub fn names(&self) -> String {
+        let names: Vec<&str> = self.iter().map(|other| &*other.name).collect();
+        names.join(", ")
+    }
 }
 
 /// When a silent connection is asked whether its client is still there.

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::super::{Credentials, SpawnError, Step};
-use crate::config::secret::Secret;
+use crate::config::secret::Password;
 
 /// A user as the file names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -187,13 +187,19 @@ pub fn counts_against_account(_: &SpawnError) -> bool {
     false
 }
 
+/// Tries whether an account can be taken.
+pub fn try_out(credentials: &Credentials) -> Result<(), SpawnError> {
+    Account::take(credentials).map(drop)
+}
+
 /// Reads a user field. The password of the classic form is neither needed nor
 /// used here; a field without a colon is a user as well.
-pub fn parse_credentials(user: &str, password: Option<&str>) -> Result<Credentials, String> {
+pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> Result<Credentials, String> {
     if user.is_empty() {
         return Err("a user name is missing before the colon".to_owned());
     }
-    Ok(Credentials { user: UserName { text: user.into() }, password: password.map(Secret::new) })
+    let password = password.map(|password| Password::parse(password, service));
+    Ok(Credentials { user: UserName { text: user.into() }, password })
 }
 
 impl std::fmt::Display for UserName {

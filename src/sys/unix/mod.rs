@@ -18,7 +18,11 @@ mod counts;
 #[cfg(not(target_os = "linux"))]
 #[path = "counts_none.rs"]
 mod counts;
+pub mod event_log;
+mod inherited;
+pub mod init;
 pub mod net;
+pub mod notify;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 mod orphans;
 pub mod paths;
@@ -27,6 +31,7 @@ pub mod process;
 pub mod spawn;
 pub mod stop;
 pub mod text;
+pub mod trust;
 
 use super::Capabilities;
 

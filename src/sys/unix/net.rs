@@ -14,6 +14,8 @@ use tokio::io::unix::AsyncFd;
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::{counts, poll};
 
+pub use super::inherited::Inherited;
+
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
 pub struct Listener {
@@ -39,6 +41,16 @@ impl Listener {
         socket.bind(&SockAddr::from(address))?;
         socket.listen(backlog())?;
         Ok(Listener { socket: poll::watch(socket.into())? })
+    }
+
+    /// Takes a socket that was opened for us. Must be called within the loop.
+    pub fn inherit(inherited: Inherited, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+        let socket = SockRef::from(&inherited.descriptor);
+        if let Some(keepalive) = keepalive {
+            set_keepalive(&socket, &keepalive)?;
+        }
+        socket.set_nonblocking(true)?;
+        Ok(Listener { socket: poll::watch(inherited.descriptor)? })
     }
 
     /// The address that it is bound to.
@@ -75,7 +87,7 @@ impl Listener {
         }
         match self.socket.try_io(Interest::READABLE, accept) {
             Ok((connection, peer)) => {
-                let peer = peer.as_socket().ok_or_else(not_an_address)?;
+                let peer = canonical(peer.as_socket().ok_or_else(not_an_address)?);
                 Ok(Some((Socket { descriptor: connection, broken: false }, peer)))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
@@ -122,6 +134,15 @@ fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, SockAddr)> {
     // Inherited from the listener here.
     connection.set_nonblocking(false)?;
     Ok((connection.into(), address))
+}
+
+/// On a dual-stack socket that was passed to us, IPv4 clients come as
+/// `::ffff:192.0.2.1`, and rules for IPv4 would not know them.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip.is_ipv4() => SocketAddr::new(ip, address.port()),
+        _ => address,
+    }
 }
 
 fn not_an_address() -> io::Error {
@@ -182,7 +203,8 @@ pub struct Socket {
 impl Socket {
     /// The server's address that the client connected to.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        SockRef::from(&self.descriptor).local_addr()?.as_socket().ok_or_else(not_an_address)
+        let address = SockRef::from(&self.descriptor).local_addr()?.as_socket();
+        address.map(canonical).ok_or_else(not_an_address)
     }
 
     /// What the kernel counted; `None` where it does not.

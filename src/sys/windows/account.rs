@@ -24,8 +24,8 @@ use windows_sys::Win32::UI::Shell::{LoadUserProfileW, PROFILEINFOW, UnloadUserPr
 use super::super::{Credentials, SpawnError, Step};
 use super::handle::{check, size, wide};
 use super::spawn::rights_hint;
-use super::{environment, names, process};
-use crate::config::secret::Secret;
+use super::{environment, names, passwords, process};
+use crate::config::secret::{Password, Secret};
 
 /// The domain's controller does not answer (a number of RPC's own).
 const RPC_S_SERVER_UNAVAILABLE: u32 = 1722;
@@ -80,7 +80,7 @@ impl Account {
     /// What can be said of the account without a logon: whether it exists. A
     /// wrong password is found by the first client, so that reading a file
     /// never counts against an account.
-    /// (Whether it is an administrator is known only after a logon.)
+    /// True if it is an administrator, as far as the system says.
     pub fn examine(credentials: &Credentials) -> Result<bool, SpawnError> {
         let user = &credentials.user;
         let full_name = match user.domain.as_deref() {
@@ -90,7 +90,7 @@ impl Account {
             None => user.account.clone(),
         };
         match names::is_user(&full_name) {
-            Ok(true) => Ok(false),
+            Ok(true) => Ok(!user.built_in && names::is_administrator(&full_name)),
             Ok(false) => {
                 Err(SpawnError::new(Step::Account, format!("{user} is not a user (a group, perhaps)")))
             }
@@ -166,16 +166,16 @@ fn environment_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> 
 }
 
 fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnError> {
+    let password = password_of(credentials)?;
     #[cfg(debug_assertions)]
-    if std::env::var_os("WININETD_TEST_LOGON").is_some_and(|value| value == "own") {
-        // For tests where no logon can succeed: the way behind it, with our own token.
-        return process::own_token().map_err(|error| SpawnError::new(Step::Logon, error));
+    if let Some(how) = std::env::var_os("WININETD_TEST_LOGON") {
+        return test_logon(credentials, password.as_ref(), &how);
     }
     let UserName { account, domain, built_in, .. } = &credentials.user;
     let kind = if *built_in { LOGON32_LOGON_SERVICE } else { LOGON32_LOGON_BATCH };
     let domain = domain.as_ref().map(wide);
     let name = wide(account);
-    let password = credentials.password.as_ref().map(Secret::wide);
+    let password = password.as_ref().map(Secret::wide);
     let mut token: HANDLE = std::ptr::null_mut();
     // SAFETY: texts end with zero or are null where that is allowed; the
     // handle that comes back is new and ours.
@@ -191,6 +191,37 @@ fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnError> {
         .map_err(|error| refused(&credentials.user, &error))?;
         Ok(OwnedHandle::from_raw_handle(token))
     }
+}
+
+/// For tests where no logon can succeed: the way behind it, with our own token
+/// (`own`), for one password only (`own:PASSWORD`), or a crash in its midst.
+#[cfg(debug_assertions)]
+fn test_logon(
+    credentials: &Credentials,
+    password: Option<&Secret>,
+    how: &std::ffi::OsStr,
+) -> Result<OwnedHandle, SpawnError> {
+    let how = how.to_string_lossy();
+    #[allow(clippy::panic)]
+    if how == "crash" {
+        panic!("the logon of {credentials:?} with {password:?}");
+    }
+    let wanted = how.strip_prefix("own:").map(Secret::new);
+    if wanted.is_some() && wanted.as_ref() != password {
+        let error = io::Error::from_raw_os_error(ERROR_LOGON_FAILURE.cast_signed());
+        return Err(refused(&credentials.user, &error));
+    }
+    process::own_token().map_err(|error| SpawnError::new(Step::Logon, error))
+}
+
+/// Tries an account's password, without starting anything. A wrong one counts
+/// against the account.
+pub fn try_out(credentials: &Credentials) -> Result<(), SpawnError> {
+    log_on(credentials).and_then(|token| {
+        process::token_user(&token).map(drop).map_err(|error| {
+            SpawnError::new(Step::Logon, format!("the logon of {}: {error}", credentials.user))
+        })
+    })
 }
 
 /// Whether a failed logon may have counted against the account. Errors of the
@@ -239,12 +270,43 @@ fn refused(user: &UserName, error: &io::Error) -> SpawnError {
 
 /// Reads a user field: `user`, `DOMAIN\user`, `user@domain`, or one of the two
 /// accounts of the system that need no password.
-pub fn parse_credentials(user: &str, password: Option<&str>) -> Result<Credentials, String> {
+pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> Result<Credentials, String> {
     let user = UserName::parse(user)?;
     if password.is_none() && !user.built_in {
-        return Err(format!("{user} needs a password here: write {user}:PASSWORD"));
+        return Err(format!(
+            "{user} needs a password here: write {user}:PASSWORD, or {user}:{{stored}} after --set-password {user}"
+        ));
     }
-    Ok(Credentials { password: password.filter(|_| !user.built_in).map(Secret::new), user })
+    let password = password.filter(|_| !user.built_in).map(|password| Password::parse(password, service));
+    Ok(Credentials { user, password })
+}
+
+/// Whether a user, named with its domain, is an administrator.
+pub(super) fn is_administrator(name: &str) -> bool {
+    names::is_administrator(name)
+}
+
+/// The password of an account, from where it is kept.
+fn password_of(credentials: &Credentials) -> Result<Option<Secret>, SpawnError> {
+    let user = &credentials.user;
+    match &credentials.password {
+        None => Ok(None),
+        Some(Password::Typed(secret)) => Ok(Some(secret.clone())),
+        Some(Password::Stored { service }) => match passwords::find(service, user) {
+            Ok(Some(secret)) => Ok(Some(secret)),
+            Ok(None) => {
+                let cause =
+                    format!("no password is stored for {user}: `wininetd --set-password {user}` stores it");
+                Err(SpawnError::new(Step::Account, cause))
+            }
+            Err(error) => {
+                let cause = format!(
+                    "the stored password of {user}: {error} (only LocalSystem and administrators can open it)"
+                );
+                Err(SpawnError::new(Step::Account, cause))
+            }
+        },
+    }
 }
 
 impl UserName {
@@ -276,6 +338,27 @@ impl UserName {
     }
 }
 
+impl UserName {
+    /// The one form of all that mean the same account, for names of what is
+    /// kept for it.
+    pub fn canonical(&self) -> String {
+        let account = self.account.to_lowercase();
+        match self.domain.as_deref() {
+            None => account,
+            Some(domain) => {
+                let own =
+                    domain == "." || names::of_computer().is_ok_and(|name| name.eq_ignore_ascii_case(domain));
+                if own { format!(".\\{account}") } else { format!("{}\\{account}", domain.to_lowercase()) }
+            }
+        }
+    }
+
+    /// Whether the account needs no password.
+    pub fn is_built_in(&self) -> bool {
+        self.built_in
+    }
+}
+
 impl fmt::Display for UserName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text)
@@ -301,13 +384,15 @@ mod tests {
 
     #[test]
     fn the_accounts_of_the_system_need_no_password() {
-        assert!(parse_credentials("localservice", None).unwrap().user.built_in);
-        assert!(parse_credentials(r"NT AUTHORITY\NetworkService", Some("x")).unwrap().password.is_none());
-        assert!(parse_credentials(r"CORP\LocalService", None).is_err());
+        assert!(parse_credentials("localservice", None, "s").unwrap().user.built_in);
+        assert!(
+            parse_credentials(r"NT AUTHORITY\NetworkService", Some("x"), "s").unwrap().password.is_none()
+        );
+        assert!(parse_credentials(r"CORP\LocalService", None, "s").is_err());
     }
 
     #[test]
     fn a_user_without_a_colon_is_told_what_to_write() {
-        assert!(parse_credentials("davide", None).unwrap_err().contains("davide:PASSWORD"));
+        assert!(parse_credentials("davide", None, "s").unwrap_err().contains("davide:PASSWORD"));
     }
 }

@@ -4,15 +4,25 @@ pub mod account;
 pub mod child;
 pub mod command;
 mod environment;
+pub mod event_log;
 mod handle;
 mod image;
 mod names;
 pub mod net;
+pub mod passwords;
 pub mod paths;
 pub mod process;
+pub mod prompt;
+pub mod registry;
+pub mod rights;
+pub mod scm;
+mod security;
+pub mod service;
 pub mod spawn;
 pub mod stop;
 pub mod text;
+pub mod tool;
+pub mod trust;
 
 use super::Capabilities;
 

@@ -3,8 +3,13 @@
 use std::io;
 use std::os::windows::io::OwnedHandle;
 
+use windows_sys::Win32::NetworkManagement::NetManagement::{
+    LG_INCLUDE_INDIRECT, LOCALGROUP_USERS_INFO_0, MAX_PREFERRED_LENGTH, NetApiBufferFree,
+    NetUserGetLocalGroups,
+};
 use windows_sys::Win32::Security::{
-    LookupAccountNameW, LookupAccountSidW, SID_NAME_USE, SidTypeUser, SidTypeWellKnownGroup, TOKEN_USER,
+    CreateWellKnownSid, LookupAccountNameW, LookupAccountSidW, PSID, SID_NAME_USE, SidTypeUser,
+    SidTypeWellKnownGroup, TOKEN_USER, WinBuiltinAdministratorsSid,
 };
 use windows_sys::Win32::System::SystemInformation::{ComputerNamePhysicalNetBIOS, GetComputerNameExW};
 
@@ -28,10 +33,10 @@ pub(super) fn of_computer() -> io::Result<String> {
     Ok(text(&name))
 }
 
-/// Whether the name is a user's, or fails if it is nobody's.
-pub(super) fn is_user(name: &str) -> io::Result<bool> {
+/// A SID in a buffer that is aligned for it, and what it is of.
+fn look_up(name: &str) -> io::Result<(Vec<u64>, SID_NAME_USE)> {
     let name = wide(name);
-    let (mut sid, mut sid_bytes) = ([0u64; 16], 128);
+    let (mut sid, mut sid_bytes) = (vec![0u64; 16], 128);
     let (mut domain, mut domain_units) = ([0u16; LONGEST], 512);
     let mut kind: SID_NAME_USE = 0;
     // SAFETY: the buffers have the lengths that are given; the name ends with zero.
@@ -46,22 +51,50 @@ pub(super) fn is_user(name: &str) -> io::Result<bool> {
             &raw mut kind,
         )
     })?;
+    Ok((sid, kind))
+}
+
+/// Whether the name is a user's, or fails if it is nobody's.
+pub(super) fn is_user(name: &str) -> io::Result<bool> {
+    let (_, kind) = look_up(name)?;
     // LocalService and NetworkService are groups of one, by their type.
     Ok(kind == SidTypeUser || kind == SidTypeWellKnownGroup)
 }
 
-/// The name of a token's user.
+/// The SID of an account or group.
+pub(super) fn sid_of(name: &str) -> io::Result<Vec<u64>> {
+    Ok(look_up(name)?.0)
+}
+
+/// The name of a token's user, without its domain.
 pub(super) fn of_token(token: &OwnedHandle) -> io::Result<String> {
     let user = process::token_user(token)?;
+    // SAFETY: `user` begins with a TOKEN_USER whose SID lies within it.
+    let (_, name) = unsafe { domain_and_name((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid)? };
+    Ok(name)
+}
+
+/// The name of a SID, with its domain where it has one.
+///
+/// # Safety
+/// `sid` points to a SID.
+pub(super) unsafe fn of_sid(sid: PSID) -> io::Result<String> {
+    // SAFETY: the caller's promise.
+    let (domain, name) = unsafe { domain_and_name(sid)? };
+    Ok(if domain.is_empty() { name } else { format!("{domain}\\{name}") })
+}
+
+/// # Safety
+/// `sid` points to a SID.
+unsafe fn domain_and_name(sid: PSID) -> io::Result<(String, String)> {
     let (mut name, mut name_units) = ([0u16; LONGEST], 512);
     let (mut domain, mut domain_units) = ([0u16; LONGEST], 512);
     let mut kind: SID_NAME_USE = 0;
-    // SAFETY: `user` begins with a TOKEN_USER whose SID lies within it; the
-    // buffers have the lengths that are given.
+    // SAFETY: the caller's promise; the buffers have the lengths that are given.
     check(unsafe {
         LookupAccountSidW(
             std::ptr::null(),
-            (*user.as_ptr().cast::<TOKEN_USER>()).User.Sid,
+            sid,
             name.as_mut_ptr(),
             &raw mut name_units,
             domain.as_mut_ptr(),
@@ -69,5 +102,62 @@ pub(super) fn of_token(token: &OwnedHandle) -> io::Result<String> {
             &raw mut kind,
         )
     })?;
-    Ok(text(&name))
+    Ok((text(&domain), text(&name)))
+}
+
+/// Whether a user is an administrator, through whatever groups. Unknown means
+/// no. May ask a domain's controller, and so hold its caller.
+pub(super) fn is_administrator(user: &str) -> bool {
+    let Ok(sid) = administrators() else { return false };
+    // SAFETY: the buffer holds a SID.
+    let Ok((_, administrators)) = (unsafe { domain_and_name(sid.as_ptr().cast_mut().cast()) }) else {
+        return false;
+    };
+    groups_of(user).iter().any(|group| group.eq_ignore_ascii_case(&administrators))
+}
+
+fn administrators() -> io::Result<Vec<u64>> {
+    let (mut sid, mut bytes) = (vec![0u64; 16], 128);
+    // SAFETY: the buffer has the length that is given.
+    check(unsafe {
+        CreateWellKnownSid(
+            WinBuiltinAdministratorsSid,
+            std::ptr::null_mut(),
+            sid.as_mut_ptr().cast(),
+            &raw mut bytes,
+        )
+    })?;
+    Ok(sid)
+}
+
+/// The local groups that a user is in, by whatever way.
+fn groups_of(user: &str) -> Vec<String> {
+    let user = wide(user);
+    let mut buffer: *mut u8 = std::ptr::null_mut();
+    let (mut read, mut total) = (0, 0);
+    // SAFETY: the name ends with zero; the buffer that comes back holds `read`
+    // entries and is ours to free.
+    unsafe {
+        let code = NetUserGetLocalGroups(
+            std::ptr::null(),
+            user.as_ptr(),
+            0,
+            LG_INCLUDE_INDIRECT,
+            &raw mut buffer,
+            MAX_PREFERRED_LENGTH,
+            &raw mut read,
+            &raw mut total,
+        );
+        if code != 0 || buffer.is_null() {
+            return Vec::new();
+        }
+        let entries = std::slice::from_raw_parts(buffer.cast::<LOCALGROUP_USERS_INFO_0>(), read as usize);
+        let groups = entries.iter().map(|entry| {
+            let length = (0..LONGEST).take_while(|&at| *entry.lgrui0_name.add(at) != 0).count();
+            String::from_utf16_lossy(std::slice::from_raw_parts(entry.lgrui0_name, length))
+        });
+        let groups = groups.collect();
+        NetApiBufferFree(buffer.cast());
+        groups
+    }
 }

@@ -40,7 +40,24 @@ pub struct Listener {
     keepalive: Option<Keepalive>,
 }
 
+/// A socket that a service manager has opened for us: none does here.
+#[derive(Debug)]
+pub enum Inherited {}
+
+impl Inherited {
+    /// What it is.
+    pub fn given(&self) -> crate::listen::inherited::Given {
+        match *self {}
+    }
+}
+
 impl Listener {
+    /// Takes a socket that was opened for us.
+    #[allow(clippy::needless_pass_by_value)] // as on Unix, where it is consumed
+    pub fn inherit(inherited: Inherited, _keepalive: Option<Keepalive>) -> io::Result<Listener> {
+        match inherited {}
+    }
+
     /// Binds and listens, with the largest backlog that the system has.
     /// Must be called within the loop.
     pub fn bind(address: SocketAddr, keepalive: Option<Keepalive>) -> io::Result<Listener> {

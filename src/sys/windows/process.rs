@@ -4,16 +4,25 @@
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
-use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::Foundation::{HANDLE, WAIT_OBJECT_0};
 use windows_sys::Win32::Networking::WinSock::{WSADATA, WSAStartup};
 use windows_sys::Win32::Security::{
     GetTokenInformation, IsWellKnownSid, TOKEN_QUERY, TOKEN_USER, TokenUser, WELL_KNOWN_SID_TYPE,
     WinLocalSystemSid,
 };
+use windows_sys::Win32::System::Console::{
+    STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
+};
 use windows_sys::Win32::System::Diagnostics::Debug::{
     SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX, SetErrorMode,
 };
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+use windows_sys::Win32::System::ErrorReporting::{WER_FAULT_REPORTING_FLAG_NOHEAP, WerSetFlags};
+use windows_sys::Win32::System::LibraryLoader::{
+    LOAD_LIBRARY_SEARCH_SYSTEM32, SetDefaultDllDirectories, SetDllDirectoryW,
+};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_SYNCHRONIZE, WaitForSingleObject,
+};
 
 use super::handle::check;
 
@@ -28,6 +37,37 @@ pub fn prepare() -> io::Result<()> {
         WSAStartup(0x0202, &raw mut data)
     };
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
+}
+
+/// What a service's process needs besides: nothing is loaded or opened from a
+/// folder that others might write, a stray line goes nowhere, and a crash report
+/// holds no memory in which passwords may lie.
+pub fn prepare_service() -> io::Result<()> {
+    std::env::set_current_dir(super::paths::system_directory())?;
+    let nothing = super::handle::wide("");
+    let nul = std::fs::OpenOptions::new().read(true).write(true).open("NUL")?;
+    // SAFETY: the text ends with zero; the handle is given away and never closed.
+    unsafe {
+        check(SetDefaultDllDirectories(LOAD_LIBRARY_SEARCH_SYSTEM32))?;
+        check(SetDllDirectoryW(nothing.as_ptr()))?;
+        // Not everywhere known; without it only the dialog is missing anyway.
+        WerSetFlags(WER_FAULT_REPORTING_FLAG_NOHEAP);
+        let nul = std::os::windows::io::IntoRawHandle::into_raw_handle(nul);
+        for stream in [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
+            check(SetStdHandle(stream, nul))?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a process is gone; false if it is still there after `patience`.
+pub fn wait_gone(pid: u32, patience: std::time::Duration) -> bool {
+    let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+    // SAFETY: no pointers; a handle that comes back is ours.
+    unsafe {
+        let Ok(process) = super::handle::own(OpenProcess(PROCESS_SYNCHRONIZE, 0, pid)) else { return true };
+        WaitForSingleObject(process.as_raw_handle(), milliseconds) == WAIT_OBJECT_0
+    }
 }
 
 /// Windows has no such limit for handles; this bounds what a flood can make.
@@ -53,6 +93,11 @@ pub(super) fn own_token() -> io::Result<OwnedHandle> {
         ))?;
         Ok(OwnedHandle::from_raw_handle(token))
     }
+}
+
+/// The TOKEN_USER of this process.
+pub(super) fn own_user() -> io::Result<Vec<u64>> {
+    token_user(&own_token()?)
 }
 
 /// Whether the token's user is this well-known account.

@@ -1,12 +1,15 @@
-//! Requests to stop a console program: Ctrl-C, Ctrl-Break, closing the window.
+//! Requests to stop: of a console (Ctrl-C, Ctrl-Break, closing the window), or
+//! of the service manager.
 
 use std::io;
 use std::time::Duration;
 
 use super::super::Request;
+use super::service::Control;
 use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
 };
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// A program whose window is closed is ended by force after five seconds; the
 /// records of its sessions must be written by then.
@@ -14,7 +17,16 @@ const BEFORE_FORCE: Duration = Duration::from_secs(3);
 
 /// The requests to stop, from now on.
 #[derive(Debug)]
-pub struct Stop {
+pub enum Stop {
+    /// Of a console.
+    Console(Console),
+    /// Of the service manager.
+    Service(UnboundedReceiver<Control>),
+}
+
+/// What a console can send.
+#[derive(Debug)]
+pub struct Console {
     interrupt: CtrlC,
     pause: CtrlBreak,
     close: CtrlClose,
@@ -24,31 +36,45 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Listens from now on; before this a request ends the process.
-    pub fn listen(_console: bool) -> io::Result<Stop> {
-        Ok(Stop {
+    /// Listens to the console from now on; before this a request ends the process.
+    pub fn of_console() -> io::Result<Stop> {
+        Ok(Stop::Console(Console {
             interrupt: ctrl_c()?,
             pause: ctrl_break()?,
             close: ctrl_close()?,
             shutdown: ctrl_shutdown()?,
             #[cfg(debug_assertions)]
             test: test::requests(),
-        })
+        }))
     }
 
     /// Waits for the next request; tells what it was.
     pub async fn requested(&mut self) -> Request {
+        match self {
+            Stop::Console(console) => console.requested().await,
+            Stop::Service(controls) => match controls.recv().await {
+                Some(Control::Stop) => Request { why: "the service was stopped", at_most: None },
+                Some(Control::Preshutdown) => Request { why: "the system shuts down", at_most: None },
+                // The sender lives as long as the process.
+                None => std::future::pending().await,
+            },
+        }
+    }
+}
+
+impl Console {
+    async fn requested(&mut self) -> Request {
         #[cfg(debug_assertions)]
         if let Some(test) = self.test.clone() {
             tokio::select! {
                 () = test.notified() => return Request { why: "a test", at_most: None },
-                request = self.console_request() => return request,
+                request = self.typed() => return request,
             }
         }
-        self.console_request().await
+        self.typed().await
     }
 
-    async fn console_request(&mut self) -> Request {
+    async fn typed(&mut self) -> Request {
         let (why, at_most) = tokio::select! {
             _ = self.interrupt.recv() => ("Ctrl-C", None),
             _ = self.pause.recv() => ("Ctrl-Break", None),

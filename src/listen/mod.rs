@@ -1,6 +1,8 @@
 //! Listeners: bound or being retried, and when to accept again after the
 //! system ran out of something.
 
+pub mod inherited;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use crate::core::ServiceId;
 use crate::core::backoff::Backoff;
 use crate::supervisor::Event;
 use crate::sys::Keepalive;
-use crate::sys::net::Listener;
+use crate::sys::net::{Inherited, Listener};
 
 /// The first try again of an address that could not be bound,
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -31,8 +33,12 @@ pub struct Slot {
     /// Where.
     pub address: SocketAddr,
     keepalive: Option<Keepalive>,
+    /// A socket that a service manager has opened for it, until it is used.
+    inherited: Option<Inherited>,
     /// How long until the next try, while it is not bound.
     pub backoff: Backoff,
+    /// The host has no such address family: it is not waited for.
+    pub is_missing: bool,
     bound: Option<Bound>,
 }
 
@@ -45,13 +51,23 @@ struct Bound {
 
 impl Slot {
     /// Not yet bound.
-    pub fn new(service: ServiceId, address: SocketAddr, keepalive: Option<Keepalive>) -> Self {
-        Slot { service, address, keepalive, backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY), bound: None }
+    pub fn new(
+        service: ServiceId,
+        address: SocketAddr,
+        keepalive: Option<Keepalive>,
+        inherited: Option<Inherited>,
+    ) -> Self {
+        let backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+        Slot { service, address, keepalive, inherited, backoff, is_missing: false, bound: None }
     }
 
     /// Binds, and tells the supervisor from now on when clients wait.
     pub fn bind(&mut self, id: ListenerId, supervisor: mpsc::UnboundedSender<Event>) -> std::io::Result<()> {
-        let listener = Arc::new(Listener::bind(self.address, self.keepalive)?);
+        let listener = match self.inherited.take() {
+            Some(inherited) => Listener::inherit(inherited, self.keepalive)?,
+            None => Listener::bind(self.address, self.keepalive)?,
+        };
+        let listener = Arc::new(listener);
         let again = Arc::new(Notify::new());
         let watch = tokio::spawn(watch(id, listener.clone(), again.clone(), supervisor));
         self.backoff.succeeded();

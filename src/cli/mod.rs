@@ -1,0 +1,228 @@
+//! Verbs and options. Verbs are flags, as in WinInetd; at most one is given.
+
+mod stored;
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, CommandFactory, Parser};
+
+pub use stored::Stored;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wininetd",
+    version,
+    about = "A super-server: a client connects, a program starts, and the connection is its input, output and error.",
+    max_term_width = 100,
+    args_override_self = true,
+    group = ArgGroup::new("verb").multiple(false),
+    after_help = "A line of the file is a service:  PORT  USER:PASS  CMDLINE\n\
+        `none` as USER:PASS runs the program as the server itself. Lines that do not begin with a digit are comments.\n\n\
+        Exit codes: 0 as asked, 64 usage, 66 a file cannot be read, 69 nothing could be bound, 71 system, 77 no permission, \
+        78 configuration."
+)]
+pub struct Options {
+    /// Register the service with the options given beside it; given again, an option replaces only itself
+    #[arg(long, group = "verb", help_heading = "Verbs")]
+    pub install: bool,
+
+    /// Stop and unregister the service with all that belongs to it, except its configuration
+    #[arg(long, group = "verb", help_heading = "Verbs")]
+    pub remove: bool,
+
+    /// Serve in this console and log to it; Ctrl-C stops
+    #[arg(long, group = "verb", help_heading = "Verbs")]
+    pub debug: bool,
+
+    /// Read the configuration, print every error and warning and the program of each service
+    #[arg(long, group = "verb", help_heading = "Verbs")]
+    pub check: bool,
+
+    /// With --check: warnings count as errors
+    #[arg(long, requires = "check", help_heading = "Verbs")]
+    pub strict: bool,
+
+    /// With --check: try to take each account; a wrong password counts against it
+    #[arg(long, requires = "check", help_heading = "Verbs")]
+    pub logon: bool,
+
+    /// Read a password without echo, or a line from a pipe, and store it sealed; the file then says USER:{stored} (Windows)
+    #[arg(long, group = "verb", value_name = "USER", help_heading = "Verbs")]
+    pub set_password: Option<String>,
+
+    /// Let USER log on as a batch job, which programs of its need (Windows); alone or beside --install
+    #[arg(long, value_name = "USER", conflicts_with_all = ["remove", "debug", "check", "set_password"], help_heading = "Verbs")]
+    pub grant_batch_right: Option<String>,
+
+    /// How to serve.
+    #[command(flatten)]
+    pub stored: Stored,
+
+    /// The account of the service [default: LocalSystem, or root]
+    #[arg(long, value_name = "NAME", requires = "install", help_heading = "Beside --install")]
+    pub account: Option<String>,
+
+    /// When the service starts: auto, delayed (Windows) or manual [default: auto]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        requires = "install",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Beside --install"
+    )]
+    pub start: Option<StartType>,
+
+    /// The service's name, where there are several; also beside --remove, --set-password, --debug and --check [default: wininetd]
+    #[arg(long, value_name = "NAME", value_parser = service_name, help_heading = "Beside --install")]
+    pub service_name: Option<String>,
+
+    /// Write or remove the files of a Unix service below DIR, as packages do; nothing is registered
+    #[arg(long, value_name = "DIR", help_heading = "Beside --install")]
+    pub root: Option<PathBuf>,
+}
+
+/// When a service is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StartType {
+    /// With the system.
+    Auto,
+    /// Some minutes after the system (Windows).
+    Delayed,
+    /// By hand.
+    Manual,
+}
+
+impl StartType {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            StartType::Auto => "auto",
+            StartType::Delayed => "delayed",
+            StartType::Manual => "manual",
+        }
+    }
+}
+
+/// The name of the service, where none is given.
+pub const SERVICE_NAME: &str = "wininetd";
+
+/// A name that is a file's, a registry key's and a firewall rule's as well.
+fn service_name(text: &str) -> Result<String, String> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if text.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        && text.len() <= 80
+        && text.chars().all(plain)
+    {
+        Ok(text.to_owned())
+    } else {
+        Err("a service's name is up to 80 letters, digits and . _ -, and begins with a letter or digit"
+            .to_owned())
+    }
+}
+
+impl Options {
+    /// What to do.
+    pub fn verb(&self) -> Verb {
+        if self.install {
+            Verb::Install
+        } else if self.remove {
+            Verb::Remove
+        } else if self.debug {
+            Verb::Debug
+        } else if self.check {
+            Verb::Check
+        } else if let Some(user) = &self.set_password {
+            Verb::SetPassword(user.clone())
+        } else if let Some(user) = &self.grant_batch_right {
+            Verb::GrantBatchRight(user.clone())
+        } else {
+            Verb::Serve
+        }
+    }
+
+    /// The service's name.
+    pub fn service_name(&self) -> &str {
+        self.service_name.as_deref().unwrap_or(SERVICE_NAME)
+    }
+
+    /// The usage, for somebody who called it wrongly.
+    pub fn usage() -> String {
+        Options::command().render_usage().to_string()
+    }
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verb {
+    /// Register the service.
+    Install,
+    /// Unregister it.
+    Remove,
+    /// Serve in this console.
+    Debug,
+    /// Only say what there is to say about the configuration.
+    Check,
+    /// Store this user's password.
+    SetPassword(String),
+    /// Let this user log on as a batch job.
+    GrantBatchRight(String),
+    /// Serve for a service manager.
+    Serve,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from([&["wininetd"], arguments].concat())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn given_twice_the_last_wins() {
+        let words = ["--timeout", "5", "--cfgfile", "a", "--debug", "--timeout", "6", "--cfgfile", "b"];
+        let stored = parse(&words).unwrap().stored;
+        assert_eq!((stored.timeout, stored.cfgfile), (Some(6), Some("b".into())));
+    }
+
+    #[test]
+    fn two_verbs_are_refused() {
+        for words in [["--debug", "--check"], ["--install", "--remove"], ["--set-password=u", "--debug"]] {
+            assert!(parse(&words).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_beside_a_verb_is_refused_without_it() {
+        for words in [&["--account", "x"][..], &["--start", "auto"], &["--strict"], &["--logon"]] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn the_batch_right_is_granted_alone_or_beside_install() {
+        assert_eq!(parse(&["--grant-batch-right", "u"]).unwrap().verb(), Verb::GrantBatchRight("u".into()));
+        assert_eq!(parse(&["--grant-batch-right", "u", "--install"]).unwrap().verb(), Verb::Install);
+        assert!(parse(&["--grant-batch-right", "u", "--debug"]).is_err());
+    }
+
+    #[test]
+    fn a_service_name_can_not_leave_its_folder_or_key() {
+        assert!(parse(&["--install", "--service-name", "web-1"]).is_ok());
+        for name in ["", "a/b", "..", "a\\b", "a b", "a%b"] {
+            assert!(parse(&["--install", "--service-name", name]).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_address_is_an_error_and_never_all_addresses() {
+        assert!(parse(&["--bind", "apples"]).is_err());
+    }
+}

@@ -1,0 +1,211 @@
+//! The options that say how to serve. They may be typed at a start, stored with
+//! a registered service, or typed into the services console; what is newer
+//! replaces only itself.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Parser};
+
+use crate::config::classic::Defaults;
+use crate::config::plan::LINGER_TIMEOUT;
+use crate::log::Format;
+use crate::sys;
+
+/// How to serve. What was not given is `None`, so that it can be told from
+/// what was given with the default's value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct Stored {
+    /// Configuration file [default: wininetd.conf in the Windows directory, or /etc/wininetd.conf]
+    #[arg(long, value_name = "FILE")]
+    pub cfgfile: Option<PathBuf>,
+
+    /// End a connection on which nothing moved for SECS, in either direction [default: never]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=MAX_SECONDS))]
+    pub timeout: Option<u64>,
+
+    /// How long a program's last bytes may take to be delivered after its end; 0 closes at once [default: 60]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=MAX_SECONDS))]
+    pub linger_timeout: Option<u64>,
+
+    /// An address that ports listen on; repeatable [default: 0.0.0.0 and ::]
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Vec<IpAddr>,
+
+    /// Write every log line here too; put aside at 10 MiB, five are kept
+    #[arg(long, value_name = "PATH")]
+    pub log_file: Option<PathBuf>,
+
+    /// Form of log lines: text or json [default: text]
+    #[arg(long, value_name = "FORM", value_enum, hide_possible_values = true)]
+    pub log_format: Option<Format>,
+
+    /// A rule of the Windows firewall for each port, redone at each start; --firewall=no ends that
+    #[arg(long, value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "yes",
+        value_parser = yes_or_no, hide_possible_values = true)]
+    pub firewall: Option<bool>,
+}
+
+/// Ten years: more is a slip of the finger, and sums of times must not overflow.
+const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("write yes or no".to_owned()),
+    }
+}
+
+/// What may be typed into the parameters of a service's start.
+#[derive(Debug, Parser)]
+#[command(name = "wininetd", no_binary_name = true, args_override_self = true, disable_help_flag = true)]
+struct Alone {
+    #[command(flatten)]
+    stored: Stored,
+}
+
+impl Stored {
+    /// Reads options that stand alone: no verb, nothing unknown. The error is
+    /// a sentence.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Stored, String> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        match Alone::try_parse_from(&arguments) {
+            Ok(alone) => Ok(alone.stored),
+            Err(error) => {
+                let typed: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+                let why = error.to_string();
+                let first = why.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                Err(format!("what was given is not understood: {}\n{first}", typed.join(" ")))
+            }
+        }
+    }
+
+    /// These, with each option that `newer` gives in its place.
+    pub fn replaced_by(self, newer: Stored) -> Stored {
+        Stored {
+            cfgfile: newer.cfgfile.or(self.cfgfile),
+            timeout: newer.timeout.or(self.timeout),
+            linger_timeout: newer.linger_timeout.or(self.linger_timeout),
+            bind: if newer.bind.is_empty() { self.bind } else { newer.bind },
+            log_file: newer.log_file.or(self.log_file),
+            log_format: newer.log_format.or(self.log_format),
+            firewall: newer.firewall.or(self.firewall),
+        }
+    }
+
+    /// With whole paths: a service starts in another directory.
+    pub fn absolute(mut self) -> Stored {
+        for path in [&mut self.cfgfile, &mut self.log_file].into_iter().flatten() {
+            *path = absolute(path);
+        }
+        self
+    }
+
+    /// The same as arguments, in the order of the help.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let seconds = |value: Option<u64>| value.map(|value| OsString::from(value.to_string()));
+        let path = |value: &Option<PathBuf>| value.as_ref().map(|path| path.clone().into_os_string());
+        let mut pairs = vec![
+            ("--cfgfile", path(&self.cfgfile)),
+            ("--timeout", seconds(self.timeout)),
+            ("--linger-timeout", seconds(self.linger_timeout)),
+        ];
+        pairs.extend(self.bind.iter().map(|address| ("--bind", Some(address.to_string().into()))));
+        pairs.push(("--log-file", path(&self.log_file)));
+        pairs.push(("--log-format", self.log_format.map(|format| format.name().into())));
+        let mut arguments: Vec<OsString> = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some([OsString::from(name), value?]))
+            .flatten()
+            .collect();
+        if self.firewall == Some(true) {
+            arguments.push("--firewall".into());
+        }
+        arguments
+    }
+
+    /// The configuration file, as an absolute path.
+    pub fn config_path(&self) -> PathBuf {
+        absolute(&self.cfgfile.clone().unwrap_or_else(sys::paths::default_config))
+    }
+
+    /// What holds for every line of a classic file; `service` is the name under
+    /// which passwords are stored.
+    pub fn defaults(&self, service: &str) -> Defaults {
+        let mut bind = self.bind.clone();
+        if bind.is_empty() {
+            bind = vec![IpAddr::V4([0, 0, 0, 0].into()), IpAddr::V6([0u16; 8].into())];
+        }
+        // Given twice, an address would fail to be bound the second time.
+        let mut seen = Vec::new();
+        bind.retain(|address| {
+            !seen.contains(address) && {
+                seen.push(*address);
+                true
+            }
+        });
+        Defaults {
+            bind,
+            idle_timeout: self.timeout.map(Duration::from_secs),
+            linger_timeout: self.linger_timeout.map_or(LINGER_TIMEOUT, Duration::from_secs),
+            service: service.to_owned(),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Stored, String> {
+        Stored::parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn without_a_bind_a_port_listens_on_all_addresses_of_both_families() {
+        let both: Vec<IpAddr> = vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()];
+        assert_eq!(Stored::default().defaults("s").bind, both);
+        let one = parse(&["--bind", "::1", "--bind", "::1"]).unwrap().defaults("s").bind;
+        assert_eq!(one, ["::1".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn an_option_given_replaces_only_itself() {
+        let stored = parse(&["--timeout", "5", "--bind", "::1", "--firewall"]).unwrap();
+        let newer = parse(&["--timeout", "6", "--firewall=no"]).unwrap();
+        let now = stored.replaced_by(newer);
+        assert_eq!(now, parse(&["--timeout", "6", "--bind", "::1", "--firewall=no"]).unwrap());
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back_as_it_was() {
+        let words = [
+            ["--cfgfile", "/a b"],
+            ["--timeout", "5"],
+            ["--linger-timeout", "0"],
+            ["--bind", "::1"],
+            ["--bind", "127.0.0.1"],
+            ["--log-file", "x"],
+            ["--log-format", "json"],
+        ];
+        let mut words = words.concat();
+        words.push("--firewall");
+        let stored = parse(&words).unwrap();
+        assert_eq!(stored.arguments(), words.iter().map(OsString::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_verb_among_start_parameters_is_an_error_that_quotes_it() {
+        for words in [&["--debug"][..], &["--nonsense"], &["a.conf"], &["--help"]] {
+            let error = parse(words).unwrap_err();
+            assert!(error.contains(words[0]), "{error}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether a configuration may be believed: who can change it chooses what
+//! runs with our rights.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::diagnostic::{Diagnostic, Severity};
+use super::source::Source;
+use crate::sys::{CAPABILITIES, Others, trust};
+
+/// What to do about a file that strangers can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// Nothing of it is served: we have rights that they have not.
+    Refuse,
+    /// Say so.
+    Warn,
+}
+
+/// Who else can change or read a file that was opened.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    writers: Others,
+    readers: Others,
+    folders: Vec<(PathBuf, Others)>,
+}
+
+impl Trust {
+    /// Looks at an opened file, so that nothing can be swapped between this
+    /// and reading it, and at the folders that it is reached through.
+    pub fn of(file: &File, path: &Path) -> std::io::Result<Trust> {
+        let mut folders = Vec::new();
+        // Through a link two folders matter: that of the link and the file's.
+        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        for folder in [path, &*real].into_iter().filter_map(Path::parent) {
+            if !folders.iter().any(|(known, _)| known == folder) {
+                folders.push((folder.to_owned(), trust::folder_writers(folder)?));
+            }
+        }
+        Ok(Trust { writers: trust::file_writers(file)?, readers: trust::file_readers(file)?, folders })
+    }
+}
+
+/// What there is to say of a file that was read.
+pub fn judge(source: &Source, strictness: Strictness) -> Vec<Diagnostic> {
+    let trust = &source.trust;
+    let mut found = Vec::new();
+    let mut say = |path: &Path, what: &str, others: &Others, severity| {
+        let message = format!("{} can {what}", others.names());
+        let hint = format!("`{}` takes that away", trust::mend(path, others));
+        found.push(Diagnostic::of_file(severity, source, message).hint(hint));
+    };
+    let file = [(source.path.as_path(), &trust.writers, "change this file".to_owned())];
+    let folders = trust.folders.iter().map(|(path, others)| {
+        (path.as_path(), others, format!("change what lies in its folder {}", path.display()))
+    });
+    for (path, others, what) in file.into_iter().chain(folders).filter(|(_, others, _)| !others.is_empty()) {
+        let refused = strictness == Strictness::Refuse && !others.anyone.is_empty();
+        let (what, severity) = if refused {
+            (format!("{what}, and so choose what runs with the rights of this server"), Severity::Error)
+        } else {
+            (what, Severity::Warning)
+        };
+        say(path, &what, others, severity);
+    }
+    if CAPABILITIES.passwords && source.has_secrets() && !trust.readers.is_empty() {
+        say(&source.path, "read this file, which holds passwords", &trust.readers, Severity::Warning);
+    }
+    found
+}

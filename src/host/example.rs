@@ -1,0 +1,33 @@
+//! The configuration that a new installation finds: nothing is served, and
+//! every line says how something would be.
+
+use std::path::Path;
+
+use crate::sys;
+
+/// Writes the example if there is no file. True if it was written.
+pub(super) fn write_if_missing(path: &Path) -> std::io::Result<bool> {
+    use std::io::Write;
+    match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(mut file) => file.write_all(text().as_bytes()).map(|()| true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn text() -> String {
+    let text = format!(
+        "\
+# wininetd: each line that begins with a digit is a service; all others are comments.
+#
+# PORT  USER:PASS  CMDLINE
+#
+# USER:PASS is the account that the program runs as; `none` is the server's own,
+# with all its rights. Look at a changed file with: wininetd --check
+#
+# {}
+",
+        sys::paths::EXAMPLE_LINE
+    );
+    if cfg!(windows) { text.replace('\n', "\r\n") } else { text }
+}

@@ -1,0 +1,303 @@
+//! `--install` and `--remove` on Unix: the files by which a service manager
+//! starts us, and the manager told of them.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::launchd::Job;
+use super::systemd::{Unit, words};
+use crate::cli::{Options, StartType, Stored};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::host::{answer, example};
+use crate::sys::{self, trust};
+
+/// Where files go, and whether a manager is to hear of it.
+struct Place {
+    root: Option<PathBuf>,
+}
+
+/// What is registered, or is to be.
+struct Registration {
+    stored: Stored,
+    account: Option<String>,
+}
+
+pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
+    if options.stored.firewall == Some(true) {
+        return Err(super::only_windows("--firewall", "its firewall has rules for programs"));
+    }
+    if options.start == Some(StartType::Delayed) {
+        return Err(super::only_windows("--start delayed", "write auto or manual"));
+    }
+    if let Some(user) = &options.grant_batch_right {
+        return super::grant_batch_right(user);
+    }
+    let place = Place::of(options)?;
+    let program = place.program()?;
+    let mut report = String::new();
+    if place.root.is_none() {
+        refuse_replaceable(&program)?;
+    }
+    let file = place.service_file(options.service_name());
+    let old = match std::fs::read_to_string(&file) {
+        Ok(text) => Some(read_back(&text).ok_or_else(|| unknown_file(&file))?),
+        Err(_) => None,
+    };
+    let new = Registration::merged(old.as_ref(), options);
+    let text = if cfg!(target_os = "macos") {
+        let start = options.start.unwrap_or(StartType::Auto);
+        let (name, account) = (options.service_name(), new.account.as_deref());
+        Job { name, program: &program, options: &new.stored, account, start }.text()
+    } else {
+        Unit { program: &program, options: &new.stored, account: new.account.as_deref() }.text()
+    };
+    write_file(&file, &text)?;
+    changes(&mut report, &file, old.as_ref(), &new);
+    let config = place.below(&new.stored.config_path());
+    if let Some(folder) = config.parent() {
+        make_folder(folder)?;
+    }
+    if example::write_if_missing(&config).map_err(|cause| cannot_write(&config, &cause))? {
+        let _ = writeln!(report, "written: {}, an example", config.display());
+    }
+    if cfg!(target_os = "linux") {
+        let hardening = place.hardening_file(options.service_name());
+        // An administrator's own choice stays.
+        if !hardening.exists() {
+            write_file(&hardening, &Unit::hardening())?;
+        }
+    }
+    if place.root.is_none() {
+        tell_manager(&mut report, options, old.is_none(), &file);
+    }
+    answer(&report)?;
+    Ok(Exit::Ok)
+}
+
+pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
+    let place = Place::of(options)?;
+    let (name, file) = (options.service_name(), place.service_file(options.service_name()));
+    if !file.exists() {
+        answer("not installed\n")?;
+        return Ok(Exit::Ok);
+    }
+    let mut report = String::new();
+    if place.root.is_none() {
+        if cfg!(target_os = "macos") {
+            manager(&mut report, &["launchctl", "bootout", &format!("system/{name}")]);
+        } else if systemd_runs() {
+            manager(&mut report, &["systemctl", "disable", "--now", &format!("{name}.service")]);
+        }
+    }
+    let gone = |path: &Path| match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cannot_write(path, &cause)),
+        _ => Ok(()),
+    };
+    gone(&file)?;
+    let hardening = place.hardening_file(name);
+    gone(&hardening)?;
+    if let Some(folder) = hardening.parent() {
+        // Only if nobody else has put something there.
+        let _ = std::fs::remove_dir(folder);
+    }
+    if place.root.is_none() && systemd_runs() {
+        manager(&mut report, &["systemctl", "daemon-reload"]);
+    }
+    let _ = writeln!(report, "removed: {}; the configuration is still there", file.display());
+    answer(&report)?;
+    Ok(Exit::Ok)
+}
+
+impl Place {
+    fn of(options: &Options) -> Result<Place, Error> {
+        if !cfg!(any(target_os = "linux", target_os = "macos")) {
+            let why = "write a script for its service manager that starts wininetd without a verb";
+            return Err(super::only_windows("--install", why));
+        }
+        let root = options.root.as_deref().map(std::path::absolute).transpose();
+        Ok(Place { root: root.map_err(|cause| Error::System { what: "--root", cause })? })
+    }
+
+    /// A path of the installed system, where it is now.
+    fn below(&self, path: &Path) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
+            None => path.to_owned(),
+        }
+    }
+
+    /// The program, as the installed system will see it.
+    fn program(&self) -> Result<PathBuf, Error> {
+        let own = std::env::current_exe()
+            .map_err(|cause| Error::System { what: "the program's own path", cause })?;
+        let real = self.root.as_deref().and_then(|root| std::fs::canonicalize(root).ok());
+        let inside =
+            real.and_then(|root| own.strip_prefix(root).ok().map(|inside| Path::new("/").join(inside)));
+        Ok(inside.unwrap_or(own))
+    }
+
+    fn service_file(&self, name: &str) -> PathBuf {
+        self.below(&if cfg!(target_os = "macos") {
+            Path::new("/Library/LaunchDaemons").join(format!("{name}.plist"))
+        } else {
+            Path::new("/etc/systemd/system").join(format!("{name}.service"))
+        })
+    }
+
+    fn hardening_file(&self, name: &str) -> PathBuf {
+        self.below(&Path::new("/etc/systemd/system").join(format!("{name}.service.d/hardening.conf")))
+    }
+}
+
+impl Registration {
+    fn merged(old: Option<&Registration>, options: &Options) -> Registration {
+        let before = old.map(|old| old.stored.clone()).unwrap_or_default();
+        let mut stored = before.replaced_by(options.stored.clone().absolute());
+        stored.cfgfile = Some(stored.config_path());
+        let account = options.account.clone().or_else(|| old.and_then(|old| old.account.clone()));
+        Registration { stored, account }
+    }
+
+    fn text(&self) -> String {
+        let words: Vec<_> =
+            self.stored.arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        format!("{} as {}", words.join(" "), self.account.as_deref().unwrap_or("root"))
+    }
+}
+
+/// What a file of ours says; `None` if it is not one of ours.
+fn read_back(text: &str) -> Option<Registration> {
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let command = words(value("ExecStart=")?)?;
+    let stored = Stored::parse(command.into_iter().skip(1).map(Into::into)).ok()?;
+    Some(Registration { stored, account: value("User=").map(str::to_owned) })
+}
+
+fn unknown_file(file: &Path) -> Error {
+    let message = format!(
+        "{} is there already and says something else than --install writes\n    hint: move it away, or --remove it first",
+        file.display()
+    );
+    Error::Refused { message, exit: Exit::Config }
+}
+
+fn changes(report: &mut String, file: &Path, old: Option<&Registration>, new: &Registration) {
+    // Writing to a String can't fail.
+    let _ = match old.map(Registration::text) {
+        None => writeln!(report, "installed: {} ({})", file.display(), new.text()),
+        Some(old) if old == new.text() => writeln!(report, "unchanged: {} ({old})", file.display()),
+        Some(old) => writeln!(report, "changed: {}\n    was: {old}\n    is:  {}", file.display(), new.text()),
+    };
+}
+
+/// A service that root starts must not be a file that others can replace.
+fn refuse_replaceable(program: &Path) -> Result<(), Error> {
+    let look = |cause| Error::System { what: "looking at the program's own file", cause };
+    let file = std::fs::File::open(program).map_err(look)?;
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    for (path, others) in [
+        (program, trust::file_writers(&file).map_err(look)?),
+        (folder, trust::folder_writers(folder).map_err(look)?),
+    ] {
+        if !others.is_empty() {
+            let message = format!(
+                "{} can change {}, and so what would run with all rights\n    hint: copy the program to /usr/local/sbin and call that, or `{}`",
+                others.names(),
+                path.display(),
+                trust::mend(path, &others)
+            );
+            return Err(Error::Refused { message, exit: Exit::NoPermission });
+        }
+    }
+    Ok(())
+}
+
+fn tell_manager(report: &mut String, options: &Options, is_new: bool, file: &Path) {
+    let name = options.service_name();
+    if cfg!(target_os = "macos") {
+        let _ = writeln!(report, "start it with: launchctl bootstrap system {}", file.display());
+        return;
+    }
+    if !systemd_runs() {
+        let _ = writeln!(
+            report,
+            "systemd does not run here; where it does, `systemctl enable --now {name}` starts it"
+        );
+        return;
+    }
+    manager(report, &["systemctl", "daemon-reload"]);
+    match options.start.or(is_new.then_some(StartType::Auto)) {
+        Some(StartType::Manual) => manager(report, &["systemctl", "disable", &format!("{name}.service")]),
+        Some(_) => manager(report, &["systemctl", "enable", &format!("{name}.service")]),
+        None => {}
+    }
+    let _ = writeln!(report, "start it with: systemctl start {name}");
+}
+
+fn systemd_runs() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// Tells the service manager; what it does not like is said, and is no failure
+/// of ours: the files are there.
+fn manager(report: &mut String, command: &[&str]) {
+    // Not a program for a client: nothing of a session is near.
+    #[allow(clippy::disallowed_methods)]
+    let done = std::process::Command::new(command[0]).args(&command[1..]).output();
+    let fault = match done {
+        Ok(output) if output.status.success() => return,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let _ = writeln!(report, "warning: `{}`: {fault}", command.join(" "));
+}
+
+fn make_folder(folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder).map_err(|cause| cannot_write(folder, &cause))
+}
+
+/// Whole or not at all: a manager must never read half a file.
+fn write_file(path: &Path, text: &str) -> Result<(), Error> {
+    let fault = |cause: std::io::Error| cannot_write(path, &cause);
+    if let Some(folder) = path.parent() {
+        make_folder(folder)?;
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    std::fs::write(&new, text).map_err(fault)?;
+    std::fs::rename(&new, path).map_err(fault)
+}
+
+fn cannot_write(path: &Path, cause: &std::io::Error) -> Error {
+    let exit = match cause.kind() {
+        std::io::ErrorKind::PermissionDenied => Exit::NoPermission,
+        _ => Exit::System,
+    };
+    let hint = if sys::process::is_privileged() { "" } else { "\n    hint: run this as root" };
+    Error::Refused { message: format!("{}: {cause}{hint}", path.display()), exit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_read_back_as_it_was_written() {
+        let stored = Stored {
+            cfgfile: Some("/etc/a \"b\" 100%.conf".into()),
+            bind: vec!["::1".parse().unwrap()],
+            timeout: Some(7),
+            ..Stored::default()
+        };
+        let unit = Unit { program: Path::new("/a b/wininetd"), options: &stored, account: Some("nobody") };
+        let back = read_back(&unit.text()).unwrap();
+        assert_eq!((back.stored, back.account), (stored, Some("nobody".to_owned())));
+    }
+
+    #[test]
+    fn a_strangers_unit_is_left_alone() {
+        assert!(read_back("[Service]\nExecStart=/usr/sbin/wininetd --debug\n").is_none());
+        assert!(read_back("[Unit]\n").is_none());
+    }
+}

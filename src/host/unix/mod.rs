@@ -1,0 +1,72 @@
+//! Unix: a console, or a service manager that starts us in the foreground.
+
+pub(super) mod install;
+mod launchd;
+mod systemd;
+
+use crate::cli::Options;
+use crate::config::trust::Strictness;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::host::manager::{Manager, Nobody};
+use crate::host::serve::{Host, serve};
+use crate::log::Console;
+use crate::sys;
+use crate::sys::net::Inherited;
+use crate::sys::notify::journal_reads_us;
+use systemd::Systemd;
+
+/// Serves in this console.
+pub(super) fn debug(options: &Options) -> Result<Exit, Error> {
+    start(options, &mut Nobody, true)
+}
+
+/// A service manager runs us as we are.
+pub(super) fn serve_for_manager(options: &Options) -> Result<Exit, Error> {
+    match Systemd::of_environment() {
+        Some(mut systemd) => start(options, &mut systemd, false),
+        None => start(options, &mut Nobody, false),
+    }
+}
+
+fn start(options: &Options, manager: &mut dyn Manager, attended: bool) -> Result<Exit, Error> {
+    let first = sys::init::stay_if_first()
+        .map_err(|cause| Error::System { what: "starting below process 1", cause })?;
+    if let Some(code) = first {
+        return Ok(Exit::Child(code));
+    }
+    if options.stored.firewall == Some(true) {
+        return Err(only_windows("--firewall", "its firewall has rules for programs"));
+    }
+    let (inherited, faults) = Inherited::take();
+    // As root we run what the file says for anybody who may write it.
+    let careful = sys::process::is_privileged() && !attended;
+    let host = Host {
+        manager,
+        console: if !attended && journal_reads_us() { Console::Journal } else { Console::Plain },
+        system_log: None,
+        strictness: if careful { Strictness::Refuse } else { Strictness::Warn },
+        attended,
+        tells_log: false,
+        service: options.service_name().to_owned(),
+        inherited,
+        findings: faults,
+        stop: Box::new(move || sys::stop::Stop::listen(attended)),
+        beside: None,
+    };
+    serve(&options.stored, host)
+}
+
+/// Passwords are not used here.
+pub(super) fn set_password(_options: &Options, _user: &str) -> Result<Exit, Error> {
+    Err(only_windows("--set-password", "here a program's account needs no password"))
+}
+
+/// Rights to log on are not given here.
+pub(super) fn grant_batch_right(_user: &str) -> Result<Exit, Error> {
+    Err(only_windows("--grant-batch-right", "here root can start programs as any account"))
+}
+
+fn only_windows(option: &'static str, why: &'static str) -> Error {
+    Error::OtherSystem { option, why }
+}

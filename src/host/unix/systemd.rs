@@ -1,0 +1,211 @@
+//! systemd: what it hears while we run, and the unit that starts us.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cli::Stored;
+use crate::config::plan::STOP_GRACE;
+use crate::host::manager::Manager;
+use crate::supervisor::LAST_RESORT;
+use crate::sys::notify::NotifySocket;
+
+/// systemd, waiting for our word (Type=notify).
+pub(super) struct Systemd {
+    socket: NotifySocket,
+}
+
+impl Systemd {
+    pub(super) fn of_environment() -> Option<Systemd> {
+        NotifySocket::of_environment().map(|socket| Systemd { socket })
+    }
+}
+
+impl Manager for Systemd {
+    fn ready(&mut self, addresses: usize) {
+        let plural = if addresses == 1 { "" } else { "es" };
+        self.socket.say(&format!("READY=1\nSTATUS=serving at {addresses} address{plural}"));
+    }
+
+    fn stopping(&mut self, at_most: Duration) {
+        // The unit's TimeoutStopSec may be shorter than somebody's grace.
+        let more = at_most + Duration::from_secs(5);
+        let seconds = at_most.as_secs();
+        self.socket.say(&format!(
+            "STOPPING=1\nSTATUS=ending sessions, {seconds} s at most\nEXTEND_TIMEOUT_USEC={}",
+            more.as_micros()
+        ));
+    }
+}
+
+/// What a unit says about us.
+pub(super) struct Unit<'a> {
+    pub(super) program: &'a Path,
+    pub(super) options: &'a Stored,
+    /// Without one, root.
+    pub(super) account: Option<&'a str>,
+}
+
+impl Unit<'_> {
+    /// The unit file. Nothing in it restricts what a program may do.
+    pub(super) fn text(&self) -> String {
+        let mut command = word(&self.program.to_string_lossy());
+        for argument in self.options.arguments() {
+            command.push(' ');
+            command.push_str(&word(&argument.to_string_lossy()));
+        }
+        let account = self.account.map(|name| format!("User={name}\n")).unwrap_or_default();
+        // After the grace we end what is left, and need a moment for it.
+        let stop = (STOP_GRACE + LAST_RESORT + Duration::from_secs(5)).as_secs();
+        format!(
+            "\
+[Unit]
+Description=wininetd, a super-server: ports to programs
+After=network.target
+# It is started again however often it crashed.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+ExecStart={command}
+{account}# A crash is mended by a new start; a wrong command line, file or right is not.
+Restart=on-failure
+RestartSec=5
+RestartPreventExitStatus=64 66 77 78
+# The server ends its sessions itself, with their grace.
+KillMode=mixed
+TimeoutStopSec={stop}
+# One program that runs out of memory must not end all the others.
+OOMPolicy=continue
+# Each session is a process; the limits are the server's own.
+TasksMax=infinity
+
+[Install]
+WantedBy=multi-user.target
+"
+        )
+    }
+
+    /// What restricts programs too, for administrators who know theirs.
+    pub(super) fn hardening() -> String {
+        let mut text = String::from(
+            "\
+# Restrictions that hold for the server and for every program that it starts.
+# A program that needs what is taken here fails, often without a good message,
+# so all are switched off. Remove the # of those that fit your programs, then:
+#   systemctl daemon-reload && systemctl restart wininetd
+
+[Service]
+",
+        );
+        for (line, breaks) in HARDENING {
+            // Writing to a String can't fail.
+            let _ = write!(text, "# {breaks}\n#{line}\n");
+        }
+        text
+    }
+}
+
+const HARDENING: [(&str, &str); 10] = [
+    ("NoNewPrivileges=yes", "breaks sudo, su, and every other program with the setuid bit"),
+    (
+        "ProtectSystem=strict",
+        "breaks programs that write below /usr, /etc or /var; ReadWritePaths= lists exceptions",
+    ),
+    ("ProtectHome=yes", "breaks programs that use home directories, as git and rsync servers often do"),
+    ("PrivateTmp=yes", "breaks programs that share files in /tmp with others"),
+    ("PrivateDevices=yes", "breaks programs that use devices, such as serial ports"),
+    ("ProtectKernelTunables=yes", "breaks programs that write to /proc/sys or /sys"),
+    ("RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "breaks programs that need other kinds of sockets"),
+    (
+        "CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH",
+        "breaks programs that run as root and need more of its rights",
+    ),
+    (
+        "SystemCallFilter=@system-service",
+        "breaks programs with unusual system calls, such as debuggers and sandboxes",
+    ),
+    ("MemoryMax=1G", "ends programs when all of them together need more"),
+];
+
+/// A word of a command line in a unit: quoted where needed, with what systemd
+/// would expand doubled.
+fn word(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-=:,+@".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            '%' | '$' => quoted.extend([letter, letter]),
+            '\n' => quoted.push_str("\\n"),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// The words of a command line that `word` wrote; `None` if somebody else did.
+pub(super) fn words(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut letters = line.chars().peekable();
+    while letters.peek().is_some() {
+        let mut text = String::new();
+        if letters.next_if_eq(&'"').is_some() {
+            loop {
+                match letters.next()? {
+                    '"' => break,
+                    '\\' => match letters.next()? {
+                        'n' => text.push('\n'),
+                        letter => text.push(letter),
+                    },
+                    letter @ ('%' | '$') => text.push(letters.next_if_eq(&letter)?),
+                    letter => text.push(letter),
+                }
+            }
+        } else {
+            while let Some(letter) = letters.next_if(|letter| *letter != ' ') {
+                text.push(letter);
+            }
+        }
+        words.push(text);
+        if letters.next().is_some_and(|letter| letter != ' ') {
+            return None;
+        }
+    }
+    Some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_systemd() {
+        assert_eq!(word("/usr/sbin/wininetd"), "/usr/sbin/wininetd");
+        assert_eq!(word("/a b/%i$x\"\\"), r#""/a b/%%i$$x\"\\""#);
+        assert_eq!(word(""), "\"\"");
+    }
+
+    #[test]
+    fn a_unit_starts_the_program_with_its_options() {
+        let options = Stored { cfgfile: Some("/etc/my file".into()), ..Stored::default() };
+        let unit =
+            Unit { program: Path::new("/usr/sbin/wininetd"), options: &options, account: Some("nobody") };
+        let text = unit.text();
+        assert!(
+            text.contains("\nExecStart=/usr/sbin/wininetd --cfgfile \"/etc/my file\"\nUser=nobody\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nothing_of_the_hardening_is_switched_on() {
+        let on = Unit::hardening();
+        let on: Vec<_> = on.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        assert_eq!(on, ["[Service]"]);
+    }
+}

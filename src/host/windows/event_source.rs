@@ -1,0 +1,45 @@
+//! The source of our entries in the Event Log, and the file with their words.
+
+use std::io;
+use std::path::Path;
+
+use crate::sys::event_log::MESSAGE_FILE;
+use crate::sys::registry::{self, Key};
+
+/// Beside the program, where only administrators can write.
+const FILE_NAME: &str = "wininetd-events.dll";
+
+fn key(name: &str) -> String {
+    format!(r"SYSTEM\CurrentControlSet\Services\EventLog\Application\{name}")
+}
+
+/// Registers the source, with the message file beside the program.
+pub(super) fn register(name: &str) -> io::Result<()> {
+    let file = std::env::current_exe()?.with_file_name(FILE_NAME);
+    write_message_file(&file)?;
+    let key = Key::create(&key(name), None)?;
+    key.set_path("EventMessageFile", &file)?;
+    const ERRORS_WARNINGS_INFORMATION: u32 = 7;
+    key.set_number("TypesSupported", ERRORS_WARNINGS_INFORMATION)
+}
+
+/// Removes the source. Old entries stay, without their words.
+pub(super) fn forget(name: &str) -> io::Result<()> {
+    registry::delete_tree(&key(name))
+}
+
+/// A viewer may hold the old file open: it can't be overwritten then, but it
+/// can be given another name.
+fn write_message_file(file: &Path) -> io::Result<()> {
+    if std::fs::read(file).is_ok_and(|bytes| bytes == MESSAGE_FILE) {
+        return Ok(());
+    }
+    let aside = file.with_extension("dll.old");
+    let _ = std::fs::remove_file(&aside);
+    if file.exists() {
+        std::fs::rename(file, &aside)?;
+    }
+    std::fs::write(file, MESSAGE_FILE)?;
+    let _ = std::fs::remove_file(&aside);
+    Ok(())
+}

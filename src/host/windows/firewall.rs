@@ -1,0 +1,45 @@
+//! Rules of the Windows firewall: one for each port of the file, for the
+//! domain and private profiles, all named after the service, so that they can be
+//! found and removed by that name.
+
+use std::collections::BTreeSet;
+
+use crate::config::plan::Plan;
+use crate::sys::tool;
+
+/// Makes the rules anew for a plan. What was done, or why it was not.
+pub(super) fn redo(service: &str, plan: &Plan) -> Vec<Result<String, String>> {
+    let Ok(program) = std::env::current_exe() else { return Vec::new() };
+    // A failure says that there were none.
+    let _ = remove(service);
+    ports(plan)
+        .into_iter()
+        .map(|port| {
+            let arguments = format!(
+                "advfirewall firewall add rule name=\"{service}\" dir=in action=allow protocol=TCP localport={port} \
+                 profile=domain,private program=\"{}\" description=\"wininetd, port {port}\"",
+                program.display()
+            );
+            netsh(&arguments).map(|()| format!("firewall: port {port} is open to the domain and private profiles"))
+        })
+        .collect()
+}
+
+/// Removes all rules of a service.
+pub(super) fn remove(service: &str) -> Result<(), String> {
+    netsh(&format!("advfirewall firewall delete rule name=\"{service}\" dir=in"))
+}
+
+/// The ports that others can reach. (Loopback needs no rule.)
+fn ports(plan: &Plan) -> BTreeSet<u16> {
+    let addresses = plan.services.iter().flat_map(|service| &service.listen);
+    addresses.filter(|address| !address.ip().is_loopback()).map(std::net::SocketAddr::port).collect()
+}
+
+fn netsh(arguments: &str) -> Result<(), String> {
+    match tool::run("netsh.exe", arguments) {
+        Ok(0) => Ok(()),
+        Ok(code) => Err(format!("`netsh {arguments}` ended with {code}")),
+        Err(error) => Err(format!("`netsh {arguments}`: {error}")),
+    }
+}

@@ -1,0 +1,351 @@
+//! `--install` and `--remove`: the one registration of the service, with all
+//! that belongs to it.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use windows_service::service::{Service, ServiceAccess, ServiceState};
+use windows_service::service_manager::ServiceManagerAccess;
+
+use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_words, manager};
+use super::{event_source, firewall, not_permitted};
+use crate::cli::{Options, StartType};
+use crate::config::plan::{Plan, STOP_GRACE};
+use crate::config::secret::Secret;
+use crate::config::trust::Strictness;
+use crate::config::{self, Loaded};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::host::{answer, example};
+use crate::supervisor::LAST_RESORT;
+use crate::sys::rights::{self, Right};
+use crate::sys::{passwords, process, prompt, scm, trust};
+
+const ACCESS: ServiceAccess = ServiceAccess::QUERY_CONFIG
+    .union(ServiceAccess::CHANGE_CONFIG)
+    .union(ServiceAccess::QUERY_STATUS)
+    .union(ServiceAccess::START)
+    .union(ServiceAccess::STOP)
+    .union(ServiceAccess::DELETE);
+
+pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
+    refuse_root(options)?;
+    let name = options.service_name();
+    let mut report = Report::default();
+    // Everything that can be refused is, before anything is changed.
+    let manager = manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)?;
+    let program =
+        std::env::current_exe().map_err(|cause| Error::System { what: "the program's own path", cause })?;
+    refuse_replaceable(&program, &mut report)?;
+    let existing = find(&manager, name, ACCESS)?;
+    let old = existing.as_ref().map(Registration::of).transpose()?;
+    let account = options.account.as_deref().map(|account| Account::parse(account, name)).transpose()?;
+    let new = merged(&program, old.as_ref(), account.as_ref(), options);
+    let password = account.as_ref().map_or(Ok(None), Account::password)?;
+
+    let service = match existing {
+        Some(service) => {
+            service
+                .change_config(&new.info(name))
+                .map_err(|error| in_words("changing the service", error))?;
+            service
+        }
+        None => manager
+            .create_service(&new.info(name), ACCESS)
+            .map_err(|error| in_words("registering the service", error))?,
+    };
+    let finished = finish(&service, name, &new, account.as_ref(), password.as_ref(), &mut report);
+    if let (Err(error), None) = (finished, &old) {
+        // Half a registration would be started with the wrong rights.
+        let _ = service.delete();
+        return Err(error);
+    }
+    tell(&mut report, name, old.as_ref(), &new);
+    surroundings(&mut report, options, name, &new)?;
+    let _ = writeln!(report.text, "start it with: net start {name}");
+    answer(&report.all())?;
+    Ok(Exit::Ok)
+}
+
+/// What is said, warnings last.
+#[derive(Default)]
+struct Report {
+    text: String,
+    warnings: Vec<String>,
+}
+
+impl Report {
+    fn all(&self) -> String {
+        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        warnings.fold(self.text.clone(), |text, warning| text + &warning)
+    }
+}
+
+fn refuse_root(options: &Options) -> Result<(), Error> {
+    match options.root {
+        None => Ok(()),
+        Some(_) => Err(Error::OtherSystem {
+            option: "--root",
+            why: "a service is registered, not written below a folder",
+        }),
+    }
+}
+
+/// A service that starts with all rights must not be a file that ordinary
+/// users can replace.
+fn refuse_replaceable(program: &Path, report: &mut Report) -> Result<(), Error> {
+    let look = |cause| Error::System { what: "looking at the program's own file", cause };
+    let file = std::fs::File::open(program).map_err(look)?;
+    let folder = program.parent().unwrap_or(program);
+    for (path, others) in [
+        (program, trust::file_writers(&file).map_err(look)?),
+        (folder, trust::folder_writers(folder).map_err(look)?),
+    ] {
+        if others.is_empty() {
+            continue;
+        }
+        let message = format!("{} can change {}", others.names(), path.display());
+        let hint = trust::mend(path, &others);
+        if others.anyone.is_empty() {
+            report.warnings.push(format!("{message}\n    hint: `{hint}` takes that away"));
+        } else {
+            let message = format!(
+                "{message}, and so what would run with all rights\n    hint: copy the program below \"C:\\Program Files\" and call that, or `{hint}`"
+            );
+            return Err(Error::Refused { message, exit: Exit::NoPermission });
+        }
+    }
+    Ok(())
+}
+
+fn merged(
+    program: &Path,
+    old: Option<&Registration>,
+    account: Option<&Account>,
+    options: &Options,
+) -> Registration {
+    let before = old.map(|old| old.stored.clone()).unwrap_or_default();
+    let mut stored = before.replaced_by(options.stored.clone().absolute());
+    stored.cfgfile = Some(stored.config_path());
+    Registration {
+        program: program.to_owned(),
+        stored,
+        start: options.start.or(old.map(|old| old.start)).unwrap_or(StartType::Auto),
+        account: account
+            .map(|account| account.name.clone())
+            .or_else(|| old.map(|old| old.account.clone()))
+            .unwrap_or_else(|| LOCAL_SYSTEM.to_owned()),
+    }
+}
+
+/// The account that a service is to run as.
+struct Account {
+    name: String,
+    kind: AccountKind,
+}
+
+#[derive(PartialEq, Eq)]
+enum AccountKind {
+    /// LocalSystem, LocalService, NetworkService, the service's own virtual
+    /// account, a managed service account: no password.
+    Keyless,
+    /// A user, whose password the service manager keeps.
+    User,
+}
+
+impl Account {
+    fn parse(text: &str, service: &str) -> Result<Account, Error> {
+        let refused = |message: String| Error::Refused { message, exit: Exit::Usage };
+        let lower = text.to_lowercase();
+        let bare = lower.strip_prefix("nt authority\\").unwrap_or(&lower);
+        let keyless = |name: String| Ok(Account { name, kind: AccountKind::Keyless });
+        match bare {
+            "" => return Err(refused("--account needs a name".to_owned())),
+            "localsystem" | "system" | ".\\localsystem" => return keyless(LOCAL_SYSTEM.to_owned()),
+            "localservice" | "local service" => return keyless("NT AUTHORITY\\LocalService".to_owned()),
+            "networkservice" | "network service" => {
+                return keyless("NT AUTHORITY\\NetworkService".to_owned());
+            }
+            _ => {}
+        }
+        if let Some(virtual_name) = lower.strip_prefix("nt service\\") {
+            if virtual_name != service.to_lowercase() {
+                let message = format!("the virtual account of this service is NT SERVICE\\{service}");
+                return Err(refused(message));
+            }
+            return keyless(format!("NT SERVICE\\{service}"));
+        }
+        if lower.ends_with('$') && lower.contains('\\') {
+            return keyless(text.to_owned());
+        }
+        let name = if text.contains(['\\', '@']) { text.to_owned() } else { format!(".\\{text}") };
+        Ok(Account { name, kind: AccountKind::User })
+    }
+
+    fn password(&self) -> Result<Option<Secret>, Error> {
+        match self.kind {
+            AccountKind::Keyless => Ok(None),
+            AccountKind::User => prompt::password(&self.name)
+                .map(Some)
+                .map_err(|error| Error::Refused { message: error.to_string(), exit: Exit::Usage }),
+        }
+    }
+}
+
+/// What a registration is not complete without.
+fn finish(
+    service: &Service,
+    name: &str,
+    new: &Registration,
+    account: Option<&Account>,
+    password: Option<&Secret>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let raw = |what: &'static str| {
+        move |cause: std::io::Error| in_words(what, windows_service::Error::Winapi(cause))
+    };
+    scm::set_command_line(service, &new.command_line()).map_err(raw("the service's command line"))?;
+    if let Some(account) = account {
+        if account.kind == AccountKind::User {
+            // Without it the service manager accepts the account and can't start it.
+            let granted = rights::grant(&account.name, &[Right::Service]);
+            granted.map_err(|cause| not_permitted("letting the account log on as a service", &cause))?;
+        }
+        scm::set_account(service, &account.name, password).map_err(raw("the service's account"))?;
+    }
+    report.warnings.extend(dress(service, new));
+    match event_source::register(name) {
+        Ok(()) => Ok(()),
+        Err(cause) => {
+            report.warnings.push(format!("the Event Log will show entries without their words: {cause}"));
+            Ok(())
+        }
+    }
+}
+
+fn tell(report: &mut Report, name: &str, old: Option<&Registration>, new: &Registration) {
+    // Writing to a String can't fail.
+    let _ = match old {
+        None => writeln!(
+            report.text,
+            "installed: {name}\n    {}\n    as {}, start {}",
+            new.command_line().display(),
+            new.account,
+            new.start.name()
+        ),
+        Some(old) => match new.changes(old) {
+            changes if changes.is_empty() => writeln!(report.text, "unchanged: {name}"),
+            changes => writeln!(report.text, "changed: {name}\n{}", changes.join("\n")),
+        },
+    };
+}
+
+/// The file, the rights that its identities need, the firewall.
+fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Registration) -> Result<(), Error> {
+    let path = new.stored.config_path();
+    match example::write_if_missing(&path) {
+        Ok(true) => drop(writeln!(report.text, "written: {}, an example", path.display())),
+        Ok(false) => {}
+        Err(cause) => report.warnings.push(format!("{}: {cause}", path.display())),
+    }
+    let plan = match config::load(&path, &new.stored.defaults(name), Strictness::Refuse) {
+        Ok(Loaded { plan, .. }) => Some(plan),
+        Err(error) => {
+            let first = error.to_string().lines().take(3).collect::<Vec<_>>().join("\n    ");
+            report.warnings.push(format!(
+                "the service will not start before this is mended (--check says all of it):\n    {first}"
+            ));
+            None
+        }
+    };
+    if let Some(plan) = &plan {
+        grant_for_identities(report, plan, new);
+    }
+    if options.stored.firewall == Some(false) {
+        let _ = firewall::remove(name);
+    } else if let (Some(true), Some(plan)) = (new.stored.firewall, &plan) {
+        for done in firewall::redo(name, plan) {
+            match done {
+                Ok(done) => drop(writeln!(report.text, "{done}")),
+                Err(fault) => report.warnings.push(fault),
+            }
+        }
+    }
+    if let Some(user) = &options.grant_batch_right {
+        super::grant_batch_right(user)?;
+    }
+    Ok(())
+}
+
+/// LocalSystem may start programs as anybody; another account must be let.
+fn grant_for_identities(report: &mut Report, plan: &Plan, new: &Registration) {
+    let needed = plan.services.iter().any(|service| service.identity.is_some());
+    if !needed || new.account.eq_ignore_ascii_case(LOCAL_SYSTEM) {
+        return;
+    }
+    match rights::grant(&new.account, &rights::FOR_OTHER_ACCOUNTS) {
+        Ok(()) => drop(writeln!(report.text, "{} may start programs as other accounts", new.account)),
+        Err(cause) => {
+            report.warnings.push(format!("letting {} start programs as other accounts: {cause}", new.account));
+        }
+    }
+}
+
+pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
+    refuse_root(options)?;
+    let name = options.service_name();
+    let manager = manager(ServiceManagerAccess::CONNECT)?;
+    let Some(service) = find(&manager, name, ACCESS)? else {
+        answer("not installed\n")?;
+        return Ok(Exit::Ok);
+    };
+    let registration = Registration::of(&service).ok();
+    stop(&service)?;
+    let mut warnings = Vec::new();
+    let own_account = format!("NT SERVICE\\{name}");
+    if registration.as_ref().is_some_and(|found| found.account.eq_ignore_ascii_case(&own_account)) {
+        // Before it is gone: then nobody knows its account.
+        let _ = rights::revoke_all(&own_account);
+    }
+    if registration.is_none_or(|found| found.stored.firewall == Some(true))
+        && let Err(fault) = firewall::remove(name)
+    {
+        warnings.push(fault);
+    }
+    service.delete().map_err(|error| in_words("removing the service", error))?;
+    for (what, done) in [
+        ("the Event Log's source", event_source::forget(name)),
+        ("stored passwords", passwords::forget_all(name)),
+    ] {
+        if let Err(cause) = done {
+            warnings.push(format!("{what}: {cause}"));
+        }
+    }
+    let warnings: String = warnings.into_iter().map(|warning| format!("warning: {warning}\n")).collect();
+    answer(&format!("removed: {name}; the configuration is still there\n{warnings}"))?;
+    Ok(Exit::Ok)
+}
+
+/// Stops the service and waits until its process is gone.
+fn stop(service: &Service) -> Result<(), Error> {
+    let status = service.query_status().map_err(|error| in_words("asking the service's state", error))?;
+    if status.current_state == ServiceState::Stopped {
+        return Ok(());
+    }
+    match service.stop() {
+        Err(error) if code(&error) == windows_sys::Win32::Foundation::ERROR_SERVICE_NOT_ACTIVE => {
+            return Ok(());
+        }
+        Err(error) => return Err(in_words("stopping the service", error)),
+        Ok(_) => {}
+    }
+    let patience = STOP_GRACE + LAST_RESORT + Duration::from_secs(10);
+    if let Some(pid) = status.process_id
+        && !process::wait_gone(pid, patience)
+    {
+        let message = format!("the service does not stop; end its process {pid}, then try again");
+        return Err(Error::Refused { message, exit: Exit::System });
+    }
+    Ok(())
+}

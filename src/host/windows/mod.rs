@@ -1,0 +1,92 @@
+//! Windows: a console, or the service manager.
+
+mod event_source;
+mod firewall;
+pub(super) mod install;
+mod registration;
+mod service;
+
+use crate::cli::Options;
+use crate::config::trust::Strictness;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::host::manager::Nobody;
+use crate::host::serve::{Host, serve};
+use crate::host::{answer, complain};
+use crate::log::Console;
+use crate::sys;
+use crate::sys::rights::{self, Right};
+
+/// Serves in this console.
+pub(super) fn debug(options: &Options) -> Result<Exit, Error> {
+    let host = Host {
+        manager: &mut Nobody,
+        console: Console::Plain,
+        system_log: None,
+        // Whoever sits here has the rights that the programs will have.
+        strictness: Strictness::Warn,
+        attended: true,
+        tells_log: false,
+        service: options.service_name().to_owned(),
+        inherited: Vec::new(),
+        findings: Vec::new(),
+        stop: Box::new(sys::stop::Stop::of_console),
+        beside: None,
+    };
+    serve(&options.stored, host)
+}
+
+/// Serves the service manager, or says to whoever started us by hand what to do.
+pub(super) fn serve_for_manager(options: &Options) -> Result<Exit, Error> {
+    if let Some(exit) = service::run(options)? {
+        return Ok(exit);
+    }
+    complain(&format!(
+        "the service manager starts this; by hand, --debug serves in this console and --install registers the service\n\n{}",
+        Options::usage()
+    ));
+    Ok(Exit::Usage)
+}
+
+/// Stores a password that is typed or comes through a pipe.
+pub(super) fn set_password(options: &Options, user: &str) -> Result<Exit, Error> {
+    let refused = |message: String, exit| Error::Refused { message, exit };
+    // Any password does for reading the name.
+    let credentials = sys::account::parse_credentials(user, Some(""), options.service_name())
+        .map_err(|message| refused(message, Exit::Usage))?;
+    if credentials.user.is_built_in() {
+        return Err(refused(format!("{user} has no password; write {user}: in the file"), Exit::Usage));
+    }
+    let known = sys::account::Account::examine(&credentials);
+    let password = sys::prompt::password(user).map_err(|error| refused(error.to_string(), Exit::Usage))?;
+    if password.is_empty() {
+        return Err(refused(
+            "an empty password is not stored: no account can log on with it".to_owned(),
+            Exit::Usage,
+        ));
+    }
+    sys::passwords::store(options.service_name(), &credentials.user, &password)
+        .map_err(|cause| not_permitted("storing the password", &cause))?;
+    let mut report = format!("stored; the file now says {user}:{{stored}}\n");
+    if let Err(error) = known {
+        report.push_str(&format!("warning: {}\n", error.cause));
+    }
+    answer(&report)?;
+    Ok(Exit::Ok)
+}
+
+/// Lets an account's programs be started.
+pub(super) fn grant_batch_right(user: &str) -> Result<Exit, Error> {
+    rights::grant(user, &[Right::Batch]).map_err(|cause| not_permitted("granting the right", &cause))?;
+    answer(&format!("{user} may log on as a batch job\n"))?;
+    Ok(Exit::Ok)
+}
+
+/// An error of the system's, with what to do where it is a matter of rights.
+fn not_permitted(what: &str, cause: &std::io::Error) -> Error {
+    if cause.kind() == std::io::ErrorKind::PermissionDenied {
+        let message = format!("{what}: {cause}\n    hint: run this from an elevated prompt");
+        return Error::Refused { message, exit: Exit::NoPermission };
+    }
+    Error::Refused { message: format!("{what}: {cause}"), exit: Exit::System }
+}

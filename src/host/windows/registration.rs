@@ -1,0 +1,233 @@
+//! A service as the service manager has it: read, changed, and told about in
+//! words.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use windows_service::Error as ServiceError;
+use windows_service::service::{
+    Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceConfig, ServiceDependency,
+    ServiceErrorControl, ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceSidType,
+    ServiceStartType, ServiceType,
+};
+use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
+use windows_sys::Win32::Foundation as number;
+
+use crate::cli::{StartType, Stored};
+use crate::config::plan::STOP_GRACE;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::supervisor::LAST_RESORT;
+use crate::sys::scm;
+
+/// What an administrator sees in the list of services.
+const DESCRIPTION: &str =
+    "Starts a program for each connection to a configured port, with the connection as its input and output.";
+
+/// What is registered, or is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Registration {
+    pub(super) program: PathBuf,
+    pub(super) stored: Stored,
+    pub(super) start: StartType,
+    pub(super) account: String,
+}
+
+/// The account of a service for which none was named.
+pub(super) const LOCAL_SYSTEM: &str = "LocalSystem";
+
+impl Registration {
+    /// What the service manager has.
+    pub(super) fn of(service: &Service) -> Result<Registration, Error> {
+        let config = service.query_config().map_err(|error| in_words("reading the registration", error))?;
+        let ServiceConfig { executable_path, account_name, start_type, .. } = config;
+        let line = executable_path.into_os_string();
+        let mut words = scm::words(&line).into_iter();
+        let program = words.next().map_or_else(PathBuf::new, PathBuf::from);
+        let words: Vec<OsString> = words.collect();
+        let stored = Stored::parse(words).map_err(|message| {
+            let message = format!(
+                "the registered command line is not one of ours: {message}\n    hint: --remove the service first, or choose another --service-name"
+            );
+            Error::Refused { message, exit: Exit::Config }
+        })?;
+        let start = match start_type {
+            ServiceStartType::AutoStart if scm::is_delayed(service) => StartType::Delayed,
+            ServiceStartType::AutoStart => StartType::Auto,
+            _ => StartType::Manual,
+        };
+        let account =
+            account_name.map_or(LOCAL_SYSTEM.to_owned(), |name| name.to_string_lossy().into_owned());
+        Ok(Registration { program, stored, start, account })
+    }
+
+    /// The command line that the service manager starts. The path is quoted
+    /// always, or a file named as its beginning could be started instead.
+    pub(super) fn command_line(&self) -> OsString {
+        scm::line(&self.program, &self.stored.arguments())
+    }
+
+    /// As the service manager takes it; without the account, which may need a
+    /// password and is set apart.
+    pub(super) fn info(&self, name: &str) -> ServiceInfo {
+        ServiceInfo {
+            name: name.into(),
+            display_name: name.into(),
+            service_type: ServiceType::OWN_PROCESS,
+            start_type: match self.start {
+                StartType::Auto | StartType::Delayed => ServiceStartType::AutoStart,
+                StartType::Manual => ServiceStartType::OnDemand,
+            },
+            error_control: ServiceErrorControl::Normal,
+            executable_path: self.program.clone(),
+            launch_arguments: self.stored.arguments(),
+            dependencies: vec![
+                ServiceDependency::Service("Tcpip".into()),
+                ServiceDependency::Service("Afd".into()),
+            ],
+            account_name: None,
+            account_password: None,
+        }
+    }
+
+    /// The lines in which two differ, old and new.
+    pub(super) fn changes(&self, old: &Registration) -> Vec<String> {
+        let options = |registration: &Registration| {
+            let words: Vec<_> = registration
+                .stored
+                .arguments()
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
+            words.join(" ")
+        };
+        let rows = [
+            ("program", old.program.display().to_string(), self.program.display().to_string()),
+            ("options", options(old), options(self)),
+            ("start", old.start.name().to_owned(), self.start.name().to_owned()),
+            ("account", old.account.clone(), self.account.clone()),
+        ];
+        let differ = rows.into_iter().filter(|(_, old, new)| old != new);
+        differ
+            .map(|(name, old, new)| {
+                format!("{name}: was {old}\n{:width$}  now {new}", "", width = name.len())
+            })
+            .collect()
+    }
+}
+
+/// What an older system (or one that only looks like Windows) refuses of what
+/// follows is worth a warning, no more.
+pub(super) fn dress(service: &Service, registration: &Registration) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut try_to = |what: &str, result: windows_service::Result<()>| {
+        if let Err(error) = result {
+            warnings.push(format!("{what}: {}", cause(&error)));
+        }
+    };
+    try_to("the description", service.set_description(DESCRIPTION));
+    try_to("a delayed start", set_delayed(service, registration.start));
+    let restart = |seconds| ServiceAction {
+        action_type: ServiceActionType::Restart,
+        delay: Duration::from_secs(seconds),
+    };
+    let recovery = ServiceFailureActions {
+        reset_period: ServiceFailureResetPeriod::After(Duration::from_hours(24)),
+        reboot_msg: None,
+        command: None,
+        // The last holds for all that follow.
+        actions: Some(vec![restart(5), restart(30), restart(60)]),
+    };
+    try_to("restarts after a crash", service.update_failure_actions(recovery));
+    // A wrong file does not mend itself: what ends with a code stays stopped.
+    try_to("no restart after an error", no_restart_after_errors(service));
+    try_to("the service's own SID", service.set_config_service_sid_info(ServiceSidType::Unrestricted));
+    let stop = STOP_GRACE + LAST_RESORT + Duration::from_secs(5);
+    try_to("the time before a shutdown", service.set_preshutdown_timeout(stop));
+    warnings
+}
+
+/// Off is how a new service is; where that can't be asked there is nothing to do.
+fn no_restart_after_errors(service: &Service) -> windows_service::Result<()> {
+    match service.get_failure_actions_on_non_crash_failures() {
+        Ok(true) => service.set_failure_actions_on_non_crash_failures(false),
+        Ok(false) | Err(_) => Ok(()),
+    }
+}
+
+fn set_delayed(service: &Service, start: StartType) -> windows_service::Result<()> {
+    match start {
+        StartType::Delayed => service.set_delayed_auto_start(true),
+        // Only where there is something to take back.
+        _ if scm::is_delayed(service) => service.set_delayed_auto_start(false),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the service manager.
+pub(super) fn manager(access: ServiceManagerAccess) -> Result<ServiceManager, Error> {
+    ServiceManager::local_computer(None::<&str>, access)
+        .map_err(|error| in_words("the service manager", error))
+}
+
+/// The service, if it is registered.
+pub(super) fn find(
+    manager: &ServiceManager,
+    name: &str,
+    access: ServiceAccess,
+) -> Result<Option<Service>, Error> {
+    match manager.open_service(name, access) {
+        Ok(service) => Ok(Some(service)),
+        Err(error) if code(&error) == number::ERROR_SERVICE_DOES_NOT_EXIST => Ok(None),
+        Err(error) => Err(in_words("opening the service", error)),
+    }
+}
+
+/// The system's number of an error; 0 if it is none of the system's.
+pub(super) fn code(error: &ServiceError) -> u32 {
+    match error {
+        ServiceError::Winapi(cause) => cause.raw_os_error().map_or(0, i32::cast_unsigned),
+        _ => 0,
+    }
+}
+
+fn cause(error: &ServiceError) -> String {
+    match error {
+        ServiceError::Winapi(cause) => cause.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// An error of the service manager, with what to do about it.
+#[allow(clippy::needless_pass_by_value)] // for map_err
+pub(super) fn in_words(what: &str, error: ServiceError) -> Error {
+    let (hint, exit) = match code(&error) {
+        number::ERROR_ACCESS_DENIED => ("run this from an elevated prompt", Exit::NoPermission),
+        number::ERROR_SERVICE_MARKED_FOR_DELETE => (
+            "the service is removed once nobody looks at it: close services.msc, Event Viewer and Task Manager, then try again",
+            Exit::System,
+        ),
+        number::ERROR_SERVICE_DATABASE_LOCKED => {
+            ("another program changes services at this moment; try again", Exit::System)
+        }
+        number::ERROR_INVALID_SERVICE_ACCOUNT => {
+            ("no such account, or a wrong password; write DOMAIN\\user, or NT SERVICE\\NAME", Exit::Usage)
+        }
+        number::ERROR_DUPLICATE_SERVICE_NAME | number::ERROR_SERVICE_EXISTS => {
+            ("another service has this name; choose another --service-name", Exit::Usage)
+        }
+        number::ERROR_SERVICE_CANNOT_ACCEPT_CTRL => {
+            ("the service is starting or stopping; try again in a moment", Exit::System)
+        }
+        number::ERROR_DEPENDENT_SERVICES_RUNNING => {
+            ("other services that depend on it run; stop them first", Exit::System)
+        }
+        number::ERROR_SERVICE_REQUEST_TIMEOUT => {
+            ("the service does not answer; end its process, then try again", Exit::System)
+        }
+        _ => ("", Exit::System),
+    };
+    let hint = if hint.is_empty() { String::new() } else { format!("\n    hint: {hint}") };
+    Error::Refused { message: format!("{what}: {}{hint}", cause(&error)), exit }
+}

@@ -1,0 +1,146 @@
+//! Running under the service manager: from its main function to the state
+//! "stopped".
+
+use std::ffi::OsString;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::firewall;
+use crate::cli::{Options, SERVICE_NAME, Stored};
+use crate::config::trust::Strictness;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::host::manager::Manager;
+use crate::host::serve::{Beside, Host, serve};
+use crate::log::Console;
+use crate::log::event::{Event, Level};
+use crate::sys;
+use crate::sys::event_log::EventLog;
+use crate::sys::service::{State, Status, dispatch};
+use crate::sys::stop::Stop;
+
+/// The options that are stored with the service. Its main function is called
+/// by the system and can't be given anything.
+static STORED: Mutex<Option<Stored>> = Mutex::new(None);
+static ENDED: Mutex<Option<Exit>> = Mutex::new(None);
+
+/// Serves until the service has stopped. `None` if no service manager has
+/// started us.
+pub(super) fn run(options: &Options) -> Result<Option<Exit>, Error> {
+    *STORED.lock().unwrap_or_else(PoisonError::into_inner) = Some(options.stored.clone());
+    match dispatch(main) {
+        Ok(true) => Ok(Some(ENDED.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(Exit::System))),
+        Ok(false) => Ok(None),
+        Err(cause) => Err(Error::System { what: "the service manager", cause }),
+    }
+}
+
+/// How long binding may be retried before the service counts as started.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// We say that we are alive once a second; the service manager may wait longer.
+const NEXT_WORD: Duration = Duration::from_secs(10);
+
+impl Manager for Status {
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    fn starting(&mut self) {
+        self.set(State::Starting(NEXT_WORD));
+    }
+
+    fn ready(&mut self, _addresses: usize) {
+        self.set(State::Running);
+    }
+
+    fn stopping(&mut self, at_most: Duration) {
+        self.set(State::Stopping(at_most + Duration::from_secs(1)));
+    }
+}
+
+fn main(mut words: Vec<OsString>) {
+    let parameters = words.split_off(words.len().min(1));
+    let name = words.pop().map_or(SERVICE_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
+    let (controls, requests) = mpsc::unbounded_channel();
+    // Without a way to answer the service manager ends us, and there is nobody to tell.
+    let Ok(mut status) = Status::register(&name, controls) else { return };
+    status.set(State::Starting(NEXT_WORD));
+    tell_of_panics(&name);
+    let stop = Box::new(move || Ok(Stop::Service(requests)));
+    let exit = start(&name, parameters, &mut status, stop).unwrap_or_else(|error| {
+        // Here and not by the log, which the failure may have come before.
+        if let Ok(log) = EventLog::open(&name) {
+            let _ = log.report(Level::Error, Event::START_FAILED, &start_failure(&error));
+        }
+        error.exit()
+    });
+    *ENDED.lock().unwrap_or_else(PoisonError::into_inner) = Some(exit);
+    status.set(State::Stopped(exit.code()));
+}
+
+fn start_failure(error: &Error) -> String {
+    let text = error.to_string().replace("\r\n", "\n").replace('\n', "\r\n");
+    format!("{text}\r\nexit: {}", error.exit().code())
+}
+
+fn start(
+    name: &str,
+    parameters: Vec<OsString>,
+    status: &mut Status,
+    stop: Box<dyn FnOnce() -> std::io::Result<Stop>>,
+) -> Result<Exit, Error> {
+    let stored = STORED.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+    let typed = Stored::parse(parameters).map_err(|message| {
+        let message =
+            format!("start parameters: {message}\nThey may be options only, such as --cfgfile FILE.");
+        Error::Refused { message, exit: Exit::Usage }
+    })?;
+    let options = stored.replaced_by(typed);
+    sys::process::prepare_service()
+        .map_err(|cause| Error::System { what: "preparing the service", cause })?;
+    let host = Host {
+        manager: status,
+        console: Console::Nobody,
+        system_log: EventLog::open(name).ok(),
+        strictness: Strictness::Refuse,
+        attended: false,
+        tells_log: true,
+        service: name.to_owned(),
+        inherited: Vec::new(),
+        findings: Vec::new(),
+        stop,
+        beside: firewall(&options, name),
+    };
+    serve(&options, host)
+}
+
+/// The rules of the firewall follow the file at each start.
+fn firewall(options: &Stored, name: &str) -> Option<Beside> {
+    let name = name.to_owned();
+    (options.firewall == Some(true)).then(|| {
+        let redo: Beside = Box::new(move |plan, log| {
+            for message in firewall::redo(&name, plan).into_iter().filter_map(Result::err) {
+                log.event(Event::Configuration { level: Level::Warning, message, hint: None });
+            }
+        });
+        redo
+    })
+}
+
+/// A panic ends the process, and the service manager starts it again; before
+/// that, it is told where an administrator looks.
+fn tell_of_panics(name: &str) {
+    let Ok(log) = EventLog::open(name) else { return };
+    let log = Mutex::new(log);
+    std::panic::set_hook(Box::new(move |panic| {
+        if let Ok(log) = log.try_lock() {
+            let _ = log.report(
+                Level::Error,
+                Event::FAULT,
+                &format!("A fault in the program; it starts again. {panic}"),
+            );
+        }
+    }));
+}

@@ -1,0 +1,123 @@
+//! Which sockets that a service manager has opened stand for which addresses.
+//!
+//! A socket stands for the address that it is bound to. It also stands for a
+//! bare port, with whatever address the manager has chosen: who opens port 80
+//! on one address means that one, so the others of that port stay closed. A
+//! dual-stack socket stands for both families.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use crate::core::ServiceId;
+
+/// A socket that was passed to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given {
+    /// What it is bound to.
+    pub address: SocketAddr,
+    /// An IPv6 socket that takes IPv4 clients too.
+    pub dual_stack: bool,
+}
+
+/// What to listen on, and with what.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Service, address, and the place of the given socket where there is one.
+    pub listeners: Vec<(ServiceId, SocketAddr, Option<usize>)>,
+    /// Places of given sockets that nobody wants.
+    pub unwanted: Vec<usize>,
+}
+
+/// Matches sockets with the addresses that services want.
+pub fn assign(wanted: &[(ServiceId, SocketAddr)], given: &[Given]) -> Assignment {
+    let mut taken: Vec<Option<usize>> = vec![None; given.len()];
+    for (place, socket) in given.iter().enumerate() {
+        // Their own address first, so that a bare port does not take it from them.
+        let exact = wanted.iter().position(|(_, address)| *address == socket.address);
+        taken[place] = exact.or_else(|| wanted.iter().position(|(_, address)| socket.stands_for(*address)));
+    }
+    let mut listeners = Vec::new();
+    for (want, &(service, address)) in wanted.iter().enumerate() {
+        for place in (0..given.len()).filter(|&place| taken[place] == Some(want)) {
+            listeners.push((service, given[place].address, Some(place)));
+        }
+        // A bare port is open where the manager has opened it, and nowhere else.
+        let opened = |(place, socket): (usize, &Given)| {
+            let same = taken[place].is_some_and(|want| wanted[want].0 == service);
+            same && (socket.address == address
+                || address.ip().is_unspecified() && socket.address.port() == address.port())
+        };
+        if !given.iter().enumerate().any(opened) {
+            listeners.push((service, address, None));
+        }
+    }
+    let unwanted = (0..given.len()).filter(|&place| taken[place].is_none()).collect();
+    Assignment { listeners, unwanted }
+}
+
+impl Given {
+    fn stands_for(&self, wanted: SocketAddr) -> bool {
+        let same_family = self.address.is_ipv4() == wanted.is_ipv4();
+        self.address.port() == wanted.port()
+            && wanted.ip().is_unspecified()
+            && (same_family || self.dual_stack && self.address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ServiceId = ServiceId(0);
+    const B: ServiceId = ServiceId(1);
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn given(text: &str) -> Given {
+        Given { address: address(text), dual_stack: false }
+    }
+
+    /// What is listened on: `=` for a given socket.
+    fn listeners(wanted: &[(ServiceId, &str)], sockets: &[Given]) -> (Vec<String>, Vec<usize>) {
+        let wanted: Vec<_> = wanted.iter().map(|(service, text)| (*service, address(text))).collect();
+        let Assignment { listeners, unwanted } = assign(&wanted, sockets);
+        let shown = listeners.iter().map(|(service, address, place)| {
+            format!("{}{}{address}", service.0, if place.is_some() { '=' } else { ' ' })
+        });
+        (shown.collect(), unwanted)
+    }
+
+    const BARE: [(ServiceId, &str); 4] =
+        [(A, "0.0.0.0:80"), (A, "[::]:80"), (B, "0.0.0.0:81"), (B, "[::]:81")];
+
+    #[test]
+    fn a_dual_stack_socket_stands_for_both_of_a_port() {
+        let both = Given { address: address("[::]:80"), dual_stack: true };
+        let (found, unwanted) = listeners(&BARE, &[both]);
+        assert_eq!(found, ["0=[::]:80", "1 0.0.0.0:81", "1 [::]:81"]);
+        assert!(unwanted.is_empty());
+    }
+
+    #[test]
+    fn a_bare_port_is_open_where_the_manager_opened_it_and_nowhere_else() {
+        let (found, unwanted) = listeners(&BARE, &[given("127.0.0.1:80"), given("10.0.0.1:80")]);
+        assert_eq!(found, ["0=127.0.0.1:80", "0=10.0.0.1:80", "1 0.0.0.0:81", "1 [::]:81"]);
+        assert!(unwanted.is_empty());
+    }
+
+    #[test]
+    fn an_address_that_was_named_is_served_by_its_own_socket_only() {
+        let wanted = [(A, "192.0.2.1:80"), (A, "192.0.2.2:80")];
+        let (found, unwanted) = listeners(&wanted, &[given("192.0.2.2:80"), given("0.0.0.0:80")]);
+        assert_eq!(found, ["0 192.0.2.1:80", "0=192.0.2.2:80"]);
+        assert_eq!(unwanted, [1]);
+    }
+
+    #[test]
+    fn sockets_that_nobody_wants_are_told() {
+        let (found, unwanted) = listeners(&BARE[..2], &[given("0.0.0.0:99")]);
+        assert_eq!(found, ["0 0.0.0.0:80", "0 [::]:80"]);
+        assert_eq!(unwanted, [0]);
+    }
+}

@@ -1,0 +1,73 @@
+//! Listening sockets that a service manager has opened for us (LISTEN_FDS).
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use socket2::{SockRef, Type};
+
+use crate::listen::inherited::Given;
+
+/// A listening socket that was passed to us.
+#[derive(Debug)]
+pub struct Inherited {
+    pub(super) descriptor: OwnedFd,
+    given: Given,
+}
+
+/// Descriptors of a service manager begin here.
+const FIRST: RawFd = 3;
+/// More than any manager passes; a number from outside must not make us look
+/// at millions.
+const MOST: RawFd = 4096;
+
+impl Inherited {
+    /// What it is.
+    pub fn given(&self) -> Given {
+        self.given
+    }
+
+    /// The sockets of this process, and a sentence about each descriptor that
+    /// was passed and is none. Called once, before anything else is opened.
+    pub fn take() -> (Vec<Inherited>, Vec<String>) {
+        let mut found = Vec::new();
+        let mut faults = Vec::new();
+        for number in FIRST..FIRST + count() {
+            // SAFETY: F_GETFD only looks whether the descriptor is open.
+            if unsafe { libc::fcntl(number, libc::F_GETFD) } == -1 {
+                faults.push(format!("LISTEN_FDS names descriptor {number}, which is not open"));
+                continue;
+            }
+            // SAFETY: whoever set LISTEN_PID to us has given us this open
+            // descriptor; nobody else in this process has opened any yet.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+            match listening(&descriptor) {
+                Ok(given) => found.push(Inherited { descriptor, given }),
+                Err(why) => faults.push(format!("descriptor {number} of LISTEN_FDS is closed: {why}")),
+            }
+        }
+        (found, faults)
+    }
+}
+
+/// How many descriptors were passed to this very process.
+fn count() -> RawFd {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
+    // Below our own init (`init`) we are the process that was meant.
+    let for_us =
+        number("LISTEN_PID").is_some_and(|pid| pid == std::process::id() || super::init::stands_for(pid));
+    let count = number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0);
+    RawFd::try_from(count).unwrap_or(MOST).min(MOST)
+}
+
+fn listening(descriptor: &OwnedFd) -> Result<Given, String> {
+    let socket = SockRef::from(descriptor);
+    let said = |error: io::Error| error.to_string();
+    if socket.r#type().map_err(said)? != Type::STREAM || !socket.is_listener().map_err(said)? {
+        return Err("it does not listen for streams".to_owned());
+    }
+    let address: Option<SocketAddr> = socket.local_addr().map_err(said)?.as_socket();
+    let Some(address) = address else { return Err("it has no internet address".to_owned()) };
+    let dual_stack = address.is_ipv6() && !socket.only_v6().map_err(said)?;
+    Ok(Given { address, dual_stack })
+}

@@ -1,0 +1,157 @@
+//! Stored passwords: sealed by the system's data protection, in a key of the
+//! registry that only SYSTEM and administrators can open. Either alone would
+//! not do: any program of this computer can ask for the seal to be opened, and
+//! a copy of the registry would hold clear text.
+
+use std::io;
+
+use windows_sys::Win32::Security::Cryptography::{
+    CRYPT_INTEGER_BLOB, CRYPTPROTECT_LOCAL_MACHINE, CRYPTPROTECT_UI_FORBIDDEN, CryptProtectData,
+    CryptUnprotectData,
+};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::account::UserName;
+use super::registry::{self, Key};
+use super::security::{Descriptor, Local};
+use crate::config::secret::Secret;
+
+/// SYSTEM and administrators, and nobody by inheritance.
+const NOBODY_ELSE: &str = "D:P(A;OICI;KA;;;SY)(A;OICI;KA;;;BA)";
+
+/// What is ours in the registry, beside the service's own key.
+fn service_key(service: &str) -> String {
+    format!(r"SOFTWARE\wininetd\{service}")
+}
+
+fn passwords_key(service: &str) -> String {
+    format!(r"{}\Passwords", service_key(service))
+}
+
+/// Stores the password of a user for a service.
+pub fn store(service: &str, user: &UserName, password: &Secret) -> io::Result<()> {
+    let access = Descriptor::parse(NOBODY_ELSE)?;
+    let key = Key::create(&passwords_key(service), Some(&access))?;
+    let name = user.canonical();
+    let mut clear: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(1024));
+    clear.extend(password.wide().iter().flat_map(|unit| unit.to_le_bytes()));
+    key.set_bytes(&name, &seal(&mut clear, &entropy(service, &name))?)
+}
+
+/// The password of a user; `None` if none is stored.
+pub fn find(service: &str, user: &UserName) -> io::Result<Option<Secret>> {
+    let name = user.canonical();
+    let Some(key) = Key::open(&passwords_key(service))? else { return Ok(None) };
+    let Some(mut sealed) = key.bytes(&name)? else { return Ok(None) };
+    let clear = open(&mut sealed, &entropy(service, &name))?;
+    let mut units: Zeroizing<Vec<u16>> = Zeroizing::new(Vec::with_capacity(clear.len() / 2));
+    units.extend(
+        clear
+            .chunks_exact(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .take_while(|&unit| unit != 0),
+    );
+    // Room for the longest UTF-8, so that no part of it is left behind by growing.
+    let mut text = Zeroizing::new(String::with_capacity(units.len() * 3));
+    for letter in char::decode_utf16(units.iter().copied()) {
+        text.push(letter.map_err(|_| io::Error::other("the stored password is no text"))?);
+    }
+    Ok(Some(Secret::of(text)))
+}
+
+/// Removes all that is stored for a service.
+pub fn forget_all(service: &str) -> io::Result<()> {
+    registry::delete_tree(&service_key(service))
+}
+
+/// Bound to whose password it is, so that a sealed one can't be put in the
+/// place of another's.
+fn entropy(service: &str, user: &str) -> Vec<u8> {
+    format!("wininetd password\0{}\0{user}", service.to_lowercase()).into_bytes()
+}
+
+fn blob(bytes: &mut [u8]) -> io::Result<CRYPT_INTEGER_BLOB> {
+    Ok(CRYPT_INTEGER_BLOB {
+        cbData: u32::try_from(bytes.len()).map_err(io::Error::other)?,
+        pbData: bytes.as_mut_ptr(),
+    })
+}
+
+fn seal(clear: &mut [u8], entropy: &[u8]) -> io::Result<Vec<u8>> {
+    let mut entropy = entropy.to_vec();
+    let (clear, entropy) = (blob(clear)?, blob(&mut entropy)?);
+    let mut sealed = CRYPT_INTEGER_BLOB { cbData: 0, pbData: std::ptr::null_mut() };
+    // SAFETY: the blobs point to live memory of their lengths; what comes back
+    // is ours to free and has the length that is said.
+    unsafe {
+        super::handle::check(CryptProtectData(
+            &raw const clear,
+            std::ptr::null(),
+            &raw const entropy,
+            std::ptr::null(),
+            std::ptr::null(),
+            CRYPTPROTECT_LOCAL_MACHINE | CRYPTPROTECT_UI_FORBIDDEN,
+            &raw mut sealed,
+        ))?;
+        let memory = Local(sealed.pbData.cast());
+        let bytes = std::slice::from_raw_parts(sealed.pbData, sealed.cbData as usize).to_vec();
+        drop(memory);
+        Ok(bytes)
+    }
+}
+
+fn open(sealed: &mut [u8], entropy: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut entropy = entropy.to_vec();
+    let (sealed, entropy) = (blob(sealed)?, blob(&mut entropy)?);
+    let mut clear = CRYPT_INTEGER_BLOB { cbData: 0, pbData: std::ptr::null_mut() };
+    // SAFETY: as above; the memory is wiped before it is freed.
+    unsafe {
+        super::handle::check(CryptUnprotectData(
+            &raw const sealed,
+            std::ptr::null_mut(),
+            &raw const entropy,
+            std::ptr::null(),
+            std::ptr::null(),
+            CRYPTPROTECT_UI_FORBIDDEN,
+            &raw mut clear,
+        ))?;
+        let memory = Local(clear.pbData.cast());
+        let bytes = std::slice::from_raw_parts_mut(clear.pbData, clear.cbData as usize);
+        let copy = Zeroizing::new(bytes.to_vec());
+        bytes.zeroize();
+        drop(memory);
+        Ok(copy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::secret::Password;
+
+    #[test]
+    fn a_sealed_password_is_opened_for_its_user_and_service_only() {
+        let mut clear = "p\u{e4}ss".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        let plain = clear.clone();
+        let mut sealed = seal(&mut clear, &entropy("s", r".\u")).unwrap();
+        assert!(!sealed.windows(plain.len()).any(|window| window == plain));
+        assert_eq!(*open(&mut sealed.clone(), &entropy("S", r".\u")).unwrap(), plain);
+        assert!(open(&mut sealed, &entropy("s", r".\other")).is_err());
+    }
+
+    #[test]
+    fn what_is_stored_is_found_until_it_is_forgotten() {
+        let service = format!("test-{}", std::process::id());
+        let user = crate::sys::account::parse_credentials("Davide", Some("x"), &service).unwrap().user;
+        assert!(find(&service, &user).unwrap().is_none());
+        let Password::Typed(password) = Password::parse("pä ss:{wörd}", &service) else { panic!() };
+        store(&service, &user, &password).unwrap();
+        // Names of users are the same in any case, and with or without this computer's name.
+        let same = crate::sys::account::parse_credentials(r".\dAVIDE", Some("x"), &service).unwrap().user;
+        assert_eq!(find(&service, &same).unwrap(), Some(password));
+        let other = crate::sys::account::parse_credentials(r"CORP\davide", Some("x"), &service).unwrap().user;
+        assert!(find(&service, &other).unwrap().is_none());
+        forget_all(&service).unwrap();
+        assert!(find(&service, &user).unwrap().is_none());
+    }
+}

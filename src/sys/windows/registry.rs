@@ -1,0 +1,146 @@
+//! Keys and values of the registry, below HKEY_LOCAL_MACHINE.
+
+use std::io;
+use std::path::Path;
+
+use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_SUCCESS, WIN32_ERROR};
+use windows_sys::Win32::Security::{
+    DACL_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES,
+};
+use windows_sys::Win32::System::Registry::{
+    HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_BINARY, REG_DWORD, REG_EXPAND_SZ,
+    REG_OPTION_NON_VOLATILE, REG_VALUE_TYPE, RRF_RT_REG_BINARY, RegCloseKey, RegCreateKeyExW, RegDeleteTreeW,
+    RegGetValueW, RegOpenKeyExW, RegSetKeySecurity, RegSetValueExW,
+};
+use zeroize::Zeroizing;
+
+use super::handle::{size, wide};
+use super::security::Descriptor;
+
+/// An open key.
+#[derive(Debug)]
+pub struct Key {
+    key: HKEY,
+}
+
+/// Larger values are nobody's of ours.
+const LARGEST: u32 = 64 * 1024;
+
+fn result(code: WIN32_ERROR) -> io::Result<()> {
+    if code == ERROR_SUCCESS { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
+}
+
+impl Key {
+    /// Opens a key to read it; `None` if there is none.
+    pub fn open(path: &str) -> io::Result<Option<Key>> {
+        let (path, mut key) = (wide(path), std::ptr::null_mut());
+        // SAFETY: the path ends with zero, the pointer is valid for the call.
+        let code = unsafe {
+            RegOpenKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), 0, KEY_READ | KEY_WOW64_64KEY, &raw mut key)
+        };
+        match code {
+            ERROR_FILE_NOT_FOUND => Ok(None),
+            code => result(code).map(|()| Some(Key { key })),
+        }
+    }
+
+    /// Makes a key, or opens it. With a descriptor it is nobody else's, also
+    /// where it existed before.
+    pub fn create(path: &str, access: Option<&Descriptor>) -> io::Result<Key> {
+        let (path, mut key) = (wide(path), std::ptr::null_mut());
+        let attributes = access.map(|descriptor| SECURITY_ATTRIBUTES {
+            nLength: size::<SECURITY_ATTRIBUTES>(),
+            lpSecurityDescriptor: descriptor.raw(),
+            bInheritHandle: 0,
+        });
+        const WRITE_DAC: u32 = 0x0004_0000;
+        let rights = KEY_READ | KEY_WRITE | KEY_WOW64_64KEY | if access.is_some() { WRITE_DAC } else { 0 };
+        // SAFETY: the path ends with zero; the attributes and their descriptor
+        // live through the call; the key that comes back is ours.
+        result(unsafe {
+            RegCreateKeyExW(
+                HKEY_LOCAL_MACHINE,
+                path.as_ptr(),
+                0,
+                std::ptr::null(),
+                REG_OPTION_NON_VOLATILE,
+                rights,
+                attributes.as_ref().map_or(std::ptr::null(), |attributes| &raw const *attributes),
+                &raw mut key,
+                std::ptr::null_mut(),
+            )
+        })?;
+        let key = Key { key };
+        if let Some(descriptor) = access {
+            let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+            // SAFETY: the key is open, the descriptor lives through the call.
+            result(unsafe { RegSetKeySecurity(key.key, what, descriptor.raw()) })?;
+        }
+        Ok(key)
+    }
+
+    fn set(&self, name: &str, kind: REG_VALUE_TYPE, bytes: &[u8]) -> io::Result<()> {
+        let name = wide(name);
+        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        // SAFETY: the name ends with zero; bytes and length belong together.
+        result(unsafe { RegSetValueExW(self.key, name.as_ptr(), 0, kind, bytes.as_ptr(), length) })
+    }
+
+    /// Sets a path, in which %VARIABLES% would be expanded.
+    pub fn set_path(&self, name: &str, path: &Path) -> io::Result<()> {
+        let bytes: Vec<u8> = wide(path).iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        self.set(name, REG_EXPAND_SZ, &bytes)
+    }
+
+    /// Sets a number.
+    pub fn set_number(&self, name: &str, number: u32) -> io::Result<()> {
+        self.set(name, REG_DWORD, &number.to_le_bytes())
+    }
+
+    /// Sets bytes.
+    pub fn set_bytes(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.set(name, REG_BINARY, bytes)
+    }
+
+    /// The bytes of a value; `None` if there is none.
+    pub fn bytes(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        let name = wide(name);
+        let mut buffer = Zeroizing::new(vec![0u8; LARGEST as usize]);
+        let mut length = LARGEST;
+        // SAFETY: the name ends with zero; the buffer has the length that is given.
+        let code = unsafe {
+            RegGetValueW(
+                self.key,
+                std::ptr::null(),
+                name.as_ptr(),
+                RRF_RT_REG_BINARY,
+                std::ptr::null_mut(),
+                buffer.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        if code == ERROR_FILE_NOT_FOUND {
+            return Ok(None);
+        }
+        result(code)?;
+        buffer.truncate(length as usize);
+        Ok(Some(buffer))
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // SAFETY: the key is ours.
+        unsafe { RegCloseKey(self.key) };
+    }
+}
+
+/// Removes a key with all below it. Nothing is fine.
+pub fn delete_tree(path: &str) -> io::Result<()> {
+    let path = wide(path);
+    // SAFETY: the path ends with zero.
+    match unsafe { RegDeleteTreeW(HKEY_LOCAL_MACHINE, path.as_ptr()) } {
+        ERROR_FILE_NOT_FOUND => Ok(()),
+        code => result(code),
+    }
+}

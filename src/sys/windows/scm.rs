@@ -1,0 +1,149 @@
+//! What the crate that registers services has not: command lines that are
+//! always quoted, passwords that are wiped, the delayed start.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::windows::ffi::OsStringExt;
+use std::path::Path;
+
+use windows_service::service::Service;
+use windows_sys::Win32::System::Services::{
+    ChangeServiceConfigW, QueryServiceConfig2W, SERVICE_CONFIG_DELAYED_AUTO_START_INFO,
+    SERVICE_DELAYED_AUTO_START_INFO, SERVICE_NO_CHANGE,
+};
+use windows_sys::Win32::UI::Shell::CommandLineToArgvW;
+
+use super::handle::{check, size, wide};
+use super::security::Local;
+use crate::config::secret::Secret;
+
+/// Sets the command line that starts a service.
+pub fn set_command_line(service: &Service, line: &OsStr) -> io::Result<()> {
+    change(service, Some(line), None, None)
+}
+
+/// Sets the account of a service. The password's copies are wiped.
+pub fn set_account(service: &Service, account: &str, password: Option<&Secret>) -> io::Result<()> {
+    change(service, None, Some(account), password)
+}
+
+fn change(
+    service: &Service,
+    line: Option<&OsStr>,
+    account: Option<&str>,
+    password: Option<&Secret>,
+) -> io::Result<()> {
+    let (line, account, password) = (line.map(wide), account.map(wide), password.map(Secret::wide));
+    let text = |text: Option<&[u16]>| text.map_or(std::ptr::null(), <[u16]>::as_ptr);
+    // SAFETY: the handle is open; texts end with zero or are null, which means
+    // "no change" (or, for a password, "none").
+    check(unsafe {
+        ChangeServiceConfigW(
+            service.raw_handle(),
+            SERVICE_NO_CHANGE,
+            SERVICE_NO_CHANGE,
+            SERVICE_NO_CHANGE,
+            text(line.as_deref()),
+            std::ptr::null(),
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            text(account.as_deref()),
+            text(password.as_ref().map(|password| password.as_slice())),
+            std::ptr::null(),
+        )
+    })
+}
+
+/// Whether an automatic start is a delayed one; where that can't be asked, no.
+pub fn is_delayed(service: &Service) -> bool {
+    let mut info = SERVICE_DELAYED_AUTO_START_INFO { fDelayedAutostart: 0 };
+    let mut needed = 0;
+    // SAFETY: the handle is open; the buffer is the structure's size.
+    let asked = unsafe {
+        QueryServiceConfig2W(
+            service.raw_handle(),
+            SERVICE_CONFIG_DELAYED_AUTO_START_INFO,
+            (&raw mut info).cast(),
+            size::<SERVICE_DELAYED_AUTO_START_INFO>(),
+            &raw mut needed,
+        )
+    };
+    asked != 0 && info.fDelayedAutostart != 0
+}
+
+/// A command line of a program and its arguments. The program is in quotes.
+pub fn line(program: &Path, arguments: &[OsString]) -> OsString {
+    // A path has no quotes and does not end with a backslash.
+    let mut line = format!("\"{}\"", program.display());
+    for argument in arguments {
+        line.push(' ');
+        line.push_str(&word(&argument.to_string_lossy()));
+    }
+    line.into()
+}
+
+/// A word of a command line, as the C runtime reads it: in quotes where it has
+/// blanks, with the backslashes before a quote doubled.
+fn word(text: &str) -> String {
+    if !text.is_empty() && !text.contains([' ', '\t', '"']) {
+        return text.to_owned();
+    }
+    let mut word = String::from("\"");
+    let mut backslashes = 0;
+    for letter in text.chars() {
+        match letter {
+            '\\' => backslashes += 1,
+            '"' => {
+                word.extend(std::iter::repeat_n('\\', backslashes + 1));
+                backslashes = 0;
+            }
+            _ => backslashes = 0,
+        }
+        word.push(letter);
+    }
+    word.extend(std::iter::repeat_n('\\', backslashes));
+    word.push('"');
+    word
+}
+
+/// The words of a command line, as the system reads them.
+pub fn words(line: &OsStr) -> Vec<OsString> {
+    let line = wide(line);
+    let mut count = 0;
+    // SAFETY: the line ends with zero; what comes back is one block of ours,
+    // with `count` texts that end with zero.
+    unsafe {
+        let words = CommandLineToArgvW(line.as_ptr(), &raw mut count);
+        if words.is_null() {
+            return Vec::new();
+        }
+        let memory = Local(words.cast());
+        let found = (0..usize::try_from(count).unwrap_or(0)).map(|index| {
+            let word = *words.add(index);
+            let length = (0..).take_while(|&at| *word.add(at) != 0).count();
+            OsString::from_wide(std::slice::from_raw_parts(word, length))
+        });
+        let found = found.collect();
+        drop(memory);
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_command_line_is_read_back_as_it_was_written(
+            arguments in proptest::collection::vec(r#"[a-z \\"%:\t]{0,8}"#, 0..5)
+        ) {
+            let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+            let found = words(&line(Path::new(r"C:\Program Files\w\wininetd.exe"), &arguments));
+            prop_assert_eq!(&found[0], r"C:\Program Files\w\wininetd.exe");
+            prop_assert_eq!(&found[1..], &arguments[..]);
+        }
+    }
+}

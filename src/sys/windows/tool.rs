@@ -1,0 +1,55 @@
+//! Running a tool of the system's, such as netsh, beside the server. It
+//! inherits nothing: a spawn thread may be holding inheritable copies of a
+//! client's connection at this moment.
+
+use std::io;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+
+use windows_sys::Win32::Foundation::WAIT_OBJECT_0;
+use windows_sys::Win32::System::Threading::{
+    CREATE_NO_WINDOW, CreateProcessW, GetExitCodeProcess, PROCESS_INFORMATION, STARTUPINFOW,
+    TerminateProcess, WaitForSingleObject,
+};
+
+use super::handle::{check, size, wide};
+use super::paths::system_directory;
+
+/// A tool that takes longer hangs.
+const PATIENCE_MILLISECONDS: u32 = 30_000;
+
+/// Runs a program of System32 and waits for its exit code. `arguments` is the
+/// command line behind its name.
+pub fn run(name: &str, arguments: &str) -> io::Result<u32> {
+    let program = system_directory().join(name);
+    let mut line = wide(format!("\"{}\" {arguments}", program.display()));
+    let (program, directory) = (wide(program), wide(system_directory()));
+    // SAFETY: texts end with zero and outlive the call, the command line is
+    // writable, zeroes with their size are a valid STARTUPINFOW, and the handles
+    // that come back are ours.
+    unsafe {
+        let mut startup: STARTUPINFOW = std::mem::zeroed();
+        startup.cb = size::<STARTUPINFOW>();
+        let mut made: PROCESS_INFORMATION = std::mem::zeroed();
+        check(CreateProcessW(
+            program.as_ptr(),
+            line.as_mut_ptr(),
+            std::ptr::null(),
+            std::ptr::null(),
+            0,
+            CREATE_NO_WINDOW,
+            std::ptr::null(),
+            directory.as_ptr(),
+            &raw const startup,
+            &raw mut made,
+        ))?;
+        drop(OwnedHandle::from_raw_handle(made.hThread));
+        let process = OwnedHandle::from_raw_handle(made.hProcess);
+        if WaitForSingleObject(process.as_raw_handle(), PATIENCE_MILLISECONDS) != WAIT_OBJECT_0 {
+            TerminateProcess(process.as_raw_handle(), 1);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it did not end in 30 seconds"));
+        }
+        let mut code = 0;
+        check(GetExitCodeProcess(process.as_raw_handle(), &raw mut code))?;
+        Ok(code)
+    }
+}

@@ -1,0 +1,175 @@
+//! Who can change or read a file or folder, by its owner and access list.
+
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::windows::fs::OpenOptionsExt;
+use std::os::windows::io::AsRawHandle;
+use std::path::Path;
+
+use windows_sys::Win32::Foundation::{ERROR_SUCCESS, GENERIC_ALL, GENERIC_READ, GENERIC_WRITE};
+use windows_sys::Win32::Security::Authorization::{GetSecurityInfo, SE_FILE_OBJECT};
+use windows_sys::Win32::Security::{
+    ACCESS_ALLOWED_ACE, ACE_HEADER, ACL, DACL_SECURITY_INFORMATION, EqualSid, GetAce, INHERIT_ONLY_ACE,
+    OWNER_SECURITY_INFORMATION, PSID, TOKEN_USER,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    DELETE, FILE_ADD_FILE, FILE_APPEND_DATA, FILE_DELETE_CHILD, FILE_FLAG_BACKUP_SEMANTICS,
+    FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
+    FILE_WRITE_DATA, READ_CONTROL, WRITE_DAC, WRITE_OWNER,
+};
+use windows_sys::Win32::System::SystemServices::{
+    ACCESS_ALLOWED_ACE_TYPE, ACCESS_ALLOWED_CALLBACK_ACE_TYPE, ACCESS_DENIED_ACE_TYPE,
+};
+
+use super::super::{Other, Others};
+use super::security::{self, Kind, Local};
+use super::{names, process};
+
+const CHANGE_FILE: u32 =
+    FILE_WRITE_DATA | FILE_APPEND_DATA | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
+/// Adding a folder is not among them: C:\ lets everybody do that.
+const CHANGE_FOLDER: u32 =
+    FILE_ADD_FILE | FILE_DELETE_CHILD | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
+const READ_FILE: u32 = FILE_READ_DATA | GENERIC_READ | GENERIC_ALL;
+
+/// Who can change the content of an opened file.
+pub fn file_writers(file: &File) -> io::Result<Others> {
+    with_rights(file, CHANGE_FILE, true)
+}
+
+/// Who can read an opened file.
+pub fn file_readers(file: &File) -> io::Result<Others> {
+    with_rights(file, READ_FILE, false)
+}
+
+/// Who can change what lies in this folder.
+pub fn folder_writers(folder: &Path) -> io::Result<Others> {
+    let opened = OpenOptions::new()
+        .access_mode(READ_CONTROL | FILE_READ_ATTRIBUTES)
+        .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
+        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
+        .open(folder)?;
+    with_rights(&opened, CHANGE_FOLDER, true)
+}
+
+/// The command that takes the rights of these away.
+pub fn mend(path: &Path, others: &Others) -> String {
+    let full = if path.is_dir() { ":(OI)(CI)F" } else { ":F" };
+    let remove: String = others.iter().map(|other| format!(" *{}", other.id)).collect();
+    format!(
+        "icacls \"{}\" /inheritance:r /grant:r *S-1-5-18{full} *S-1-5-32-544{full} /remove:g{remove}",
+        path.display()
+    )
+}
+
+fn with_rights(file: &File, rights: u32, owner_counts: bool) -> io::Result<Others> {
+    let mut owner: PSID = std::ptr::null_mut();
+    let mut list: *mut ACL = std::ptr::null_mut();
+    let mut descriptor: *mut c_void = std::ptr::null_mut();
+    // SAFETY: the handle is open; the pointers that come back lie within the
+    // descriptor, which is ours to free.
+    let code = unsafe {
+        GetSecurityInfo(
+            file.as_raw_handle(),
+            SE_FILE_OBJECT,
+            OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION,
+            &raw mut owner,
+            std::ptr::null_mut(),
+            &raw mut list,
+            std::ptr::null_mut(),
+            &raw mut descriptor,
+        )
+    };
+    if code != ERROR_SUCCESS {
+        return Err(io::Error::from_raw_os_error(code.cast_signed()));
+    }
+    let memory = Local(descriptor);
+    let mut found = Found { own: process::own_user().ok(), others: Others::default() };
+    // SAFETY: owner and list lie within the descriptor, which lives until the
+    // end of this function.
+    unsafe {
+        if list.is_null() {
+            // No list at all lets everybody do everything.
+            found.others.anyone.push(Other { name: "Everyone".to_owned(), id: "S-1-1-0".to_owned() });
+        } else {
+            found.entries(list, rights);
+        }
+        // An owner can always change the list.
+        if owner_counts && !owner.is_null() {
+            found.add(owner);
+        }
+    }
+    drop(memory);
+    Ok(found.others)
+}
+
+struct Found {
+    own: Option<Vec<u64>>,
+    others: Others,
+}
+
+impl Found {
+    /// # Safety
+    /// `list` is a valid access list.
+    unsafe fn entries(&mut self, list: *const ACL, rights: u32) {
+        // What was denied before it is allowed, by the same name, is not allowed.
+        let mut denied: Vec<(PSID, u32)> = Vec::new();
+        // SAFETY: the list is valid; GetAce gives entries of it, whose SID
+        // begins where that of an allowing entry does, for these three types.
+        unsafe {
+            for index in 0..u32::from((*list).AceCount) {
+                let mut entry: *mut c_void = std::ptr::null_mut();
+                if GetAce(list, index, &raw mut entry) == 0 {
+                    continue;
+                }
+                let header = &*entry.cast::<ACE_HEADER>();
+                if u32::from(header.AceFlags) & INHERIT_ONLY_ACE != 0 {
+                    continue;
+                }
+                let entry = entry.cast::<ACCESS_ALLOWED_ACE>();
+                let sid: PSID = (&raw mut (*entry).SidStart).cast();
+                let mask = (*entry).Mask;
+                match u32::from(header.AceType) {
+                    ACCESS_DENIED_ACE_TYPE => denied.push((sid, mask)),
+                    ACCESS_ALLOWED_ACE_TYPE | ACCESS_ALLOWED_CALLBACK_ACE_TYPE => {
+                        let same = denied.iter().filter(|(other, _)| EqualSid(*other, sid) != 0);
+                        let taken = same.fold(0, |taken, (_, mask)| taken | mask);
+                        if mask & !taken & rights != 0 {
+                            self.add(sid);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// `sid` points to a SID.
+    unsafe fn add(&mut self, sid: PSID) {
+        // SAFETY: the caller's promise; `own` begins with a TOKEN_USER.
+        unsafe {
+            let ours = self
+                .own
+                .as_ref()
+                .is_some_and(|own| EqualSid((*own.as_ptr().cast::<TOKEN_USER>()).User.Sid, sid) != 0);
+            let list = match security::kind(sid) {
+                Kind::Anyone => &mut self.others.anyone,
+                Kind::Somebody if !ours => &mut self.others.some,
+                _ => return,
+            };
+            let id = security::text(sid);
+            if list.iter().any(|other| other.id == id) {
+                return;
+            }
+            let (name, is_administrator) = match names::of_sid(sid) {
+                Ok(name) => (name.clone(), super::account::is_administrator(&name)),
+                Err(_) => (id.clone(), false),
+            };
+            if !is_administrator {
+                list.push(Other { name, id });
+            }
+        }
+    }
+}
