@@ -66,6 +66,11 @@ fn main() {
         ["leave", address] => {
             start_another(address);
         }
+        // Leaves a process behind that is in a session of its own.
+        ["adrift", address] => {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            system::start_adrift(command.args(["gate", address]).env_remove("CLIENT_PORT"));
+        }
         _ => {
             eprintln(&format!("probe: what is {arguments:?}?"));
             exit(64);

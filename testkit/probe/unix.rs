@@ -34,6 +34,18 @@ pub fn start_beside(command: &mut Command) {
     command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
 }
 
+/// A process in a session of its own, which no server ends.
+#[allow(clippy::zombie_processes)]
+pub fn start_adrift(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: setsid is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
+    }
+    let quiet = || Stdio::null();
+    command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+}
+
 /// The capabilities that Linux says this process has, and whose it is.
 pub fn capabilities() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -39,6 +39,10 @@ pub fn start_beside(command: &mut Command) {
     command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
 }
 
+pub fn start_adrift(command: &mut Command) {
+    start_beside(command);
+}
+
 pub fn state() -> String {
     String::new()
 }

@@ -17,6 +17,7 @@ use crate::{LIMIT, wininetd};
 pub struct Builder {
     folder: TempDir,
     command: Command,
+    debug: bool,
 }
 
 /// A daemon that serves. Ended when dropped.
@@ -76,8 +77,14 @@ impl Builder {
         let config = folder.path().join("wininetd.conf");
         std::fs::write(&config, bytes).expect("the configuration file");
         let mut command = Command::new(wininetd());
-        command.args(["--debug", "--log-format", "json", "--cfgfile"]).arg(config);
-        Builder { folder, command }
+        command.args(["--log-format", "json", "--cfgfile"]).arg(config);
+        Builder { folder, command, debug: true }
+    }
+
+    /// As a service manager starts it, without a verb.
+    pub fn without_verb(mut self) -> Self {
+        self.debug = false;
+        self
     }
 
     /// With more arguments.
@@ -132,6 +139,9 @@ impl Builder {
     }
 
     fn launch_with(mut self, deaf: bool) -> Daemon {
+        if self.debug {
+            self.command.arg("--debug");
+        }
         self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let interrupt = Interrupt::of(&mut self.command);
         let mut child = self.command.spawn().expect("wininetd starts");

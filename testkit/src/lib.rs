@@ -7,6 +7,8 @@ mod client;
 mod daemon;
 mod gate;
 mod held;
+#[cfg(windows)]
+pub mod service;
 mod system;
 
 pub use client::Client;

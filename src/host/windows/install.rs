@@ -287,7 +287,9 @@ fn grant_for_identities(report: &mut Report, plan: &Plan, new: &Registration) {
     match rights::grant(&new.account, &rights::FOR_OTHER_ACCOUNTS) {
         Ok(()) => drop(writeln!(report.text, "{} may start programs as other accounts", new.account)),
         Err(cause) => {
-            report.warnings.push(format!("letting {} start programs as other accounts: {cause}", new.account));
+            report
+                .warnings
+                .push(format!("letting {} start programs as other accounts: {cause}", new.account));
         }
     }
 }

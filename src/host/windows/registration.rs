@@ -231,3 +231,45 @@ pub(super) fn in_words(what: &str, error: ServiceError) -> Error {
     let hint = if hint.is_empty() { String::new() } else { format!("\n    hint: {hint}") };
     Error::Refused { message: format!("{what}: {}{hint}", cause(&error)), exit }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration(program: &str, start: StartType) -> Registration {
+        let stored = Stored { cfgfile: Some(r"C:\a b\w.conf".into()), ..Stored::default() };
+        Registration { program: program.into(), stored, start, account: LOCAL_SYSTEM.to_owned() }
+    }
+
+    #[test]
+    fn the_path_is_in_quotes_with_or_without_blanks() {
+        for path in [r"C:\Program Files\wininetd\wininetd.exe", r"C:\wininetd.exe"] {
+            let line = registration(path, StartType::Auto).command_line();
+            assert_eq!(line.to_string_lossy(), format!(r#""{path}" --cfgfile "C:\a b\w.conf""#));
+        }
+    }
+
+    #[test]
+    fn the_service_waits_for_the_network_and_starts_as_asked() {
+        let info = registration(r"C:\wininetd.exe", StartType::Manual).info("w");
+        let needed = ["Tcpip", "Afd"].map(|name| ServiceDependency::Service(name.into()));
+        assert_eq!((info.dependencies, info.start_type), (needed.to_vec(), ServiceStartType::OnDemand));
+    }
+
+    #[test]
+    fn what_changes_is_told_old_and_new_and_nothing_else() {
+        let old = registration(r"C:\wininetd.exe", StartType::Auto);
+        let new = registration(r"C:\wininetd.exe", StartType::Delayed);
+        assert_eq!(new.changes(&old), ["start: was auto\n       now delayed"]);
+    }
+
+    #[test]
+    fn errors_of_the_service_manager_say_what_to_do() {
+        let error = |code: u32| {
+            let cause = std::io::Error::from_raw_os_error(code.cast_signed());
+            in_words("removing", ServiceError::Winapi(cause))
+        };
+        assert!(error(1072).to_string().contains("close services.msc"));
+        assert_eq!(error(5).exit(), Exit::NoPermission);
+    }
+}

@@ -281,11 +281,6 @@ pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> R
     Ok(Credentials { user, password })
 }
 
-/// Whether a user, named with its domain, is an administrator.
-pub(super) fn is_administrator(name: &str) -> bool {
-    names::is_administrator(name)
-}
-
 /// The password of an account, from where it is kept.
 fn password_of(credentials: &Credentials) -> Result<Option<Secret>, SpawnError> {
     let user = &credentials.user;

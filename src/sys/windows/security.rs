@@ -9,11 +9,10 @@ use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
 };
 use windows_sys::Win32::Security::{
-    IsWellKnownSid, PSECURITY_DESCRIPTOR, PSID, WELL_KNOWN_SID_TYPE, WinAccountAdministratorSid,
-    WinAccountDomainAdminsSid, WinAccountEnterpriseAdminsSid, WinAnonymousSid, WinAuthenticatedUserSid,
-    WinBatchSid, WinBuiltinAdministratorsSid, WinBuiltinGuestsSid, WinBuiltinUsersSid, WinCreatorGroupSid,
-    WinCreatorOwnerRightsSid, WinCreatorOwnerSid, WinInteractiveSid, WinLocalSid, WinLocalSystemSid,
-    WinNetworkSid, WinWorldSid,
+    IsWellKnownSid, PSECURITY_DESCRIPTOR, PSID, WELL_KNOWN_SID_TYPE, WinAnonymousSid,
+    WinAuthenticatedUserSid, WinBatchSid, WinBuiltinAdministratorsSid, WinBuiltinGuestsSid,
+    WinBuiltinUsersSid, WinCreatorGroupSid, WinCreatorOwnerRightsSid, WinCreatorOwnerSid, WinInteractiveSid,
+    WinLocalSid, WinLocalSystemSid, WinNetworkSid, WinWorldSid,
 };
 
 use super::handle::{check, wide};
@@ -68,12 +67,9 @@ pub(super) enum Kind {
     Somebody,
 }
 
-const ADMINISTRATORS: [WELL_KNOWN_SID_TYPE; 8] = [
+const ADMINISTRATORS: [WELL_KNOWN_SID_TYPE; 5] = [
     WinLocalSystemSid,
     WinBuiltinAdministratorsSid,
-    WinAccountAdministratorSid,
-    WinAccountDomainAdminsSid,
-    WinAccountEnterpriseAdminsSid,
     // Whoever creates something; what was created has its owner's entry.
     WinCreatorOwnerSid,
     WinCreatorGroupSid,
@@ -104,11 +100,19 @@ pub(super) unsafe fn kind(sid: PSID) -> Kind {
     if is_one_of(&ANYONE) {
         Kind::Anyone
     // SAFETY: the caller's promise.
-    } else if is_one_of(&ADMINISTRATORS) || unsafe { text(sid) } == TRUSTED_INSTALLER {
+    } else if is_one_of(&ADMINISTRATORS) || is_administrator(&unsafe { text(sid) }) {
         Kind::Administrator
     } else {
         Kind::Somebody
     }
+}
+
+/// By their written form: the installer of Windows, and in every domain its
+/// administrator and the administrators of the domain and of the enterprise.
+fn is_administrator(sid: &str) -> bool {
+    let in_domain =
+        sid.starts_with("S-1-5-21-") && ["-500", "-512", "-519"].iter().any(|end| sid.ends_with(end));
+    in_domain || sid == TRUSTED_INSTALLER
 }
 
 /// The written form of a SID.

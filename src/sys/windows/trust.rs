@@ -85,9 +85,18 @@ fn with_rights(file: &File, rights: u32, owner_counts: bool) -> io::Result<Other
         return Err(io::Error::from_raw_os_error(code.cast_signed()));
     }
     let memory = Local(descriptor);
-    let mut found = Found { own: process::own_user().ok(), others: Others::default() };
     // SAFETY: owner and list lie within the descriptor, which lives until the
     // end of this function.
+    let found = unsafe { named(owner, list, rights, owner_counts) };
+    drop(memory);
+    Ok(found)
+}
+
+/// # Safety
+/// `owner` points to a SID or is null, `list` to an access list or is null.
+unsafe fn named(owner: PSID, list: *const ACL, rights: u32, owner_counts: bool) -> Others {
+    let mut found = Found { own: process::own_user().ok(), others: Others::default() };
+    // SAFETY: the caller's promise.
     unsafe {
         if list.is_null() {
             // No list at all lets everybody do everything.
@@ -100,8 +109,7 @@ fn with_rights(file: &File, rights: u32, owner_counts: bool) -> io::Result<Other
             found.add(owner);
         }
     }
-    drop(memory);
-    Ok(found.others)
+    found.others
 }
 
 struct Found {
@@ -150,26 +158,88 @@ impl Found {
     unsafe fn add(&mut self, sid: PSID) {
         // SAFETY: the caller's promise; `own` begins with a TOKEN_USER.
         unsafe {
-            let ours = self
-                .own
-                .as_ref()
-                .is_some_and(|own| EqualSid((*own.as_ptr().cast::<TOKEN_USER>()).User.Sid, sid) != 0);
-            let list = match security::kind(sid) {
-                Kind::Anyone => &mut self.others.anyone,
-                Kind::Somebody if !ours => &mut self.others.some,
-                _ => return,
-            };
+            let kind = security::kind(sid);
             let id = security::text(sid);
-            if list.iter().any(|other| other.id == id) {
+            if kind == Kind::Administrator || self.others.iter().any(|other| other.id == id) {
                 return;
             }
-            let (name, is_administrator) = match names::of_sid(sid) {
-                Ok(name) => (name.clone(), super::account::is_administrator(&name)),
-                Err(_) => (id.clone(), false),
-            };
-            if !is_administrator {
-                list.push(Other { name, id });
+            let name = names::of_sid(sid);
+            if kind == Kind::Anyone {
+                self.others.anyone.push(Other { name: name.unwrap_or_else(|_| id.clone()), id });
+                return;
+            }
+            let ours = |own: &Vec<u64>| EqualSid((*own.as_ptr().cast::<TOKEN_USER>()).User.Sid, sid) != 0;
+            let trusted = self.own.as_ref().is_some_and(ours)
+                || name.as_ref().is_ok_and(|name| names::is_administrator(name));
+            if !trusted {
+                self.others.some.push(Other { name: name.unwrap_or_else(|_| id.clone()), id });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windows_sys::Win32::Security::{GetSecurityDescriptorDacl, GetSecurityDescriptorOwner};
+
+    use super::super::security::Descriptor;
+    use super::*;
+
+    /// The SIDs of those who may write: anyone, then some.
+    fn writers(sddl: &str, rights: u32) -> (Vec<String>, Vec<String>) {
+        let descriptor = Descriptor::parse(sddl).unwrap();
+        let (mut owner, mut list) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let (mut present, mut defaulted) = (0, 0);
+        // SAFETY: owner and list lie within the descriptor, which lives longer.
+        let found = unsafe {
+            GetSecurityDescriptorOwner(descriptor.raw(), &raw mut owner, &raw mut defaulted);
+            GetSecurityDescriptorDacl(descriptor.raw(), &raw mut present, &raw mut list, &raw mut defaulted);
+            named(owner, list, rights, true)
+        };
+        let ids = |others: Vec<Other>| others.into_iter().map(|other| other.id).collect();
+        (ids(found.anyone), ids(found.some))
+    }
+
+    const SOMEBODY: &str = "S-1-5-21-1-2-3-1234";
+
+    #[test]
+    fn ordinary_users_who_can_write_are_told_from_administrators() {
+        let system = "O:BAG:BAD:(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;S-1-5-21-1-2-3-512)";
+        assert_eq!(writers(system, CHANGE_FILE), (vec![], vec![]));
+        for (name, id) in [
+            ("WD", "S-1-1-0"),
+            ("AU", "S-1-5-11"),
+            ("BU", "S-1-5-32-545"),
+            ("BG", "S-1-5-32-546"),
+            ("IU", "S-1-5-4"),
+            ("NU", "S-1-5-2"),
+        ] {
+            let entry = format!("{system}(A;;FW;;;{name})");
+            assert_eq!(writers(&entry, CHANGE_FILE), (vec![id.to_owned()], vec![]));
+        }
+        let single = format!("{system}(A;;FW;;;{SOMEBODY})");
+        assert_eq!(writers(&single, CHANGE_FILE), (vec![], vec![SOMEBODY.to_owned()]));
+    }
+
+    #[test]
+    fn reading_is_not_writing_and_what_is_for_children_only_does_not_count() {
+        assert_eq!(writers("O:BAG:BAD:(A;;FRFX;;;WD)", CHANGE_FILE), (vec![], vec![]));
+        assert_eq!(writers("O:BAG:BAD:(A;OICIIO;FA;;;WD)", CHANGE_FOLDER), (vec![], vec![]));
+        // C:\\ lets everybody add folders; that is no way to a file in it.
+        assert_eq!(writers("O:BAG:BAD:(A;CI;LC;;;AU)", CHANGE_FOLDER), (vec![], vec![]));
+        assert_eq!(writers("O:BAG:BAD:(A;;DC;;;AU)", CHANGE_FOLDER).0.len(), 1);
+    }
+
+    #[test]
+    fn what_is_denied_first_is_not_allowed() {
+        assert_eq!(writers("O:BAG:BAD:(D;;FA;;;WD)(A;;FA;;;WD)", CHANGE_FILE), (vec![], vec![]));
+        assert_eq!(writers("O:BAG:BAD:(A;;FA;;;WD)(D;;FA;;;WD)", CHANGE_FILE).0.len(), 1);
+        assert_eq!(writers("O:BAG:BAD:(D;;FR;;;WD)(A;;FA;;;WD)", CHANGE_FILE).0.len(), 1);
+    }
+
+    #[test]
+    fn no_list_at_all_means_everybody_and_an_owner_can_always_write() {
+        assert_eq!(writers("O:BAG:BA", CHANGE_FILE).0, ["S-1-1-0"]);
+        assert_eq!(writers(&format!("O:{SOMEBODY}G:BAD:(A;;FA;;;BA)"), CHANGE_FILE).1, [SOMEBODY]);
     }
 }

@@ -1,0 +1,219 @@
+//! A wininetd that is registered as a Windows service, under a name of its own.
+
+use std::ffi::OsStr;
+use std::os::windows::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use windows_service::service::{
+    Service as Registered, ServiceAccess, ServiceConfig, ServiceState, ServiceStatus,
+};
+use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
+use windows_sys::Win32::Foundation::{ERROR_SUCCESS, LocalFree};
+use windows_sys::Win32::Security::Authorization::{
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1, SE_FILE_OBJECT,
+    SetNamedSecurityInfoW,
+};
+use windows_sys::Win32::Security::{
+    ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, PROTECTED_DACL_SECURITY_INFORMATION,
+};
+use windows_sys::Win32::System::Registry::{HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RegCloseKey, RegOpenKeyExW};
+
+use crate::{Finished, LIMIT, run};
+
+/// A service with a folder of its own. Stopped and removed when dropped.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    folder: TempDir,
+}
+
+impl Service {
+    /// One that is not installed yet, for these lines of a classic file.
+    pub fn new(lines: &[String]) -> Service {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let service = Service {
+            name: format!("wininetd-test-{}-{number}", std::process::id()),
+            folder: tempfile::tempdir().expect("a folder for the test"),
+        };
+        service.write(lines);
+        service
+    }
+
+    /// Writes its configuration anew.
+    pub fn write(&self, lines: &[String]) {
+        std::fs::write(self.file("wininetd.conf"), lines.join("\r\n") + "\r\n").expect("the configuration");
+    }
+
+    /// A file in its folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs a verb for it.
+    pub fn verb(&self, words: &[&str]) -> Finished {
+        run(&[words, &["--service-name", &self.name]].concat())
+    }
+
+    /// Installs it with its configuration, a log file, and more.
+    pub fn install(&self, more: &[&str]) -> Finished {
+        let (config, log) = (self.file("wininetd.conf"), self.file("log"));
+        let (config, log) = (config.display().to_string(), log.display().to_string());
+        let words = ["--install", "--cfgfile", &config, "--log-file", &log, "--log-format", "json"];
+        let finished = self.verb(&[&words, more].concat());
+        assert_eq!(finished.code, Some(0), "{}", finished.errors);
+        finished
+    }
+
+    fn opened(&self, access: ServiceAccess) -> Option<Registered> {
+        let manager = ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT);
+        manager.expect("the service manager").open_service(&self.name, access).ok()
+    }
+
+    fn registered(&self) -> Registered {
+        self.opened(ServiceAccess::all()).expect("the service is registered")
+    }
+
+    /// Whether the service manager knows it.
+    pub fn is_registered(&self) -> bool {
+        self.opened(ServiceAccess::QUERY_STATUS).is_some()
+    }
+
+    /// How it is registered.
+    pub fn config(&self) -> ServiceConfig {
+        self.registered().query_config().expect("its configuration")
+    }
+
+    /// Its state now.
+    pub fn status(&self) -> ServiceStatus {
+        self.registered().query_status().expect("its state")
+    }
+
+    /// Asks for a start with these parameters, without waiting.
+    pub fn request_start(&self, parameters: &[&str]) {
+        self.registered().start(parameters).expect("a start");
+    }
+
+    /// Asks for a start after a crash, as soon as the service manager has seen
+    /// that.
+    pub fn start_once_more(&self) {
+        let service = self.registered();
+        let nothing: [&str; 0] = [];
+        until("new start", || service.start(&nothing).ok());
+    }
+
+    /// Starts it; the state in which that ended.
+    pub fn start(&self, parameters: &[&str]) -> ServiceStatus {
+        self.request_start(parameters);
+        self.settled(ServiceState::StartPending)
+    }
+
+    /// Stops it; the state in which that ended.
+    pub fn stop(&self) -> ServiceStatus {
+        self.registered().stop().expect("a stop");
+        self.settled(ServiceState::StopPending)
+    }
+
+    /// The state once it is another than this.
+    pub fn settled(&self, passing: ServiceState) -> ServiceStatus {
+        let service = self.registered();
+        until("another state of the service", || {
+            let status = service.query_status().expect("its state");
+            (status.current_state != passing).then_some(status)
+        })
+    }
+
+    /// Waits for this state.
+    pub fn reaches(&self, state: ServiceState) -> ServiceStatus {
+        let service = self.registered();
+        until("a state of the service", || {
+            let status = service.query_status().expect("its state");
+            (status.current_state == state).then_some(status)
+        })
+    }
+
+    /// The first event of this name in its log file, once it is there.
+    pub fn event(&self, name: &str) -> Value {
+        let path = self.file("log");
+        until(name, || {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            events.into_iter().find(|event| event["event"] == name)
+        })
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if self.is_registered() {
+            let _ = self.verb(&["--remove"]);
+        }
+    }
+}
+
+/// Asks until there is an answer: the service manager and a file have no event
+/// that both Windows and Wine would tell.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LIMIT;
+    let (_never, pause) = std::sync::mpsc::channel::<()>();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "no {what}");
+        let _ = pause.recv_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Whether there is such a key below HKEY_LOCAL_MACHINE.
+pub fn has_key(path: &str) -> bool {
+    let path: Vec<u16> = OsStr::new(path).encode_wide().chain([0]).collect();
+    let mut key: HKEY = std::ptr::null_mut();
+    // SAFETY: the path ends with zero; a key that comes back is ours.
+    unsafe {
+        let found =
+            RegOpenKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), 0, KEY_READ, &raw mut key) == ERROR_SUCCESS;
+        if found {
+            RegCloseKey(key);
+        }
+        found
+    }
+}
+
+/// Gives a file or folder this access list (SDDL), and no inherited one.
+pub fn set_access(path: &std::path::Path, sddl: &str) {
+    let wide = |text: &OsStr| text.encode_wide().chain([0]).collect::<Vec<u16>>();
+    let (path, sddl) = (wide(path.as_os_str()), wide(OsStr::new(sddl)));
+    // SAFETY: texts end with zero; the list lies within the descriptor, which
+    // is freed after its use.
+    unsafe {
+        let mut descriptor = std::ptr::null_mut();
+        let made = ConvertStringSecurityDescriptorToSecurityDescriptorW(
+            sddl.as_ptr(),
+            SDDL_REVISION_1,
+            &raw mut descriptor,
+            std::ptr::null_mut(),
+        );
+        assert!(made != 0, "an access list: {}", std::io::Error::last_os_error());
+        let mut list: *mut ACL = std::ptr::null_mut();
+        let (mut present, mut defaulted) = (0, 0);
+        GetSecurityDescriptorDacl(descriptor, &raw mut present, &raw mut list, &raw mut defaulted);
+        let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+        let code = SetNamedSecurityInfoW(
+            path.as_ptr(),
+            SE_FILE_OBJECT,
+            what,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            list,
+            std::ptr::null(),
+        );
+        LocalFree(descriptor);
+        assert_eq!(code, ERROR_SUCCESS, "setting an access list");
+    }
+}

@@ -1,0 +1,320 @@
+//! A complete Windows service: registered, started, stopped and removed, with
+//! honest states and codes. Needs an elevated prompt.
+#![cfg(windows)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::net::TcpListener;
+
+use testkit::service::{Service, has_key, set_access};
+use testkit::{Builder, Client, Gate, free_port, probe, run};
+use windows_service::service::{ServiceExitCode, ServiceStartType, ServiceState};
+
+fn line(port: u16, what: &str) -> String {
+    format!("{port} none {}", probe(what))
+}
+
+fn said(port: u16) -> Vec<String> {
+    vec![line(port, "say yes")]
+}
+
+#[test]
+fn installed_it_starts_serves_stops_and_is_removed_without_a_trace() {
+    let port = free_port();
+    let service = Service::new(&said(port));
+    let installed = service.install(&[]);
+    assert!(installed.output.contains(&format!("net start {}", service.name)), "{}", installed.output);
+    assert_eq!(service.status().current_state, ServiceState::Stopped);
+    assert_eq!(service.start(&[]).current_state, ServiceState::Running);
+    // Running means serving: nobody has to wait or try again.
+    assert_eq!(Client::connect(port).read_text(), "yes");
+    let event_source = format!(r"SYSTEM\CurrentControlSet\Services\EventLog\Application\{}", service.name);
+    assert!(has_key(&event_source));
+    let stopped = service.stop();
+    assert_eq!(stopped.current_state, ServiceState::Stopped);
+    assert_eq!(stopped.exit_code, ServiceExitCode::Win32(0));
+    assert_eq!(service.event("stopping")["reason"], "the service was stopped");
+    let removed = service.verb(&["--remove"]);
+    assert_eq!(removed.code, Some(0), "{}", removed.errors);
+    assert!(!service.is_registered());
+    for key in [
+        event_source,
+        format!(r"SYSTEM\CurrentControlSet\Services\{}", service.name),
+        format!(r"SOFTWARE\wininetd\{}", service.name),
+    ] {
+        assert!(!has_key(&key), "{key}");
+    }
+    assert!(service.file("wininetd.conf").exists());
+}
+
+#[test]
+fn a_running_service_is_stopped_before_it_is_removed() {
+    let port = free_port();
+    let service = Service::new(&said(port));
+    service.install(&[]);
+    service.start(&[]);
+    assert_eq!(service.verb(&["--remove"]).code, Some(0));
+    assert!(!service.is_registered());
+    assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
+}
+
+#[test]
+fn what_is_not_installed_is_removed_with_exit_code_0() {
+    let service = Service::new(&[]);
+    let removed = service.verb(&["--remove"]);
+    assert_eq!((removed.code, &*removed.output), (Some(0), "not installed\n"));
+}
+
+#[test]
+fn the_registration_is_quoted_and_automatic() {
+    let service = Service::new(&said(free_port()));
+    service.install(&["--timeout", "7"]);
+    let config = service.config();
+    let command = config.executable_path.display().to_string();
+    assert!(command.starts_with('"') && command.contains("wininetd.exe\" --cfgfile "), "{command}");
+    assert!(command.contains(" --timeout 7 "), "{command}");
+    assert_eq!(config.start_type, ServiceStartType::AutoStart);
+}
+
+#[test]
+fn installed_again_with_one_option_only_that_changes() {
+    let service = Service::new(&said(free_port()));
+    service.install(&["--timeout", "7", "--start", "manual"]);
+    let before = service.config();
+    let again = service.verb(&["--install", "--linger-timeout", "3"]);
+    assert_eq!(again.code, Some(0), "{}", again.errors);
+    assert!(again.output.contains("options: was ") && again.output.contains("now "), "{}", again.output);
+    assert!(!again.output.contains("account:") && !again.output.contains("start:"), "{}", again.output);
+    let mut after = service.config();
+    assert_eq!(after.start_type, ServiceStartType::OnDemand);
+    let command = after.executable_path.display().to_string();
+    assert_eq!(command.replace(" --linger-timeout 3", ""), before.executable_path.display().to_string());
+    assert_ne!(after.executable_path, before.executable_path);
+    after.executable_path = before.executable_path.clone();
+    assert_eq!(after.account_name, before.account_name);
+    assert!(service.verb(&["--install"]).output.starts_with("unchanged: "));
+}
+
+#[test]
+fn the_account_is_kept_until_another_is_given() {
+    let service = Service::new(&said(free_port()));
+    service.install(&["--account", "localservice"]);
+    let account = || service.config().account_name.unwrap().to_string_lossy().to_lowercase();
+    assert_eq!(account(), r"nt authority\localservice");
+    service.verb(&["--install", "--timeout", "9"]);
+    assert_eq!(account(), r"nt authority\localservice");
+    let changed = service.verb(&["--install", "--account", "LocalSystem"]);
+    assert!(changed.output.contains("account: was "), "{}", changed.output);
+    assert_eq!(account(), "localsystem");
+}
+
+#[test]
+fn a_strange_virtual_account_is_refused_before_anything_is_changed() {
+    let service = Service::new(&[]);
+    let refused = service.verb(&["--install", "--account", r"NT SERVICE\somebody"]);
+    assert_eq!(refused.code, Some(64), "{}", refused.errors);
+    assert!(!service.is_registered());
+}
+
+#[test]
+fn the_start_of_a_broken_file_fails_with_78_and_tells_line_and_column() {
+    let service = Service::new(&said(free_port()));
+    service.install(&[]);
+    service.write(&["# a comment".to_owned(), "80  none".to_owned()]);
+    let status = service.start(&[]);
+    assert_eq!(status.current_state, ServiceState::Stopped);
+    assert_eq!(status.exit_code, ServiceExitCode::ServiceSpecific(78));
+    let config = service.file("wininetd.conf").display().to_string();
+    let checked = run(&["--check", "--cfgfile", &config]).errors;
+    let place = format!("{config}:2:5: ");
+    assert!(checked.contains(&place), "{checked}");
+    assert!(service.event("start_failed")["message"].as_str().unwrap().contains(&place));
+    // Mended, it starts.
+    let port = free_port();
+    service.write(&said(port));
+    assert_eq!(service.start(&[]).current_state, ServiceState::Running);
+    assert_eq!(Client::connect(port).read_text(), "yes");
+}
+
+#[test]
+fn a_missing_file_fails_with_66() {
+    let service = Service::new(&said(free_port()));
+    service.install(&[]);
+    std::fs::remove_file(service.file("wininetd.conf")).unwrap();
+    assert_eq!(service.start(&[]).exit_code, ServiceExitCode::ServiceSpecific(66));
+}
+
+#[test]
+fn start_parameters_win_over_stored_options() {
+    let (stored, typed) = (free_port(), free_port());
+    let service = Service::new(&said(stored));
+    service.install(&[]);
+    let other = service.file("other.conf");
+    std::fs::write(&other, line(typed, "say typed")).unwrap();
+    service.start(&["--cfgfile", &other.display().to_string()]);
+    assert_eq!(Client::connect(typed).read_text(), "typed");
+    service.stop();
+    // For that start only.
+    service.start(&[]);
+    assert_eq!(Client::connect(stored).read_text(), "yes");
+}
+
+#[test]
+fn a_verb_or_an_unknown_start_parameter_ends_the_start_with_64() {
+    let service = Service::new(&said(free_port()));
+    service.install(&[]);
+    for parameter in ["--debug", "--nonsense"] {
+        let status = service.start(&[parameter]);
+        assert_eq!(status.exit_code, ServiceExitCode::ServiceSpecific(64), "{parameter}");
+    }
+}
+
+#[test]
+fn it_is_not_running_before_it_listens_and_heals_by_itself() {
+    let (free, taken) = (free_port(), free_port());
+    let holder = TcpListener::bind(("0.0.0.0", taken)).unwrap();
+    let service = Service::new(&[line(free, "say free"), line(taken, "say taken")]);
+    service.install(&["--bind", "0.0.0.0"]);
+    service.request_start(&[]);
+    service.event("listen_failed");
+    assert_eq!(service.status().current_state, ServiceState::StartPending);
+    // Others are served meanwhile.
+    assert_eq!(Client::connect(free).read_text(), "free");
+    drop(holder);
+    assert_eq!(service.settled(ServiceState::StartPending).current_state, ServiceState::Running);
+    assert_eq!(Client::connect(taken).read_text(), "taken");
+}
+
+#[test]
+fn a_stop_is_pending_while_sessions_have_their_grace() {
+    let (port, gate) = (free_port(), Gate::new());
+    let service = Service::new(&[line(port, &format!("gate {}", gate.address()))]);
+    service.install(&[]);
+    service.start(&[]);
+    let client = Client::connect(port);
+    let visitor = gate.visitor();
+    let stopper = std::thread::spawn({
+        let name = service.name.clone();
+        move || run(&["--remove", "--service-name", &name])
+    });
+    let pending = service.reaches(ServiceState::StopPending);
+    assert!(pending.wait_hint.as_secs() >= 2, "{pending:?}");
+    drop((visitor, client));
+    let removed = stopper.join().unwrap();
+    assert_eq!(removed.code, Some(0), "{}", removed.errors);
+}
+
+#[test]
+fn killed_its_programs_are_gone_with_their_trees_and_it_starts_again_at_once() {
+    let (port, gate) = (free_port(), Gate::new());
+    let service = Service::new(&[line(port, &format!("tree {}", gate.address()))]);
+    service.install(&[]);
+    service.start(&[]);
+    let _client = Client::connect(port);
+    let tree = [gate.visitor(), gate.visitor()];
+    end(service.status().process_id.expect("its process"));
+    for visitor in tree {
+        visitor.wait_gone();
+    }
+    service.start_once_more();
+    assert_eq!(service.settled(ServiceState::StartPending).current_state, ServiceState::Running);
+    let _client = Client::connect(port);
+    assert!(gate.visitor().pid > 0);
+}
+
+/// Ends a process that this test has started.
+fn end(pid: u32) {
+    use windows_sys::Win32::Foundation::CloseHandle;
+    use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_TERMINATE, TerminateProcess};
+    // SAFETY: no pointers; the handle is ours.
+    unsafe {
+        let process = OpenProcess(PROCESS_TERMINATE, 0, pid);
+        assert!(TerminateProcess(process, 1) != 0, "{}", std::io::Error::last_os_error());
+        CloseHandle(process);
+    }
+}
+
+#[test]
+fn a_file_that_everybody_can_write_is_refused_by_the_service_and_warned_of_in_a_console() {
+    let port = free_port();
+    let service = Service::new(&said(port));
+    service.install(&[]);
+    set_access(&service.file("wininetd.conf"), "D:(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;WD)");
+    let status = service.start(&[]);
+    assert_eq!(status.exit_code, ServiceExitCode::ServiceSpecific(78));
+    let message = service.event("start_failed")["message"].to_string();
+    assert!(message.contains("icacls") && message.contains("S-1-1-0"), "{message}");
+    let config = service.file("wininetd.conf").display().to_string();
+    let daemon = Builder::new(&[]).arguments(&["--cfgfile", &config]).start();
+    daemon.event("configuration", |event| event["message"].to_string().contains("can change this file"));
+    assert_eq!(Client::connect(port).read_text(), "yes");
+}
+
+#[test]
+fn a_program_that_everybody_can_replace_is_not_registered() {
+    let service = Service::new(&[]);
+    let copy = service.file("wininetd.exe");
+    std::fs::copy(testkit::wininetd(), &copy).unwrap();
+    set_access(&copy, "D:(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;WD)");
+    let finished =
+        std::process::Command::new(&copy).args(["--install", "--service-name", &service.name]).output();
+    let finished = finished.unwrap();
+    assert_eq!(finished.status.code(), Some(77));
+    let errors = String::from_utf8_lossy(&finished.stderr);
+    assert!(errors.contains("icacls"), "{errors}");
+    assert!(!service.is_registered());
+}
+
+#[test]
+fn without_a_file_an_example_is_written_that_serves_nothing() {
+    let service = Service::new(&[]);
+    let config = service.file("new.conf");
+    let installed = service.verb(&["--install", "--cfgfile", &config.display().to_string()]);
+    assert!(installed.output.contains("an example"), "{}", installed.output);
+    let checked = run(&["--check", "--cfgfile", &config.display().to_string()]);
+    assert_eq!(checked.code, Some(0), "{}", checked.errors);
+    assert!(checked.output.contains("0 services"), "{}", checked.output);
+}
+
+#[test]
+fn started_by_hand_without_a_verb_it_says_what_to_do() {
+    let finished = run(&[]);
+    assert_eq!(finished.code, Some(64));
+    assert!(
+        finished.errors.contains("--debug") && finished.errors.contains("--install"),
+        "{}",
+        finished.errors
+    );
+}
+
+#[test]
+fn the_message_file_has_words_for_every_event_with_safe_insertions() {
+    let service = Service::new(&said(free_port()));
+    service.install(&[]);
+    let library = testkit::wininetd().with_file_name("wininetd-events.dll");
+    for id in [1, 2, 3, 4, 5, 10, 20, 21, 22, 23, 24, 30, 31, 32, 40, 41] {
+        let text = message(&library, id);
+        assert!(text.ends_with("\r\n\r\n%1!S!\r\n") && text.len() > 25, "{id}: {text:?}");
+    }
+}
+
+/// The words of a number, with their insertions as they stand.
+fn message(library: &std::path::Path, id: u32) -> String {
+    use std::os::windows::ffi::OsStrExt;
+    use windows_sys::Win32::Foundation::FreeLibrary;
+    use windows_sys::Win32::System::Diagnostics::Debug::{
+        FORMAT_MESSAGE_FROM_HMODULE, FORMAT_MESSAGE_IGNORE_INSERTS, FormatMessageW,
+    };
+    use windows_sys::Win32::System::LibraryLoader::{LOAD_LIBRARY_AS_DATAFILE, LoadLibraryExW};
+    let path: Vec<u16> = library.as_os_str().encode_wide().chain([0]).collect();
+    let mut text = [0u16; 1024];
+    // SAFETY: the path ends with zero; the buffer has the length that is given.
+    unsafe {
+        let library = LoadLibraryExW(path.as_ptr(), std::ptr::null_mut(), LOAD_LIBRARY_AS_DATAFILE);
+        assert!(!library.is_null(), "{}", std::io::Error::last_os_error());
+        let how = FORMAT_MESSAGE_FROM_HMODULE | FORMAT_MESSAGE_IGNORE_INSERTS;
+        let length =
+            FormatMessageW(how, library.cast_const(), id, 0x409, text.as_mut_ptr(), 1024, std::ptr::null());
+        FreeLibrary(library);
+        String::from_utf16_lossy(&text[..length as usize])
+    }
+}
