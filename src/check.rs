@@ -2,14 +2,18 @@
 //! serving it.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::cli::{Options, Stored};
-use crate::config::diagnostic::Severity;
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::plan::{Plan, Service};
+use crate::config::source::Source;
 use crate::config::trust::Strictness;
 use crate::config::{self, Loaded, world};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::sys::CAPABILITIES;
+use crate::sys::account::try_out;
+use crate::sys::{CAPABILITIES, Credentials};
 
 /// The report, and how to exit.
 pub fn check(options: &Options) -> Result<(String, Exit), Error> {
@@ -36,6 +40,11 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     }
     diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
     diagnostics.extend(world::addresses_not_up(&plan, &source));
+    if options.logon {
+        let refused = try_accounts(&plan, &source);
+        let _ = writeln!(report, "accounts: {} tried, {} refused", accounts(&plan).len(), refused.len());
+        diagnostics.extend(refused);
+    }
     for diagnostic in &diagnostics {
         let _ = writeln!(report, "{diagnostic}");
     }
@@ -53,6 +62,28 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     );
     let exit = if options.strict && warnings > 0 { Exit::Config } else { Exit::Ok };
     Ok((report, exit))
+}
+
+/// The services' accounts, each once, with the first service that has it.
+fn accounts(plan: &Plan) -> Vec<(&Credentials, &Arc<Service>)> {
+    let mut found: Vec<(&Credentials, &Arc<Service>)> = Vec::new();
+    for service in &plan.services {
+        if let Some(identity) = &service.identity
+            && !found.iter().any(|(known, _)| *known == identity)
+        {
+            found.push((identity, service));
+        }
+    }
+    found
+}
+
+/// Takes each account, as the first client of its service would.
+fn try_accounts(plan: &Plan, source: &Source) -> Vec<Diagnostic> {
+    let refused = |(identity, service): (&Credentials, &Arc<Service>)| {
+        let error = try_out(identity).err()?;
+        Some(Diagnostic::at(Severity::Warning, source, &service.typed.identity, error.cause))
+    };
+    accounts(plan).into_iter().filter_map(refused).collect()
 }
 
 /// What to say to somebody who wants a timeout that this system can't watch.

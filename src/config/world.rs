@@ -2,11 +2,14 @@
 //! Never an error: they may heal while the server runs. Everything here may
 //! touch the disk, the network or the user database, and block.
 
+use std::fs::File;
+use std::path::Path;
+
 use super::diagnostic::{Diagnostic, Severity};
 use super::plan::{Plan, Service};
 use super::source::Source;
-use crate::sys;
 use crate::sys::account::Account;
+use crate::sys::{self, trust};
 
 /// What was found for one service.
 #[derive(Debug)]
@@ -72,6 +75,9 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
             if let Some(warning) = &program.warning {
                 warn(&service.typed.command, warning.clone(), None);
             }
+            for (message, hint) in replaceable(&program.path) {
+                warn(&service.typed.command, message, Some(hint));
+            }
             Some(program)
         }
         Err(fault) => {
@@ -80,4 +86,22 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
         }
     };
     Finding { program, warnings }
+}
+
+/// Who else can put another program in the place of this one, and so choose
+/// what clients start: in its file, or in its folder (where a library that it
+/// loads may lie, too).
+fn replaceable(program: &Path) -> Vec<(String, String)> {
+    let file = File::open(program).and_then(|file| trust::file_writers(&file)).unwrap_or_default();
+    let folder = program.parent().unwrap_or(program);
+    let in_folder = trust::folder_writers(folder).unwrap_or_default();
+    [(program, file), (folder, in_folder)]
+        .into_iter()
+        .filter(|(_, others)| !others.anyone.is_empty())
+        .map(|(path, others)| {
+            let message =
+                format!("{} can change {}, and so what clients start here", others.names(), path.display());
+            (message, format!("`{}` takes that away", trust::mend(path, &others)))
+        })
+        .collect()
 }

@@ -299,7 +299,9 @@ pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
     let name = options.service_name();
     let manager = manager(ServiceManagerAccess::CONNECT)?;
     let Some(service) = find(&manager, name, ACCESS)? else {
-        answer("not installed\n")?;
+        // What an interrupted removal, or passwords for --debug, have left.
+        let warnings = forget(name);
+        answer(&format!("not installed\n{warnings}"))?;
         return Ok(Exit::Ok);
     };
     let registration = Registration::of(&service).ok();
@@ -316,17 +318,19 @@ pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
         warnings.push(fault);
     }
     service.delete().map_err(|error| in_words("removing the service", error))?;
-    for (what, done) in [
+    let warnings: String = warnings.into_iter().map(|warning| format!("warning: {warning}\n")).collect();
+    answer(&format!("removed: {name}; the configuration is still there\n{warnings}{}", forget(name)))?;
+    Ok(Exit::Ok)
+}
+
+/// Removes what is kept for a service beside its registration; warnings.
+fn forget(name: &str) -> String {
+    let done = [
         ("the Event Log's source", event_source::forget(name)),
         ("stored passwords", passwords::forget_all(name)),
-    ] {
-        if let Err(cause) = done {
-            warnings.push(format!("{what}: {cause}"));
-        }
-    }
-    let warnings: String = warnings.into_iter().map(|warning| format!("warning: {warning}\n")).collect();
-    answer(&format!("removed: {name}; the configuration is still there\n{warnings}"))?;
-    Ok(Exit::Ok)
+    ];
+    let failed = done.into_iter().filter_map(|(what, done)| Some((what, done.err()?)));
+    failed.map(|(what, cause)| format!("warning: {what}: {cause}\n")).collect()
 }
 
 /// Stops the service and waits until its process is gone.

@@ -1,0 +1,165 @@
+//! Passwords that are kept for a service: sealed, used, and never shown.
+#![cfg(windows)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use testkit::service::has_key;
+use testkit::{Builder, Client, Finished, Value, free_port, probe, run, wininetd};
+
+const PASSWORD: &str = "hunter2-Zwölf";
+
+/// The name of a service, with whatever is stored for it until it is dropped.
+struct Store {
+    name: String,
+}
+
+impl Store {
+    fn new() -> Store {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Store { name: format!("wininetd-passwords-{}-{number}", std::process::id()) }
+    }
+
+    fn set(&self, user: &str, typed: &str) -> Finished {
+        let mut child = Command::new(wininetd())
+            .args(["--set-password", user, "--service-name", &self.name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        Finished {
+            code: output.status.code(),
+            output: String::from_utf8_lossy(&output.stdout).into_owned(),
+            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    fn key(&self) -> String {
+        format!(r"SOFTWARE\wininetd\{}", self.name)
+    }
+
+    /// What a client of a line with this identity gets, where only `accepted`
+    /// opens the account; the record, and everything that was logged.
+    fn serve(&self, identity: &str, logon: &str) -> (String, Value, String) {
+        let port = free_port();
+        let line = format!("{port} {identity} {}", probe("say served"));
+        let daemon = Builder::new(&[line])
+            .arguments(&["--service-name", &self.name])
+            .variable("WININETD_TEST_LOGON", logon)
+            .start();
+        let mut client = Client::connect(port);
+        let answer = if client.is_turned_away() { String::new() } else { "served".to_owned() };
+        let client_port = client.port();
+        drop(client);
+        (answer, daemon.record(client_port), daemon.text())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        run(&["--remove", "--service-name", &self.name]);
+    }
+}
+
+#[test]
+fn a_stored_password_is_used_and_shown_nowhere() {
+    let store = Store::new();
+    let set = store.set("Davide", &format!("{PASSWORD}\r\n"));
+    assert_eq!(set.code, Some(0), "{}", set.errors);
+    assert!(set.output.contains("Davide:{stored}"), "{}", set.output);
+    let (answer, record, log) = store.serve("davide:{stored}", &format!("own:{PASSWORD}"));
+    assert_eq!((&*answer, &record["outcome"]), ("served", &"served".into()));
+    for text in [set.output, set.errors, log, record.to_string()] {
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn another_password_is_refused_at_the_logon() {
+    let store = Store::new();
+    store.set("davide", "wrong\n");
+    let (answer, record, _) = store.serve("davide:{stored}", &format!("own:{PASSWORD}"));
+    assert_eq!((&*answer, &record["step"]), ("", &"logon".into()));
+}
+
+#[test]
+fn set_again_the_last_password_counts() {
+    let store = Store::new();
+    store.set("davide", "wrong\n");
+    store.set("DAVIDE", PASSWORD);
+    let (answer, ..) = store.serve("davide:{stored}", &format!("own:{PASSWORD}"));
+    assert_eq!(answer, "served");
+}
+
+#[test]
+fn a_password_of_one_user_or_service_is_no_others() {
+    let (store, other) = (Store::new(), Store::new());
+    store.set("davide", PASSWORD);
+    for (store, identity) in [(&store, "anna:{stored}"), (&other, "davide:{stored}")] {
+        let (answer, record, _) = store.serve(identity, &format!("own:{PASSWORD}"));
+        assert_eq!((&*answer, &record["step"]), ("", &"account".into()));
+        assert!(record["reason"].as_str().unwrap().contains("--set-password"), "{record}");
+    }
+}
+
+#[test]
+fn nothing_that_crashes_shows_a_password() {
+    let store = Store::new();
+    store.set("davide", PASSWORD);
+    for identity in ["davide:{stored}".to_owned(), format!("davide:{PASSWORD}")] {
+        let port = free_port();
+        let line = format!("{port} {identity} {}", probe("say no"));
+        let daemon = Builder::new(&[line])
+            .arguments(&["--service-name", &store.name])
+            .variable("WININETD_TEST_LOGON", "crash")
+            .start();
+        let mut client = Client::connect(port);
+        assert!(client.is_turned_away());
+        daemon.text_line("the logon of");
+        assert!(!daemon.text().contains("hunter2"), "{}", daemon.text());
+    }
+}
+
+#[test]
+fn an_empty_password_and_an_account_without_one_are_refused() {
+    let store = Store::new();
+    assert_eq!(store.set("davide", "\n").code, Some(64));
+    assert_eq!(store.set("LocalService", "x\n").code, Some(64));
+    assert!(!has_key(&store.key()));
+}
+
+#[test]
+fn remove_forgets_what_was_stored() {
+    let store = Store::new();
+    store.set("davide", PASSWORD);
+    assert!(has_key(&store.key()));
+    run(&["--remove", "--service-name", &store.name]);
+    assert!(!has_key(&store.key()));
+}
+
+#[test]
+fn check_with_logon_tries_each_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.conf");
+    std::fs::write(
+        &file,
+        format!("80 davide:{PASSWORD} cmd\r\n81 davide:{PASSWORD} cmd\r\n82 anna:x cmd\r\n"),
+    )
+    .unwrap();
+    let output = Command::new(wininetd())
+        .args(["--check", "--logon", "--cfgfile"])
+        .arg(&file)
+        .env("WININETD_TEST_LOGON", format!("own:{PASSWORD}"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("accounts: 2 tried, 1 refused"), "{said}");
+    assert!(said.contains("w.conf:3:4: warning: logon of anna"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
