@@ -51,6 +51,22 @@ mod linux {
     }
 
     #[test]
+    #[ignore = "needs systemd-socket-activate"]
+    fn systemd_hands_two_sockets_over_and_both_are_used() {
+        let (first, second) = (free_port(), free_port());
+        let lines = [format!("{first} none echo first"), format!("{second} none echo second")];
+        let (one, two) = (format!("127.0.0.1:{first}"), format!("127.0.0.1:{second}"));
+        let starter = ["systemd-socket-activate", "-l", &one, "-l", &two];
+        let daemon = Builder::new(&lines).without_verb().through(&starter).launch();
+        daemon.text_line(&two);
+        // The first client starts the server, and waits in the backlog meanwhile.
+        assert_eq!(Client::connect(first).read_text(), "first\n");
+        assert_eq!(Client::connect(second).read_text(), "second\n");
+        assert_eq!(daemon.event("ready", |_| true)["listen"], serde_json::json!([one, two]));
+        assert_eq!(daemon.stop().code, Some(0));
+    }
+
+    #[test]
     #[ignore = "needs rsync"]
     fn rsync_serves_and_takes_files() {
         let (port, folder) = (free_port(), tempfile::tempdir().unwrap());

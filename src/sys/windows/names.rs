@@ -35,7 +35,11 @@ pub(super) fn of_computer() -> io::Result<String> {
 
 /// A SID in a buffer that is aligned for it, and what it is of.
 fn look_up(name: &str) -> io::Result<(Vec<u64>, SID_NAME_USE)> {
-    let name = wide(name);
+    // The look-up does not know the dot that logons take for this computer.
+    let name = match name.strip_prefix(".\\") {
+        Some(account) => wide(format!("{}\\{account}", of_computer()?)),
+        None => wide(name),
+    };
     let (mut sid, mut sid_bytes) = (vec![0u64; 16], 128);
     let (mut domain, mut domain_units) = ([0u16; LONGEST], 512);
     let mut kind: SID_NAME_USE = 0;
