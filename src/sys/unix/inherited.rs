@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use socket2::{SockRef, Type};
 
@@ -63,11 +63,26 @@ fn count() -> RawFd {
 fn listening(descriptor: &OwnedFd) -> Result<Given, String> {
     let socket = SockRef::from(descriptor);
     let said = |error: io::Error| error.to_string();
-    if socket.r#type().map_err(said)? != Type::STREAM || !socket.is_listener().map_err(said)? {
+    if socket.r#type().map_err(said)? != Type::STREAM || !is_listening(descriptor).map_err(said)? {
         return Err("it does not listen for streams".to_owned());
     }
     let address: Option<SocketAddr> = socket.local_addr().map_err(said)?.as_socket();
     let Some(address) = address else { return Err("it has no internet address".to_owned()) };
     let dual_stack = address.is_ipv6() && !socket.only_v6().map_err(said)?;
     Ok(Given { address, dual_stack })
+}
+
+fn is_listening(descriptor: &OwnedFd) -> io::Result<bool> {
+    let (mut value, mut length): (libc::c_int, libc::socklen_t) = (0, 4);
+    // SAFETY: the value is four bytes, as the length says.
+    super::check(unsafe {
+        libc::getsockopt(
+            descriptor.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ACCEPTCONN,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(value != 0)
 }
