@@ -2,12 +2,11 @@
 #![cfg(windows)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use testkit::service::has_key;
-use testkit::{Builder, Client, Finished, Value, free_port, probe, run, wininetd};
+use testkit::{Builder, Client, Finished, Value, free_port, probe, run, run_with_input, wininetd};
 
 const PASSWORD: &str = "hunter2-Zwölf";
 
@@ -24,20 +23,7 @@ impl Store {
     }
 
     fn set(&self, user: &str, typed: &str) -> Finished {
-        let mut child = Command::new(wininetd())
-            .args(["--set-password", user, "--service-name", &self.name])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Finished {
-            code: output.status.code(),
-            output: String::from_utf8_lossy(&output.stdout).into_owned(),
-            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        run_with_input(&["--set-password", user, "--service-name", &self.name], typed)
     }
 
     fn key(&self) -> String {

@@ -265,6 +265,60 @@ fn a_program_that_everybody_can_replace_is_not_registered() {
 }
 
 #[test]
+fn a_user_without_an_account_leaves_no_half_registration() {
+    let service = Service::new(&said(free_port()));
+    let refused = service.verb_with_input(&["--install", "--account", "no-such-user"], "secret\r\n");
+    assert_ne!(refused.code, Some(0));
+    assert!(!service.is_registered());
+    // One that was there stays as it was, and the failure is told.
+    service.install(&[]);
+    let before = service.config();
+    let refused = service.verb_with_input(&["--install", "--account", "no-such-user"], "secret\r\n");
+    assert_ne!(refused.code, Some(0));
+    assert_eq!(service.config().account_name, before.account_name);
+    assert!(!refused.errors.contains("secret") && !refused.output.contains("secret"));
+}
+
+#[test]
+fn passwords_in_a_file_that_everybody_can_read_are_warned_of_and_stored_ones_are_not() {
+    let service = Service::new(&["80 davide:secret cmd".to_owned()]);
+    let config = service.file("wininetd.conf");
+    let check = || {
+        set_access(&config, "D:(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;WD)");
+        run(&["--check", "--cfgfile", &config.display().to_string()]).output
+    };
+    let said = check();
+    assert!(said.contains("read this file, which holds passwords") && said.contains("icacls"), "{said}");
+    service.write(&["80 davide:{stored} cmd".to_owned()]);
+    assert!(!check().contains("holds passwords"));
+}
+
+#[test]
+fn the_firewall_has_a_rule_for_each_port_until_it_is_not_wanted() {
+    let (first, second) = (free_port(), free_port());
+    let service = Service::new(&[line(first, "say yes"), line(second, "say yes")]);
+    let installed = service.install(&["--firewall"]);
+    for port in [first, second] {
+        let rule = format!("port {port} is open to the domain and private profiles");
+        assert!(installed.output.contains(&rule), "{}", installed.output);
+    }
+    let command = || service.config().executable_path.display().to_string();
+    assert!(command().contains(" --firewall"), "{}", command());
+    service.verb(&["--install", "--firewall=no"]);
+    assert!(!command().contains("--firewall"), "{}", command());
+}
+
+#[test]
+fn the_batch_right_is_granted_to_accounts_that_exist() {
+    let own = std::env::var("USERNAME").unwrap();
+    let granted = run(&["--grant-batch-right", &own]);
+    assert_eq!(granted.code, Some(0), "{}", granted.errors);
+    let refused = run(&["--grant-batch-right", "no-such-user"]);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.errors.contains("no-such-user"), "{}", refused.errors);
+}
+
+#[test]
 fn without_a_file_an_example_is_written_that_serves_nothing() {
     let service = Service::new(&[]);
     let config = service.file("new.conf");

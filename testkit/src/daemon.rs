@@ -56,8 +56,18 @@ pub struct Finished {
 
 /// Runs the program to its end.
 pub fn run(arguments: &[&str]) -> Finished {
-    let output =
-        Command::new(wininetd()).args(arguments).stdin(Stdio::null()).output().expect("wininetd runs");
+    run_with_input(arguments, "")
+}
+
+/// Runs the program to its end, with this on a pipe as its input.
+pub fn run_with_input(arguments: &[&str], input: &str) -> Finished {
+    use std::io::Write;
+    let mut command = Command::new(wininetd());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("wininetd runs");
+    // It may have ended already, without reading.
+    let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
+    let output = child.wait_with_output().expect("its end");
     Finished {
         code: output.status.code(),
         output: String::from_utf8_lossy(&output.stdout).into_owned(),

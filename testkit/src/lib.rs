@@ -12,7 +12,7 @@ pub mod service;
 mod system;
 
 pub use client::Client;
-pub use daemon::{Builder, Daemon, Finished, run};
+pub use daemon::{Builder, Daemon, Finished, run, run_with_input};
 pub use gate::{Gate, Visitor};
 pub use held::Held;
 pub use serde_json::Value;

@@ -22,7 +22,7 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Registry::{HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RegCloseKey, RegOpenKeyExW};
 
-use crate::{Finished, LIMIT, run};
+use crate::{Finished, LIMIT, run_with_input};
 
 /// A service with a folder of its own. Stopped and removed when dropped.
 #[derive(Debug)]
@@ -57,7 +57,12 @@ impl Service {
 
     /// Runs a verb for it.
     pub fn verb(&self, words: &[&str]) -> Finished {
-        run(&[words, &["--service-name", &self.name]].concat())
+        self.verb_with_input(words, "")
+    }
+
+    /// Runs a verb for it, with this on a pipe as its input.
+    pub fn verb_with_input(&self, words: &[&str], input: &str) -> Finished {
+        run_with_input(&[words, &["--service-name", &self.name]].concat(), input)
     }
 
     /// Installs it with its configuration, a log file, and more.

@@ -56,9 +56,11 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
             .map_err(|error| in_words("registering the service", error))?,
     };
     let finished = finish(&service, name, &new, account.as_ref(), password.as_ref(), &mut report);
-    if let (Err(error), None) = (finished, &old) {
-        // Half a registration would be started with the wrong rights.
-        let _ = service.delete();
+    if let Err(error) = finished {
+        if old.is_none() {
+            // Half a registration would be started with the wrong rights.
+            let _ = service.delete();
+        }
         return Err(error);
     }
     tell(&mut report, name, old.as_ref(), &new);

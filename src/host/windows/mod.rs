@@ -77,7 +77,8 @@ pub(super) fn set_password(options: &Options, user: &str) -> Result<Exit, Error>
 
 /// Lets an account's programs be started.
 pub(super) fn grant_batch_right(user: &str) -> Result<Exit, Error> {
-    rights::grant(user, &[Right::Batch]).map_err(|cause| not_permitted("granting the right", &cause))?;
+    rights::grant(user, &[Right::Batch])
+        .map_err(|cause| not_permitted(&format!("letting {user} log on as a batch job"), &cause))?;
     answer(&format!("{user} may log on as a batch job\n"))?;
     Ok(Exit::Ok)
 }

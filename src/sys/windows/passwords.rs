@@ -20,8 +20,10 @@ use crate::config::secret::Secret;
 const NOBODY_ELSE: &str = "D:P(A;OICI;KA;;;SY)(A;OICI;KA;;;BA)";
 
 /// What is ours in the registry, beside the service's own key.
+const OURS: &str = r"SOFTWARE\wininetd";
+
 fn service_key(service: &str) -> String {
-    format!(r"SOFTWARE\wininetd\{service}")
+    format!(r"{OURS}\{service}")
 }
 
 fn passwords_key(service: &str) -> String {
@@ -61,7 +63,9 @@ pub fn find(service: &str, user: &UserName) -> io::Result<Option<Secret>> {
 
 /// Removes all that is stored for a service.
 pub fn forget_all(service: &str) -> io::Result<()> {
-    registry::delete_tree(&service_key(service))
+    registry::delete_tree(&service_key(service))?;
+    registry::delete_if_empty(OURS);
+    Ok(())
 }
 
 /// Bound to whose password it is, so that a sealed one can't be put in the

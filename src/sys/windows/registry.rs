@@ -9,8 +9,8 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_BINARY, REG_DWORD, REG_EXPAND_SZ,
-    REG_OPTION_NON_VOLATILE, REG_VALUE_TYPE, RRF_RT_REG_BINARY, RegCloseKey, RegCreateKeyExW, RegDeleteTreeW,
-    RegGetValueW, RegOpenKeyExW, RegSetKeySecurity, RegSetValueExW,
+    REG_OPTION_NON_VOLATILE, REG_VALUE_TYPE, RRF_RT_REG_BINARY, RegCloseKey, RegCreateKeyExW, RegDeleteKeyW,
+    RegDeleteTreeW, RegGetValueW, RegOpenKeyExW, RegSetKeySecurity, RegSetValueExW,
 };
 use zeroize::Zeroizing;
 
@@ -143,4 +143,11 @@ pub fn delete_tree(path: &str) -> io::Result<()> {
         ERROR_FILE_NOT_FOUND => Ok(()),
         code => result(code),
     }
+}
+
+/// Removes a key that has nothing below it any more; one that has stays.
+pub fn delete_if_empty(path: &str) {
+    let path = wide(path);
+    // SAFETY: the path ends with zero. It fails where there are keys below.
+    unsafe { RegDeleteKeyW(HKEY_LOCAL_MACHINE, path.as_ptr()) };
 }
