@@ -182,6 +182,10 @@ fn lines_have_priorities_when_the_journal_reads_them() {
     // No time and no level of our own: the journal has both.
     assert!(daemon.text_line("ready services").starts_with("<6>ready services=2 "));
     assert!(daemon.text_line("no-such-program").starts_with("<4>configuration "));
+    let broken = Builder::new(&["0 none x".to_owned()]).without_verb();
+    let broken = broken.through(&["sh", "-c", script, "sh"]).launch().finish();
+    assert!(broken.errors.contains("is not a port"), "{}", broken.errors);
+    assert!(broken.errors.lines().all(|line| line.starts_with("<3>")), "{}", broken.errors);
     // Elsewhere a redirected standard error is as it always was.
     let daemon = Builder::new(&lines[..1]).without_verb().arguments(&["--log-format", "text"]);
     daemon.variable("JOURNAL_STREAM", "1:1").launch().text_line(" info ready ");

@@ -2,6 +2,7 @@
 
 mod example;
 pub mod manager;
+mod own_file;
 mod serve;
 #[cfg(unix)]
 mod unix;
@@ -48,8 +49,10 @@ pub fn answer(text: &str) -> Result<(), Error> {
     }
 }
 
-/// Writes why there is no answer.
+/// Writes why there is no answer, each line as its reader wants it.
 pub fn complain(text: &str) {
     use std::io::Write;
-    let _ = std::io::stderr().write_all(format!("wininetd: {text}\n").as_bytes());
+    let mark = system::error_mark();
+    let lines: String = format!("wininetd: {text}").lines().map(|line| format!("{mark}{line}\n")).collect();
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }

@@ -9,8 +9,8 @@ use super::systemd::{Unit, words};
 use crate::cli::{Options, StartType, Stored};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::host::{answer, example};
-use crate::sys::{self, trust};
+use crate::host::{answer, example, own_file};
+use crate::sys;
 
 /// Where files go, and whether a manager is to hear of it.
 struct Place {
@@ -37,7 +37,9 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
     let program = place.program()?;
     let mut report = String::new();
     if place.root.is_none() {
-        refuse_replaceable(&program)?;
+        for warning in own_file::examine(&program, "copy the program to /usr/local/sbin and call that")? {
+            let _ = writeln!(report, "warning: {warning}");
+        }
     }
     let file = place.service_file(options.service_name());
     let old = match std::fs::read_to_string(&file) {
@@ -189,28 +191,6 @@ fn changes(report: &mut String, file: &Path, old: Option<&Registration>, new: &R
         Some(old) if old == new.text() => writeln!(report, "unchanged: {} ({old})", file.display()),
         Some(old) => writeln!(report, "changed: {}\n    was: {old}\n    is:  {}", file.display(), new.text()),
     };
-}
-
-/// A service that root starts must not be a file that others can replace.
-fn refuse_replaceable(program: &Path) -> Result<(), Error> {
-    let look = |cause| Error::System { what: "looking at the program's own file", cause };
-    let file = std::fs::File::open(program).map_err(look)?;
-    let folder = program.parent().unwrap_or(Path::new("/"));
-    for (path, others) in [
-        (program, trust::file_writers(&file).map_err(look)?),
-        (folder, trust::folder_writers(folder).map_err(look)?),
-    ] {
-        if !others.is_empty() {
-            let message = format!(
-                "{} can change {}, and so what would run with all rights\n    hint: copy the program to /usr/local/sbin and call that, or `{}`",
-                others.names(),
-                path.display(),
-                trust::mend(path, &others)
-            );
-            return Err(Error::Refused { message, exit: Exit::NoPermission });
-        }
-    }
-    Ok(())
 }
 
 fn tell_manager(report: &mut String, options: &Options, is_new: bool, file: &Path) {

@@ -57,6 +57,11 @@ fn start(options: &Options, manager: &mut dyn Manager, attended: bool) -> Result
     serve(&options.stored, host)
 }
 
+/// The journal takes lines without a mark for information.
+pub(super) fn error_mark() -> &'static str {
+    if journal_reads_us() { "<3>" } else { "" }
+}
+
 /// Passwords are not used here.
 pub(super) fn set_password(_options: &Options, _user: &str) -> Result<Exit, Error> {
     Err(only_windows("--set-password", "here a program's account needs no password"))

@@ -9,18 +9,18 @@ use windows_service::service::{Service, ServiceAccess, ServiceState};
 use windows_service::service_manager::ServiceManagerAccess;
 
 use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_words, manager};
-use super::{event_source, firewall, not_permitted};
+use super::service_account::{Account, grant_for_identities};
+use super::{event_source, firewall};
 use crate::cli::{Options, StartType};
-use crate::config::plan::{Plan, STOP_GRACE};
+use crate::config::plan::STOP_GRACE;
 use crate::config::secret::Secret;
 use crate::config::trust::Strictness;
 use crate::config::{self, Loaded};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::host::{answer, example};
+use crate::host::{answer, example, own_file};
 use crate::supervisor::LAST_RESORT;
-use crate::sys::rights::{self, Right};
-use crate::sys::{passwords, process, prompt, scm, trust};
+use crate::sys::{passwords, process, rights, scm};
 
 const ACCESS: ServiceAccess = ServiceAccess::QUERY_CONFIG
     .union(ServiceAccess::CHANGE_CONFIG)
@@ -37,12 +37,14 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
     let manager = manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)?;
     let program =
         std::env::current_exe().map_err(|cause| Error::System { what: "the program's own path", cause })?;
-    refuse_replaceable(&program, &mut report)?;
+    report
+        .warnings
+        .extend(own_file::examine(&program, r#"copy the program below "C:\Program Files" and call that"#)?);
     let existing = find(&manager, name, ACCESS)?;
     let old = existing.as_ref().map(Registration::of).transpose()?;
     let account = options.account.as_deref().map(|account| Account::parse(account, name)).transpose()?;
     let new = merged(&program, old.as_ref(), account.as_ref(), options);
-    let password = account.as_ref().map_or(Ok(None), Account::password)?;
+    let password = account.as_ref().map(Account::password).transpose()?;
 
     let service = match existing {
         Some(service) => {
@@ -55,8 +57,8 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
             .create_service(&new.info(name), ACCESS)
             .map_err(|error| in_words("registering the service", error))?,
     };
-    let finished = finish(&service, name, &new, account.as_ref(), password.as_ref(), &mut report);
-    if let Err(error) = finished {
+    let account = account.as_ref().zip(password.as_ref());
+    if let Err(error) = finish(&service, name, &new, account, &mut report) {
         if old.is_none() {
             // Half a registration would be started with the wrong rights.
             let _ = service.delete();
@@ -94,33 +96,6 @@ fn refuse_root(options: &Options) -> Result<(), Error> {
     }
 }
 
-/// A service that starts with all rights must not be a file that ordinary
-/// users can replace.
-fn refuse_replaceable(program: &Path, report: &mut Report) -> Result<(), Error> {
-    let look = |cause| Error::System { what: "looking at the program's own file", cause };
-    let file = std::fs::File::open(program).map_err(look)?;
-    let folder = program.parent().unwrap_or(program);
-    for (path, others) in [
-        (program, trust::file_writers(&file).map_err(look)?),
-        (folder, trust::folder_writers(folder).map_err(look)?),
-    ] {
-        if others.is_empty() {
-            continue;
-        }
-        let message = format!("{} can change {}", others.names(), path.display());
-        let hint = trust::mend(path, &others);
-        if others.anyone.is_empty() {
-            report.warnings.push(format!("{message}\n    hint: `{hint}` takes that away"));
-        } else {
-            let message = format!(
-                "{message}, and so what would run with all rights\n    hint: copy the program below \"C:\\Program Files\" and call that, or `{hint}`"
-            );
-            return Err(Error::Refused { message, exit: Exit::NoPermission });
-        }
-    }
-    Ok(())
-}
-
 fn merged(
     program: &Path,
     old: Option<&Registration>,
@@ -141,80 +116,20 @@ fn merged(
     }
 }
 
-/// The account that a service is to run as.
-struct Account {
-    name: String,
-    kind: AccountKind,
-}
-
-#[derive(PartialEq, Eq)]
-enum AccountKind {
-    /// LocalSystem, LocalService, NetworkService, the service's own virtual
-    /// account, a managed service account: no password.
-    Keyless,
-    /// A user, whose password the service manager keeps.
-    User,
-}
-
-impl Account {
-    fn parse(text: &str, service: &str) -> Result<Account, Error> {
-        let refused = |message: String| Error::Refused { message, exit: Exit::Usage };
-        let lower = text.to_lowercase();
-        let bare = lower.strip_prefix("nt authority\\").unwrap_or(&lower);
-        let keyless = |name: String| Ok(Account { name, kind: AccountKind::Keyless });
-        match bare {
-            "" => return Err(refused("--account needs a name".to_owned())),
-            "localsystem" | "system" | ".\\localsystem" => return keyless(LOCAL_SYSTEM.to_owned()),
-            "localservice" | "local service" => return keyless("NT AUTHORITY\\LocalService".to_owned()),
-            "networkservice" | "network service" => {
-                return keyless("NT AUTHORITY\\NetworkService".to_owned());
-            }
-            _ => {}
-        }
-        if let Some(virtual_name) = lower.strip_prefix("nt service\\") {
-            if virtual_name != service.to_lowercase() {
-                let message = format!("the virtual account of this service is NT SERVICE\\{service}");
-                return Err(refused(message));
-            }
-            return keyless(format!("NT SERVICE\\{service}"));
-        }
-        if lower.ends_with('$') && lower.contains('\\') {
-            return keyless(text.to_owned());
-        }
-        let name = if text.contains(['\\', '@']) { text.to_owned() } else { format!(".\\{text}") };
-        Ok(Account { name, kind: AccountKind::User })
-    }
-
-    fn password(&self) -> Result<Option<Secret>, Error> {
-        match self.kind {
-            AccountKind::Keyless => Ok(None),
-            AccountKind::User => prompt::password(&self.name)
-                .map(Some)
-                .map_err(|error| Error::Refused { message: error.to_string(), exit: Exit::Usage }),
-        }
-    }
-}
-
 /// What a registration is not complete without.
 fn finish(
     service: &Service,
     name: &str,
     new: &Registration,
-    account: Option<&Account>,
-    password: Option<&Secret>,
+    account: Option<(&Account, &Secret)>,
     report: &mut Report,
 ) -> Result<(), Error> {
     let raw = |what: &'static str| {
         move |cause: std::io::Error| in_words(what, windows_service::Error::Winapi(cause))
     };
     scm::set_command_line(service, &new.command_line()).map_err(raw("the service's command line"))?;
-    if let Some(account) = account {
-        if account.kind == AccountKind::User {
-            // Without it the service manager accepts the account and can't start it.
-            let granted = rights::grant(&account.name, &[Right::Service]);
-            granted.map_err(|cause| not_permitted("letting the account log on as a service", &cause))?;
-        }
-        scm::set_account(service, &account.name, password).map_err(raw("the service's account"))?;
+    if let Some((account, password)) = account {
+        account.apply(service, password)?;
     }
     report.warnings.extend(dress(service, new));
     match event_source::register(name) {
@@ -262,7 +177,11 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
         }
     };
     if let Some(plan) = &plan {
-        grant_for_identities(report, plan, new);
+        match grant_for_identities(&new.account, plan) {
+            Some(Ok(done)) => drop(writeln!(report.text, "{done}")),
+            Some(Err(fault)) => report.warnings.push(fault),
+            None => {}
+        }
     }
     if options.stored.firewall == Some(false) {
         let _ = firewall::remove(name);
@@ -278,22 +197,6 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
         super::grant_batch_right(user)?;
     }
     Ok(())
-}
-
-/// LocalSystem may start programs as anybody; another account must be let.
-fn grant_for_identities(report: &mut Report, plan: &Plan, new: &Registration) {
-    let needed = plan.services.iter().any(|service| service.identity.is_some());
-    if !needed || new.account.eq_ignore_ascii_case(LOCAL_SYSTEM) {
-        return;
-    }
-    match rights::grant(&new.account, &rights::FOR_OTHER_ACCOUNTS) {
-        Ok(()) => drop(writeln!(report.text, "{} may start programs as other accounts", new.account)),
-        Err(cause) => {
-            report
-                .warnings
-                .push(format!("letting {} start programs as other accounts: {cause}", new.account));
-        }
-    }
 }
 
 pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {

@@ -5,6 +5,7 @@ mod firewall;
 pub(super) mod install;
 mod registration;
 mod service;
+mod service_account;
 
 use crate::cli::Options;
 use crate::config::trust::Strictness;
@@ -46,6 +47,11 @@ pub(super) fn serve_for_manager(options: &Options) -> Result<Exit, Error> {
         Options::usage()
     ));
     Ok(Exit::Usage)
+}
+
+/// Lines for people have no mark.
+pub(super) fn error_mark() -> &'static str {
+    ""
 }
 
 /// Stores a password that is typed or comes through a pipe.

@@ -22,9 +22,9 @@ pub fn set_command_line(service: &Service, line: &OsStr) -> io::Result<()> {
     change(service, Some(line), None, None)
 }
 
-/// Sets the account of a service. The password's copies are wiped.
-pub fn set_account(service: &Service, account: &str, password: Option<&Secret>) -> io::Result<()> {
-    change(service, None, Some(account), password)
+/// Sets the account of a service, with an empty password where it needs none. The password's copies are wiped.
+pub fn set_account(service: &Service, account: &str, password: &Secret) -> io::Result<()> {
+    change(service, None, Some(account), Some(password))
 }
 
 fn change(
@@ -36,7 +36,7 @@ fn change(
     let (line, account, password) = (line.map(wide), account.map(wide), password.map(Secret::wide));
     let text = |text: Option<&[u16]>| text.map_or(std::ptr::null(), <[u16]>::as_ptr);
     // SAFETY: the handle is open; texts end with zero or are null, which means
-    // "no change" (or, for a password, "none").
+    // "no change".
     check(unsafe {
         ChangeServiceConfigW(
             service.raw_handle(),

@@ -1,0 +1,126 @@
+//! The account that the service itself runs as: its many names, its password,
+//! and the rights that it needs.
+
+use windows_service::service::Service;
+
+use super::not_permitted;
+use super::registration::{LOCAL_SYSTEM, in_words};
+use crate::config::plan::Plan;
+use crate::config::secret::Secret;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::sys::rights::{self, Right};
+use crate::sys::{prompt, scm};
+
+/// The account that a service is to run as.
+pub(super) struct Account {
+    pub(super) name: String,
+    kind: AccountKind,
+}
+
+#[derive(PartialEq, Eq)]
+enum AccountKind {
+    /// LocalSystem, LocalService, NetworkService, the service's own virtual
+    /// account, a managed service account: no password.
+    Keyless,
+    /// A user, whose password the service manager keeps.
+    User,
+}
+
+impl Account {
+    /// Reads what was typed, in the forms that administrators use.
+    pub(super) fn parse(text: &str, service: &str) -> Result<Account, Error> {
+        let refused = |message: String| Error::Refused { message, exit: Exit::Usage };
+        let lower = text.to_lowercase();
+        let bare = lower.strip_prefix("nt authority\\").unwrap_or(&lower);
+        let keyless = |name: String| Ok(Account { name, kind: AccountKind::Keyless });
+        match bare {
+            "" => return Err(refused("--account needs a name".to_owned())),
+            "localsystem" | "system" | ".\\localsystem" => return keyless(LOCAL_SYSTEM.to_owned()),
+            "localservice" | "local service" => return keyless("NT AUTHORITY\\LocalService".to_owned()),
+            "networkservice" | "network service" => {
+                return keyless("NT AUTHORITY\\NetworkService".to_owned());
+            }
+            _ => {}
+        }
+        if let Some(virtual_name) = lower.strip_prefix("nt service\\") {
+            if virtual_name != service.to_lowercase() {
+                let message = format!("the virtual account of this service is NT SERVICE\\{service}");
+                return Err(refused(message));
+            }
+            return keyless(format!("NT SERVICE\\{service}"));
+        }
+        if lower.ends_with('$') && lower.contains('\\') {
+            return keyless(text.to_owned());
+        }
+        let name = if text.contains(['\\', '@']) { text.to_owned() } else { format!(".\\{text}") };
+        Ok(Account { name, kind: AccountKind::User })
+    }
+
+    /// Asks for what the service manager needs: a user's password, and nothing
+    /// for the others.
+    pub(super) fn password(&self) -> Result<Secret, Error> {
+        match self.kind {
+            AccountKind::Keyless => Ok(Secret::new("")),
+            AccountKind::User => prompt::password(&self.name)
+                .map_err(|error| Error::Refused { message: error.to_string(), exit: Exit::Usage }),
+        }
+    }
+
+    /// Makes it the account of a service.
+    pub(super) fn apply(&self, service: &Service, password: &Secret) -> Result<(), Error> {
+        if self.kind == AccountKind::User {
+            // Without it the service manager accepts the account and can't start it.
+            rights::grant(&self.name, &[Right::Service]).map_err(|cause| {
+                not_permitted(&format!("letting {} log on as a service", self.name), &cause)
+            })?;
+        }
+        scm::set_account(service, &self.name, password)
+            .map_err(|cause| in_words("the service's account", windows_service::Error::Winapi(cause)))
+    }
+}
+
+/// LocalSystem may start programs as anybody; another account must be let. What
+/// was done, if anything was needed.
+pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<String, String>> {
+    let needed = plan.services.iter().any(|service| service.identity.is_some());
+    if !needed || account.eq_ignore_ascii_case(LOCAL_SYSTEM) {
+        return None;
+    }
+    Some(match rights::grant(account, &rights::FOR_OTHER_ACCOUNTS) {
+        Ok(()) => Ok(format!("{account} may start programs as other accounts")),
+        Err(cause) => Err(format!("letting {account} start programs as other accounts: {cause}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Option<(String, bool)> {
+        Account::parse(text, "web").ok().map(|account| (account.name, account.kind == AccountKind::User))
+    }
+
+    #[test]
+    fn accounts_are_read_in_the_forms_that_administrators_use() {
+        for (text, name, is_user) in [
+            ("LocalSystem", "LocalSystem", false),
+            ("system", "LocalSystem", false),
+            ("localservice", r"NT AUTHORITY\LocalService", false),
+            (r"NT Authority\Network Service", r"NT AUTHORITY\NetworkService", false),
+            (r"nt service\WEB", r"NT SERVICE\web", false),
+            (r"CORP\svc$", r"CORP\svc$", false),
+            ("davide", r".\davide", true),
+            (r"CORP\davide", r"CORP\davide", true),
+            ("davide@corp.example", "davide@corp.example", true),
+        ] {
+            assert_eq!(parsed(text), Some((name.to_owned(), is_user)), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_services_virtual_account_is_refused() {
+        assert_eq!(parsed(r"NT SERVICE\other"), None);
+        assert_eq!(parsed(""), None);
+    }
+}
