@@ -61,6 +61,10 @@ windows_cargo() {
     debian_cargo "$verb" -Zbuild-std=std,panic_unwind,panic_abort --target "$target" "$@"
 }
 
+# As Windows names a file here. (Not by winepath: it needs a wineserver, and the
+# last one may be shutting down.)
+windows_path() { realpath "$1" | sed 's|^|Z:|; s|/|\\|g'; }
+
 verb=${1:-}
 [ $# -gt 0 ] && shift
 case $verb in
@@ -69,14 +73,13 @@ test) setup && windows_cargo test "$@" ;;
 real)
     setup
     x86_64-w64-mingw32-gcc -O2 -o "$lab/lines.exe" testkit/c/lines.c
-    WININETD_LAB_C_PROGRAM=$(wine winepath -w "$lab/lines.exe" 2>/dev/null) \
-        windows_cargo test --test real_programs -- --ignored
+    WININETD_LAB_C_PROGRAM=$(windows_path "$lab/lines.exe") windows_cargo test --test real_programs -- --ignored
     ;;
 examples)
     setup
     windows_cargo build
     for file in examples/*.conf; do
-        wine "$lab/target/$target/debug/wininetd.exe" --check --cfgfile "$(wine winepath -w "$file" 2>/dev/null)"
+        wine "$lab/target/$target/debug/wininetd.exe" --check --cfgfile "$(windows_path "$file")"
     done
     ;;
 cargo) setup && windows_cargo "$@" ;;

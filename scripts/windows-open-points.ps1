@@ -537,7 +537,7 @@ function Look {
         $other = Free-Port
         Serve @("$port none `"$probeExe`" say hello", "$other none `"$probeExe`" say hello")
         $rules = Within 30 'two rules' {
-            $found = @(Get-NetFirewallRule -DisplayName $name -ErrorAction SilentlyContinue)
+            $found = @(Get-NetFirewallRule -DisplayName "wininetd service $name" -ErrorAction SilentlyContinue)
             if ($found.Count -eq 2) { $found }
         }
         $open = foreach ($rule in $rules) {
@@ -559,7 +559,7 @@ function Look {
         Run-Well $exe '--remove'
         [void] (Within 30 'the service is gone' { -not (Registered) })
         foreach ($key in $serviceKey, $sourceKey, $storeKey) { Must (-not (Test-Path $key)) "$key is still there" }
-        $found = @(Get-NetFirewallRule -DisplayName $name -ErrorAction SilentlyContinue)
+        $found = @(Get-NetFirewallRule -DisplayName "wininetd service $name" -ErrorAction SilentlyContinue)
         Must ($found.Count -eq 0) "$($found.Count) firewall rules are still there"
         Must (Test-Path -LiteralPath $config) 'the configuration is gone as well'
     }
@@ -621,7 +621,7 @@ function Clean-Up {
         try { Stop-It; [void] (Run $exe '--remove') } catch { Write-Host $_ }
         if (Registered) { [void] (Run 'sc.exe' "delete $name") }
     }
-    Get-NetFirewallRule -DisplayName $name -ErrorAction SilentlyContinue | Remove-NetFirewallRule
+    Get-NetFirewallRule -DisplayName "wininetd service $name" -ErrorAction SilentlyContinue | Remove-NetFirewallRule
     if (Get-LocalUser $user -ErrorAction SilentlyContinue) {
         $sid = (Get-LocalUser $user).SID.Value
         # Its profile may be unloaded a moment after its last program.

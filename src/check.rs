@@ -13,12 +13,14 @@ use crate::config::{self, Loaded, world};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::sys::account::try_out;
-use crate::sys::{CAPABILITIES, Credentials};
+use crate::sys::{CAPABILITIES, Credentials, process};
 
 /// The report, and how to exit.
 pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     let path = options.stored.config_path();
-    let loaded = config::read(&path, &options.stored.defaults(options.service_name()), Strictness::Warn)?;
+    // Whoever could start the service is told what it would refuse.
+    let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
+    let loaded = config::read(&path, &options.stored.defaults(options.service_name()), strictness)?;
     let has_errors = loaded.has_errors();
     let Loaded { source, plan, mut diagnostics } = loaded;
     let findings = world::examine(&plan, &source);

@@ -41,9 +41,15 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     let options = match Options::try_parse_from(arguments) {
         Ok(options) => options,
         Err(error) => {
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            let _ = error.print();
-            return if asked { Exit::Ok } else { Exit::Usage };
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+                let _ = error.print();
+                return Exit::Ok;
+            }
+            // A stored command line may be what is wrong; then nobody reads this.
+            if !host::tell_service_manager(&error.to_string()) {
+                let _ = error.print();
+            }
+            return Exit::Usage;
         }
     };
     match host::run(&options) {

@@ -225,7 +225,7 @@ fn as_root_a_file_in_a_folder_that_others_can_write_is_refused() {
     std::fs::set_permissions(builder.folder(), PermissionsExt::from_mode(0o777)).unwrap();
     let finished = builder.launch().finish();
     assert_eq!(finished.code, Some(78));
-    assert!(finished.errors.contains("what lies in its folder"), "{}", finished.errors);
+    assert!(finished.errors.contains("what lies in the folder"), "{}", finished.errors);
 }
 
 /// As process 1 of a namespace of its own, if this user may make one.
@@ -233,7 +233,9 @@ fn as_root_a_file_in_a_folder_that_others_can_write_is_refused() {
 fn as_first_process(builder: Builder) -> Option<Builder> {
     let starter = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
     let may = std::process::Command::new(starter[0]).args(&starter[1..]).arg("true").status();
-    may.is_ok_and(|status| status.success()).then(|| builder.through(&starter))
+    let may = may.is_ok_and(|status| status.success());
+    assert!(may || !is_root(), "root is to test process 1, and `unshare --pid` is refused");
+    may.then(|| builder.through(&starter))
 }
 
 #[test]
@@ -349,17 +351,6 @@ fn install_leaves_a_strangers_unit_alone() {
     let finished = run(&["--install", "--root", &folder.path().display().to_string()]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     assert!(std::fs::read_to_string(&unit).unwrap().contains("/bin/true"));
-}
-
-#[test]
-fn what_only_windows_has_is_refused_with_words() {
-    for arguments in
-        [&["--set-password", "u"][..], &["--grant-batch-right", "u"], &["--install", "--start", "delayed"]]
-    {
-        let finished = run(arguments);
-        assert_eq!(finished.code, Some(64), "{}", finished.errors);
-        assert!(finished.errors.contains("is not for this system"), "{}", finished.errors);
-    }
 }
 
 #[test]

@@ -273,9 +273,12 @@ fn a_user_without_an_account_leaves_no_half_registration() {
     // One that was there stays as it was, and the failure is told.
     service.install(&[]);
     let before = service.config();
-    let refused = service.verb_with_input(&["--install", "--account", "no-such-user"], "secret\r\n");
+    let words = ["--install", "--account", "no-such-user", "--timeout", "9", "--start", "manual"];
+    let refused = service.verb_with_input(&words, "secret\r\n");
     assert_ne!(refused.code, Some(0));
-    assert_eq!(service.config().account_name, before.account_name);
+    let after = service.config();
+    assert_eq!(after.account_name, before.account_name);
+    assert_eq!((after.executable_path, after.start_type), (before.executable_path, before.start_type));
     assert!(!refused.errors.contains("secret") && !refused.output.contains("secret"));
 }
 
@@ -291,6 +294,54 @@ fn passwords_in_a_file_that_everybody_can_read_are_warned_of_and_stored_ones_are
     assert!(said.contains("read this file, which holds passwords") && said.contains("icacls"), "{said}");
     service.write(&["80 davide:{stored} cmd".to_owned()]);
     assert!(!check().contains("holds passwords"));
+}
+
+#[test]
+fn what_an_administrator_has_set_by_other_tools_is_kept() {
+    let service = Service::new(&said(free_port()));
+    service.install(&[]);
+    service.disable();
+    let again = service.verb(&["--install", "--timeout", "9"]);
+    assert_eq!(again.code, Some(0), "{}", again.errors);
+    assert!(!again.output.contains("start: "), "{}", again.output);
+    assert_eq!(service.config().start_type, ServiceStartType::Disabled);
+    assert_eq!(service.config().display_name, "by hand");
+}
+
+#[test]
+fn another_programs_service_is_neither_changed_nor_removed() {
+    let service = Service::new(&[]);
+    service.register_stranger();
+    for verb in ["--install", "--remove"] {
+        let refused = service.verb(&[verb]);
+        assert_eq!(refused.code, Some(78), "{}", refused.errors);
+        assert!(refused.errors.contains("is not ours"), "{}", refused.errors);
+    }
+    assert!(service.config().executable_path.display().to_string().contains("cmd.exe"));
+    service.delete();
+}
+
+#[test]
+fn it_can_be_stopped_while_a_port_is_still_tried() {
+    let taken = free_port();
+    let _holder = TcpListener::bind(("0.0.0.0", taken)).unwrap();
+    let service = Service::new(&said(taken));
+    service.install(&["--bind", "0.0.0.0"]);
+    service.request_start(&[]);
+    service.event("listen_failed");
+    let removed = service.verb(&["--remove"]);
+    assert_eq!(removed.code, Some(0), "{} {}", removed.errors, removed.output);
+    assert!(!service.is_registered());
+}
+
+#[test]
+fn a_stored_command_line_that_is_not_understood_fails_with_64() {
+    let service = Service::new(&said(free_port()));
+    service.install(&[]);
+    service.set_command_line(&format!("\"{}\" --of-a-later-version", testkit::wininetd().display()));
+    let status = service.start(&[]);
+    assert_eq!(status.exit_code, ServiceExitCode::ServiceSpecific(64));
+    service.delete();
 }
 
 #[test]
@@ -327,17 +378,6 @@ fn without_a_file_an_example_is_written_that_serves_nothing() {
     let checked = run(&["--check", "--cfgfile", &config.display().to_string()]);
     assert_eq!(checked.code, Some(0), "{}", checked.errors);
     assert!(checked.output.contains("0 services"), "{}", checked.output);
-}
-
-#[test]
-fn started_by_hand_without_a_verb_it_says_what_to_do() {
-    let finished = run(&[]);
-    assert_eq!(finished.code, Some(64));
-    assert!(
-        finished.errors.contains("--debug") && finished.errors.contains("--install"),
-        "{}",
-        finished.errors
-    );
 }
 
 #[test]

@@ -92,6 +92,9 @@ pub enum StartType {
     Delayed,
     /// By hand.
     Manual,
+    /// Not at all: an administrator's choice that is kept, and none of ours.
+    #[value(skip)]
+    Disabled,
 }
 
 impl StartType {
@@ -101,6 +104,7 @@ impl StartType {
             StartType::Auto => "auto",
             StartType::Delayed => "delayed",
             StartType::Manual => "manual",
+            StartType::Disabled => "disabled",
         }
     }
 }

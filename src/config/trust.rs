@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::source::Source;
-use crate::sys::{CAPABILITIES, Others, trust};
+use crate::sys::{self, CAPABILITIES, Others, trust};
 
 /// What to do about a file that strangers can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strictness {
-    /// Nothing of it is served: we have rights that they have not.
+    /// Nothing of it is served if it may be anybody: we have rights that they
+    /// have not.
     Refuse,
+    /// Nor if it is anybody but administrators: whoever may start a service
+    /// can name any file of theirs in its parameters.
+    RefuseOthers,
     /// Say so.
     Warn,
 }
@@ -29,15 +33,23 @@ impl Trust {
     /// Looks at an opened file, so that nothing can be swapped between this
     /// and reading it, and at the folders that it is reached through.
     pub fn of(file: &File, path: &Path) -> std::io::Result<Trust> {
-        let mut folders = Vec::new();
+        let mut folders: Vec<PathBuf> = Vec::new();
         // Through a link two folders matter: that of the link and the file's.
-        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let real = std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), sys::paths::plain);
         for folder in [path, &*real].into_iter().filter_map(Path::parent) {
-            if !folders.iter().any(|(known, _)| known == folder) {
-                folders.push((folder.to_owned(), trust::folder_writers(folder)?));
+            if !folders.iter().any(|known| known == folder) {
+                folders.push(folder.to_owned());
             }
         }
-        Ok(Trust { writers: trust::file_writers(file)?, readers: trust::file_readers(file)?, folders })
+        let mut above: Vec<(PathBuf, Others)> = Vec::new();
+        for folder in folders {
+            for found in trust::folder_writers(&folder)? {
+                if !above.contains(&found) {
+                    above.push(found);
+                }
+            }
+        }
+        Ok(Trust { writers: trust::file_writers(file)?, readers: trust::file_readers(file)?, folders: above })
     }
 }
 
@@ -52,14 +64,20 @@ pub fn judge(source: &Source, strictness: Strictness) -> Vec<Diagnostic> {
     };
     let file = [(source.path.as_path(), &trust.writers, "change this file".to_owned())];
     let folders = trust.folders.iter().map(|(path, others)| {
-        (path.as_path(), others, format!("change what lies in its folder {}", path.display()))
+        (path.as_path(), others, format!("change what lies in the folder {}", path.display()))
     });
     for (path, others, what) in file.into_iter().chain(folders).filter(|(_, others, _)| !others.is_empty()) {
-        let refused = strictness == Strictness::Refuse && !others.anyone.is_empty();
+        let refused = match strictness {
+            Strictness::RefuseOthers => true,
+            Strictness::Refuse => !others.anyone.is_empty(),
+            Strictness::Warn => false,
+        };
         let (what, severity) = if refused {
             (format!("{what}, and so choose what runs with the rights of this server"), Severity::Error)
-        } else {
+        } else if others.anyone.is_empty() {
             (what, Severity::Warning)
+        } else {
+            (format!("{what}; a service refuses that"), Severity::Warning)
         };
         say(path, &what, others, severity);
     }

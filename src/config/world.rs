@@ -94,14 +94,14 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
 fn replaceable(program: &Path) -> Vec<(String, String)> {
     let file = File::open(program).and_then(|file| trust::file_writers(&file)).unwrap_or_default();
     let folder = program.parent().unwrap_or(program);
-    let in_folder = trust::folder_writers(folder).unwrap_or_default();
-    [(program, file), (folder, in_folder)]
-        .into_iter()
+    let above = trust::folder_writers(folder).unwrap_or_default();
+    std::iter::once((program.to_owned(), file))
+        .chain(above)
         .filter(|(_, others)| !others.anyone.is_empty())
         .map(|(path, others)| {
             let message =
                 format!("{} can change {}, and so what clients start here", others.names(), path.display());
-            (message, format!("`{}` takes that away", trust::mend(path, &others)))
+            (message, format!("`{}` takes that away", trust::mend(&path, &others)))
         })
         .collect()
 }

@@ -37,6 +37,12 @@ pub fn run(options: &Options) -> Result<Exit, Error> {
     }
 }
 
+/// If a service manager has started us with a command line that can't be read,
+/// tells it why we end. False if it was a person.
+pub fn tell_service_manager(why: &str) -> bool {
+    system::tell_service_manager(why)
+}
+
 /// Writes the answer of a verb. A reader that is gone wants no more of it; an
 /// answer that could not be written for another reason is none.
 pub fn answer(text: &str) -> Result<(), Error> {

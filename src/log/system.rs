@@ -9,9 +9,6 @@ use super::text::escaped;
 use crate::core::firsts::Firsts;
 use crate::sys::event_log::EventLog;
 
-/// The most that an entry holds, in characters: a limit of the system's.
-const LONGEST: usize = 31_000;
-
 /// An open log of the system's.
 #[derive(Debug)]
 pub(super) struct SystemSink {
@@ -97,9 +94,6 @@ fn entry(event: &Event, silent: u64) -> String {
     if silent > 0 {
         let _ = write!(text, "\r\n{silent} more like this have not been written here.\r\n");
     }
-    if text.chars().nth(LONGEST).is_some() {
-        text = text.chars().take(LONGEST).collect::<String>() + "…";
-    }
     text
 }
 
@@ -114,11 +108,5 @@ mod tests {
         assert_eq!(entry(&found, 0), "f:1:1: x\r\n    80\r\n");
         let paused = Event::AcceptPaused { cause: "a\nb".to_owned() };
         assert_eq!(entry(&paused, 0), "cause: a\\nb\r\n");
-    }
-
-    #[test]
-    fn an_entry_is_no_longer_than_the_system_takes() {
-        let fault = Event::Fault { message: "x".repeat(100_000) };
-        assert!(entry(&fault, 1).chars().count() <= LONGEST + 1);
     }
 }

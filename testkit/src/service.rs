@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use windows_service::service::{
-    Service as Registered, ServiceAccess, ServiceConfig, ServiceState, ServiceStatus,
+    Service as Registered, ServiceAccess, ServiceConfig, ServiceErrorControl, ServiceInfo, ServiceStartType,
+    ServiceState, ServiceStatus, ServiceType,
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_sys::Win32::Foundation::{ERROR_SUCCESS, LocalFree};
@@ -92,6 +93,65 @@ impl Service {
     /// How it is registered.
     pub fn config(&self) -> ServiceConfig {
         self.registered().query_config().expect("its configuration")
+    }
+
+    /// Disables it and names it, as an administrator may with other tools.
+    pub fn disable(&self) {
+        self.change(|info| {
+            info.start_type = ServiceStartType::Disabled;
+            info.display_name = "by hand".into();
+        });
+    }
+
+    /// Gives it another command line.
+    pub fn set_command_line(&self, line: &str) {
+        let mut words = line.rsplitn(2, "\" ");
+        let arguments = words.next().expect("arguments").split(' ').map(Into::into).collect::<Vec<_>>();
+        let program = words.next().expect("a program").trim_matches('"').to_owned();
+        self.change(|info| {
+            info.executable_path = program.clone().into();
+            info.launch_arguments.clone_from(&arguments);
+        });
+    }
+
+    fn change(&self, change: impl Fn(&mut ServiceInfo)) {
+        let mut info = self.info();
+        let command = self.config().executable_path.display().to_string();
+        // The crate quotes the path again, so it is taken apart as far as needed.
+        let program = command.trim_start_matches('"').split('"').next().expect("a path").to_owned();
+        let arguments = command.split("\" ").nth(1).unwrap_or_default();
+        info.executable_path = program.into();
+        info.launch_arguments =
+            arguments.split(' ').filter(|word| !word.is_empty()).map(Into::into).collect();
+        change(&mut info);
+        self.registered().change_config(&info).expect("a change");
+    }
+
+    fn info(&self) -> ServiceInfo {
+        ServiceInfo {
+            name: self.name.clone().into(),
+            display_name: self.name.clone().into(),
+            service_type: ServiceType::OWN_PROCESS,
+            start_type: ServiceStartType::OnDemand,
+            error_control: ServiceErrorControl::Normal,
+            executable_path: r"C:\windows\system32\cmd.exe".into(),
+            launch_arguments: Vec::new(),
+            dependencies: Vec::new(),
+            account_name: None,
+            account_password: None,
+        }
+    }
+
+    /// Registers another program under its name.
+    pub fn register_stranger(&self) {
+        let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
+        let manager = ServiceManager::local_computer(None::<&str>, access).expect("the service manager");
+        manager.create_service(&self.info(), ServiceAccess::all()).expect("a stranger's service");
+    }
+
+    /// Removes it without the program's help.
+    pub fn delete(&self) {
+        self.registered().delete().expect("its end");
     }
 
     /// Its state now.

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::launchd::Job;
+use super::launchd::{self, Job};
 use super::systemd::{Unit, words};
 use crate::cli::{Options, StartType, Stored};
 use crate::error::Error;
@@ -21,6 +21,8 @@ struct Place {
 struct Registration {
     stored: Stored,
     account: Option<String>,
+    /// Where it stands in the file: on macOS.
+    start: StartType,
 }
 
 pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
@@ -42,17 +44,23 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
         }
     }
     let file = place.service_file(options.service_name());
-    let old = match std::fs::read_to_string(&file) {
-        Ok(text) => Some(read_back(&text).ok_or_else(|| unknown_file(&file))?),
-        Err(_) => None,
+    let before = match std::fs::read_to_string(&file) {
+        Ok(text) => Some(text),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => None,
+        Err(cause) => return Err(cannot_write(&file, &cause)),
+    };
+    let old = match &before {
+        Some(text) => Some(read_back(text).ok_or_else(|| unknown_file(&file))?),
+        None => None,
     };
     let new = Registration::merged(old.as_ref(), options);
     let text = if cfg!(target_os = "macos") {
-        let start = options.start.unwrap_or(StartType::Auto);
         let (name, account) = (options.service_name(), new.account.as_deref());
-        Job { name, program: &program, options: &new.stored, account, start }.text()
+        Job { name, program: &program, options: &new.stored, account, start: new.start }.text()
     } else {
-        Unit { program: &program, options: &new.stored, account: new.account.as_deref() }.text()
+        let unit = Unit { program: &program, options: &new.stored, account: new.account.as_deref() };
+        // What an administrator has written into it stays.
+        before.as_deref().map_or_else(|| unit.text(), |before| unit.edited(before))
     };
     write_file(&file, &text)?;
     changes(&mut report, &file, old.as_ref(), &new);
@@ -70,11 +78,9 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
             write_file(&hardening, &Unit::hardening())?;
         }
     }
-    if place.root.is_none() {
-        tell_manager(&mut report, options, old.is_none(), &file);
-    }
+    let told = place.root.is_some() || tell_manager(&mut report, options, old.is_none(), &file);
     answer(&report)?;
-    Ok(Exit::Ok)
+    Ok(if told { Exit::Ok } else { Exit::System })
 }
 
 pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
@@ -84,13 +90,14 @@ pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
         answer("not installed\n")?;
         return Ok(Exit::Ok);
     }
+    // A stranger's service is left alone.
+    if std::fs::read_to_string(&file).ok().as_deref().and_then(read_back).is_none() {
+        return Err(unknown_file(&file));
+    }
     let mut report = String::new();
-    if place.root.is_none() {
-        if cfg!(target_os = "macos") {
-            manager(&mut report, &["launchctl", "bootout", &format!("system/{name}")]);
-        } else if systemd_runs() {
-            manager(&mut report, &["systemctl", "disable", "--now", &format!("{name}.service")]);
-        }
+    if place.root.is_none() && !stopped(&mut report, name) {
+        let message = format!("{report}the service could not be stopped; nothing is removed");
+        return Err(Error::Refused { message, exit: Exit::System });
     }
     let gone = |path: &Path| match std::fs::remove_file(path) {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cannot_write(path, &cause)),
@@ -98,7 +105,11 @@ pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
     };
     gone(&file)?;
     let hardening = place.hardening_file(name);
-    gone(&hardening)?;
+    if std::fs::read_to_string(&hardening).is_ok_and(|text| text == Unit::hardening()) {
+        gone(&hardening)?;
+    } else if hardening.exists() {
+        let _ = writeln!(report, "kept: {}, which was changed", hardening.display());
+    }
     if let Some(folder) = hardening.parent() {
         // Only if nobody else has put something there.
         let _ = std::fs::remove_dir(folder);
@@ -109,6 +120,17 @@ pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
     let _ = writeln!(report, "removed: {}; the configuration is still there", file.display());
     answer(&report)?;
     Ok(Exit::Ok)
+}
+
+/// Ends the service. What is not loaded is stopped already.
+fn stopped(report: &mut String, name: &str) -> bool {
+    if cfg!(target_os = "macos") {
+        let job = format!("system/{name}");
+        let loaded = manager(&mut String::new(), &["launchctl", "print", &job]);
+        !loaded || manager(report, &["launchctl", "bootout", &job])
+    } else {
+        !systemd_runs() || manager(report, &["systemctl", "disable", "--now", &format!("{name}.service")])
+    }
 }
 
 impl Place {
@@ -158,7 +180,8 @@ impl Registration {
         let mut stored = before.replaced_by(options.stored.clone().absolute());
         stored.cfgfile = Some(stored.config_path());
         let account = options.account.clone().or_else(|| old.and_then(|old| old.account.clone()));
-        Registration { stored, account }
+        let start = options.start.or(old.map(|old| old.start)).unwrap_or(StartType::Auto);
+        Registration { stored, account, start }
     }
 
     fn text(&self) -> String {
@@ -170,10 +193,21 @@ impl Registration {
 
 /// What a file of ours says; `None` if it is not one of ours.
 fn read_back(text: &str) -> Option<Registration> {
-    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
-    let command = words(value("ExecStart=")?)?;
-    let stored = Stored::parse(command.into_iter().skip(1).map(Into::into)).ok()?;
-    Some(Registration { stored, account: value("User=").map(str::to_owned) })
+    let (command, account, start) = if text.starts_with("<?xml") {
+        launchd::words(text)?
+    } else {
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        (words(value("ExecStart=")?)?, value("User=").map(str::to_owned), StartType::Auto)
+    };
+    let (program, arguments) = command.split_first()?;
+    let own = std::env::current_exe().ok();
+    let own = own.as_deref().and_then(Path::file_name);
+    let name = Path::new(program).file_name();
+    if name != Some("wininetd".as_ref()) && name != own {
+        return None;
+    }
+    let stored = Stored::parse(arguments.iter().map(Into::into)).ok()?;
+    Some(Registration { stored, account, start })
 }
 
 fn unknown_file(file: &Path) -> Error {
@@ -193,44 +227,47 @@ fn changes(report: &mut String, file: &Path, old: Option<&Registration>, new: &R
     };
 }
 
-fn tell_manager(report: &mut String, options: &Options, is_new: bool, file: &Path) {
+/// Has the manager read its files; false if it did not.
+fn tell_manager(report: &mut String, options: &Options, is_new: bool, file: &Path) -> bool {
     let name = options.service_name();
     if cfg!(target_os = "macos") {
         let _ = writeln!(report, "start it with: launchctl bootstrap system {}", file.display());
-        return;
+        return true;
     }
     if !systemd_runs() {
         let _ = writeln!(
             report,
             "systemd does not run here; where it does, `systemctl enable --now {name}` starts it"
         );
-        return;
+        return true;
     }
-    manager(report, &["systemctl", "daemon-reload"]);
-    match options.start.or(is_new.then_some(StartType::Auto)) {
-        Some(StartType::Manual) => manager(report, &["systemctl", "disable", &format!("{name}.service")]),
-        Some(_) => manager(report, &["systemctl", "enable", &format!("{name}.service")]),
-        None => {}
-    }
+    let unit = format!("{name}.service");
+    let told = manager(report, &["systemctl", "daemon-reload"])
+        && match options.start.or(is_new.then_some(StartType::Auto)) {
+            Some(StartType::Manual) => manager(report, &["systemctl", "disable", &unit]),
+            Some(_) => manager(report, &["systemctl", "enable", &unit]),
+            None => true,
+        };
     let _ = writeln!(report, "start it with: systemctl start {name}");
+    told
 }
 
 fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// Tells the service manager; what it does not like is said, and is no failure
-/// of ours: the files are there.
-fn manager(report: &mut String, command: &[&str]) {
+/// Tells the service manager; false, and a line why, if it does not like it.
+fn manager(report: &mut String, command: &[&str]) -> bool {
     // Not a program for a client: nothing of a session is near.
     #[allow(clippy::disallowed_methods)]
     let done = std::process::Command::new(command[0]).args(&command[1..]).output();
     let fault = match done {
-        Ok(output) if output.status.success() => return,
+        Ok(output) if output.status.success() => return true,
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         Err(error) => error.to_string(),
     };
     let _ = writeln!(report, "warning: `{}`: {fault}", command.join(" "));
+    false
 }
 
 fn make_folder(folder: &Path) -> Result<(), Error> {
@@ -276,8 +313,38 @@ mod tests {
     }
 
     #[test]
+    fn what_an_administrator_has_written_into_a_unit_stays() {
+        let old = Stored { cfgfile: Some("/etc/w.conf".into()), ..Stored::default() };
+        let stored = Stored { timeout: Some(3), ..old.clone() };
+        let program = Path::new("/usr/sbin/wininetd");
+        let unit = |stored, account| Unit { program, options: stored, account };
+        let edited =
+            unit(&old, Some("nobody")).text().replace("RestartSec=5", "RestartSec=9\nLimitNOFILE=99");
+        let again = unit(&stored, None).edited(&edited);
+        assert_eq!(again, unit(&stored, None).text().replace("RestartSec=5", "RestartSec=9\nLimitNOFILE=99"));
+        assert_eq!(
+            unit(&stored, Some("nobody")).edited(&again),
+            edited.replace("w.conf", "w.conf --timeout 3")
+        );
+    }
+
+    #[test]
+    fn a_job_of_launchd_is_read_back_as_it_was_written() {
+        let stored = Stored { cfgfile: Some("/etc/a&b <c>.conf".into()), ..Stored::default() };
+        let program = Path::new("/usr/local/sbin/wininetd");
+        let (options, account) = (&stored, Some("nobody"));
+        let job = Job { name: "w", program, options, account, start: StartType::Manual };
+        let back = read_back(&job.text()).unwrap();
+        assert_eq!(
+            (back.stored, back.account.as_deref(), back.start),
+            (stored.clone(), account, StartType::Manual)
+        );
+    }
+
+    #[test]
     fn a_strangers_unit_is_left_alone() {
         assert!(read_back("[Service]\nExecStart=/usr/sbin/wininetd --debug\n").is_none());
+        assert!(read_back("[Service]\nExecStart=/usr/sbin/sshd\n").is_none());
         assert!(read_back("[Unit]\n").is_none());
     }
 }

@@ -58,6 +58,23 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+/// The command, the account and the start of a job that `Job` wrote; `None` if
+/// somebody else did.
+pub(super) fn words(text: &str) -> Option<(Vec<String>, Option<String>, StartType)> {
+    let plain = |text: &str| text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let string = |line: &str| Some(plain(line.trim().strip_prefix("<string>")?.strip_suffix("</string>")?));
+    let behind = |key: &str| {
+        let (_, rest) = text.split_once(&format!("<key>{key}</key>\n"))?;
+        Some(rest)
+    };
+    let (array, _) = behind("ProgramArguments")?.split_once("</array>")?;
+    let words = array.lines().filter_map(string).collect();
+    let account = behind("UserName").and_then(|rest| string(rest.lines().next()?));
+    let start = behind("RunAtLoad")?.trim_start();
+    let start = if start.starts_with("<true/>") { StartType::Auto } else { StartType::Manual };
+    Some((words, account, start))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

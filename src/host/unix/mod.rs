@@ -9,6 +9,7 @@ use crate::config::trust::Strictness;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::manager::{Manager, Nobody};
+use crate::host::own_file;
 use crate::host::serve::{Host, serve};
 use crate::log::Console;
 use crate::sys;
@@ -18,18 +19,15 @@ use systemd::Systemd;
 
 /// Serves in this console.
 pub(super) fn debug(options: &Options) -> Result<Exit, Error> {
-    start(options, &mut Nobody, true)
+    start(options, true)
 }
 
 /// A service manager runs us as we are.
 pub(super) fn serve_for_manager(options: &Options) -> Result<Exit, Error> {
-    match Systemd::of_environment() {
-        Some(mut systemd) => start(options, &mut systemd, false),
-        None => start(options, &mut Nobody, false),
-    }
+    start(options, false)
 }
 
-fn start(options: &Options, manager: &mut dyn Manager, attended: bool) -> Result<Exit, Error> {
+fn start(options: &Options, attended: bool) -> Result<Exit, Error> {
     let first = sys::init::stay_if_first()
         .map_err(|cause| Error::System { what: "starting below process 1", cause })?;
     if let Some(code) = first {
@@ -38,9 +36,18 @@ fn start(options: &Options, manager: &mut dyn Manager, attended: bool) -> Result
     if options.stored.firewall == Some(true) {
         return Err(only_windows("--firewall", "its firewall has rules for programs"));
     }
-    let (inherited, faults) = Inherited::take();
+    // Before anything is opened, which could get a number that was promised.
+    let (inherited, mut findings) = Inherited::take();
+    let mut systemd = if attended { None } else { Systemd::of_environment() };
+    let manager: &mut dyn Manager = match &mut systemd {
+        Some(systemd) => systemd,
+        None => &mut Nobody,
+    };
     // As root we run what the file says for anybody who may write it.
     let careful = sys::process::is_privileged() && !attended;
+    if careful {
+        findings.extend(own_file::findings());
+    }
     let host = Host {
         manager,
         console: if !attended && journal_reads_us() { Console::Journal } else { Console::Plain },
@@ -50,7 +57,7 @@ fn start(options: &Options, manager: &mut dyn Manager, attended: bool) -> Result
         tells_log: false,
         service: options.service_name().to_owned(),
         inherited,
-        findings: faults,
+        findings,
         stop: Box::new(move || sys::stop::Stop::listen(attended)),
         beside: None,
     };
@@ -60,6 +67,11 @@ fn start(options: &Options, manager: &mut dyn Manager, attended: bool) -> Result
 /// The journal takes lines without a mark for information.
 pub(super) fn error_mark() -> &'static str {
     if journal_reads_us() { "<3>" } else { "" }
+}
+
+/// Service managers read standard error here.
+pub(super) fn tell_service_manager(_why: &str) -> bool {
+    false
 }
 
 /// Passwords are not used here.

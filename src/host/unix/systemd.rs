@@ -86,6 +86,25 @@ WantedBy=multi-user.target
         )
     }
 
+    /// A unit that was ours, with what we know of written anew.
+    pub(super) fn edited(&self, before: &str) -> String {
+        let fresh = self.text();
+        let ours = |name: &str| fresh.lines().find(|line| line.starts_with(name));
+        let mut text = String::new();
+        for line in before.lines().filter(|line| !line.starts_with("User=")) {
+            if line.starts_with("ExecStart=") {
+                for line in [ours("ExecStart="), ours("User=")].into_iter().flatten() {
+                    text.push_str(line);
+                    text.push('\n');
+                }
+            } else {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text
+    }
+
     /// What restricts programs too, for administrators who know theirs.
     pub(super) fn hardening() -> String {
         let mut text = String::from(

@@ -17,6 +17,7 @@ fn key(name: &str) -> String {
 pub(super) fn register(name: &str) -> io::Result<()> {
     let file = std::env::current_exe()?.with_file_name(FILE_NAME);
     write_message_file(&file)?;
+    refuse_strange(name)?;
     let key = Key::create(&key(name), None)?;
     key.set_path("EventMessageFile", &file)?;
     const ERRORS_WARNINGS_INFORMATION: u32 = 7;
@@ -25,7 +26,22 @@ pub(super) fn register(name: &str) -> io::Result<()> {
 
 /// Removes the source. Old entries stay, without their words.
 pub(super) fn forget(name: &str) -> io::Result<()> {
-    registry::delete_tree(&key(name))
+    match refuse_strange(name) {
+        Ok(()) => registry::delete_tree(&key(name)),
+        // Another program's source is left alone.
+        Err(_) => Ok(()),
+    }
+}
+
+/// A source of this name may be another program's.
+fn refuse_strange(name: &str) -> io::Result<()> {
+    let Some(known) = Key::open(&key(name))? else { return Ok(()) };
+    match known.path("EventMessageFile")? {
+        Some(file) if !file.to_lowercase().ends_with(FILE_NAME) => {
+            Err(io::Error::other(format!("the source {name} is another program's, {file}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A viewer may hold the old file open: it can't be overwritten then, but it

@@ -1,6 +1,6 @@
 //! Rules of the Windows firewall: one for each port of the file, for the
-//! domain and private profiles, all named after the service, so that they can be
-//! found and removed by that name.
+//! domain and private profiles, all named after the service in words that no
+//! other rule has, so that they can be found and removed by that name.
 
 use std::collections::BTreeSet;
 
@@ -16,18 +16,24 @@ pub(super) fn redo(service: &str, plan: &Plan) -> Vec<Result<String, String>> {
         .into_iter()
         .map(|port| {
             let arguments = format!(
-                "advfirewall firewall add rule name=\"{service}\" dir=in action=allow protocol=TCP localport={port} \
+                "advfirewall firewall add rule name=\"{}\" dir=in action=allow protocol=TCP localport={port} \
                  profile=domain,private program=\"{}\" description=\"wininetd, port {port}\"",
+                rule_name(service),
                 program.display()
             );
-            netsh(&arguments).map(|()| format!("firewall: port {port} is open to the domain and private profiles"))
+            netsh(&arguments)
+                .map(|()| format!("firewall: port {port} is open to the domain and private profiles"))
         })
         .collect()
 }
 
 /// Removes all rules of a service.
 pub(super) fn remove(service: &str) -> Result<(), String> {
-    netsh(&format!("advfirewall firewall delete rule name=\"{service}\" dir=in"))
+    netsh(&format!("advfirewall firewall delete rule name=\"{}\" dir=in", rule_name(service)))
+}
+
+fn rule_name(service: &str) -> String {
+    format!("wininetd service {service}")
 }
 
 /// The ports that others can reach. (Loopback needs no rule.)

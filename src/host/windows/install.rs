@@ -8,8 +8,8 @@ use std::time::Duration;
 use windows_service::service::{Service, ServiceAccess, ServiceState};
 use windows_service::service_manager::ServiceManagerAccess;
 
-use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_words, manager};
-use super::service_account::{Account, grant_for_identities};
+use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_words, manager, set_delayed};
+use super::service_account::{Account, cannot_open_passwords, grant_for_identities};
 use super::{event_source, firewall};
 use crate::cli::{Options, StartType};
 use crate::config::plan::STOP_GRACE;
@@ -20,7 +20,8 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::{answer, example, own_file};
 use crate::supervisor::LAST_RESORT;
-use crate::sys::{passwords, process, rights, scm};
+use crate::sys::rights::{self, Right};
+use crate::sys::{passwords, process, scm};
 
 const ACCESS: ServiceAccess = ServiceAccess::QUERY_CONFIG
     .union(ServiceAccess::CHANGE_CONFIG)
@@ -47,18 +48,13 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
     let password = account.as_ref().map(Account::password).transpose()?;
 
     let service = match existing {
-        Some(service) => {
-            service
-                .change_config(&new.info(name))
-                .map_err(|error| in_words("changing the service", error))?;
-            service
-        }
+        Some(service) => service,
         None => manager
             .create_service(&new.info(name), ACCESS)
             .map_err(|error| in_words("registering the service", error))?,
     };
     let account = account.as_ref().zip(password.as_ref());
-    if let Err(error) = finish(&service, name, &new, account, &mut report) {
+    if let Err(error) = finish(&service, name, old.as_ref(), &new, account, &mut report) {
         if old.is_none() {
             // Half a registration would be started with the wrong rights.
             let _ = service.delete();
@@ -66,10 +62,10 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
         return Err(error);
     }
     tell(&mut report, name, old.as_ref(), &new);
-    surroundings(&mut report, options, name, &new)?;
+    let exit = surroundings(&mut report, options, name, &new);
     let _ = writeln!(report.text, "start it with: net start {name}");
     answer(&report.all())?;
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 /// What is said, warnings last.
@@ -116,29 +112,34 @@ fn merged(
     }
 }
 
-/// What a registration is not complete without.
+/// What a registration is not complete without. Of one that was there, only
+/// what was asked for is changed: recovery, description and the rest may be an
+/// administrator's own by now. The account comes first, since it can be refused.
 fn finish(
     service: &Service,
     name: &str,
+    old: Option<&Registration>,
     new: &Registration,
     account: Option<(&Account, &Secret)>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let raw = |what: &'static str| {
-        move |cause: std::io::Error| in_words(what, windows_service::Error::Winapi(cause))
-    };
-    scm::set_command_line(service, &new.command_line()).map_err(raw("the service's command line"))?;
+    let raw = |what| move |cause| in_words(what, windows_service::Error::Winapi(cause));
     if let Some((account, password)) = account {
         account.apply(service, password)?;
     }
-    report.warnings.extend(dress(service, new));
-    match event_source::register(name) {
-        Ok(()) => Ok(()),
-        Err(cause) => {
-            report.warnings.push(format!("the Event Log will show entries without their words: {cause}"));
-            Ok(())
+    scm::set_command_line(service, &new.command_line()).map_err(raw("the service's command line"))?;
+    match old {
+        None => report.warnings.extend(dress(service, new.start)),
+        Some(old) if old.start != new.start => {
+            scm::set_start(service, new.start_code()).map_err(raw("the service's start"))?;
+            report.warnings.extend(set_delayed(service, new.start));
         }
+        Some(_) => {}
     }
+    if let Err(cause) = event_source::register(name) {
+        report.warnings.push(format!("the Event Log will show entries without their words: {cause}"));
+    }
+    Ok(())
 }
 
 fn tell(report: &mut Report, name: &str, old: Option<&Registration>, new: &Registration) {
@@ -158,8 +159,9 @@ fn tell(report: &mut Report, name: &str, old: Option<&Registration>, new: &Regis
     };
 }
 
-/// The file, the rights that its identities need, the firewall.
-fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Registration) -> Result<(), Error> {
+/// The file, the rights that its identities need, the firewall. What fails
+/// here is told, and is no reason to take the registration back.
+fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Registration) -> Exit {
     let path = new.stored.config_path();
     match example::write_if_missing(&path) {
         Ok(true) => drop(writeln!(report.text, "written: {}, an example", path.display())),
@@ -167,7 +169,10 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
         Err(cause) => report.warnings.push(format!("{}: {cause}", path.display())),
     }
     let plan = match config::load(&path, &new.stored.defaults(name), Strictness::Refuse) {
-        Ok(Loaded { plan, .. }) => Some(plan),
+        Ok(Loaded { plan, diagnostics, .. }) => {
+            report.warnings.extend(diagnostics.iter().map(ToString::to_string));
+            Some(plan)
+        }
         Err(error) => {
             let first = error.to_string().lines().take(3).collect::<Vec<_>>().join("\n    ");
             report.warnings.push(format!(
@@ -182,6 +187,7 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
             Some(Err(fault)) => report.warnings.push(fault),
             None => {}
         }
+        report.warnings.extend(cannot_open_passwords(&new.account, plan));
     }
     if options.stored.firewall == Some(false) {
         let _ = firewall::remove(name);
@@ -194,9 +200,15 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
         }
     }
     if let Some(user) = &options.grant_batch_right {
-        super::grant_batch_right(user)?;
+        match rights::grant(user, &[Right::Batch]) {
+            Ok(()) => drop(writeln!(report.text, "{user} may log on as a batch job")),
+            Err(cause) => {
+                report.warnings.push(format!("letting {user} log on as a batch job: {cause}"));
+                return Exit::System;
+            }
+        }
     }
-    Ok(())
+    Exit::Ok
 }
 
 pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
@@ -209,15 +221,16 @@ pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
         answer(&format!("not installed\n{warnings}"))?;
         return Ok(Exit::Ok);
     };
-    let registration = Registration::of(&service).ok();
+    // A stranger's service is left alone.
+    let registration = Registration::of(&service)?;
     stop(&service)?;
     let mut warnings = Vec::new();
     let own_account = format!("NT SERVICE\\{name}");
-    if registration.as_ref().is_some_and(|found| found.account.eq_ignore_ascii_case(&own_account)) {
+    if registration.account.eq_ignore_ascii_case(&own_account) {
         // Before it is gone: then nobody knows its account.
         let _ = rights::revoke_all(&own_account);
     }
-    if registration.is_none_or(|found| found.stored.firewall == Some(true))
+    if registration.stored.firewall == Some(true)
         && let Err(fault) = firewall::remove(name)
     {
         warnings.push(fault);

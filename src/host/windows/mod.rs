@@ -54,6 +54,13 @@ pub(super) fn error_mark() -> &'static str {
     ""
 }
 
+/// Ends a start whose stored command line can't be read, with the reason in the
+/// Event Log.
+pub(super) fn tell_service_manager(why: &str) -> bool {
+    // A person reads standard error; asking the service manager first takes long.
+    !sys::process::has_standard_error() && service::refuse(why)
+}
+
 /// Stores a password that is typed or comes through a pipe.
 pub(super) fn set_password(options: &Options, user: &str) -> Result<Exit, Error> {
     let refused = |message: String, exit| Error::Refused { message, exit };

@@ -1,8 +1,8 @@
 //! A service as the service manager has it: read, changed, and told about in
 //! words.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use windows_service::Error as ServiceError;
@@ -45,16 +45,20 @@ impl Registration {
         let line = executable_path.into_os_string();
         let mut words = scm::words(&line).into_iter();
         let program = words.next().map_or_else(PathBuf::new, PathBuf::from);
-        let words: Vec<OsString> = words.collect();
-        let stored = Stored::parse(words).map_err(|message| {
+        let strange = |why: String| {
             let message = format!(
-                "the registered command line is not one of ours: {message}\n    hint: --remove the service first, or choose another --service-name"
+                "a service of this name is registered and is not ours: {why}\n    hint: choose another --service-name; `sc.exe delete` removes a service of whatever program"
             );
             Error::Refused { message, exit: Exit::Config }
-        })?;
+        };
+        if !is_ours(&program) {
+            return Err(strange(line.to_string_lossy().into_owned()));
+        }
+        let stored = Stored::parse(words).map_err(strange)?;
         let start = match start_type {
             ServiceStartType::AutoStart if scm::is_delayed(service) => StartType::Delayed,
             ServiceStartType::AutoStart => StartType::Auto,
+            ServiceStartType::Disabled => StartType::Disabled,
             _ => StartType::Manual,
         };
         let account =
@@ -75,10 +79,7 @@ impl Registration {
             name: name.into(),
             display_name: name.into(),
             service_type: ServiceType::OWN_PROCESS,
-            start_type: match self.start {
-                StartType::Auto | StartType::Delayed => ServiceStartType::AutoStart,
-                StartType::Manual => ServiceStartType::OnDemand,
-            },
+            start_type: self.start_type(),
             error_control: ServiceErrorControl::Normal,
             executable_path: self.program.clone(),
             launch_arguments: self.stored.arguments(),
@@ -89,6 +90,19 @@ impl Registration {
             account_name: None,
             account_password: None,
         }
+    }
+
+    fn start_type(&self) -> ServiceStartType {
+        match self.start {
+            StartType::Auto | StartType::Delayed => ServiceStartType::AutoStart,
+            StartType::Manual => ServiceStartType::OnDemand,
+            StartType::Disabled => ServiceStartType::Disabled,
+        }
+    }
+
+    /// The start, by the system's number.
+    pub(super) fn start_code(&self) -> u32 {
+        self.start_type().to_raw()
     }
 
     /// The lines in which two differ, old and new.
@@ -117,17 +131,25 @@ impl Registration {
     }
 }
 
+/// Whether a registered program is this one, of whatever version: the service
+/// of WinInetd has the same name and options.
+fn is_ours(program: &Path) -> bool {
+    let own = std::env::current_exe().unwrap_or_default();
+    let names = [Some(OsStr::new("wininetd.exe")), own.file_name()];
+    let name = program.file_name().map(OsStr::to_ascii_lowercase);
+    names.into_iter().flatten().any(|known| Some(known.to_ascii_lowercase()) == name)
+}
+
 /// What an older system (or one that only looks like Windows) refuses of what
 /// follows is worth a warning, no more.
-pub(super) fn dress(service: &Service, registration: &Registration) -> Vec<String> {
-    let mut warnings = Vec::new();
+pub(super) fn dress(service: &Service, start: StartType) -> Vec<String> {
+    let mut warnings: Vec<String> = set_delayed(service, start).into_iter().collect();
     let mut try_to = |what: &str, result: windows_service::Result<()>| {
         if let Err(error) = result {
             warnings.push(format!("{what}: {}", cause(&error)));
         }
     };
     try_to("the description", service.set_description(DESCRIPTION));
-    try_to("a delayed start", set_delayed(service, registration.start));
     let restart = |seconds| ServiceAction {
         action_type: ServiceActionType::Restart,
         delay: Duration::from_secs(seconds),
@@ -156,13 +178,16 @@ fn no_restart_after_errors(service: &Service) -> windows_service::Result<()> {
     }
 }
 
-fn set_delayed(service: &Service, start: StartType) -> windows_service::Result<()> {
-    match start {
+/// Whether an automatic start is a delayed one. A warning, where that is
+/// refused.
+pub(super) fn set_delayed(service: &Service, start: StartType) -> Option<String> {
+    let result = match start {
         StartType::Delayed => service.set_delayed_auto_start(true),
         // Only where there is something to take back.
         _ if scm::is_delayed(service) => service.set_delayed_auto_start(false),
         _ => Ok(()),
-    }
+    };
+    result.err().map(|error| format!("a delayed start: {}", cause(&error)))
 }
 
 /// Opens the service manager.

@@ -13,6 +13,7 @@ use crate::config::trust::Strictness;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::manager::Manager;
+use crate::host::own_file;
 use crate::host::serve::{Beside, Host, serve};
 use crate::log::Console;
 use crate::log::event::{Event, Level};
@@ -23,18 +24,26 @@ use crate::sys::stop::Stop;
 
 /// The options that are stored with the service. Its main function is called
 /// by the system and can't be given anything.
-static STORED: Mutex<Option<Stored>> = Mutex::new(None);
+static STORED: Mutex<Option<Result<Stored, String>>> = Mutex::new(None);
 static ENDED: Mutex<Option<Exit>> = Mutex::new(None);
 
 /// Serves until the service has stopped. `None` if no service manager has
 /// started us.
 pub(super) fn run(options: &Options) -> Result<Option<Exit>, Error> {
-    *STORED.lock().unwrap_or_else(PoisonError::into_inner) = Some(options.stored.clone());
+    *STORED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Ok(options.stored.clone()));
     match dispatch(main) {
         Ok(true) => Ok(Some(ENDED.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(Exit::System))),
         Ok(false) => Ok(None),
         Err(cause) => Err(Error::System { what: "the service manager", cause }),
     }
+}
+
+/// The same for a stored command line that can't be read: the start fails,
+/// with the reason. False if no service manager has started us.
+pub(super) fn refuse(why: &str) -> bool {
+    let why = format!("the stored command line is not understood: {why}");
+    *STORED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(why));
+    dispatch(main).unwrap_or(false)
 }
 
 /// How long binding may be retried before the service counts as started.
@@ -48,7 +57,7 @@ impl Manager for Status {
     }
 
     fn starting(&mut self) {
-        self.set(State::Starting(NEXT_WORD));
+        self.set(State::Starting { next_word: NEXT_WORD, may_stop: true });
     }
 
     fn ready(&mut self, _addresses: usize) {
@@ -66,7 +75,7 @@ fn main(mut words: Vec<OsString>) {
     let (controls, requests) = mpsc::unbounded_channel();
     // Without a way to answer the service manager ends us, and there is nobody to tell.
     let Ok(mut status) = Status::register(&name, controls) else { return };
-    status.set(State::Starting(NEXT_WORD));
+    status.set(State::Starting { next_word: NEXT_WORD, may_stop: false });
     tell_of_panics(&name);
     let stop = Box::new(move || Ok(Stop::Service(requests)));
     let exit = start(&name, parameters, &mut status, stop).unwrap_or_else(|error| {
@@ -91,7 +100,11 @@ fn start(
     status: &mut Status,
     stop: Box<dyn FnOnce() -> std::io::Result<Stop>>,
 ) -> Result<Exit, Error> {
-    let stored = STORED.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+    let stored = STORED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let stored = stored
+        .unwrap_or_else(|| Ok(Stored::default()))
+        .map_err(|message| Error::Refused { message, exit: Exit::Usage })?;
+    let from_elsewhere = parameters.iter().any(|word| word.to_string_lossy().starts_with("--cfgfile"));
     let typed = Stored::parse(parameters).map_err(|message| {
         let message =
             format!("start parameters: {message}\nThey may be options only, such as --cfgfile FILE.");
@@ -104,12 +117,13 @@ fn start(
         manager: status,
         console: Console::Nobody,
         system_log: EventLog::open(name).ok(),
-        strictness: Strictness::Refuse,
+        // Whoever may start the service may be no administrator.
+        strictness: if from_elsewhere { Strictness::RefuseOthers } else { Strictness::Refuse },
         attended: false,
         tells_log: true,
         service: name.to_owned(),
         inherited: Vec::new(),
-        findings: Vec::new(),
+        findings: own_file::findings(),
         stop,
         beside: firewall(&options, name),
     };

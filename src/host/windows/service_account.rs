@@ -6,7 +6,7 @@ use windows_service::service::Service;
 use super::not_permitted;
 use super::registration::{LOCAL_SYSTEM, in_words};
 use crate::config::plan::Plan;
-use crate::config::secret::Secret;
+use crate::config::secret::{Password, Secret};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::sys::rights::{self, Right};
@@ -21,8 +21,10 @@ pub(super) struct Account {
 #[derive(PartialEq, Eq)]
 enum AccountKind {
     /// LocalSystem, LocalService, NetworkService, the service's own virtual
-    /// account, a managed service account: no password.
+    /// account: no password.
     Keyless,
+    /// A managed service account: its password is the domain's matter.
+    Managed,
     /// A user, whose password the service manager keeps.
     User,
 }
@@ -51,7 +53,7 @@ impl Account {
             return keyless(format!("NT SERVICE\\{service}"));
         }
         if lower.ends_with('$') && lower.contains('\\') {
-            return keyless(text.to_owned());
+            return Ok(Account { name: text.to_owned(), kind: AccountKind::Managed });
         }
         let name = if text.contains(['\\', '@']) { text.to_owned() } else { format!(".\\{text}") };
         Ok(Account { name, kind: AccountKind::User })
@@ -61,15 +63,25 @@ impl Account {
     /// for the others.
     pub(super) fn password(&self) -> Result<Secret, Error> {
         match self.kind {
-            AccountKind::Keyless => Ok(Secret::new("")),
-            AccountKind::User => prompt::password(&self.name)
-                .map_err(|error| Error::Refused { message: error.to_string(), exit: Exit::Usage }),
+            AccountKind::Keyless | AccountKind::Managed => Ok(Secret::new("")),
+            AccountKind::User => {
+                let refused = |message: String| Error::Refused { message, exit: Exit::Usage };
+                let password = prompt::password(&self.name).map_err(|error| refused(error.to_string()))?;
+                if password.is_empty() {
+                    // A pipe with nothing in it must not replace a good one.
+                    return Err(refused(format!(
+                        "{} needs its password, typed or through a pipe",
+                        self.name
+                    )));
+                }
+                Ok(password)
+            }
         }
     }
 
     /// Makes it the account of a service.
     pub(super) fn apply(&self, service: &Service, password: &Secret) -> Result<(), Error> {
-        if self.kind == AccountKind::User {
+        if self.kind != AccountKind::Keyless {
             // Without it the service manager accepts the account and can't start it.
             rights::grant(&self.name, &[Right::Service]).map_err(|cause| {
                 not_permitted(&format!("letting {} log on as a service", self.name), &cause)
@@ -87,9 +99,32 @@ pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<
     if !needed || account.eq_ignore_ascii_case(LOCAL_SYSTEM) {
         return None;
     }
+    if ["nt authority\\localservice", "nt authority\\networkservice"]
+        .contains(&account.to_lowercase().as_str())
+    {
+        // Every service of that account would get them, and with them the system.
+        return Some(Err(format!(
+            "{account} is shared by many services and is not given the rights to start programs as other accounts; use --account \"NT SERVICE\\NAME\" or LocalSystem"
+        )));
+    }
     Some(match rights::grant(account, &rights::FOR_OTHER_ACCOUNTS) {
-        Ok(()) => Ok(format!("{account} may start programs as other accounts")),
+        Ok(()) => Ok(format!(
+            "{account} may start programs as other accounts, which makes it as powerful as an administrator"
+        )),
         Err(cause) => Err(format!("letting {account} start programs as other accounts: {cause}")),
+    })
+}
+
+/// A warning where the file relies on stored passwords that the account can't
+/// open.
+pub(super) fn cannot_open_passwords(account: &str, plan: &Plan) -> Option<String> {
+    let stored = |service: &std::sync::Arc<crate::config::plan::Service>| {
+        let password = service.identity.as_ref().and_then(|identity| identity.password.as_ref());
+        matches!(password, Some(Password::Stored { .. }))
+    };
+    let wanted = !account.eq_ignore_ascii_case(LOCAL_SYSTEM) && plan.services.iter().any(stored);
+    wanted.then(|| {
+        format!("the file says {{stored}}, but only LocalSystem and administrators can open stored passwords, and the service runs as {account}")
     })
 }
 

@@ -23,8 +23,9 @@ impl NotifySocket {
     fn to(name: &OsStr) -> io::Result<NotifySocket> {
         let socket = UnixDatagram::unbound()?;
         connect(&socket, name)?;
-        // A manager that does not read must not stop us.
-        socket.set_nonblocking(true)?;
+        // One that is slow is waited for, since it would end us for want of the
+        // word; one that does not read must not stop us.
+        socket.set_write_timeout(Some(std::time::Duration::from_secs(2)))?;
         Ok(NotifySocket { socket })
     }
 

@@ -99,6 +99,23 @@ pub(super) fn close_on_exec_from(first: libc::c_uint) {
     }
 }
 
+/// Closes every descriptor from `first` on. For a process that holds none of
+/// its own.
+pub(super) fn close_from(first: libc::c_uint) {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: nothing in this process owns a descriptor from there on.
+        if unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) } == 0 {
+            return;
+        }
+    }
+    let last = libc::c_int::try_from(descriptor_limit().min(65_536)).unwrap_or(65_536);
+    for descriptor in libc::c_int::try_from(first).unwrap_or(3)..last {
+        // SAFETY: as above; one that is not open gives EBADF.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
 /// Why sockets can't be standard streams on this host, if they can't.
 pub fn stdio_fault() -> Option<String> {
     None

@@ -3,30 +3,32 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::{Other, Others};
 use super::process::is_privileged;
 
 /// Who can change the content of an opened file.
 pub fn file_writers(file: &File) -> io::Result<Others> {
-    Ok(writers(&file.metadata()?))
+    let listed = || has_access_list(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
+    Ok(writers(&file.metadata()?, listed))
 }
 
-/// Who can change what lies in this folder or at its path.
-pub fn folder_writers(folder: &Path) -> io::Result<Others> {
-    let mut found = Others::default();
-    for folder in std::fs::canonicalize(folder)?.ancestors() {
-        let folder = std::fs::metadata(folder)?;
-        let others = writers(&folder);
+/// Who can change what lies in this folder or at its path: the folders, from
+/// the inmost, that others can change.
+pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
+    let mut found = Vec::new();
+    for folder in folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+        let looked = std::fs::metadata(folder)?;
+        let mut others = writers(&looked, || has_access_list(folder));
         // In a sticky folder each may rename only their own.
-        let sticky = folder.mode() & 0o1000 != 0;
-        for other in others.anyone {
-            let owner = other.id == folder.uid().to_string();
-            if (!sticky || owner) && !found.anyone.contains(&other) {
-                found.anyone.push(other);
-            }
+        if looked.mode() & 0o1000 != 0 {
+            others.anyone.retain(|other| other.id == looked.uid().to_string());
+        }
+        if !others.is_empty() {
+            found.push((folder.to_owned(), others));
         }
     }
     Ok(found)
@@ -48,7 +50,7 @@ pub fn mend(path: &Path, _others: &Others) -> String {
     }
 }
 
-fn writers(found: &Metadata) -> Others {
+fn writers(found: &Metadata, has_access_list: impl Fn() -> bool) -> Others {
     // SAFETY: no preconditions.
     let own = unsafe { libc::geteuid() };
     let mut anyone = Vec::new();
@@ -56,13 +58,31 @@ fn writers(found: &Metadata) -> Others {
         anyone.push(Other { name: format!("user {}", found.uid()), id: found.uid().to_string() });
     }
     // A user's own group is theirs; root's files may have a group of strangers.
-    if is_privileged() && found.mode() & 0o020 != 0 && found.gid() != 0 {
+    // With an access list the group's bits are those of all whom it names.
+    let listed = found.mode() & 0o020 != 0 && has_access_list();
+    if listed {
+        anyone.push(Other { name: "whoever its access list names".to_owned(), id: "acl".to_owned() });
+    } else if is_privileged() && found.mode() & 0o020 != 0 && found.gid() != 0 {
         anyone.push(Other { name: format!("group {}", found.gid()), id: format!("g{}", found.gid()) });
     }
     if found.mode() & 0o002 != 0 {
         anyone.push(Other { name: "everybody".to_owned(), id: "o".to_owned() });
     }
     Others { anyone, some: Vec::new() }
+}
+
+#[cfg(target_os = "linux")]
+fn has_access_list(path: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else { return false };
+    let name = c"system.posix_acl_access".as_ptr();
+    // SAFETY: both texts end with zero; with a length of 0 nothing is written.
+    unsafe { libc::getxattr(path.as_ptr(), name, std::ptr::null_mut(), 0) > 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_access_list(_path: &Path) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -86,7 +106,8 @@ mod tests {
         set(&path, 0o646);
         assert_eq!(file_writers(&file).unwrap().names(), "everybody");
         set(folder.path(), 0o777);
-        assert_eq!(folder_writers(&inner).unwrap().names(), "everybody");
+        let above = folder_writers(&inner).unwrap();
+        assert_eq!((above[0].0.as_path(), &*above[0].1.names()), (folder.path(), "everybody"));
         set(folder.path(), 0o1777);
         assert!(folder_writers(&inner).unwrap().is_empty());
     }

@@ -16,6 +16,9 @@ use crate::log::event::Level;
 /// program's file, since viewers keep it open and would block an upgrade.
 pub const MESSAGE_FILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/wininetd-events.dll"));
 
+/// Entries that are longer are refused (31,839), and an entry that is cut says more than none.
+const LONGEST: usize = 31_000;
+
 /// An open source of the Event Log.
 #[derive(Debug)]
 pub struct EventLog {
@@ -41,7 +44,15 @@ impl EventLog {
             Level::Warning => EVENTLOG_WARNING_TYPE,
             Level::Info => EVENTLOG_INFORMATION_TYPE,
         };
-        let text = wide(text.replace('\0', "\u{fffd}"));
+        let mut text = wide(text.replace('\0', "\u{fffd}"));
+        if text.len() > LONGEST {
+            text.truncate(LONGEST);
+            // Not in the midst of a letter of two units.
+            if text.last().is_some_and(|unit| (0xD800..0xDC00).contains(unit)) {
+                text.pop();
+            }
+            text.extend("…\0".encode_utf16());
+        }
         let texts = [text.as_ptr()];
         // SAFETY: one text that ends with zero, no data, no user.
         check(unsafe {

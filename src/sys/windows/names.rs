@@ -120,7 +120,7 @@ pub(super) fn is_administrator(user: &str) -> bool {
     groups_of(user).iter().any(|group| group.eq_ignore_ascii_case(&administrators))
 }
 
-fn administrators() -> io::Result<Vec<u64>> {
+pub(super) fn administrators() -> io::Result<Vec<u64>> {
     let (mut sid, mut bytes) = (vec![0u64; 16], 128);
     // SAFETY: the buffer has the length that is given.
     check(unsafe {

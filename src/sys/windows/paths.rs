@@ -17,6 +17,17 @@ pub fn default_directory() -> PathBuf {
     system_directory()
 }
 
+/// A path without the `\\\\?\\` that the system puts in front of whole ones:
+/// no tool that an administrator is told to run takes it.
+pub fn plain(path: PathBuf) -> PathBuf {
+    let text = path.to_string_lossy();
+    match text.strip_prefix(r"\\?\") {
+        Some(rest) if rest.starts_with(r"UNC\") => PathBuf::from(format!(r"\\{}", &rest[4..])),
+        Some(rest) => PathBuf::from(rest),
+        None => path,
+    }
+}
+
 /// An example line for somebody who has no file yet.
 pub const EXAMPLE_LINE: &str = r"7777  none  c:\windows\system32\whoami.exe";
 

@@ -4,14 +4,14 @@
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
-use windows_sys::Win32::Foundation::{HANDLE, WAIT_OBJECT_0};
+use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
 use windows_sys::Win32::Networking::WinSock::{WSADATA, WSAStartup};
 use windows_sys::Win32::Security::{
-    GetTokenInformation, IsWellKnownSid, TOKEN_QUERY, TOKEN_USER, TokenUser, WELL_KNOWN_SID_TYPE,
-    WinLocalSystemSid,
+    CheckTokenMembership, GetTokenInformation, IsWellKnownSid, TOKEN_QUERY, TOKEN_USER, TokenUser,
+    WELL_KNOWN_SID_TYPE, WinLocalSystemSid,
 };
 use windows_sys::Win32::System::Console::{
-    STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
+    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
 };
 use windows_sys::Win32::System::Diagnostics::Debug::{
     SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX, SetErrorMode,
@@ -39,9 +39,11 @@ pub fn prepare() -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
 }
 
-/// What a service's process needs besides: nothing is loaded or opened from a
-/// folder that others might write, a stray line goes nowhere, and a crash report
-/// holds no memory in which passwords may lie.
+/// What a service's process needs besides: what is loaded from now on comes from
+/// System32, relative paths begin there, a stray line goes nowhere, and a crash
+/// report holds no memory in which passwords may lie. (What the program is
+/// linked to was loaded before, perhaps from its own folder: one more reason why
+/// that must be closed to ordinary users.)
 pub fn prepare_service() -> io::Result<()> {
     std::env::set_current_dir(super::paths::system_directory())?;
     let nothing = super::handle::wide("");
@@ -73,6 +75,25 @@ pub fn wait_gone(pid: u32, patience: std::time::Duration) -> bool {
 /// Windows has no such limit for handles; this bounds what a flood can make.
 pub fn descriptor_limit() -> usize {
     16_384
+}
+
+/// Whether somebody may read our standard error: a service has none.
+pub fn has_standard_error() -> bool {
+    // SAFETY: no pointers.
+    let handle = unsafe { GetStdHandle(STD_ERROR_HANDLE) };
+    !handle.is_null() && handle != INVALID_HANDLE_VALUE
+}
+
+/// Whether this process has an administrator's rights, and not only the name.
+pub fn is_privileged() -> bool {
+    super::names::administrators().is_ok_and(|group| {
+        let mut member = 0;
+        // SAFETY: null is this thread's own token; the SID lives through the call.
+        let asked = unsafe {
+            CheckTokenMembership(std::ptr::null_mut(), group.as_ptr().cast_mut().cast(), &raw mut member)
+        };
+        asked != 0 && member != 0
+    })
 }
 
 /// The words for whose rights a program without an identity has, if they are

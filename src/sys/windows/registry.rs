@@ -9,8 +9,9 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_BINARY, REG_DWORD, REG_EXPAND_SZ,
-    REG_OPTION_NON_VOLATILE, REG_VALUE_TYPE, RRF_RT_REG_BINARY, RegCloseKey, RegCreateKeyExW, RegDeleteKeyW,
-    RegDeleteTreeW, RegGetValueW, RegOpenKeyExW, RegSetKeySecurity, RegSetValueExW,
+    REG_OPTION_NON_VOLATILE, REG_VALUE_TYPE, RRF_NOEXPAND, RRF_RT_REG_BINARY, RRF_RT_REG_EXPAND_SZ,
+    RRF_RT_REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteKeyW, RegDeleteTreeW, RegGetValueW, RegOpenKeyExW,
+    RegSetKeySecurity, RegSetValueExW,
 };
 use zeroize::Zeroizing;
 
@@ -100,6 +101,32 @@ impl Key {
     /// Sets bytes.
     pub fn set_bytes(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.set(name, REG_BINARY, bytes)
+    }
+
+    /// A path; `None` if there is none.
+    pub fn path(&self, name: &str) -> io::Result<Option<String>> {
+        let name = wide(name);
+        let mut units = vec![0u16; LARGEST as usize / 2];
+        let mut length = LARGEST;
+        // SAFETY: the name ends with zero; the buffer has the length that is
+        // given. Both kinds of text are taken, and none is expanded.
+        let code = unsafe {
+            RegGetValueW(
+                self.key,
+                std::ptr::null(),
+                name.as_ptr(),
+                RRF_RT_REG_SZ | RRF_RT_REG_EXPAND_SZ | RRF_NOEXPAND,
+                std::ptr::null_mut(),
+                units.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        if code == ERROR_FILE_NOT_FOUND {
+            return Ok(None);
+        }
+        result(code)?;
+        let end = units.iter().position(|&unit| unit == 0).unwrap_or(0);
+        Ok(Some(String::from_utf16_lossy(&units[..end])))
     }
 
     /// The bytes of a value; `None` if there is none.

@@ -19,16 +19,22 @@ use crate::config::secret::Secret;
 
 /// Sets the command line that starts a service.
 pub fn set_command_line(service: &Service, line: &OsStr) -> io::Result<()> {
-    change(service, Some(line), None, None)
+    change(service, SERVICE_NO_CHANGE, Some(line), None, None)
+}
+
+/// Sets when a service starts, by the system's number.
+pub fn set_start(service: &Service, start: u32) -> io::Result<()> {
+    change(service, start, None, None, None)
 }
 
 /// Sets the account of a service, with an empty password where it needs none. The password's copies are wiped.
 pub fn set_account(service: &Service, account: &str, password: &Secret) -> io::Result<()> {
-    change(service, None, Some(account), Some(password))
+    change(service, SERVICE_NO_CHANGE, None, Some(account), Some(password))
 }
 
 fn change(
     service: &Service,
+    start: u32,
     line: Option<&OsStr>,
     account: Option<&str>,
     password: Option<&Secret>,
@@ -41,7 +47,7 @@ fn change(
         ChangeServiceConfigW(
             service.raw_handle(),
             SERVICE_NO_CHANGE,
-            SERVICE_NO_CHANGE,
+            start,
             SERVICE_NO_CHANGE,
             text(line.as_deref()),
             std::ptr::null(),

@@ -97,14 +97,34 @@ pub(super) unsafe fn kind(sid: PSID) -> Kind {
     // SAFETY: the caller's promise.
     let is_one_of =
         |list: &[WELL_KNOWN_SID_TYPE]| list.iter().any(|&known| unsafe { IsWellKnownSid(sid, known) } != 0);
-    if is_one_of(&ANYONE) {
-        Kind::Anyone
     // SAFETY: the caller's promise.
-    } else if is_one_of(&ADMINISTRATORS) || is_administrator(&unsafe { text(sid) }) {
+    let written = unsafe { text(sid) };
+    if is_one_of(&ANYONE) || is_anyone(&written) {
+        Kind::Anyone
+    } else if is_one_of(&ADMINISTRATORS) || is_administrator(&written) {
         Kind::Administrator
     } else {
         Kind::Somebody
     }
+}
+
+/// Groups that hold ordinary users, by their written form: those of every
+/// domain (its users, guests, computers), and those that the list above lacks.
+fn is_anyone(sid: &str) -> bool {
+    const OTHERS: [&str; 9] = [
+        "S-1-2-1",      // console logon
+        "S-1-5-6",      // services
+        "S-1-5-14",     // remote interactive logon
+        "S-1-5-15",     // this organisation
+        "S-1-5-113",    // local accounts
+        "S-1-5-32-547", // Power Users
+        "S-1-5-32-554", // Pre-Windows 2000 Compatible Access
+        "S-1-5-32-555", // Remote Desktop Users
+        "S-1-15-2-1",   // all application packages
+    ];
+    let in_domain =
+        sid.starts_with("S-1-5-21-") && ["-513", "-514", "-515"].iter().any(|end| sid.ends_with(end));
+    in_domain || OTHERS.contains(&sid)
 }
 
 /// By their written form: the installer of Windows, and in every domain its

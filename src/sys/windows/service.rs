@@ -86,11 +86,19 @@ pub struct Status {
 // SAFETY: the handle may be used from any thread.
 unsafe impl Send for Status {}
 
+/// The controls that we take, once somebody listens.
+const STOP_CONTROLS: u32 = SERVICE_ACCEPT_STOP | SERVICE_ACCEPT_PRESHUTDOWN;
+
 /// How far we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Not serving yet; the next word comes within this time.
-    Starting(Duration),
+    /// Not serving yet.
+    Starting {
+        /// The next word comes within this time.
+        next_word: Duration,
+        /// Requests to stop are heard already.
+        may_stop: bool,
+    },
     /// Serving.
     Running,
     /// Stopping, which takes so long at most.
@@ -121,12 +129,13 @@ impl Status {
         status.dwServiceType = SERVICE_WIN32_OWN_PROCESS;
         let pending = |hint: Duration| u32::try_from(hint.as_millis()).unwrap_or(u32::MAX);
         match state {
-            State::Starting(hint) => {
-                (status.dwCurrentState, status.dwWaitHint) = (SERVICE_START_PENDING, pending(hint));
+            State::Starting { next_word, may_stop } => {
+                (status.dwCurrentState, status.dwWaitHint) = (SERVICE_START_PENDING, pending(next_word));
+                status.dwControlsAccepted = if may_stop { STOP_CONTROLS } else { 0 };
             }
             State::Running => {
                 status.dwCurrentState = SERVICE_RUNNING;
-                status.dwControlsAccepted = SERVICE_ACCEPT_STOP | SERVICE_ACCEPT_PRESHUTDOWN;
+                status.dwControlsAccepted = STOP_CONTROLS;
             }
             State::Stopping(hint) => {
                 (status.dwCurrentState, status.dwWaitHint) = (SERVICE_STOP_PENDING, pending(hint));

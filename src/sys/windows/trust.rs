@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windows_sys::Win32::Foundation::{ERROR_SUCCESS, GENERIC_ALL, GENERIC_READ, GENERIC_WRITE};
 use windows_sys::Win32::Security::Authorization::{GetSecurityInfo, SE_FILE_OBJECT};
@@ -31,6 +31,8 @@ const CHANGE_FILE: u32 =
 /// Adding a folder is not among them: C:\ lets everybody do that.
 const CHANGE_FOLDER: u32 =
     FILE_ADD_FILE | FILE_DELETE_CHILD | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
+/// What lets somebody move a folder away, or one in it.
+const RENAME_FOLDER: u32 = FILE_DELETE_CHILD | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
 const READ_FILE: u32 = FILE_READ_DATA | GENERIC_READ | GENERIC_ALL;
 
 /// Who can change the content of an opened file.
@@ -43,14 +45,28 @@ pub fn file_readers(file: &File) -> io::Result<Others> {
     with_rights(file, READ_FILE, false)
 }
 
-/// Who can change what lies in this folder.
-pub fn folder_writers(folder: &Path) -> io::Result<Others> {
-    let opened = OpenOptions::new()
-        .access_mode(READ_CONTROL | FILE_READ_ATTRIBUTES)
-        .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
-        .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
-        .open(folder)?;
-    with_rights(&opened, CHANGE_FOLDER, true)
+/// Who can change what lies in this folder or at its path: the folders, from
+/// the inmost, that others can change.
+pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
+    let mut found = Vec::new();
+    let mut rights = CHANGE_FOLDER;
+    for folder in folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+        let opened = OpenOptions::new()
+            .access_mode(READ_CONTROL | FILE_READ_ATTRIBUTES)
+            .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
+            .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
+            .open(folder);
+        let others = match opened.and_then(|opened| with_rights(&opened, rights, true)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unknown(),
+            others => others?,
+        };
+        if !others.is_empty() {
+            found.push((folder.to_owned(), others));
+        }
+        // Above the inmost only who can put another folder in its place matters.
+        rights = RENAME_FOLDER;
+    }
+    Ok(found)
 }
 
 /// The command that takes the rights of these away.
@@ -61,6 +77,12 @@ pub fn mend(path: &Path, others: &Others) -> String {
         "icacls \"{}\" /inheritance:r /grant:r *S-1-5-18{full} *S-1-5-32-544{full} /remove:g{remove}",
         path.display()
     )
+}
+
+/// What can't be looked at is not trusted.
+fn unknown() -> Others {
+    let name = "somebody (this account may not look at its access list)".to_owned();
+    Others { anyone: vec![Other { name, id: "S-1-1-0".to_owned() }], some: Vec::new() }
 }
 
 fn with_rights(file: &File, rights: u32, owner_counts: bool) -> io::Result<Others> {
@@ -213,6 +235,8 @@ mod tests {
             ("BG", "S-1-5-32-546"),
             ("IU", "S-1-5-4"),
             ("NU", "S-1-5-2"),
+            ("S-1-5-21-1-2-3-513", "S-1-5-21-1-2-3-513"),
+            ("PU", "S-1-5-32-547"),
         ] {
             let entry = format!("{system}(A;;FW;;;{name})");
             assert_eq!(writers(&entry, CHANGE_FILE), (vec![id.to_owned()], vec![]));

@@ -1,0 +1,53 @@
+//! What is typed wrongly is answered with what to type. Apart from the tests of
+//! services: under Wine a program that asks whether a service manager has started it
+//! can be given the start of a service that begins at that moment.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use testkit::run;
+
+#[test]
+fn two_verbs_and_unknown_options_are_refused_with_64() {
+    for words in [&["--debug", "--check"][..], &["--no-such-option"], &["--strict"], &["--bind", "apples"]] {
+        let finished = run(words);
+        assert_eq!(finished.code, Some(64), "{words:?}: {}", finished.errors);
+        assert!(
+            finished.errors.contains("--help") || finished.errors.contains("Usage"),
+            "{}",
+            finished.errors
+        );
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let help = run(&["--help"]);
+    assert_eq!(help.code, Some(0));
+    for verb in ["--install", "--remove", "--debug", "--check", "--set-password", "--grant-batch-right"] {
+        assert!(help.output.contains(verb), "{}", help.output);
+    }
+    assert!(run(&["--version"]).output.starts_with("wininetd "));
+}
+
+#[cfg(windows)]
+#[test]
+fn started_by_hand_without_a_verb_it_says_what_to_do() {
+    let finished = run(&[]);
+    assert_eq!(finished.code, Some(64));
+    assert!(
+        finished.errors.contains("--debug") && finished.errors.contains("--install"),
+        "{}",
+        finished.errors
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn what_only_windows_has_is_refused_with_words() {
+    for words in
+        [&["--set-password", "u"][..], &["--grant-batch-right", "u"], &["--install", "--start", "delayed"]]
+    {
+        let finished = run(words);
+        assert_eq!(finished.code, Some(64), "{}", finished.errors);
+        assert!(finished.errors.contains("is not for this system"), "{}", finished.errors);
+    }
+}
