@@ -1,8 +1,12 @@
-//! Makes the message file of the Event Log where it is needed.
+//! For Windows: the message file of the Event Log, and what the program's file
+//! says of itself.
 
 #![allow(clippy::print_stdout, clippy::expect_used)] // a build script speaks and fails so
 
+mod about;
+mod bytes;
 mod message_file;
+mod resources;
 
 use std::path::PathBuf;
 
@@ -14,14 +18,31 @@ fn main() {
     if std::env::var_os("CARGO_CFG_WINDOWS").is_none() {
         return;
     }
-    if std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|environment| environment == "msvc") {
-        // What the program is linked to is loaded from System32 only. (The
-        // linker of the gnu toolchain has no such switch.)
-        println!("cargo::rustc-link-arg-bins=/DEPENDENTLOADFLAG:0x800");
-    }
     let text = std::fs::read_to_string(MESSAGES).expect("the messages");
     let messages = message_file::parse(&text).expect("a number, a tab and a sentence in each line");
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where"));
     std::fs::write(folder.join("wininetd-events.dll"), message_file::library(&messages))
         .expect("the message file");
+    let about = [
+        about::version(&variable("CARGO_PKG_VERSION"), &variable("CARGO_PKG_DESCRIPTION")),
+        about::manifest(),
+    ];
+    let file = if variable("CARGO_CFG_TARGET_ENV") == "msvc" {
+        // What the program is linked to is loaded from System32 only. (The
+        // linker of the gnu toolchain has no such switch.)
+        println!("cargo::rustc-link-arg-bins=/DEPENDENTLOADFLAG:0x800");
+        let file = folder.join("about.res");
+        std::fs::write(&file, resources::resource_file(&about)).expect("the resources");
+        file
+    } else {
+        let file = folder.join("about.o");
+        std::fs::write(&file, resources::object(&about, &variable("CARGO_CFG_TARGET_ARCH")))
+            .expect("the resources");
+        file
+    };
+    println!("cargo::rustc-link-arg-bins={}", file.display());
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).expect("cargo says it")
 }

@@ -2,6 +2,9 @@
 //! compilers differ between toolchains, or are not there, and the format is
 //! small. Layouts: "PE Format" and MESSAGE_RESOURCE_DATA of the Windows SDK.
 
+use crate::bytes::{half, number, to_u32, word};
+use crate::resources::{Resource, tree};
+
 /// Numbers and sentences, in the order of the numbers.
 pub fn parse(text: &str) -> Option<Vec<(u32, String)>> {
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -19,7 +22,13 @@ const DETAILS: &str = "\r\n\r\n%1!S!\r\n";
 
 /// The bytes of the library.
 pub fn library(messages: &[(u32, String)]) -> Vec<u8> {
-    image(&resources(&table(messages)))
+    const MESSAGE_TABLE: u16 = 11;
+    let (mut section, addresses) = tree(&[Resource { kind: MESSAGE_TABLE, data: table(messages) }]);
+    for at in addresses {
+        let offset = u32::from_le_bytes([section[at], section[at + 1], section[at + 2], section[at + 3]]);
+        section[at..at + 4].copy_from_slice(&(to_u32(SECTION_ADDRESS) + offset).to_le_bytes());
+    }
+    image(&section)
 }
 
 /// MESSAGE_RESOURCE_DATA: a block for each number, then their texts.
@@ -46,29 +55,6 @@ fn table(messages: &[(u32, String)]) -> Vec<u8> {
 const SECTION_ADDRESS: usize = 0x1000;
 /// and in the file, where everything is a multiple of this.
 const FILE_ALIGNMENT: usize = 0x200;
-
-/// The tree of resources: type, name, language, each with one entry.
-fn resources(table: &[u8]) -> Vec<u8> {
-    const MESSAGE_TABLE: u32 = 11;
-    const NAME: u32 = 1;
-    const ENGLISH: u32 = 0x0409;
-    const DIRECTORY: usize = 16 + 8;
-    const IS_DIRECTORY: u32 = 1 << 31;
-    let mut bytes = Vec::new();
-    for (level, id) in [MESSAGE_TABLE, NAME, ENGLISH].into_iter().enumerate() {
-        bytes.extend([0; 14]); // no characteristics, no time, no version, nothing named
-        bytes.extend(1u16.to_le_bytes());
-        bytes.extend(id.to_le_bytes());
-        let next = to_u32(DIRECTORY * (level + 1));
-        bytes.extend((if level < 2 { next | IS_DIRECTORY } else { next }).to_le_bytes());
-    }
-    let data = 3 * DIRECTORY + 16;
-    bytes.extend(number(SECTION_ADDRESS + data));
-    bytes.extend(number(table.len()));
-    bytes.extend([0; 8]); // no code page, reserved
-    bytes.extend(table);
-    bytes
-}
 
 /// The file: headers, then the section.
 fn image(section: &[u8]) -> Vec<u8> {
@@ -108,20 +94,4 @@ fn image(section: &[u8]) -> Vec<u8> {
     file.extend(section);
     file.resize(FILE_ALIGNMENT + raw, 0);
     file
-}
-
-fn to_u32(number: usize) -> u32 {
-    u32::try_from(number).expect("a small file")
-}
-
-fn number(number: usize) -> Vec<u8> {
-    to_u32(number).to_le_bytes().to_vec()
-}
-
-fn half(file: &mut Vec<u8>, numbers: &[u16]) {
-    file.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-}
-
-fn word(file: &mut Vec<u8>, numbers: &[u32]) {
-    file.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
 }
