@@ -90,7 +90,7 @@ fn try_accounts(plan: &Plan, source: &Source) -> Vec<Diagnostic> {
 
 /// What to say to somebody who wants a timeout that this system can't watch.
 pub fn timeout_without_counts(options: &Stored) -> Option<&'static str> {
-    (options.timeout.is_some() && !CAPABILITIES.byte_counts).then_some(
+    (options.timeout.is_some_and(|seconds| seconds > 0) && !CAPABILITIES.byte_counts).then_some(
         "--timeout has no effect here: this system does not tell what moved on a connection that a program has",
     )
 }

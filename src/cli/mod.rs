@@ -17,7 +17,8 @@ pub use stored::Stored;
     max_term_width = 100,
     args_override_self = true,
     group = ArgGroup::new("verb").multiple(false),
-    after_help = "A line of the file is a service:  PORT  USER:PASS  CMDLINE\n\
+    after_help = "Without a verb it serves for a service manager: the one of Windows, or on Unix in the foreground.\n\n\
+        A line of the file is a service:  PORT  USER:PASS  CMDLINE\n\
         `none` as USER:PASS runs the program as the server itself. Lines that do not begin with a digit are comments.\n\n\
         Exit codes: 0 as asked, 64 usage, 66 a file cannot be read, 69 nothing could be bound, 71 system, 77 no permission, \
         78 configuration."
@@ -39,12 +40,12 @@ pub struct Options {
     #[arg(long, group = "verb", help_heading = "Verbs")]
     pub check: bool,
 
-    /// With --check: warnings count as errors
-    #[arg(long, requires = "check", help_heading = "Verbs")]
+    /// Warnings count as errors
+    #[arg(long, requires = "check", help_heading = "Beside --check")]
     pub strict: bool,
 
-    /// With --check: try to take each account; a wrong password counts against it
-    #[arg(long, requires = "check", help_heading = "Verbs")]
+    /// Try to take each account; with a wrong password that counts as a failed logon of it
+    #[arg(long, requires = "check", help_heading = "Beside --check")]
     pub logon: bool,
 
     /// Read a password without echo, or a line from a pipe, and store it sealed; the file then says USER:{stored} (Windows)
@@ -59,7 +60,7 @@ pub struct Options {
     #[command(flatten)]
     pub stored: Stored,
 
-    /// The account of the service [default: LocalSystem, or root]
+    /// The account of the service [default: LocalSystem on Windows, root on Unix]
     #[arg(long, value_name = "NAME", requires = "install", help_heading = "Beside --install")]
     pub account: Option<String>,
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser};
 
 use crate::config::classic::Defaults;
@@ -22,8 +23,8 @@ pub struct Stored {
     #[arg(long, value_name = "FILE")]
     pub cfgfile: Option<PathBuf>,
 
-    /// End a connection on which nothing moved for SECS, in either direction [default: never]
-    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=MAX_SECONDS))]
+    /// End a connection on which nothing moved for SECS, in either direction; 0 is never [default: never]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=MAX_SECONDS))]
     pub timeout: Option<u64>,
 
     /// How long a program's last bytes may take to be delivered after its end; 0 closes at once [default: 60]
@@ -34,8 +35,8 @@ pub struct Stored {
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Vec<IpAddr>,
 
-    /// Write every log line here too; put aside at 10 MiB, five are kept
-    #[arg(long, value_name = "PATH")]
+    /// Write every log line here too; put aside at 10 MiB, five are kept; "" is none [default: none]
+    #[arg(long, value_name = "PATH", value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
     pub log_file: Option<PathBuf>,
 
     /// Form of log lines: text or json [default: text]
@@ -98,7 +99,8 @@ impl Stored {
 
     /// With whole paths: a service starts in another directory.
     pub fn absolute(mut self) -> Stored {
-        for path in [&mut self.cfgfile, &mut self.log_file].into_iter().flatten() {
+        let given = [&mut self.cfgfile, &mut self.log_file].into_iter().flatten();
+        for path in given.filter(|path| !path.as_os_str().is_empty()) {
             *path = absolute(path);
         }
         self
@@ -110,11 +112,11 @@ impl Stored {
         let path = |value: &Option<PathBuf>| value.as_ref().map(|path| path.clone().into_os_string());
         let mut pairs = vec![
             ("--cfgfile", path(&self.cfgfile)),
-            ("--timeout", seconds(self.timeout)),
+            ("--timeout", seconds(self.timeout.filter(|&seconds| seconds > 0))),
             ("--linger-timeout", seconds(self.linger_timeout)),
         ];
         pairs.extend(self.bind.iter().map(|address| ("--bind", Some(address.to_string().into()))));
-        pairs.push(("--log-file", path(&self.log_file)));
+        pairs.push(("--log-file", self.log_path().map(|path| path.as_os_str().to_owned())));
         pairs.push(("--log-format", self.log_format.map(|format| format.name().into())));
         let mut arguments: Vec<OsString> = pairs
             .into_iter()
@@ -132,6 +134,11 @@ impl Stored {
         absolute(&self.cfgfile.clone().unwrap_or_else(sys::paths::default_config))
     }
 
+    /// The log file, if there is to be one.
+    pub fn log_path(&self) -> Option<&Path> {
+        self.log_file.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
     /// What holds for every line of a classic file; `service` is the name under
     /// which passwords are stored.
     pub fn defaults(&self, service: &str) -> Defaults {
@@ -139,17 +146,24 @@ impl Stored {
         if bind.is_empty() {
             bind = vec![IpAddr::V4([0, 0, 0, 0].into()), IpAddr::V6([0u16; 8].into())];
         }
-        // Given twice, an address would fail to be bound the second time.
+        // An address that is given twice, or that another one covers, would fail to
+        // be bound the second time.
+        let given = bind.clone();
+        let covered = |address: &IpAddr| {
+            let all =
+                given.iter().any(|other| other.is_unspecified() && other.is_ipv4() == address.is_ipv4());
+            all && !address.is_unspecified()
+        };
         let mut seen = Vec::new();
         bind.retain(|address| {
-            !seen.contains(address) && {
+            !covered(address) && !seen.contains(address) && {
                 seen.push(*address);
                 true
             }
         });
         Defaults {
             bind,
-            idle_timeout: self.timeout.map(Duration::from_secs),
+            idle_timeout: self.timeout.filter(|&seconds| seconds > 0).map(Duration::from_secs),
             linger_timeout: self.linger_timeout.map_or(LINGER_TIMEOUT, Duration::from_secs),
             service: service.to_owned(),
         }
@@ -174,6 +188,20 @@ mod tests {
         assert_eq!(Stored::default().defaults("s").bind, both);
         let one = parse(&["--bind", "::1", "--bind", "::1"]).unwrap().defaults("s").bind;
         assert_eq!(one, ["::1".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn an_address_that_another_covers_is_not_bound_twice() {
+        let bind = parse(&["--bind", "127.0.0.1", "--bind", "0.0.0.0", "--bind", "::1"]).unwrap();
+        let expected: Vec<IpAddr> = vec!["0.0.0.0".parse().unwrap(), "::1".parse().unwrap()];
+        assert_eq!(bind.defaults("s").bind, expected);
+    }
+
+    #[test]
+    fn a_stored_option_can_be_taken_back() {
+        let stored = parse(&["--timeout", "5", "--log-file", "x", "--firewall"]).unwrap();
+        let now = stored.replaced_by(parse(&["--timeout", "0", "--log-file", "", "--firewall=no"]).unwrap());
+        assert!(now.absolute().arguments().is_empty());
     }
 
     #[test]

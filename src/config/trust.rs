@@ -77,7 +77,7 @@ pub fn judge(source: &Source, strictness: Strictness) -> Vec<Diagnostic> {
         } else if others.anyone.is_empty() {
             (what, Severity::Warning)
         } else {
-            (format!("{what}; a service refuses that"), Severity::Warning)
+            (format!("{what}; {} refuses that", CAPABILITIES.refuses), Severity::Warning)
         };
         say(path, &what, others, severity);
     }

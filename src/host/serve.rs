@@ -55,7 +55,7 @@ pub fn serve(options: &Stored, mut host: Host<'_>) -> Result<Exit, Error> {
     sys::process::prepare().map_err(|cause| Error::System { what: "preparing the process", cause })?;
     let (log, thread) = Log::start(Targets {
         format: options.log_format.unwrap_or(Format::Text),
-        file: options.log_file.as_deref(),
+        file: options.log_path(),
         console: host.console,
         system: host.system_log.take(),
     })?;

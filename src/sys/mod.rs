@@ -92,6 +92,8 @@ pub struct Capabilities {
     /// The kernel counts the bytes of a connection, so that an idle one can be
     /// found while a program has the socket.
     pub byte_counts: bool,
+    /// Who refuses a file that strangers can change, in words.
+    pub refuses: &'static str,
     /// An account needs its password to be taken.
     pub passwords: bool,
     /// Bytes of a file that are not UTF-8 are text in the system's code page;

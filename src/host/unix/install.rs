@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use super::launchd::{self, Job};
 use super::systemd::{Unit, words};
 use crate::cli::{Options, StartType, Stored};
+use crate::config::{self, trust::Strictness};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::{answer, example, own_file};
 use crate::sys;
+use crate::sys::account::{Account, parse_credentials};
 
 /// Where files go, and whether a manager is to hear of it.
 struct Place {
@@ -49,6 +51,9 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => None,
         Err(cause) => return Err(cannot_write(&file, &cause)),
     };
+    if before.is_none() && place.root.is_none() {
+        refuse_shadowing(options.service_name())?;
+    }
     let old = match &before {
         Some(text) => Some(read_back(text).ok_or_else(|| unknown_file(&file))?),
         None => None,
@@ -77,6 +82,9 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
         if !hardening.exists() {
             write_file(&hardening, &Unit::hardening())?;
         }
+    }
+    if place.root.is_none() {
+        foresee(&mut report, options.service_name(), &new);
     }
     let told = place.root.is_some() || tell_manager(&mut report, options, old.is_none(), &file);
     answer(&report)?;
@@ -210,9 +218,43 @@ fn read_back(text: &str) -> Option<Registration> {
     Some(Registration { stored, account, start })
 }
 
+/// A unit in /etc would be started in the place of one that a package has
+/// brought. That of our own package is meant to be.
+fn refuse_shadowing(name: &str) -> Result<(), Error> {
+    for folder in ["/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/system"] {
+        let file = Path::new(folder).join(format!("{name}.service"));
+        if std::fs::read_to_string(&file).is_ok_and(|text| read_back(&text).is_none()) {
+            return Err(unknown_file(&file));
+        }
+    }
+    Ok(())
+}
+
+/// What would keep the service from starting, said while somebody looks.
+fn foresee(report: &mut String, name: &str, new: &Registration) {
+    if let Some(account) = &new.account
+        && let Ok(credentials) = parse_credentials(account, None, name)
+        && let Err(error) = Account::examine(&credentials)
+    {
+        let _ = writeln!(report, "warning: {}", error.cause);
+    }
+    match config::load(&new.stored.config_path(), &new.stored.defaults(name), Strictness::Refuse) {
+        Ok(loaded) => loaded.diagnostics.iter().for_each(|found| {
+            let _ = writeln!(report, "{found}");
+        }),
+        Err(error) => {
+            let first = error.to_string().lines().take(3).collect::<Vec<_>>().join("\n    ");
+            let _ = writeln!(
+                report,
+                "warning: the service will not start before this is mended (--check says all of it):\n    {first}"
+            );
+        }
+    }
+}
+
 fn unknown_file(file: &Path) -> Error {
     let message = format!(
-        "{} is there already and says something else than --install writes\n    hint: move it away, or --remove it first",
+        "{} is another program's, or was written by hand: it is left alone\n    hint: choose another --service-name, or remove that file yourself",
         file.display()
     );
     Error::Refused { message, exit: Exit::Config }

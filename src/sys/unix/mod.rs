@@ -36,8 +36,12 @@ pub mod trust;
 use super::Capabilities;
 
 /// What Unix can do.
-pub const CAPABILITIES: Capabilities =
-    Capabilities { byte_counts: cfg!(target_os = "linux"), passwords: false, code_page: false };
+pub const CAPABILITIES: Capabilities = Capabilities {
+    byte_counts: cfg!(target_os = "linux"),
+    refuses: "a service of root",
+    passwords: false,
+    code_page: false,
+};
 
 /// Turns the -1 of a C call into the error that `errno` holds.
 fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {

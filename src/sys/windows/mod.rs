@@ -27,4 +27,5 @@ pub mod trust;
 use super::Capabilities;
 
 /// What Windows can do.
-pub const CAPABILITIES: Capabilities = Capabilities { byte_counts: false, passwords: true, code_page: true };
+pub const CAPABILITIES: Capabilities =
+    Capabilities { byte_counts: false, refuses: "a service", passwords: true, code_page: true };
