@@ -171,7 +171,7 @@ fn the_command_line_is_checked_before_anything_else() {
         &["--nosuch"],
         &["--bind", "apples"],
         &["--timeout", "x"],
-        &["--timeout", "0"],
+        &["--timeout", "1s"],
     ] {
         let finished = run(arguments);
         assert_eq!(finished.code, Some(64), "{arguments:?}: {}", finished.errors);
