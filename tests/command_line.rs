@@ -7,7 +7,13 @@ use testkit::run;
 
 #[test]
 fn two_verbs_and_unknown_options_are_refused_with_64() {
-    for words in [&["--debug", "--check"][..], &["--no-such-option"], &["--strict"], &["--bind", "apples"]] {
+    for words in [
+        &["--debug", "--check"][..],
+        &["--no-such-option"],
+        &["--strict"],
+        &["--bind", "apples"],
+        &["--timeout", "1s"],
+    ] {
         let finished = run(words);
         assert_eq!(finished.code, Some(64), "{words:?}: {}", finished.errors);
         assert!(

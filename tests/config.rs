@@ -163,20 +163,3 @@ fn password_never_appears_in_any_output() {
         assert!(!said.contains(secret), "{said}");
     }
 }
-
-#[test]
-fn the_command_line_is_checked_before_anything_else() {
-    for arguments in [
-        &["--debug", "--check"][..],
-        &["--nosuch"],
-        &["--bind", "apples"],
-        &["--timeout", "x"],
-        &["--timeout", "1s"],
-    ] {
-        let finished = run(arguments);
-        assert_eq!(finished.code, Some(64), "{arguments:?}: {}", finished.errors);
-        assert!(!finished.errors.is_empty());
-    }
-    assert_eq!(run(&["--help"]).code, Some(0));
-    assert!(run(&["--version"]).output.starts_with("wininetd "));
-}
