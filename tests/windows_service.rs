@@ -192,14 +192,13 @@ fn a_stop_is_pending_while_sessions_have_their_grace() {
     service.start(&[]);
     let client = Client::connect(port);
     let visitor = gate.visitor();
-    let stopper = std::thread::spawn({
-        let name = service.name.clone();
-        move || run(&["--remove", "--service-name", &name])
+    let removed = std::thread::scope(|scope| {
+        let removed = scope.spawn(|| service.verb(&["--remove"]));
+        let pending = service.reaches(ServiceState::StopPending);
+        assert!(pending.wait_hint.as_secs() >= 2, "{pending:?}");
+        drop((visitor, client));
+        removed.join().unwrap()
     });
-    let pending = service.reaches(ServiceState::StopPending);
-    assert!(pending.wait_hint.as_secs() >= 2, "{pending:?}");
-    drop((visitor, client));
-    let removed = stopper.join().unwrap();
     assert_eq!(removed.code, Some(0), "{}", removed.errors);
 }
 
@@ -252,15 +251,10 @@ fn a_file_that_everybody_can_write_is_refused_by_the_service_and_warned_of_in_a_
 #[test]
 fn a_program_that_everybody_can_replace_is_not_registered() {
     let service = Service::new(&[]);
-    let copy = service.file("wininetd.exe");
-    std::fs::copy(testkit::wininetd(), &copy).unwrap();
-    set_access(&copy, "D:(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;WD)");
-    let finished =
-        std::process::Command::new(&copy).args(["--install", "--service-name", &service.name]).output();
-    let finished = finished.unwrap();
-    assert_eq!(finished.status.code(), Some(77));
-    let errors = String::from_utf8_lossy(&finished.stderr);
-    assert!(errors.contains("icacls"), "{errors}");
+    set_access(&service.program(), "D:(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;WD)");
+    let refused = service.verb(&["--install"]);
+    assert_eq!(refused.code, Some(77));
+    assert!(refused.errors.contains("icacls"), "{}", refused.errors);
     assert!(!service.is_registered());
 }
 
@@ -338,7 +332,7 @@ fn it_can_be_stopped_while_a_port_is_still_tried() {
 fn a_stored_command_line_that_is_not_understood_fails_with_64() {
     let service = Service::new(&said(free_port()));
     service.install(&[]);
-    service.set_command_line(&format!("\"{}\" --of-a-later-version", testkit::wininetd().display()));
+    service.set_command_line(&format!("\"{}\" --of-a-later-version", service.program().display()));
     let status = service.start(&[]);
     assert_eq!(status.exit_code, ServiceExitCode::ServiceSpecific(64));
     service.delete();
@@ -384,7 +378,7 @@ fn without_a_file_an_example_is_written_that_serves_nothing() {
 fn the_message_file_has_words_for_every_event_with_safe_insertions() {
     let service = Service::new(&said(free_port()));
     service.install(&[]);
-    let library = testkit::wininetd().with_file_name("wininetd-events.dll");
+    let library = service.file("wininetd-events.dll");
     for id in [1, 2, 3, 4, 5, 10, 20, 21, 22, 23, 24, 30, 31, 32, 40, 41] {
         let text = message(&library, id);
         assert!(text.ends_with("\r\n\r\n%1!S!\r\n") && text.len() > 25, "{id}: {text:?}");

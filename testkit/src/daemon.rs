@@ -61,8 +61,13 @@ pub fn run(arguments: &[&str]) -> Finished {
 
 /// Runs the program to its end, with this on a pipe as its input.
 pub fn run_with_input(arguments: &[&str], input: &str) -> Finished {
+    run_program(&wininetd(), arguments, input)
+}
+
+/// Runs a copy of the program to its end.
+pub(crate) fn run_program(program: &Path, arguments: &[&str], input: &str) -> Finished {
     use std::io::Write;
-    let mut command = Command::new(wininetd());
+    let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("wininetd runs");
     // It may have ended already, without reading.

@@ -23,7 +23,8 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Registry::{HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RegCloseKey, RegOpenKeyExW};
 
-use crate::{Finished, LIMIT, run_with_input};
+use crate::daemon::run_program;
+use crate::{Finished, LIMIT, wininetd};
 
 /// A service with a folder of its own. Stopped and removed when dropped.
 #[derive(Debug)]
@@ -43,7 +44,15 @@ impl Service {
             folder: tempfile::tempdir().expect("a folder for the test"),
         };
         service.write(lines);
+        // A copy, since what ordinary users can replace is not registered, and
+        // the folders above the build may be anybody's.
+        std::fs::copy(wininetd(), service.program()).expect("a copy of the program");
         service
+    }
+
+    /// Its program.
+    pub fn program(&self) -> PathBuf {
+        self.file("wininetd.exe")
     }
 
     /// Writes its configuration anew.
@@ -63,7 +72,7 @@ impl Service {
 
     /// Runs a verb for it, with this on a pipe as its input.
     pub fn verb_with_input(&self, words: &[&str], input: &str) -> Finished {
-        run_with_input(&[words, &["--service-name", &self.name]].concat(), input)
+        run_program(&self.program(), &[words, &["--service-name", &self.name]].concat(), input)
     }
 
     /// Installs it with its configuration, a log file, and more.
