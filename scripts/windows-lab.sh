@@ -78,8 +78,11 @@ real)
 examples)
     setup
     windows_cargo build
+    # Where the folders above are as on Windows, and not those of this machine.
+    mkdir -p "$WINEPREFIX/drive_c/examples"
+    cp examples/*.conf "$WINEPREFIX/drive_c/examples/"
     for file in examples/*.conf; do
-        wine "$lab/target/$target/debug/wininetd.exe" --check --cfgfile "$(windows_path "$file")"
+        wine "$lab/target/$target/debug/wininetd.exe" --check --cfgfile "C:\\examples\\${file##*/}"
     done
     ;;
 cargo) setup && windows_cargo "$@" ;;

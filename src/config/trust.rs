@@ -27,6 +27,8 @@ pub struct Trust {
     writers: Others,
     readers: Others,
     folders: Vec<(PathBuf, Others)>,
+    /// Where the file lies, behind all links.
+    real: Option<PathBuf>,
 }
 
 impl Trust {
@@ -49,7 +51,12 @@ impl Trust {
                 }
             }
         }
-        Ok(Trust { writers: trust::file_writers(file)?, readers: trust::file_readers(file)?, folders: above })
+        Ok(Trust {
+            writers: trust::file_writers(file)?,
+            readers: trust::file_readers(file)?,
+            folders: above,
+            real: Some(real),
+        })
     }
 }
 
@@ -57,11 +64,15 @@ impl Trust {
 pub fn judge(source: &Source, strictness: Strictness) -> Vec<Diagnostic> {
     let trust = &source.trust;
     let mut found = Vec::new();
-    let mut say = |path: &Path, what: &str, others: &Others, severity| {
+    let mut say = |what: &str, others: &Others, severity, hint: String| {
         let message = format!("{} can {what}", others.names());
-        let hint = format!("`{}` takes that away", trust::mend(path, others));
         found.push(Diagnostic::of_file(severity, source, message).hint(hint));
     };
+    let own_folders: Vec<&Path> = [Some(source.path.as_path()), trust.real.as_deref()]
+        .into_iter()
+        .flatten()
+        .filter_map(Path::parent)
+        .collect();
     let file = [(source.path.as_path(), &trust.writers, "change this file".to_owned())];
     let folders = trust.folders.iter().map(|(path, others)| {
         (path.as_path(), others, format!("change what lies in the folder {}", path.display()))
@@ -79,10 +90,20 @@ pub fn judge(source: &Source, strictness: Strictness) -> Vec<Diagnostic> {
         } else {
             (format!("{what}; {} refuses that", CAPABILITIES.refuses), Severity::Warning)
         };
-        say(path, &what, others, severity);
+        // A folder further up is others' as well: better to move the file.
+        let hint = if path == source.path || own_folders.contains(&path) {
+            format!("`{}` takes that away", trust::mend_writers(path, others))
+        } else {
+            format!(
+                "move the file below a folder that only administrators can change, or mend {}",
+                path.display()
+            )
+        };
+        say(&what, others, severity, hint);
     }
     if CAPABILITIES.passwords && source.has_secrets() && !trust.readers.is_empty() {
-        say(&source.path, "read this file, which holds passwords", &trust.readers, Severity::Warning);
+        let hint = format!("`{}` takes that away", trust::mend_readers(&source.path, &trust.readers));
+        say("read this file, which holds passwords", &trust.readers, Severity::Warning, hint);
     }
     found
 }

@@ -101,7 +101,7 @@ fn replaceable(program: &Path) -> Vec<(String, String)> {
         .map(|(path, others)| {
             let message =
                 format!("{} can change {}, and so what clients start here", others.names(), path.display());
-            (message, format!("`{}` takes that away", trust::mend(&path, &others)))
+            (message, format!("`{}` takes that away", trust::mend_writers(&path, &others)))
         })
         .collect()
 }

@@ -30,7 +30,7 @@ pub(super) fn examine(program: &Path, advice: &str) -> Result<Vec<String>, Error
     let mut warnings = Vec::new();
     for (path, others) in found {
         let message = format!("{} can change {}", others.names(), path.display());
-        let mend = trust::mend(&path, &others);
+        let mend = trust::mend_writers(&path, &others);
         if !others.anyone.is_empty() {
             let message =
                 format!("{message}, and so what would run with all rights\n    hint: {advice}, or `{mend}`");

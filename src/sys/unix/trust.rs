@@ -40,8 +40,13 @@ pub fn file_readers(_file: &File) -> io::Result<Others> {
     Ok(Others::default())
 }
 
-/// The command that takes the rights of these away.
-pub fn mend(path: &Path, _others: &Others) -> String {
+/// The command that takes the right to read away from all others.
+pub fn mend_readers(path: &Path, _others: &Others) -> String {
+    format!("chmod o-r '{}'", path.display())
+}
+
+/// The command that takes the right to write away from these.
+pub fn mend_writers(path: &Path, _others: &Others) -> String {
     let path = path.display();
     if is_privileged() {
         format!("chown root '{path}' && chmod go-w '{path}'")

@@ -69,14 +69,18 @@ pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
     Ok(found)
 }
 
-/// The command that takes the rights of these away.
-pub fn mend(path: &Path, others: &Others) -> String {
-    let full = if path.is_dir() { ":(OI)(CI)F" } else { ":F" };
-    let remove: String = others.iter().map(|other| format!(" *{}", other.id)).collect();
-    format!(
-        "icacls \"{}\" /inheritance:r /grant:r *S-1-5-18{full} *S-1-5-32-544{full} /remove:g{remove}",
-        path.display()
-    )
+/// The command that leaves these the right to read and to execute only: programs
+/// run as other accounts, which must still reach them.
+pub fn mend_writers(path: &Path, others: &Others) -> String {
+    let rights = if path.is_dir() { ":(OI)(CI)RX" } else { ":RX" };
+    let grants: String = others.iter().map(|other| format!(" /grant:r *{}{rights}", other.id)).collect();
+    format!("icacls \"{}\" /inheritance:d{grants}", path.display())
+}
+
+/// The command that takes all rights of these away.
+pub fn mend_readers(path: &Path, others: &Others) -> String {
+    let names: String = others.iter().map(|other| format!(" *{}", other.id)).collect();
+    format!("icacls \"{}\" /inheritance:d /remove:g{names}", path.display())
 }
 
 /// What can't be looked at is not trusted.
