@@ -1,9 +1,9 @@
 //! Handles that own themselves, results of calls as errors, and text as
 //! Windows wants it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::windows::ffi::OsStrExt;
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::os::windows::io::{AsRawSocket, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
@@ -37,6 +37,18 @@ pub(super) const fn size<T>() -> u32 {
 #[allow(clippy::cast_possible_truncation)] // a handle fits into a pointer by its nature
 pub(super) fn raw_socket(socket: &impl AsRawSocket) -> SOCKET {
     socket.as_raw_socket() as SOCKET
+}
+
+/// Text of the system's that ends with zero.
+///
+/// # Safety
+/// `text` points to units of which one is zero.
+pub(super) unsafe fn text_at(text: *const u16) -> OsString {
+    // SAFETY: the caller's promise; nothing behind the zero is read.
+    unsafe {
+        let length = (0..).take_while(|&at| *text.add(at) != 0).count();
+        OsString::from_wide(std::slice::from_raw_parts(text, length))
+    }
 }
 
 /// Text with its closing zero.

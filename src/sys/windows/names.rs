@@ -13,7 +13,7 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::SystemInformation::{ComputerNamePhysicalNetBIOS, GetComputerNameExW};
 
-use super::handle::{check, wide};
+use super::handle::{check, text_at, wide};
 use super::process;
 
 /// Longer than any name that an account can have.
@@ -156,10 +156,7 @@ fn groups_of(user: &str) -> Vec<String> {
             return Vec::new();
         }
         let entries = std::slice::from_raw_parts(buffer.cast::<LOCALGROUP_USERS_INFO_0>(), read as usize);
-        let groups = entries.iter().map(|entry| {
-            let length = (0..LONGEST).take_while(|&at| *entry.lgrui0_name.add(at) != 0).count();
-            String::from_utf16_lossy(std::slice::from_raw_parts(entry.lgrui0_name, length))
-        });
+        let groups = entries.iter().map(|entry| text_at(entry.lgrui0_name).to_string_lossy().into_owned());
         let groups = groups.collect();
         NetApiBufferFree(buffer.cast());
         groups

@@ -9,9 +9,9 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_BINARY, REG_DWORD, REG_EXPAND_SZ,
-    REG_OPTION_NON_VOLATILE, REG_VALUE_TYPE, RRF_NOEXPAND, RRF_RT_REG_BINARY, RRF_RT_REG_EXPAND_SZ,
-    RRF_RT_REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteKeyW, RegDeleteTreeW, RegGetValueW, RegOpenKeyExW,
-    RegSetKeySecurity, RegSetValueExW,
+    REG_OPTION_NON_VOLATILE, REG_ROUTINE_FLAGS, REG_VALUE_TYPE, RRF_NOEXPAND, RRF_RT_REG_BINARY,
+    RRF_RT_REG_EXPAND_SZ, RRF_RT_REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteKeyW, RegDeleteTreeW,
+    RegGetValueW, RegOpenKeyExW, RegSetKeySecurity, RegSetValueExW,
 };
 use zeroize::Zeroizing;
 
@@ -103,34 +103,22 @@ impl Key {
         self.set(name, REG_BINARY, bytes)
     }
 
-    /// A path; `None` if there is none.
+    /// A path, with nothing in it expanded; `None` if there is none.
     pub fn path(&self, name: &str) -> io::Result<Option<String>> {
-        let name = wide(name);
-        let mut units = vec![0u16; LARGEST as usize / 2];
-        let mut length = LARGEST;
-        // SAFETY: the name ends with zero; the buffer has the length that is
-        // given. Both kinds of text are taken, and none is expanded.
-        let code = unsafe {
-            RegGetValueW(
-                self.key,
-                std::ptr::null(),
-                name.as_ptr(),
-                RRF_RT_REG_SZ | RRF_RT_REG_EXPAND_SZ | RRF_NOEXPAND,
-                std::ptr::null_mut(),
-                units.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        if code == ERROR_FILE_NOT_FOUND {
-            return Ok(None);
-        }
-        result(code)?;
-        let end = units.iter().position(|&unit| unit == 0).unwrap_or(0);
-        Ok(Some(String::from_utf16_lossy(&units[..end])))
+        let bytes = self.value(name, RRF_RT_REG_SZ | RRF_RT_REG_EXPAND_SZ | RRF_NOEXPAND)?;
+        Ok(bytes.map(|bytes| {
+            let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+            let units: Vec<u16> = units.take_while(|&unit| unit != 0).collect();
+            String::from_utf16_lossy(&units)
+        }))
     }
 
     /// The bytes of a value; `None` if there is none.
     pub fn bytes(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+        self.value(name, RRF_RT_REG_BINARY)
+    }
+
+    fn value(&self, name: &str, kinds: REG_ROUTINE_FLAGS) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         let name = wide(name);
         let mut buffer = Zeroizing::new(vec![0u8; LARGEST as usize]);
         let mut length = LARGEST;
@@ -140,7 +128,7 @@ impl Key {
                 self.key,
                 std::ptr::null(),
                 name.as_ptr(),
-                RRF_RT_REG_BINARY,
+                kinds,
                 std::ptr::null_mut(),
                 buffer.as_mut_ptr().cast(),
                 &raw mut length,

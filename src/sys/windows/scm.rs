@@ -3,7 +3,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::windows::ffi::OsStringExt;
 use std::path::Path;
 
 use windows_service::service::Service;
@@ -13,7 +12,7 @@ use windows_sys::Win32::System::Services::{
 };
 use windows_sys::Win32::UI::Shell::CommandLineToArgvW;
 
-use super::handle::{check, size, wide};
+use super::handle::{check, size, text_at, wide};
 use super::security::Local;
 use crate::config::secret::Secret;
 
@@ -124,12 +123,8 @@ pub fn words(line: &OsStr) -> Vec<OsString> {
             return Vec::new();
         }
         let memory = Local(words.cast());
-        let found = (0..usize::try_from(count).unwrap_or(0)).map(|index| {
-            let word = *words.add(index);
-            let length = (0..).take_while(|&at| *word.add(at) != 0).count();
-            OsString::from_wide(std::slice::from_raw_parts(word, length))
-        });
-        let found = found.collect();
+        let found =
+            (0..usize::try_from(count).unwrap_or(0)).map(|index| text_at(*words.add(index))).collect();
         drop(memory);
         found
     }

@@ -15,7 +15,7 @@ use windows_sys::Win32::Security::{
     WinLocalSid, WinLocalSystemSid, WinNetworkSid, WinWorldSid,
 };
 
-use super::handle::{check, wide};
+use super::handle::{check, text_at, wide};
 
 /// Memory that the system has given us.
 #[derive(Debug)]
@@ -147,9 +147,8 @@ pub(super) unsafe fn text(sid: PSID) -> String {
             return String::new();
         }
         let memory = Local(written.cast());
-        let length = (0..).take_while(|&at| *written.add(at) != 0).count();
-        let text = String::from_utf16_lossy(std::slice::from_raw_parts(written, length));
+        let text = text_at(written);
         drop(memory);
-        text
+        text.to_string_lossy().into_owned()
     }
 }

@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::windows::ffi::OsStringExt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use windows_sys::Win32::System::Services::{
 };
 use windows_sys::core::PWSTR;
 
-use super::handle::wide;
+use super::handle::{text_at, wide};
 
 /// What the service manager wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +63,7 @@ extern "system" fn service_main(count: u32, arguments: *mut PWSTR) {
     let words = (0..count as usize)
         .map(|index| {
             // SAFETY: the service manager passes `count` texts that end with zero.
-            unsafe {
-                let word = *arguments.add(index);
-                let length = (0..).take_while(|&at| *word.add(at) != 0).count();
-                OsString::from_wide(std::slice::from_raw_parts(word, length))
-            }
+            unsafe { text_at(*arguments.add(index)) }
         })
         .collect();
     if let Some(main) = MAIN.get() {
