@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 
-use testkit::{Builder, Client, Gate, free_port, probe, probe_path, quoted};
+use testkit::{Builder, Client, Gate, copy_program, free_port, probe, probe_path, quoted};
 
 #[test]
 fn logon_failure_never_runs_as_service() {
@@ -27,7 +27,7 @@ fn a_program_that_vanished_fails_and_heals_when_it_is_back() {
     let (port, other_port) = (free_port(), free_port());
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join(format!("moved{}", std::env::consts::EXE_SUFFIX));
-    std::fs::copy(probe_path(), &program).unwrap();
+    copy_program(&probe_path(), &program);
     let daemon = Builder::new(&[
         format!("{port} none {} say here", quoted(&program)),
         format!("{other_port} none {}", probe("say other")),

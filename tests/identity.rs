@@ -13,7 +13,7 @@ struct SharedProbe {
 impl SharedProbe {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(testkit::probe_path(), folder.path().join("probe.exe")).unwrap();
+        testkit::copy_program(&testkit::probe_path(), &folder.path().join("probe.exe"));
         #[cfg(unix)]
         for path in [folder.path().to_owned(), folder.path().join("probe.exe")] {
             std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -115,7 +115,7 @@ mod unix {
         let mode = std::os::unix::fs::PermissionsExt::from_mode;
         std::fs::set_permissions(folder.path(), mode(0o700)).unwrap();
         let program = folder.path().join("probe");
-        std::fs::copy(testkit::probe_path(), &program).unwrap();
+        testkit::copy_program(&testkit::probe_path(), &program);
         if !is_root() {
             std::fs::set_permissions(&program, mode(0o600)).unwrap();
         }
@@ -170,7 +170,7 @@ mod unix {
         let (uid, gid) = id("daemon");
         // The binary itself may lie where only root can reach it.
         let shared = program.folder.path().join("wininetd");
-        std::fs::copy(testkit::wininetd(), &shared).unwrap();
+        testkit::copy_program(&testkit::wininetd(), &shared);
         let (user, group) = (format!("--reuid={uid}"), format!("--regid={gid}"));
         let (inherited, ambient) =
             (format!("--inh-caps={capabilities}"), format!("--ambient-caps={capabilities}"));

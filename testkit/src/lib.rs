@@ -16,6 +16,7 @@ pub use daemon::{Builder, Daemon, Finished, run, run_with_input};
 pub use gate::{Gate, Visitor};
 pub use held::Held;
 pub use serde_json::Value;
+pub use system::copy_program;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -46,7 +46,7 @@ impl Service {
         service.write(lines);
         // A copy, since what ordinary users can replace is not registered, and
         // the folders above the build may be anybody's.
-        std::fs::copy(wininetd(), service.program()).expect("a copy of the program");
+        crate::copy_program(&wininetd(), &service.program());
         service
     }
 

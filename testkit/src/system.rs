@@ -6,6 +6,7 @@ pub use imp::*;
 mod imp {
     use std::net::TcpListener;
     use std::os::fd::AsRawFd;
+    use std::path::Path;
     use std::process::{Child, Command};
 
     /// How a test asks a daemon to stop: by a signal.
@@ -26,6 +27,14 @@ mod imp {
         }
     }
 
+    /// Copies a program so that it can be started at once. By a process of its
+    /// own: a descriptor that this one writes with would be in every process that
+    /// another test starts meanwhile, and a file that is written can't be executed.
+    pub fn copy_program(from: &Path, to: &Path) {
+        let copied = Command::new("cp").arg(from).arg(to).status().expect("cp runs");
+        assert!(copied.success(), "a copy of {}", from.display());
+    }
+
     /// Waits a second at most for somebody to connect.
     pub fn wait_readable(listener: &TcpListener) {
         let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -38,6 +47,7 @@ mod imp {
 mod imp {
     use std::net::TcpListener;
     use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, OwnedHandle};
+    use std::path::Path;
     use std::process::{Child, Command};
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -74,6 +84,11 @@ mod imp {
             let sent = unsafe { ReleaseSemaphore(self.semaphore.as_raw_handle(), 1, std::ptr::null_mut()) };
             assert!(sent != 0, "a request to stop: {}", std::io::Error::last_os_error());
         }
+    }
+
+    /// Copies a program so that it can be started.
+    pub fn copy_program(from: &Path, to: &Path) {
+        std::fs::copy(from, to).expect("a copy of a program");
     }
 
     /// Waits a second at most for somebody to connect.
