@@ -214,7 +214,7 @@ fn killed_its_programs_are_gone_with_their_trees_and_it_starts_again_at_once() {
     for visitor in tree {
         visitor.wait_gone();
     }
-    service.start_once_more();
+    service.request_start(&[]);
     assert_eq!(service.settled(ServiceState::StartPending).current_state, ServiceState::Running);
     let _client = Client::connect(port);
     assert!(gate.visitor().pid > 0);

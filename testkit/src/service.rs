@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use windows_service::Error;
 use windows_service::service::{
     Service as Registered, ServiceAccess, ServiceConfig, ServiceErrorControl, ServiceInfo, ServiceStartType,
     ServiceState, ServiceStatus, ServiceType,
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
-use windows_sys::Win32::Foundation::{ERROR_SUCCESS, LocalFree};
+use windows_sys::Win32::Foundation::{
+    CloseHandle, ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_REQUEST_TIMEOUT, ERROR_SUCCESS, LocalFree,
+    WAIT_OBJECT_0,
+};
 use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1, SE_FILE_OBJECT,
     SetNamedSecurityInfoW,
@@ -22,6 +26,7 @@ use windows_sys::Win32::Security::{
     ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, PROTECTED_DACL_SECURITY_INFORMATION,
 };
 use windows_sys::Win32::System::Registry::{HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RegCloseKey, RegOpenKeyExW};
+use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject};
 
 use crate::daemon::run_program;
 use crate::{Finished, LIMIT, wininetd};
@@ -168,17 +173,23 @@ impl Service {
         self.registered().query_status().expect("its state")
     }
 
-    /// Asks for a start with these parameters, without waiting.
+    /// Asks for a start with these parameters, without waiting for it. Until the
+    /// service manager has seen that the process of before is gone, after a stop
+    /// or a crash, it answers that the service runs, or (Wine) hands the start to
+    /// that process and waits in vain.
     pub fn request_start(&self, parameters: &[&str]) {
-        self.registered().start(parameters).expect("a start");
-    }
-
-    /// Asks for a start after a crash, as soon as the service manager has seen
-    /// that.
-    pub fn start_once_more(&self) {
         let service = self.registered();
-        let nothing: [&str; 0] = [];
-        until("new start", || service.start(&nothing).ok());
+        until("start", || match service.start(parameters) {
+            Err(Error::Winapi(error))
+                if error.raw_os_error().is_some_and(|code| PROCESS_OF_BEFORE.contains(&code)) =>
+            {
+                None
+            }
+            started => {
+                started.expect("a start");
+                Some(())
+            }
+        });
     }
 
     /// Starts it; the state in which that ended.
@@ -189,8 +200,16 @@ impl Service {
 
     /// Stops it; the state in which that ended.
     pub fn stop(&self) -> ServiceStatus {
-        self.registered().stop().expect("a stop");
-        self.settled(ServiceState::StopPending)
+        let service = self.registered();
+        let process = service.query_status().expect("its state").process_id;
+        service.stop().expect("a stop");
+        // Not at once: the request is only passed on to the server's loop.
+        let stopped = self.reaches(ServiceState::Stopped);
+        // The state is told by a process that then has to end.
+        if let Some(process) = process {
+            until("end of its process", || is_gone(process).then_some(()));
+        }
+        stopped
     }
 
     /// The state once it is another than this.
@@ -230,6 +249,9 @@ impl Drop for Service {
     }
 }
 
+const PROCESS_OF_BEFORE: [i32; 2] =
+    [ERROR_SERVICE_ALREADY_RUNNING.cast_signed(), ERROR_SERVICE_REQUEST_TIMEOUT.cast_signed()];
+
 /// Asks until there is an answer: the service manager and a file have no event
 /// that both Windows and Wine would tell.
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -241,6 +263,20 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < end, "no {what}");
         let _ = pause.recv_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process has ended.
+fn is_gone(pid: u32) -> bool {
+    // SAFETY: no pointers; a handle that comes back is ours.
+    unsafe {
+        let process = OpenProcess(PROCESS_SYNCHRONIZE, 0, pid);
+        if process.is_null() {
+            return true;
+        }
+        let gone = WaitForSingleObject(process, 1000) == WAIT_OBJECT_0;
+        CloseHandle(process);
+        gone
     }
 }
 

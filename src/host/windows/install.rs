@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use windows_service::service::{Service, ServiceAccess, ServiceState};
 use windows_service::service_manager::ServiceManagerAccess;
@@ -264,12 +264,29 @@ fn stop(service: &Service) -> Result<(), Error> {
         Err(error) => return Err(in_words("stopping the service", error)),
         Ok(_) => {}
     }
-    let patience = STOP_GRACE + LAST_RESORT + Duration::from_secs(10);
-    if let Some(pid) = status.process_id
-        && !process::wait_gone(pid, patience)
-    {
-        let message = format!("the service does not stop; end its process {pid}, then try again");
-        return Err(Error::Refused { message, exit: Exit::System });
+    let mut process = status.process_id;
+    let patience_ends = Instant::now() + STOP_GRACE + LAST_RESORT + Duration::from_secs(10);
+    loop {
+        let status = service.query_status().map_err(|error| in_words("asking the service's state", error))?;
+        process = status.process_id.or(process);
+        if status.current_state == ServiceState::Stopped {
+            break;
+        }
+        if Instant::now() >= patience_ends {
+            return Err(does_not_stop(process));
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
     }
-    Ok(())
+    // The state is told by a process that then has to end, and its file is about
+    // to be replaced or removed.
+    match process {
+        Some(pid) if !process::wait_gone(pid, LAST_RESORT) => Err(does_not_stop(process)),
+        _ => Ok(()),
+    }
+}
+
+fn does_not_stop(process: Option<u32>) -> Error {
+    let process = process.map(|pid| format!(" {pid}")).unwrap_or_default();
+    let message = format!("the service does not stop; end its process{process}, then try again");
+    Error::Refused { message, exit: Exit::System }
 }
