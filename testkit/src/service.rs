@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::windows::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -37,7 +38,12 @@ pub struct Service {
     /// Its name.
     pub name: String,
     folder: TempDir,
+    /// One at a time: Wine's service manager hands starts to the wrong process,
+    /// or ends, when several begin at once.
+    _turn: MutexGuard<'static, ()>,
 }
+
+static TURN: Mutex<()> = Mutex::new(());
 
 impl Service {
     /// One that is not installed yet, for these lines of a classic file.
@@ -47,6 +53,7 @@ impl Service {
         let service = Service {
             name: format!("wininetd-test-{}-{number}", std::process::id()),
             folder: tempfile::tempdir().expect("a folder for the test"),
+            _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner),
         };
         service.write(lines);
         // A copy, since what ordinary users can replace is not registered, and
