@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! text ► plan ──► bind, accept ──► may_connect ──► spawn ──► wait ──► linger ──► record
-//! config/         listen.rs        supervisor/     spawn/    session/mod.rs      log/
+//! config/         listen/          supervisor/     spawn/    session/mod.rs      log/
 //!                                  core/
 //! ```
 //!
