@@ -33,6 +33,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
         let program =
             finding.program.as_ref().map_or("not found".into(), |program| program.path.to_string_lossy());
         let user = service
+            .program
             .identity
             .as_ref()
             .map_or("the server's own account".to_owned(), |identity| identity.user.to_string());
@@ -70,7 +71,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
 fn accounts(plan: &Plan) -> Vec<(&Credentials, &Arc<Service>)> {
     let mut found: Vec<(&Credentials, &Arc<Service>)> = Vec::new();
     for service in &plan.services {
-        if let Some(identity) = &service.identity
+        if let Some(identity) = &service.program.identity
             && !found.iter().any(|(known, _)| *known == identity)
         {
             found.push((identity, service));

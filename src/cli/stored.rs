@@ -165,6 +165,7 @@ impl Stored {
             bind,
             idle_timeout: self.timeout.filter(|&seconds| seconds > 0).map(Duration::from_secs),
             linger_timeout: self.linger_timeout.map_or(LINGER_TIMEOUT, Duration::from_secs),
+            directory: sys::paths::default_directory(),
             service: service.to_owned(),
         }
     }

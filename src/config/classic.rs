@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::plan::{KEEPALIVE, MAX_CONNECTIONS, Plan, STOP_GRACE, Service, Typed};
+use super::plan::{
+    Admit, KEEPALIVE, Limits, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr, Times, Typed,
+    UnixSocket,
+};
 use super::secret::STORED;
 use super::source::Source;
 use crate::sys;
@@ -23,6 +27,8 @@ pub struct Defaults {
     pub idle_timeout: Option<Duration>,
     /// See [`Service::linger_timeout`].
     pub linger_timeout: Duration,
+    /// The directory that programs start in.
+    pub directory: PathBuf,
     /// The registered service whose stored passwords are meant.
     pub service: String,
 }
@@ -52,7 +58,7 @@ pub fn parse(source: &mut Source, defaults: &Defaults) -> (Plan, Vec<Diagnostic>
             .hint(format!("a service is a line like:  {}", sys::paths::EXAMPLE_LINE)),
         );
     }
-    (Plan { services, stop_grace: STOP_GRACE }, diagnostics)
+    (Plan { services, server: Server::default() }, diagnostics)
 }
 
 struct Reader<'a> {
@@ -86,6 +92,7 @@ impl Reader<'_> {
             listen: place(&port_field),
             identity: place(&identity_field),
             command: place(&command_field),
+            source: 0,
         };
         let port = self.port(&typed.listen, &line[port_field]);
         if identity_field.is_empty() {
@@ -102,14 +109,27 @@ impl Reader<'_> {
         let (port, identity, command) = (port?, identity?, command?);
         Some(Service {
             name: port.to_string(),
-            listen: self.defaults.bind.iter().map(|&address| SocketAddr::new(address, port)).collect(),
-            command,
-            identity,
-            directory: sys::paths::default_directory(),
-            max_connections: max_connections(),
-            idle_timeout: self.defaults.idle_timeout,
-            linger_timeout: self.defaults.linger_timeout,
+            listen: self.defaults.bind.iter().map(|&address| SocketAddr::new(address, port).into()).collect(),
+            enabled: true,
+            unix_socket: UnixSocket::default(),
             keepalive: Some(KEEPALIVE),
+            admit: Admit { max_connections: max_connections(), ..Admit::default() },
+            refusal: Vec::new(),
+            banner: Vec::new(),
+            program: Program {
+                command,
+                identity,
+                directory: self.defaults.directory.clone(),
+                environment: Vec::new(),
+                inherit_environment: None,
+                stderr: Stderr::Client,
+                limits: Limits::default(),
+            },
+            times: Times {
+                idle_timeout: self.defaults.idle_timeout,
+                linger_timeout: self.defaults.linger_timeout,
+                ..Times::default()
+            },
             typed,
         })
     }
@@ -263,7 +283,11 @@ mod tests {
         let mut source = Source::decode(Path::new("f"), bytes.to_vec());
         let bind = vec![IpAddr::from([0, 0, 0, 0])];
         let service = "wininetd".to_owned();
-        parse(&mut source, &Defaults { bind, idle_timeout: None, linger_timeout: Duration::ZERO, service })
+        let directory = PathBuf::new();
+        parse(
+            &mut source,
+            &Defaults { bind, idle_timeout: None, linger_timeout: Duration::ZERO, directory, service },
+        )
     }
 
     fn names(text: &str) -> Vec<String> {
@@ -280,7 +304,7 @@ mod tests {
     #[test]
     fn the_first_colon_separates_user_and_password() {
         let (plan, _) = parse_bytes(b"80 user:a:b x");
-        let identity = plan.services[0].identity.clone().unwrap();
+        let identity = plan.services[0].program.identity.clone().unwrap();
         assert_eq!(identity.user.to_string(), "user");
         let typed = Password::Typed(crate::config::secret::Secret::new("a:b"));
         assert_eq!(identity.password, Some(typed));
@@ -289,7 +313,7 @@ mod tests {
     #[test]
     fn users_may_begin_with_digits() {
         let (plan, _) = parse_bytes(b"80 0day:pw x");
-        assert_eq!(plan.services[0].identity.clone().unwrap().user.to_string(), "0day");
+        assert_eq!(plan.services[0].program.identity.clone().unwrap().user.to_string(), "0day");
     }
 
     #[test]

@@ -1,22 +1,60 @@
 //! What to serve: immutable, and valid by construction. Findings about the
 //! world (accounts, programs) are not part of it; they change while it holds.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::sys::command::Command;
 use crate::sys::{Credentials, Keepalive};
 
 /// Everything that one run of the server serves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// The services, in the order of the file.
     pub services: Vec<Arc<Service>>,
+    /// What holds for all of them together.
+    pub server: Server,
+}
+
+/// What holds for the server as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Connections of all services at once; without it as many as the
+    /// descriptor limit leaves room for.
+    pub max_connections: Option<usize>,
     /// How long sessions may go on after a request to stop.
     pub stop_grace: Duration,
+    /// What becomes of sessions then.
+    pub on_stop: OnStop,
+    /// Where log lines go as well; an option of the command line wins over it.
+    pub log_file: Option<PathBuf>,
+    /// What the system's own log is told.
+    pub event_log: EventLogExtent,
+}
+
+/// What becomes of sessions at a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStop {
+    /// They are ended after the grace.
+    End,
+    /// They go on by themselves, as under inetd (Unix).
+    Leave,
+}
+
+/// What the system's own log is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventLogExtent {
+    /// Starts, stops, reloads, errors, first failures, sampled refusals.
+    Events,
+    /// Every record as well.
+    All,
 }
 
 /// Addresses to listen on, and what serves a connection.
@@ -24,30 +62,176 @@ pub struct Plan {
 pub struct Service {
     /// Its name; a classic line's is its port.
     pub name: String,
+    /// Whether it is served at all.
+    pub enabled: bool,
     /// Where clients come in.
-    pub listen: Vec<SocketAddr>,
-    /// What serves them.
-    pub command: Command,
-    /// As whom; without one, as the server itself.
-    pub identity: Option<Credentials>,
-    /// The directory that the program starts in.
-    pub directory: PathBuf,
-    /// The most connections at once; more wait in the backlog.
-    pub max_connections: usize,
-    /// A connection on which nothing moved for so long is ended.
-    pub idle_timeout: Option<Duration>,
-    /// How long what a program wrote may take to be delivered after its end.
-    pub linger_timeout: Duration,
+    pub listen: Vec<Address>,
+    /// How its sockets in the file system are made.
+    pub unix_socket: UnixSocket,
     /// When silent clients are asked whether they are there.
     pub keepalive: Option<Keepalive>,
+    /// Who gets in.
+    pub admit: Admit,
+    /// Sent to a client that does not.
+    pub refusal: Vec<u8>,
+    /// Sent to a client that does, before its program starts.
+    pub banner: Vec<u8>,
+    /// What serves a connection.
+    pub program: Program,
+    /// How long things may take.
+    pub times: Times,
     /// Where its parts were typed.
     pub typed: Typed,
 }
 
-/// Where the parts of a service stand in its source, in bytes.
+/// Where clients come in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A socket in the file system (Unix).
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(formatter),
+            Address::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Address {
+    /// Whether it stands for all addresses of its family.
+    pub fn is_all(&self) -> bool {
+        matches!(self, Address::Tcp(address) if address.ip().is_unspecified())
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Address::Tcp(address)
+    }
+}
+
+/// How a socket in the file system is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnixSocket {
+    /// Its mode: who may connect.
+    pub mode: u32,
+    /// Its owner, by name; without one, the server.
+    pub user: Option<String>,
+    /// Its group, by name; without one, the server's.
+    pub group: Option<String>,
+}
+
+/// Who gets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admit {
+    /// From where.
+    pub access: Access,
+    /// The most connections at once.
+    pub max_connections: usize,
+    /// The most connections at once from one source; over it a client is refused.
+    pub max_connections_per_source: Option<usize>,
+    /// What happens to a client over `max_connections` or `rate`.
+    pub when_full: WhenFull,
+    /// How often a connection may begin.
+    pub rate: Option<Rate>,
+    /// How often from one source; over it a client is refused.
+    pub rate_per_source: Option<Rate>,
+}
+
+/// From where clients may come. The most specific match decides, `deny` wins a
+/// tie. Clients of a socket in the file system are not asked: its mode is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Only from there; without it from everywhere.
+    pub allow: Option<Vec<IpNet>>,
+    /// Not from there.
+    pub deny: Vec<IpNet>,
+}
+
+/// What happens to a client for whom there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It stays in the backlog until there is.
+    Wait,
+    /// It is refused.
+    Refuse,
+}
+
+/// So many in so long: `50/s`. As many may come at once as in one period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; at least one.
+    pub count: u32,
+    /// In how long; more than nothing.
+    pub per: Duration,
+}
+
+/// What serves a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its command line.
+    pub command: Command,
+    /// As whom; without one, as the server itself.
+    pub identity: Option<Credentials>,
+    /// The directory that it starts in.
+    pub directory: PathBuf,
+    /// What its environment has besides.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Names that it inherits; without a list all of them where it has no
+    /// identity of its own, and none where it has one.
+    pub inherit_environment: Option<Vec<OsString>>,
+    /// Where its standard error goes.
+    pub stderr: Stderr,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// Where standard error goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stderr {
+    /// To the client, as standard output does.
+    Client,
+    /// Nowhere.
+    Discard,
+}
+
+/// What a program may use. Each is without a limit unless given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory: of each process on Unix, of the whole tree on Windows.
+    pub memory: Option<u64>,
+    /// Processes of the tree at once.
+    pub processes: Option<u32>,
+    /// Processor time: of each process on Unix, of the whole tree on Windows.
+    pub cpu_time: Option<Duration>,
+    /// Descriptors of each process (Unix).
+    pub open_files: Option<u64>,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// A connection on which nothing moved for so long is ended.
+    pub idle_timeout: Option<Duration>,
+    /// A connection that lasts for so long is ended.
+    pub session_timeout: Option<Duration>,
+    /// How long what a program wrote may take to be delivered after its end.
+    pub linger_timeout: Duration,
+    /// How long a program that was asked to end may take; then its tree is ended.
+    pub kill_grace: Duration,
+}
+
+/// Where the parts of a service stand in their source, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Typed {
-    /// The port or address.
+    /// The file, by its place among those that were read.
+    pub source: usize,
+    /// The port or addresses.
     pub listen: Range<usize>,
     /// The user and password.
     pub identity: Range<usize>,
@@ -60,7 +244,10 @@ pub struct Typed {
 pub const MAX_CONNECTIONS: usize = 256;
 
 /// What a program wrote last has this long to be delivered.
-pub const LINGER_TIMEOUT: Duration = Duration::from_secs(60);
+pub const LINGER_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A program that was asked to end has this long.
+pub const KILL_GRACE: Duration = Duration::from_secs(5);
 
 /// Sessions go on for this long after a request to stop.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -69,3 +256,57 @@ pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// questions ten seconds apart.
 pub const KEEPALIVE: Keepalive =
     Keepalive { idle: Duration::from_mins(1), interval: Duration::from_secs(10), probes: 6 };
+
+/// The longest text that is sent to a client by ourselves, in bytes. It fits
+/// into the buffer of a new connection, so that sending it never waits.
+pub const LONGEST_TEXT: usize = 4096;
+
+impl Plan {
+    /// The services that are served.
+    pub fn enabled(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.iter().filter(|service| service.enabled)
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            max_connections: None,
+            stop_grace: STOP_GRACE,
+            on_stop: OnStop::End,
+            log_file: None,
+            event_log: EventLogExtent::Events,
+        }
+    }
+}
+
+impl Default for UnixSocket {
+    /// For the server's own account and group.
+    fn default() -> Self {
+        UnixSocket { mode: 0o660, user: None, group: None }
+    }
+}
+
+impl Default for Admit {
+    fn default() -> Self {
+        Admit {
+            access: Access::default(),
+            max_connections: MAX_CONNECTIONS,
+            max_connections_per_source: None,
+            when_full: WhenFull::Wait,
+            rate: None,
+            rate_per_source: None,
+        }
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Times {
+            idle_timeout: None,
+            session_timeout: None,
+            linger_timeout: LINGER_TIMEOUT,
+            kill_grace: KILL_GRACE,
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::plan::{Plan, Service};
+use super::plan::{Address, Plan, Service};
 use super::source::Source;
 use crate::sys::account::Account;
 use crate::sys::{self, trust};
@@ -27,8 +27,12 @@ pub fn examine(plan: &Plan, source: &Source) -> Vec<Finding> {
 
 /// The addresses that no interface has now. (At a start the listeners tell.)
 pub fn addresses_not_up(plan: &Plan, source: &Source) -> Vec<Diagnostic> {
+    let ip = |address: &Address| match address {
+        Address::Tcp(address) => Some(address.ip()),
+        Address::Unix(_) => None,
+    };
     let addresses: std::collections::BTreeSet<_> =
-        plan.services.iter().flat_map(|service| &service.listen).map(|address| address.ip()).collect();
+        plan.enabled().flat_map(|service| &service.listen).filter_map(ip).collect();
     let not_up = |address: &&std::net::IpAddr| {
         std::net::UdpSocket::bind((**address, 0))
             .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable)
@@ -47,7 +51,7 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
     let mut warn = |range, message: String, hint: Option<String>| {
         warnings.push(Diagnostic::at(Severity::Warning, source, range, message).hint(hint));
     };
-    match &service.identity {
+    match &service.program.identity {
         None => {
             if let Some(own) = sys::process::dangerous_own_identity() {
                 let message =
@@ -70,7 +74,7 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
             }
         },
     }
-    let program = match service.command.program() {
+    let program = match service.program.command.program() {
         Ok(program) => {
             if let Some(warning) = &program.warning {
                 warn(&service.typed.command, warning.clone(), None);

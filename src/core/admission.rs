@@ -3,9 +3,8 @@
 //! the oldest makes room.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 
-use super::{ServiceId, SessionId};
+use super::{ServiceId, SessionId, Source};
 
 /// What to do with a client that waits to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +21,8 @@ pub struct Admission {
     total: Room,
     services: Vec<Room>,
     /// Live sessions of each source and service. No larger than the sessions.
-    sources: HashMap<(ServiceId, IpAddr), usize>,
-    sessions: HashMap<SessionId, (ServiceId, IpAddr)>,
+    sources: HashMap<(ServiceId, Source), usize>,
+    sessions: HashMap<SessionId, (ServiceId, Source)>,
 }
 
 #[derive(Debug)]
@@ -111,7 +110,7 @@ impl Admission {
     }
 
     /// A session has begun. Returns how many its source has at this service now.
-    pub fn begun(&mut self, session: SessionId, service: ServiceId, source: IpAddr) -> usize {
+    pub fn begun(&mut self, session: SessionId, service: ServiceId, source: Source) -> usize {
         self.total.live += 1;
         self.services[service.0].live += 1;
         self.sessions.insert(session, (service, source));
@@ -161,13 +160,11 @@ pub fn share_of_total(limit: usize, total: usize, services: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     const A: ServiceId = ServiceId(0);
     const B: ServiceId = ServiceId(1);
-    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const HOME: Source = Source::V4([127, 0, 0, 1]);
 
     #[test]
     fn a_full_service_waits_and_others_do_not() {

@@ -1,15 +1,19 @@
 //! The decisions, without I/O and without a clock: functions of state, event
 //! and `now` that return what to do. Tested in simulated time.
 
+pub mod access;
 pub mod admission;
 pub mod backoff;
 pub mod exhaustion;
 pub mod firsts;
 pub mod idle;
 pub mod logon;
+pub mod peer;
 pub mod spawn_queue;
 
-/// A service, by its place in the plan.
+pub use peer::{Peer, Source};
+
+/// A service, counted over the life of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceId(pub usize);
 

@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use crate::config::plan::Address;
 use crate::core::ServiceId;
 
 /// A socket that was passed to us.
@@ -22,32 +23,33 @@ pub struct Given {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// Service, address, and the place of the given socket where there is one.
-    pub listeners: Vec<(ServiceId, SocketAddr, Option<usize>)>,
+    pub listeners: Vec<(ServiceId, Address, Option<usize>)>,
     /// Places of given sockets that nobody wants.
     pub unwanted: Vec<usize>,
 }
 
 /// Matches sockets with the addresses that services want.
-pub fn assign(wanted: &[(ServiceId, SocketAddr)], given: &[Given]) -> Assignment {
+pub fn assign(wanted: &[(ServiceId, Address)], given: &[Given]) -> Assignment {
     let mut taken: Vec<Option<usize>> = vec![None; given.len()];
     for (place, socket) in given.iter().enumerate() {
         // Their own address first, so that a bare port does not take it from them.
-        let exact = wanted.iter().position(|(_, address)| *address == socket.address);
-        taken[place] = exact.or_else(|| wanted.iter().position(|(_, address)| socket.stands_for(*address)));
+        let exact = wanted.iter().position(|(_, address)| *address == Address::Tcp(socket.address));
+        taken[place] = exact.or_else(|| wanted.iter().position(|(_, address)| socket.stands_for(address)));
     }
     let mut listeners = Vec::new();
-    for (want, &(service, address)) in wanted.iter().enumerate() {
+    for (want, (service, address)) in wanted.iter().enumerate() {
         for place in (0..given.len()).filter(|&place| taken[place] == Some(want)) {
-            listeners.push((service, given[place].address, Some(place)));
+            listeners.push((*service, given[place].address.into(), Some(place)));
         }
         // A bare port is open where the manager has opened it, and nowhere else.
         let opened = |(place, socket): (usize, &Given)| {
-            let same = taken[place].is_some_and(|want| wanted[want].0 == service);
-            same && (socket.address == address
-                || address.ip().is_unspecified() && socket.address.port() == address.port())
+            let same = taken[place].is_some_and(|want| wanted[want].0 == *service);
+            let Address::Tcp(address) = *address else { return false };
+            let bare = address.ip().is_unspecified() && socket.address.port() == address.port();
+            same && (socket.address == address || bare)
         };
         if !given.iter().enumerate().any(opened) {
-            listeners.push((service, address, None));
+            listeners.push((*service, address.clone(), None));
         }
     }
     let unwanted = (0..given.len()).filter(|&place| taken[place].is_none()).collect();
@@ -55,7 +57,8 @@ pub fn assign(wanted: &[(ServiceId, SocketAddr)], given: &[Given]) -> Assignment
 }
 
 impl Given {
-    fn stands_for(&self, wanted: SocketAddr) -> bool {
+    fn stands_for(&self, wanted: &Address) -> bool {
+        let Address::Tcp(wanted) = *wanted else { return false };
         let same_family = self.address.is_ipv4() == wanted.is_ipv4();
         self.address.port() == wanted.port()
             && wanted.ip().is_unspecified()
@@ -80,7 +83,7 @@ mod tests {
 
     /// What is listened on: `=` for a given socket.
     fn listeners(wanted: &[(ServiceId, &str)], sockets: &[Given]) -> (Vec<String>, Vec<usize>) {
-        let wanted: Vec<_> = wanted.iter().map(|(service, text)| (*service, address(text))).collect();
+        let wanted: Vec<_> = wanted.iter().map(|(service, text)| (*service, address(text).into())).collect();
         let Assignment { listeners, unwanted } = assign(&wanted, sockets);
         let shown = listeners.iter().map(|(service, address, place)| {
             format!("{}{}{address}", service.0, if place.is_some() { '=' } else { ' ' })

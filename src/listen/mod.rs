@@ -3,13 +3,13 @@
 
 pub mod inherited;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::config::plan::{Address, UnixSocket};
 use crate::core::ServiceId;
 use crate::core::backoff::Backoff;
 use crate::supervisor::Event;
@@ -31,7 +31,8 @@ pub struct Slot {
     /// The service.
     pub service: ServiceId,
     /// Where.
-    pub address: SocketAddr,
+    pub address: Address,
+    unix: UnixSocket,
     keepalive: Option<Keepalive>,
     /// A socket that a service manager has opened for it, until it is used.
     inherited: Option<Inherited>,
@@ -53,19 +54,20 @@ impl Slot {
     /// Not yet bound.
     pub fn new(
         service: ServiceId,
-        address: SocketAddr,
+        address: Address,
+        unix: UnixSocket,
         keepalive: Option<Keepalive>,
         inherited: Option<Inherited>,
     ) -> Self {
         let backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
-        Slot { service, address, keepalive, inherited, backoff, is_missing: false, bound: None }
+        Slot { service, address, unix, keepalive, inherited, backoff, is_missing: false, bound: None }
     }
 
     /// Binds, and tells the supervisor from now on when clients wait.
     pub fn bind(&mut self, id: ListenerId, supervisor: mpsc::UnboundedSender<Event>) -> std::io::Result<()> {
         let listener = match self.inherited.take() {
             Some(inherited) => Listener::inherit(inherited, self.keepalive)?,
-            None => Listener::bind(self.address, self.keepalive)?,
+            None => Listener::bind(&self.address, &self.unix, self.keepalive)?,
         };
         let listener = Arc::new(listener);
         let again = Arc::new(Notify::new());

@@ -1,11 +1,11 @@
 //! Everything that is ever logged, as one type: stable ids and names, the same
 //! fields in every form.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::SessionId;
+use crate::config::plan::Address;
+use crate::core::{Peer, SessionId};
 use crate::sys::Exit;
 
 /// How much an event matters.
@@ -77,14 +77,14 @@ pub enum Event {
     /// The host lacks an address family, so half of the sockets are not made.
     FamilyMissing {
         /// An address of that family.
-        address: SocketAddr,
+        address: Address,
     },
     /// An address could not be bound and will be tried again.
     ListenFailed {
         /// The service.
         service: String,
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// What the system said.
         cause: String,
         /// What to do about it.
@@ -97,7 +97,7 @@ pub enum Event {
         /// The service.
         service: String,
         /// The address.
-        address: SocketAddr,
+        address: Address,
     },
     /// Out of descriptors or memory: nobody is accepted until a session ends.
     AcceptPaused {
@@ -150,9 +150,9 @@ pub struct Record {
     /// The session.
     pub session: SessionId,
     /// Who connected.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// To which of our addresses.
-    pub local: SocketAddr,
+    pub local: Address,
     /// As whom the program ran, if as another account.
     pub user: Option<String>,
     /// The program's process, if it ran.

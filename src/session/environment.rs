@@ -2,16 +2,16 @@
 //! account has, then who its client is, in every dialect.
 
 use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
 
-use crate::core::SessionId;
+use crate::config::plan::Address;
+use crate::core::{Peer, SessionId};
 use crate::sys::account::Account;
 use crate::sys::text::same_name;
 
 type Variables = Vec<(OsString, OsString)>;
 
 /// Names that tell of the client. Inherited copies would lie.
-const OF_SESSION: [&str; 19] = [
+const OF_SESSION: [&str; 24] = [
     "CLIENT_IP",
     "CLIENT_PORT",
     "PROTO",
@@ -26,6 +26,11 @@ const OF_SESSION: [&str; 19] = [
     "REMOTE_ADDR",
     "REMOTE_PORT",
     "REMOTE_HOST",
+    "UNIXLOCALPATH",
+    "UNIXREMOTEPATH",
+    "UNIXREMOTEEUID",
+    "UNIXREMOTEEGID",
+    "UNIXREMOTEPID",
     "WININETD_SERVICE",
     "WININETD_SESSION",
     "SSL_PROTOCOL",
@@ -99,32 +104,45 @@ fn merge(mut variables: Variables, over: Variables) -> Variables {
 pub fn of_session(
     service: &str,
     session: SessionId,
-    client: SocketAddr,
-    local: SocketAddr,
+    client: Peer,
+    local: &Address,
     connections: usize,
 ) -> Variables {
-    let (client_ip, client_port) = (client.ip().to_string(), client.port().to_string());
-    let (local_ip, local_port) = (local.ip().to_string(), local.port().to_string());
-    let connections = connections.to_string();
-    let session = session.0.to_string();
-    [
-        ("CLIENT_IP", &*client_ip),
-        ("CLIENT_PORT", &client_port),
-        ("PROTO", "TCP"),
-        ("TCPREMOTEIP", &client_ip),
-        ("TCPREMOTEPORT", &client_port),
-        ("TCPLOCALIP", &local_ip),
-        ("TCPLOCALPORT", &local_port),
-        ("TCPCONNNUM", &connections),
-        ("REMOTE_ADDR", &client_ip),
-        ("REMOTE_PORT", &client_port),
-        ("REMOTE_HOST", &client_ip),
-        ("WININETD_SERVICE", service),
-        ("WININETD_SESSION", &session),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.into(), value.into()))
-    .collect()
+    let mut variables = Vec::with_capacity(16);
+    let mut set = |name: &str, value: &dyn std::fmt::Display| {
+        variables.push((OsString::from(name), OsString::from(value.to_string())));
+    };
+    match client {
+        Peer::Inet(client) => {
+            for name in ["CLIENT_IP", "TCPREMOTEIP", "REMOTE_ADDR", "REMOTE_HOST"] {
+                set(name, &client.ip());
+            }
+            for name in ["CLIENT_PORT", "TCPREMOTEPORT", "REMOTE_PORT"] {
+                set(name, &client.port());
+            }
+            set("PROTO", &"TCP");
+        }
+        Peer::Unix { user, process } => {
+            set("PROTO", &"UNIX");
+            if let Some(user) = user {
+                set("UNIXREMOTEEUID", &user);
+            }
+            if let Some(process) = process {
+                set("UNIXREMOTEPID", &process);
+            }
+        }
+    }
+    match local {
+        Address::Tcp(local) => {
+            set("TCPLOCALIP", &local.ip());
+            set("TCPLOCALPORT", &local.port());
+        }
+        Address::Unix(path) => set("UNIXLOCALPATH", &path.display()),
+    }
+    set("TCPCONNNUM", &connections);
+    set("WININETD_SERVICE", &service);
+    set("WININETD_SESSION", &session.0);
+    variables
 }
 
 #[cfg(test)]
@@ -163,8 +181,9 @@ mod tests {
 
     #[test]
     fn a_zone_is_no_part_of_the_address() {
-        let client = SocketAddr::V6(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, 3));
-        let made = of_session("s", SessionId(1), client, client, 1);
+        let client =
+            std::net::SocketAddr::V6(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, 3));
+        let made = of_session("s", SessionId(1), Peer::Inet(client), &client.into(), 1);
         assert_eq!(made[0], ("CLIENT_IP".into(), OsString::from("fe80::1")));
     }
 }

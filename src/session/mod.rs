@@ -2,16 +2,15 @@
 
 pub mod environment;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::config::plan::Service;
+use crate::config::plan::{Address, Service};
 use crate::core::idle::{Idle, Look};
-use crate::core::{ServiceId, SessionId};
+use crate::core::{Peer, ServiceId, SessionId};
 use crate::log::event::{Outcome, Record};
 use crate::spawn::{Running, Spawner};
 use crate::supervisor::Event;
@@ -28,9 +27,9 @@ pub struct Session {
     /// The service's place in the plan.
     pub service_id: ServiceId,
     /// Who connected, as accept said.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// To which of our addresses.
-    pub local: SocketAddr,
+    pub local: Address,
     /// How many connections its source has at this service.
     pub connections: usize,
 }
@@ -67,13 +66,13 @@ pub async fn serve(
         }
     };
     record.pid = Some(running.child.pid());
-    let ended = wait(&mut running, &socket, session.service.idle_timeout, &mut orders).await;
+    let ended = wait(&mut running, &socket, session.service.times.idle_timeout, &mut orders).await;
     spawner.give_back(running.account.take());
     record.seconds = began.elapsed();
     record.ended(&ended);
     if !matches!(ended, Ended::Idle(_) | Ended::Unknown(_)) {
         let _ = supervisor.send(Event::Lingers(session.id));
-        let cut = linger(&mut socket, session.service.linger_timeout, &mut orders).await;
+        let cut = linger(&mut socket, session.service.times.linger_timeout, &mut orders).await;
         record.reason = record.reason.or(cut.map(str::to_owned));
         record.linger_seconds = began.elapsed() - record.seconds;
     }
@@ -196,8 +195,8 @@ impl Session {
             service: self.service.name.clone(),
             session: self.id,
             peer: self.peer,
-            local: self.local,
-            user: self.service.identity.as_ref().map(|credentials| credentials.user.to_string()),
+            local: self.local.clone(),
+            user: self.service.program.identity.as_ref().map(|credentials| credentials.user.to_string()),
             pid: None,
             outcome: Outcome::Served,
             reason: None,
@@ -211,7 +210,7 @@ impl Session {
     }
 
     fn variables(&self) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-        environment::of_session(&self.service.name, self.id, self.peer, self.local, self.connections)
+        environment::of_session(&self.service.name, self.id, self.peer, &self.local, self.connections)
     }
 }
 

@@ -166,14 +166,14 @@ fn start(
     socket: &Socket,
     variables: Vec<(OsString, OsString)>,
 ) -> Result<Running, SpawnError> {
-    let account = match &service.identity {
+    let account = match &service.program.identity {
         None => None,
         Some(credentials) => Some(shared.accounts.take(credentials, || shared.began.elapsed())?),
     };
     let environment = shared.environment.with(account.as_deref(), variables);
     let start = Start {
-        command: &service.command,
-        directory: &service.directory,
+        command: &service.program.command,
+        directory: &service.program.directory,
         environment: &environment,
         account: account.as_deref(),
         stdio: socket,
@@ -187,7 +187,7 @@ fn start(
         Ok(child) => Ok(Running { child, account }),
         Err(error) => {
             // Perhaps the account has changed since it was taken.
-            if let Some(credentials) = &service.identity
+            if let Some(credentials) = &service.program.identity
                 && !matches!(error.step, Step::Program | Step::Exec | Step::Directory)
             {
                 shared.accounts.forget(credentials);

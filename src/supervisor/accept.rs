@@ -1,14 +1,13 @@
 //! Accepting: who is let in, in which order, and when nobody is.
 
-use std::net::SocketAddr;
-
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Event, Live, Supervisor};
+use crate::config::plan::Address;
 use crate::core::admission::Verdict;
 use crate::core::exhaustion::CALM_AFTER;
-use crate::core::{ServiceId, SessionId};
+use crate::core::{Peer, ServiceId, SessionId};
 use crate::listen::ListenerId;
 use crate::log::event::Event as Logged;
 use crate::session::{self, Order, Session};
@@ -86,7 +85,7 @@ impl Supervisor {
         match accepted {
             Ok(Some((socket, peer))) => {
                 let local = socket.local_addr().or_else(|_| listener.local_addr());
-                let local = local.unwrap_or(self.slots[id.0].address);
+                let local = local.unwrap_or_else(|_| self.slots[id.0].address.clone());
                 self.begin(service, socket, peer, local);
                 Turn::Took
             }
@@ -106,10 +105,10 @@ impl Supervisor {
         }
     }
 
-    fn begin(&mut self, service: ServiceId, socket: Socket, peer: SocketAddr, local: SocketAddr) {
+    fn begin(&mut self, service: ServiceId, socket: Socket, peer: Peer, local: Address) {
         self.last_session += 1;
         let id = SessionId(self.last_session);
-        let connections = self.admission.begun(id, service, peer.ip());
+        let connections = self.admission.begun(id, service, peer.source());
         let (orders, order) = watch::channel(Order::Serve);
         let plan = self.plan.services[service.0].clone();
         let session = Session { id, service: plan, service_id: service, peer, local, connections };

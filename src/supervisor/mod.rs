@@ -90,7 +90,7 @@ impl Supervisor {
             .map_err(|cause| Error::System { what: "the threads that start programs", cause })?;
         let slots = slots(&plan, given, &log);
         let total = total_from_descriptors(sys::process::descriptor_limit(), slots.len());
-        let most = plan.services.iter().map(|service| service.max_connections).max().unwrap_or(0);
+        let most = plan.services.iter().map(|service| service.admit.max_connections).max().unwrap_or(0);
         if total < most {
             let message = format!("the descriptor limit leaves room for {total} connections at once");
             let hint = Some("raise it (ulimit -n, LimitNOFILE=)".to_owned());
@@ -98,7 +98,7 @@ impl Supervisor {
         }
         let count = plan.services.len();
         let limits =
-            plan.services.iter().map(|service| share_of_total(service.max_connections, total, count));
+            plan.services.iter().map(|service| share_of_total(service.admit.max_connections, total, count));
         let limits: Vec<_> = limits.collect();
         let (sender, events) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor {
@@ -213,10 +213,10 @@ impl Supervisor {
     fn bind_all(&mut self) {
         let mut missing_family_said = false;
         for index in 0..self.slots.len() {
-            let address = self.slots[index].address;
+            let address = self.slots[index].address.clone();
             if let Err(error) = self.try_bind(ListenerId(index)) {
                 // A host without IPv6 is as it should be: one line, no retry.
-                if sys::net::family_is_missing(&error) && address.ip().is_unspecified() {
+                if sys::net::family_is_missing(&error) && address.is_all() {
                     if !missing_family_said {
                         self.log.event(Logged::FamilyMissing { address });
                     }
@@ -238,7 +238,7 @@ impl Supervisor {
             Ok(()) => {
                 let slot = &self.slots[id.0];
                 let service = self.plan.services[slot.service.0].name.clone();
-                self.log.event(Logged::ListenRecovered { service, address: slot.address });
+                self.log.event(Logged::ListenRecovered { service, address: slot.address.clone() });
             }
             Err(error) => self.bind_later(id, &error),
         }
@@ -249,9 +249,9 @@ impl Supervisor {
         let retry = slot.backoff.failed();
         self.log.event(Logged::ListenFailed {
             service: self.plan.services[slot.service.0].name.clone(),
-            address: slot.address,
+            address: slot.address.clone(),
             cause: error.to_string(),
-            hint: sys::net::bind_hint(error, slot.address),
+            hint: sys::net::bind_hint(error, &slot.address),
             retry,
         });
         self.later(retry, Event::Rebind(id));
@@ -272,7 +272,9 @@ impl Supervisor {
 fn slots(plan: &Plan, given: Vec<Inherited>, log: &Log) -> Vec<Slot> {
     let services = plan.services.iter().enumerate();
     let wanted: Vec<_> = services
-        .flat_map(|(index, service)| service.listen.iter().map(move |&address| (ServiceId(index), address)))
+        .flat_map(|(index, service)| {
+            service.listen.iter().map(move |address| (ServiceId(index), address.clone()))
+        })
         .collect();
     let sockets: Vec<_> = given.iter().map(Inherited::given).collect();
     let Assignment { listeners, unwanted } = assign(&wanted, &sockets);
@@ -288,7 +290,8 @@ fn slots(plan: &Plan, given: Vec<Inherited>, log: &Log) -> Vec<Slot> {
         .into_iter()
         .map(|(service, address, place)| {
             let inherited = place.and_then(|place| given[place].take());
-            Slot::new(service, address, plan.services[service.0].keepalive, inherited)
+            let plan = &plan.services[service.0];
+            Slot::new(service, address, plan.unix_socket.clone(), plan.keepalive, inherited)
         })
         .collect()
 }

@@ -25,7 +25,8 @@ impl Supervisor {
         for closed in closing {
             let _ = closed.await;
         }
-        let grace = request.at_most.map_or(self.plan.stop_grace, |most| most.min(self.plan.stop_grace));
+        let grace =
+            request.at_most.map_or(self.plan.server.stop_grace, |most| most.min(self.plan.server.stop_grace));
         self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
         let mut deadline = Instant::now() + grace;
         manager.stopping(grace + LAST_RESORT);

@@ -37,6 +37,10 @@ pub struct Credentials {
     pub user: account::UserName,
     /// With what; never needed on Unix.
     pub password: Option<crate::config::secret::Password>,
+    /// Its group in the place of the account's own, by name (Unix).
+    pub group: Option<String>,
+    /// Whether the account's profile is loaded (Windows).
+    pub load_profile: bool,
 }
 
 /// Who, beside administrators and ourselves, can change something, or read it.

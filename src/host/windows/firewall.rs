@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::plan::Plan;
+use crate::config::plan::{Address, Plan};
 use crate::sys::tool;
 
 /// Makes the rules anew for a plan. What was done, or why it was not.
@@ -38,8 +38,11 @@ fn rule_name(service: &str) -> String {
 
 /// The ports that others can reach. (Loopback needs no rule.)
 fn ports(plan: &Plan) -> BTreeSet<u16> {
-    let addresses = plan.services.iter().flat_map(|service| &service.listen);
-    addresses.filter(|address| !address.ip().is_loopback()).map(std::net::SocketAddr::port).collect()
+    let port = |address: &Address| match address {
+        Address::Tcp(address) if !address.ip().is_loopback() => Some(address.port()),
+        Address::Tcp(_) | Address::Unix(_) => None,
+    };
+    plan.enabled().flat_map(|service| &service.listen).filter_map(port).collect()
 }
 
 fn netsh(arguments: &str) -> Result<(), String> {

@@ -95,7 +95,7 @@ impl Account {
 /// LocalSystem may start programs as anybody; another account must be let. What
 /// was done, if anything was needed.
 pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<String, String>> {
-    let needed = plan.services.iter().any(|service| service.identity.is_some());
+    let needed = plan.services.iter().any(|service| service.program.identity.is_some());
     if !needed || account.eq_ignore_ascii_case(LOCAL_SYSTEM) {
         return None;
     }
@@ -119,7 +119,7 @@ pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<
 /// open.
 pub(super) fn cannot_open_passwords(account: &str, plan: &Plan) -> Option<String> {
     let stored = |service: &std::sync::Arc<crate::config::plan::Service>| {
-        let password = service.identity.as_ref().and_then(|identity| identity.password.as_ref());
+        let password = service.program.identity.as_ref().and_then(|identity| identity.password.as_ref());
         matches!(password, Some(Password::Stored { .. }))
     };
     let wanted = !account.eq_ignore_ascii_case(LOCAL_SYSTEM) && plan.services.iter().any(stored);

@@ -199,7 +199,7 @@ pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> R
         return Err("a user name is missing before the colon".to_owned());
     }
     let password = password.map(|password| Password::parse(password, service));
-    Ok(Credentials { user: UserName { text: user.into() }, password })
+    Ok(Credentials { user: UserName { text: user.into() }, password, group: None, load_profile: true })
 }
 
 impl std::fmt::Display for UserName {

@@ -11,6 +11,9 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::config::plan::{Address, UnixSocket};
+use crate::core::Peer;
+
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::{counts, poll};
 
@@ -25,7 +28,13 @@ pub struct Listener {
 impl Listener {
     /// Binds and listens, with the largest backlog that the system has.
     /// Must be called within the loop.
-    pub fn bind(address: SocketAddr, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+    pub fn bind(address: &Address, _unix: &UnixSocket, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+        let Address::Tcp(address) = *address else {
+            return Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "sockets in the file system are not served here",
+            ));
+        };
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
             // Two sockets serve a port, so that an IPv4 client is written as one.
@@ -54,8 +63,9 @@ impl Listener {
     }
 
     /// The address that it is bound to.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        SockRef::from(self.socket.get_ref()).local_addr()?.as_socket().ok_or_else(not_an_address)
+    pub fn local_addr(&self) -> io::Result<Address> {
+        let address = SockRef::from(self.socket.get_ref()).local_addr()?.as_socket();
+        address.map(Address::Tcp).ok_or_else(not_an_address)
     }
 
     /// Waits until somebody may be waiting to be accepted.
@@ -80,7 +90,7 @@ impl Listener {
     /// Takes the next client; `None` if nobody waits, and `readable` will wait
     /// then. The client's address comes from accept, which knows it even if
     /// the client is gone already.
-    pub fn accept(&self) -> io::Result<Option<(Socket, SocketAddr)>> {
+    pub fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
         #[cfg(debug_assertions)]
         if super::super::accept_is_to_fail() {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
@@ -88,7 +98,7 @@ impl Listener {
         match self.socket.try_io(Interest::READABLE, accept) {
             Ok((connection, peer)) => {
                 let peer = canonical(peer.as_socket().ok_or_else(not_an_address)?);
-                Ok(Some((Socket { descriptor: connection, broken: false }, peer)))
+                Ok(Some((Socket { descriptor: connection, broken: false }, Peer::Inet(peer))))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -180,7 +190,8 @@ pub fn family_is_missing(error: &io::Error) -> bool {
 }
 
 /// What to do about a failed bind, where that is known.
-pub fn bind_hint(error: &io::Error, address: SocketAddr) -> Option<String> {
+pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
+    let Address::Tcp(address) = address else { return None };
     match error.raw_os_error() {
         Some(libc::EACCES) => Some(format!(
             "ports below 1024 need root, or `sysctl net.ipv4.ip_unprivileged_port_start={}`",
@@ -202,9 +213,9 @@ pub struct Socket {
 
 impl Socket {
     /// The server's address that the client connected to.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<Address> {
         let address = SockRef::from(&self.descriptor).local_addr()?.as_socket();
-        address.map(canonical).ok_or_else(not_an_address)
+        address.map(canonical).map(Address::Tcp).ok_or_else(not_an_address)
     }
 
     /// What the kernel counted; `None` where it does not.

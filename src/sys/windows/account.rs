@@ -278,7 +278,7 @@ pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> R
         ));
     }
     let password = password.filter(|_| !user.built_in).map(|password| Password::parse(password, service));
-    Ok(Credentials { user, password })
+    Ok(Credentials { user, password, group: None, load_profile: true })
 }
 
 /// The password of an account, from where it is kept.

@@ -29,6 +29,9 @@ use windows_sys::Win32::Networking::WinSock::{
     setsockopt,
 };
 
+use crate::config::plan::{Address, UnixSocket};
+use crate::core::Peer;
+
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::handle::{check, raw_socket};
 
@@ -60,7 +63,13 @@ impl Listener {
 
     /// Binds and listens, with the largest backlog that the system has.
     /// Must be called within the loop.
-    pub fn bind(address: SocketAddr, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+    pub fn bind(address: &Address, _unix: &UnixSocket, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+        let Address::Tcp(address) = *address else {
+            return Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "sockets in the file system are not served here",
+            ));
+        };
         let socket = synchronous_socket(address)?;
         if address.is_ipv6() {
             // Two sockets serve a port, so that an IPv4 client is written as one.
@@ -76,8 +85,8 @@ impl Listener {
     }
 
     /// The address that it is bound to.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub fn local_addr(&self) -> io::Result<Address> {
+        self.socket.local_addr().map(Address::Tcp)
     }
 
     /// Waits until somebody may be waiting to be accepted.
@@ -102,7 +111,7 @@ impl Listener {
     /// Takes the next client; `None` if nobody waits, and `readable` will wait
     /// then. The client's address comes from accept, which knows it even if
     /// the client is gone already.
-    pub fn accept(&self) -> io::Result<Option<(Socket, SocketAddr)>> {
+    pub fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
         #[cfg(debug_assertions)]
         if super::super::accept_is_to_fail() {
             return Err(io::Error::from_raw_os_error(WSAEMFILE));
@@ -110,7 +119,7 @@ impl Listener {
         match self.socket.try_io(Interest::READABLE, || accept(&self.socket)) {
             Ok((connection, peer)) => {
                 let peer = peer.as_socket().ok_or_else(not_an_address)?;
-                Ok(Some((self.connection(connection)?, peer)))
+                Ok(Some((self.connection(connection)?, Peer::Inet(peer))))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -135,7 +144,7 @@ impl Listener {
         }
         let local = match reference.local_addr().ok().and_then(|address| address.as_socket()) {
             Some(local) => local,
-            None => self.local_addr()?,
+            None => self.socket.local_addr()?,
         };
         Ok(Socket { state: State::Program(socket), local })
     }
@@ -206,7 +215,8 @@ pub fn family_is_missing(error: &io::Error) -> bool {
 }
 
 /// What to do about a failed bind, where that is known.
-pub fn bind_hint(error: &io::Error, address: SocketAddr) -> Option<String> {
+pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
+    let Address::Tcp(address) = address else { return None };
     match error.raw_os_error() {
         Some(WSAEADDRINUSE) => Some(format!("`netstat -ano | findstr :{}` shows who has it", address.port())),
         Some(WSAEACCES) => Some(
@@ -262,8 +272,8 @@ enum State {
 
 impl Socket {
     /// The server's address that the client connected to.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.local)
+    pub fn local_addr(&self) -> io::Result<Address> {
+        Ok(Address::Tcp(self.local))
     }
 
     /// What the kernel counted: asking would wait for the program here.

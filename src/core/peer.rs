@@ -1,0 +1,85 @@
+//! Who is at the other end, and what counts as one source of clients.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Who connected, as accept said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// Over a network.
+    Inet(SocketAddr),
+    /// Through a socket in the file system: a user of this system.
+    Unix {
+        /// The user's number, where the system tells.
+        user: Option<u32>,
+        /// The process, where the system tells.
+        process: Option<u32>,
+    },
+}
+
+/// What is counted as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// An IPv4 address.
+    V4([u8; 4]),
+    /// The first half of an IPv6 address: one host has all addresses of a /64.
+    V6([u8; 8]),
+    /// A user of this system.
+    User(Option<u32>),
+}
+
+impl Peer {
+    /// Its address, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Inet(address) => Some(address.ip()),
+            Peer::Unix { .. } => None,
+        }
+    }
+
+    /// What it is counted as.
+    pub fn source(&self) -> Source {
+        match *self {
+            Peer::Unix { user, .. } => Source::User(user),
+            Peer::Inet(address) => Source::of(address.ip()),
+        }
+    }
+}
+
+impl Source {
+    /// What an address is counted as.
+    pub fn of(ip: IpAddr) -> Source {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Source::V4(ip.octets()),
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                let [a, b, c, d] = [a, b, c, d].map(u16::to_be_bytes);
+                Source::V6([a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]])
+            }
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Inet(address) => address.fmt(formatter),
+            Peer::Unix { user: Some(user), .. } => write!(formatter, "unix:uid={user}"),
+            Peer::Unix { user: None, .. } => formatter.write_str("unix:"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_host_is_one_source_with_all_of_its_addresses() {
+        let source = |text: &str| Source::of(text.parse().unwrap());
+        assert_eq!(source("2001:db8:0:1::1"), source("2001:db8:0:1:ffff::2"));
+        assert_ne!(source("2001:db8:0:1::1"), source("2001:db8:0:2::1"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+        assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+    }
+}
