@@ -3,9 +3,10 @@
 
 use std::ffi::{OsStr, OsString};
 
-use crate::config::plan::Address;
+use crate::config::plan::{Address, Program};
 use crate::core::{Peer, SessionId};
 use crate::sys::account::Account;
+use crate::sys::process::NEEDED_BY_PROGRAMS;
 use crate::sys::text::same_name;
 
 type Variables = Vec<(OsString, OsString)>;
@@ -55,6 +56,10 @@ fn is_harmless(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "TZ") || name.starts_with("LC_")
 }
 
+fn is_of_session(name: &OsStr) -> bool {
+    OF_SESSION.iter().any(|listed| same_name(listed.as_ref(), name))
+}
+
 /// Our own environment, as far as programs may have it.
 #[derive(Debug)]
 pub struct Inherited {
@@ -73,23 +78,51 @@ impl Inherited {
     fn from(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let all: Variables = variables
             .filter(|(name, _)| {
-                let listed = OF_SESSION.iter().chain(&OF_SERVICE_MANAGER);
+                let listed = || OF_SERVICE_MANAGER.iter().any(|listed| same_name(listed.as_ref(), name));
                 let start = name.to_string_lossy().chars().take("LISTEN_".len()).collect::<String>();
                 !same_name(OsStr::new("LISTEN_"), start.as_ref())
-                    && !listed.into_iter().any(|listed| same_name(listed.as_ref(), name))
+                    && !is_of_session(name)
+                    && !listed()
             })
             .collect();
         let harmless = all.iter().filter(|(name, _)| is_harmless(&name.to_string_lossy())).cloned().collect();
         Inherited { all, harmless }
     }
 
-    /// The whole environment of a program. The session's variables win over
-    /// the account's, and those over what is inherited.
-    pub fn with(&self, account: Option<&Account>, session: Variables) -> Variables {
-        match account {
-            None => merge(self.all.clone(), session),
-            Some(account) => merge(merge(self.harmless.clone(), account.environment()), session),
-        }
+    /// The whole environment of a program: what it inherits by default, its
+    /// account's, what it inherits by name, its own, the session's. What is
+    /// later wins.
+    pub fn with(&self, account: Option<&Account>, program: &Program, session: Variables) -> Variables {
+        let account = account.map(Account::environment);
+        self.merged(account, program.inherit_environment.as_deref(), &program.environment, session)
+    }
+
+    fn merged(
+        &self,
+        account: Option<Variables>,
+        names: Option<&[OsString]>,
+        own: &[(OsString, OsString)],
+        session: Variables,
+    ) -> Variables {
+        let named = |names: &[OsString]| self.only(|name| names.iter().any(|listed| same_name(listed, name)));
+        let inherited = match (account, names) {
+            (None, None) => self.all.clone(),
+            (None, Some(names)) => merge(self.needed(), named(names)),
+            (Some(account), None) => merge(self.harmless.clone(), account),
+            (Some(account), Some(names)) => merge(merge(self.harmless.clone(), account), named(names)),
+        };
+        // Not even the file says who a client is.
+        let own = own.iter().filter(|(name, _)| !is_of_session(name)).cloned().collect();
+        merge(merge(inherited, own), session)
+    }
+
+    /// What no program of this system does without.
+    fn needed(&self) -> Variables {
+        self.only(|name| NEEDED_BY_PROGRAMS.iter().any(|needed| same_name(needed.as_ref(), name)))
+    }
+
+    fn only(&self, wanted: impl Fn(&OsStr) -> bool) -> Variables {
+        self.all.iter().filter(|(name, _)| wanted(name)).cloned().collect()
     }
 }
 
@@ -97,6 +130,11 @@ fn merge(mut variables: Variables, over: Variables) -> Variables {
     variables.retain(|(name, _)| !over.iter().any(|(other, _)| same_name(name, other)));
     variables.extend(over);
     variables
+}
+
+/// What a program without a client finds of its service.
+pub fn of_service(service: &str) -> Variables {
+    vec![("WININETD_SERVICE".into(), service.into())]
 }
 
 /// Who the client is, in the dialects of WinInetd, UCSPI, systemd and CGI.
@@ -177,6 +215,53 @@ mod tests {
     fn the_session_wins_over_what_was_there() {
         let merged = merge(variables(&["X", "Y"]), vec![("Y".into(), "new".into())]);
         assert_eq!(merged, [("X".into(), "old".into()), ("Y".into(), OsString::from("new"))]);
+    }
+
+    /// The names of an environment of which `A`, `PATH` and `TZ` could be inherited.
+    fn merged(account: Option<&[&str]>, inherit: Option<&[&str]>) -> Vec<String> {
+        let inherited = Inherited::from(variables(&["A", "PATH", "TZ"]).into_iter());
+        let inherit: Option<Vec<OsString>> =
+            inherit.map(|names| names.iter().map(|&name| name.into()).collect());
+        names(&inherited.merged(account.map(variables), inherit.as_deref(), &[], Vec::new()))
+    }
+
+    #[test]
+    fn a_list_limits_what_a_program_without_an_identity_inherits() {
+        assert_eq!(merged(None, None), ["A", "PATH", "TZ"]);
+        assert_eq!(merged(None, Some(&["A", "B"])), ["A"]);
+        assert_eq!(merged(None, Some(&[])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_list_adds_to_what_a_program_with_an_identity_gets() {
+        assert_eq!(merged(Some(&["HOME"]), None), ["PATH", "TZ", "HOME"]);
+        assert_eq!(merged(Some(&["HOME"]), Some(&["A"])), ["PATH", "TZ", "HOME", "A"]);
+        assert_eq!(merged(Some(&["HOME"]), Some(&[])), ["PATH", "TZ", "HOME"]);
+    }
+
+    #[test]
+    fn names_of_the_service_manager_are_not_inherited_by_name_either() {
+        let inherited = Inherited::from(variables(&["NOTIFY_SOCKET", "CLIENT_IP"]).into_iter());
+        let names = ["NOTIFY_SOCKET".into(), "CLIENT_IP".into()];
+        assert_eq!(inherited.merged(None, Some(&names), &[], Vec::new()), []);
+    }
+
+    #[test]
+    fn variables_of_the_file_win_over_what_is_inherited_and_lose_to_the_session() {
+        let inherited = Inherited::from(variables(&["A", "B"]).into_iter());
+        let own: Variables =
+            ["A", "CLIENT_IP", "TCPREMOTEHOST"].map(|name| (name.into(), "file".into())).into();
+        let session = vec![("CLIENT_IP".into(), "session".into())];
+        let expected: Variables = [("B", "old"), ("A", "file"), ("CLIENT_IP", "session")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into();
+        assert_eq!(inherited.merged(None, None, &own, session), expected);
+    }
+
+    #[test]
+    fn what_programs_need_is_inherited_whatever_a_list_says() {
+        let needed = Inherited::from(variables(NEEDED_BY_PROGRAMS).into_iter());
+        assert_eq!(names(&needed.merged(None, Some(&[]), &[], Vec::new())), NEEDED_BY_PROGRAMS);
     }
 
     #[test]

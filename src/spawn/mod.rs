@@ -16,7 +16,7 @@ use crate::session::environment;
 use crate::sys::account::Account;
 use crate::sys::child::Child;
 use crate::sys::net::Socket;
-use crate::sys::{SpawnError, Start, Step};
+use crate::sys::{SpawnError, Start, Stdio, Step};
 use accounts::Accounts;
 
 /// A program that runs, and what must live as long as it does.
@@ -170,13 +170,15 @@ fn start(
         None => None,
         Some(credentials) => Some(shared.accounts.take(credentials, || shared.began.elapsed())?),
     };
-    let environment = shared.environment.with(account.as_deref(), variables);
+    let environment = shared.environment.with(account.as_deref(), &service.program, variables);
     let start = Start {
         command: &service.program.command,
         directory: &service.program.directory,
         environment: &environment,
         account: account.as_deref(),
-        stdio: socket,
+        stdio: Stdio::Connection(socket),
+        stderr: service.program.stderr,
+        limits: &service.program.limits,
     };
     let spawned = match crate::sys::spawn::spawn(&start) {
         // Nothing has run, and the client has waited: once more, at once.

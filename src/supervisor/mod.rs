@@ -141,7 +141,11 @@ impl Supervisor {
             }
             tokio::select! {
                 biased;
-                request = stop.requested() => break request,
+                request = stop.requested() => match request {
+                    sys::Request::Stop(request) => break request,
+                    // Not done yet: the files are read at the start only.
+                    sys::Request::Reload { .. } => {}
+                },
                 Some(event) = self.events.recv() => self.handle(event),
                 _ = second.tick(), if !ready || orphans || !self.sessions.is_empty() => {
                     orphans = sys::child::reap_orphans();

@@ -10,7 +10,7 @@ use crate::listen::Slot;
 use crate::log::event::Event as Logged;
 use crate::session::Order;
 use crate::sys;
-use crate::sys::Request;
+use crate::sys::{Request, StopRequest};
 use crate::sys::stop::Stop;
 
 /// What must end by itself after its end was ordered gets this long; then the
@@ -20,7 +20,7 @@ pub const LAST_RESORT: Duration = Duration::from_secs(5);
 impl Supervisor {
     /// No new client at once; then the grace; then whole trees are ended. A
     /// second request skips the grace.
-    pub(super) async fn stop(mut self, request: Request, stop: &mut Stop, manager: &mut dyn Manager) {
+    pub(super) async fn stop(mut self, request: StopRequest, stop: &mut Stop, manager: &mut dyn Manager) {
         let closing: Vec<_> = self.slots.iter_mut().filter_map(Slot::close).collect();
         for closed in closing {
             let _ = closed.await;
@@ -35,7 +35,8 @@ impl Supervisor {
         while !self.sessions.is_empty() {
             tokio::select! {
                 biased;
-                _ = stop.requested() => {
+                // Who stops reads nothing again.
+                Request::Stop(_) = stop.requested() => {
                     deadline = deadline.min(Instant::now());
                     self.order_all(deadline);
                 }

@@ -10,11 +10,12 @@
 //! | [`net::Socket`] | one connection, never in the poll set while a program has it; `linger` ends it well |
 //! | [`net::accept_fault`] | whose fault an accept error is |
 //! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
-//! | [`child::Child`] | waits for a program, ends its whole tree, knows how it ended |
+//! | [`child::Child`] | waits for a program, asks it to end, ends its whole tree, knows how it ended |
+//! | [`limits`] | why this system can't keep a limit now |
 //! | [`account`] | takes an identity, or says at which step it could not |
 //! | [`command::Command`] | a command line as the system reads it, and the program that it names |
 //! | [`text`] | bytes of a file as the system's text |
-//! | [`stop::Stop`] | the requests to stop that this system can send a console program |
+//! | [`stop::Stop`] | the requests that this system can send us: to stop, to read the files again |
 //! | [`trust`] | who can change or read a file or folder, and the command that mends it |
 //! | [`event_log`] | the system's own log for administrators, where it has one |
 //! | [`paths`] | where files are by default |
@@ -29,6 +30,8 @@ mod windows;
 pub use unix::*;
 #[cfg(windows)]
 pub use windows::*;
+
+use crate::config::plan::{Limits, Stderr};
 
 /// The identity that a service asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -105,9 +108,21 @@ pub struct Capabilities {
     pub code_page: bool,
 }
 
+/// What the system wants of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// To stop.
+    Stop(StopRequest),
+    /// To read the files again.
+    Reload {
+        /// What it was, for the log.
+        why: &'static str,
+    },
+}
+
 /// A request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Request {
+pub struct StopRequest {
     /// What it was, for the log.
     pub why: &'static str,
     /// The system ends us by force after this.
@@ -159,6 +174,8 @@ pub struct Counts {
     pub acknowledged: u64,
     /// Time since data last arrived, or an acknowledgement did.
     pub quiet: std::time::Duration,
+    /// The client has ended its stream, by an end or by a reset.
+    pub end_received: bool,
 }
 
 /// How a program ended.
@@ -212,8 +229,21 @@ pub struct Start<'a> {
     pub environment: &'a [(std::ffi::OsString, std::ffi::OsString)],
     /// The identity to take; without one the program runs as we do.
     pub account: Option<&'a account::Account>,
-    /// The connection that becomes the three streams.
-    pub stdio: &'a net::Socket,
+    /// What becomes the three streams.
+    pub stdio: Stdio<'a>,
+    /// Where the third of them goes.
+    pub stderr: Stderr,
+    /// What the program may use.
+    pub limits: &'a Limits,
+}
+
+/// What becomes a program's three streams.
+#[derive(Debug, Clone, Copy)]
+pub enum Stdio<'a> {
+    /// A connection. The program and all that it starts are on their own.
+    Connection(&'a net::Socket),
+    /// Our own streams. The program stays at our terminal, whose keys reach it.
+    Console,
 }
 
 /// The step at which a program could not be started. Its name is the `step`
@@ -236,7 +266,7 @@ pub enum Step {
     Spawn,
     /// A session of its own (Unix).
     Session,
-    /// Limits of the process (Unix).
+    /// What the process may use (Unix).
     Limits,
     /// Supplementary groups (Unix).
     Groups,

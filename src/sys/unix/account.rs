@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::super::{Credentials, SpawnError, Step};
+use super::groups;
 use crate::config::secret::Password;
 
 /// A user as the file names it.
@@ -33,13 +34,22 @@ impl Account {
     /// Looks the account up and checks that this process can take it.
     pub fn take(credentials: &Credentials) -> Result<Account, SpawnError> {
         let user = &credentials.user;
-        let found = lookup(&user.text)
-            .map_err(|error| SpawnError::new(Step::Account, format!("account {user}: {error}")))?;
+        let fault = |why| SpawnError::new(Step::Account, why);
+        let group = match credentials.group.as_deref() {
+            None => None,
+            Some(name) => match groups::by_name(name) {
+                Ok(Some(gid)) => Some(gid),
+                Ok(None) => return Err(fault(format!("there is no group {name} on this system"))),
+                Err(error) => return Err(fault(format!("group {name}: {error}"))),
+            },
+        };
+        let found =
+            lookup(&user.text, group).map_err(|error| fault(format!("account {user}: {error}")))?;
         let Some(mut account) = found else {
-            return Err(SpawnError::new(Step::Account, format!("there is no account {user} on this system")));
+            return Err(fault(format!("there is no account {user} on this system")));
         };
         if !super::process::is_privileged() {
-            account.is_own = account.matches_own().map_err(|why| SpawnError::new(Step::Account, why))?;
+            account.is_own = account.matches_own(credentials.group.as_deref()).map_err(fault)?;
         }
         Ok(account)
     }
@@ -62,7 +72,7 @@ impl Account {
     }
 
     /// An unprivileged process can take only the identity that it has.
-    fn matches_own(&self) -> Result<bool, String> {
+    fn matches_own(&self, group: Option<&str>) -> Result<bool, String> {
         // SAFETY: no preconditions.
         let (uid, gid, euid, egid) =
             unsafe { (libc::getuid(), libc::getgid(), libc::geteuid(), libc::getegid()) };
@@ -70,13 +80,17 @@ impl Account {
             let name = self.name.to_string_lossy();
             return if holds_setuid_capability() {
                 Ok(false)
+            } else if let (Some(group), true) = (group, [uid, euid] == [self.uid; 2]) {
+                Err(format!(
+                    "this server may not take the group {group}: it runs with group id {egid}; start it as root, or with the capabilities setuid, setgid and kill"
+                ))
             } else {
                 Err(format!(
                     "this server may not become {name}: it runs as user id {euid}; start it as root, or with the capabilities setuid, setgid and kill"
                 ))
             };
         }
-        let own = own_groups().map_err(|error| format!("own groups: {error}"))?;
+        let own = groups::own().map_err(|error| format!("own groups: {error}"))?;
         match own.iter().find(|group| !self.groups.contains(group)) {
             None => Ok(true),
             Some(_) if holds_setuid_capability() => Ok(false),
@@ -101,18 +115,14 @@ fn holds_setuid_capability() -> bool {
     bits & NEEDED == NEEDED
 }
 
-fn own_groups() -> io::Result<Vec<libc::gid_t>> {
-    // SAFETY: a count of 0 asks for the number only and writes nothing.
-    let count = super::check(unsafe { libc::getgroups(0, std::ptr::null_mut()) })?;
-    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: the buffer has room for `count` ids.
-    let count = super::check(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
-    groups.truncate(usize::try_from(count).unwrap_or(0));
-    Ok(groups)
+/// The number of the account of this name. May ask a server far away.
+pub(super) fn user_by_name(name: &str) -> io::Result<Option<libc::uid_t>> {
+    Ok(lookup(name.as_ref(), None)?.map(|account| account.uid))
 }
 
-/// The user database's entry of `name`, with its supplementary groups.
-fn lookup(name: &OsStr) -> io::Result<Option<Account>> {
+/// The user database's entry of `name`, with its supplementary groups. A
+/// `group` takes the place of the account's own, which it then has not.
+fn lookup(name: &OsStr, group: Option<libc::gid_t>) -> io::Result<Option<Account>> {
     let Ok(c_name) = CString::new(name.as_bytes()) else { return Ok(None) };
     let mut buffer: Vec<c_char> = vec![0; 4096];
     loop {
@@ -140,10 +150,11 @@ fn lookup(name: &OsStr) -> io::Result<Option<Account>> {
                         OsString::from_vec(CStr::from_ptr(field).to_bytes().to_vec())
                     }
                 };
+                let gid = group.unwrap_or(entry.pw_gid);
                 return Ok(Some(Account {
                     uid: entry.pw_uid,
-                    gid: entry.pw_gid,
-                    groups: groups_of(&c_name, entry.pw_gid)?,
+                    gid,
+                    groups: groups::of_account(&c_name, gid)?,
                     is_own: false,
                     name: text(entry.pw_name),
                     home: text(entry.pw_dir),
@@ -155,30 +166,6 @@ fn lookup(name: &OsStr) -> io::Result<Option<Account>> {
             libc::ENOENT | libc::ESRCH => return Ok(None),
             code => return Err(io::Error::from_raw_os_error(code)),
         }
-    }
-}
-
-/// The supplementary groups of an account, its own group among them.
-fn groups_of(name: &CStr, gid: libc::gid_t) -> io::Result<Vec<libc::gid_t>> {
-    #[cfg(target_vendor = "apple")]
-    type Group = libc::c_int;
-    #[cfg(not(target_vendor = "apple"))]
-    type Group = libc::gid_t;
-    let mut room: libc::c_int = 64;
-    loop {
-        let mut groups: Vec<Group> = vec![0; usize::try_from(room).unwrap_or(0)];
-        let mut count = room;
-        // SAFETY: the buffer has room for `count` groups, and the name is a C string.
-        let result =
-            unsafe { libc::getgrouplist(name.as_ptr(), gid as Group, groups.as_mut_ptr(), &raw mut count) };
-        if result >= 0 {
-            groups.truncate(usize::try_from(count).unwrap_or(0));
-            return Ok(groups.into_iter().map(|group| group as libc::gid_t).collect());
-        }
-        if room >= 1 << 16 {
-            return Err(io::Error::other("more groups than this system can list"));
-        }
-        room = (room * 4).max(count);
     }
 }
 

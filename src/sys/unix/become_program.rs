@@ -9,6 +9,7 @@ use std::ffi::{c_char, c_int};
 
 use super::super::Step;
 use super::account::Account;
+use super::limits::ProcessLimit;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 use super::process;
 
@@ -19,9 +20,15 @@ pub(super) struct Birth<'a> {
     pub arguments: *const *const c_char,
     pub environment: *const *const c_char,
     pub directory: *const c_char,
-    pub stdio: c_int,
+    /// The connection. Without one the program stays at our terminal, with
+    /// our streams and in our session.
+    pub stdio: Option<c_int>,
+    /// What takes the place of standard error.
+    pub stderr: Option<c_int>,
     pub account: Option<&'a Account>,
-    pub descriptor_limit: Option<libc::rlimit>,
+    pub limits: &'a [ProcessLimit],
+    /// What the program writes itself into to be in its cgroup.
+    pub cgroup: Option<c_int>,
     /// Signals whose disposition is not the default in our process.
     pub signals: &'a [c_int],
 }
@@ -59,14 +66,24 @@ impl Birth<'_> {
         // pointer is valid by the caller's promise. Only async-signal-safe
         // functions are called.
         unsafe {
-            at(Step::Session, libc::setsid().into())?;
-            for stream in 0..3 {
-                at(Step::Stdio, libc::dup2(self.stdio, stream).into())?;
+            if let Some(door) = self.cgroup {
+                // First, so that whatever it does is counted; and while it may.
+                let written = libc::write(door, c"0".as_ptr().cast(), 1);
+                at(Step::Limits, if written == 1 { 0 } else { -1 })?;
+            }
+            if let Some(connection) = self.stdio {
+                at(Step::Session, libc::setsid().into())?;
+                for stream in 0..3 {
+                    at(Step::Stdio, libc::dup2(connection, stream).into())?;
+                }
+            }
+            if let Some(stderr) = self.stderr {
+                at(Step::Stdio, libc::dup2(stderr, 2).into())?;
             }
             close_others();
             libc::umask(0o022);
-            if let Some(limit) = &self.descriptor_limit {
-                at(Step::Limits, libc::setrlimit(libc::RLIMIT_NOFILE, limit).into())?;
+            for (resource, limit) in self.limits {
+                at(Step::Limits, libc::setrlimit(*resource, limit).into())?;
             }
             if let Some(account) = self.account {
                 take_identity(account)?;

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::super::Exit;
+use super::cgroup::Cgroup;
 use super::{check, orphans, poll};
 
 /// A program that was started, until it is reaped.
@@ -12,12 +13,15 @@ use super::{check, orphans, poll};
 pub struct Child {
     pid: libc::pid_t,
     pidfd: OwnedFd,
-    reaped: bool,
+    /// Reaped, or left to itself: its number is not ours any more.
+    is_over: bool,
+    /// Where its processes are counted, if they are.
+    pub(super) cgroup: Option<Cgroup>,
 }
 
 impl Child {
     pub(super) fn new(pid: libc::pid_t, pidfd: OwnedFd) -> Self {
-        Child { pid, pidfd, reaped: false }
+        Child { pid, pidfd, is_over: false, cgroup: None }
     }
 
     /// The process number, for people.
@@ -36,16 +40,51 @@ impl Child {
             let _ = ready.readable().await?;
         }
         orphans::end_session(self.pid).await;
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.end().await;
+        }
         let exit = reap_pidfd(&self.pidfd);
-        self.reaped = true;
+        self.is_over = true;
         exit
+    }
+
+    /// Asks the program's whole session to end: every process group of it that
+    /// can be found. False if there is nobody to ask.
+    pub fn ask_to_end(&self) -> bool {
+        if self.is_over {
+            return false;
+        }
+        let mut groups = orphans::groups_of_session(self.pid);
+        groups.retain(|&group| group != self.pid);
+        // SAFETY: no pointers. The number is ours while the child is not
+        // reaped. A program at our terminal may be in our group, and is asked alone.
+        let asked = unsafe {
+            libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0
+        };
+        for group in groups {
+            // SAFETY: no pointers. A group of this session was seen just now.
+            unsafe { libc::kill(-group, libc::SIGTERM) };
+        }
+        asked
+    }
+
+    /// Lets the program go on by itself when the server ends.
+    pub fn leave(mut self) {
+        self.is_over = true;
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.leave();
+        }
     }
 
     /// Ends the program's tree now; `wait` then returns.
     pub fn end_tree(&self) {
-        if !self.reaped {
-            // SAFETY: no pointers. The number is ours while the child is not reaped.
-            unsafe { libc::kill(-self.pid, libc::SIGKILL) };
+        if !self.is_over {
+            // SAFETY: no pointers. The number is ours while the child is not
+            // reaped. (At our terminal it need not lead a group.)
+            unsafe {
+                libc::kill(-self.pid, libc::SIGKILL);
+                libc::kill(self.pid, libc::SIGKILL);
+            }
         }
     }
 }

@@ -6,18 +6,22 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::super::Exit;
+use super::cgroup::Cgroup;
 use super::check;
 
 /// A program that was started, until it is reaped.
 #[derive(Debug)]
 pub struct Child {
     pid: libc::pid_t,
-    reaped: bool,
+    /// Reaped, or left to itself: its number is not ours any more.
+    is_over: bool,
+    /// Where its processes are counted, if they are.
+    pub(super) cgroup: Option<Cgroup>,
 }
 
 impl Child {
     pub(super) fn new(pid: libc::pid_t) -> Self {
-        Child { pid, reaped: false }
+        Child { pid, is_over: false, cgroup: None }
     }
 
     /// The process number, for people.
@@ -36,14 +40,39 @@ impl Child {
         }
         // The unreaped program keeps the group's number ours.
         self.end_tree();
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.end().await;
+        }
         self.reap()
+    }
+
+    /// Asks the program's process group to end. False if there is nobody to ask.
+    pub fn ask_to_end(&self) -> bool {
+        // SAFETY: no pointers. The number is ours while the child is not
+        // reaped. A program at our terminal may be in our group, and is asked alone.
+        !self.is_over
+            && unsafe {
+                libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0
+            }
+    }
+
+    /// Lets the program go on by itself when the server ends.
+    pub fn leave(mut self) {
+        self.is_over = true;
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.leave();
+        }
     }
 
     /// Ends the program's tree now; `wait` then returns.
     pub fn end_tree(&self) {
-        if !self.reaped {
-            // SAFETY: no pointers. The number is ours while the child is not reaped.
-            unsafe { libc::kill(-self.pid, libc::SIGKILL) };
+        if !self.is_over {
+            // SAFETY: no pointers. The number is ours while the child is not
+            // reaped. (At our terminal it need not lead a group.)
+            unsafe {
+                libc::kill(-self.pid, libc::SIGKILL);
+                libc::kill(self.pid, libc::SIGKILL);
+            }
         }
     }
 
@@ -68,7 +97,7 @@ impl Child {
                 return Err(error);
             }
         }
-        self.reaped = true;
+        self.is_over = true;
         Ok(if libc::WIFSIGNALED(status) {
             Exit::Signal(libc::WTERMSIG(status))
         } else {

@@ -45,12 +45,13 @@ pub(super) fn of(descriptor: RawFd, broken: bool) -> Option<Counts> {
     const CLOSE_WAIT: u8 = 8;
     const LAST_ACK: u8 = 9;
     const CLOSING: u8 = 11;
-    let end_received = matches!(info.state, TIME_WAIT | CLOSED | CLOSE_WAIT | LAST_ACK | CLOSING) && !broken;
+    let end_received = matches!(info.state, TIME_WAIT | CLOSED | CLOSE_WAIT | LAST_ACK | CLOSING);
     let end_acknowledged = matches!(info.state, FIN_WAIT_2 | TIME_WAIT | CLOSED) && !broken;
     let quiet = info.last_data_recv_ms.min(info.last_ack_recv_ms);
     Some(Counts {
-        received: info.bytes_received.saturating_sub(end_received.into()),
+        received: info.bytes_received.saturating_sub((end_received && !broken).into()),
         acknowledged: info.bytes_acked.saturating_sub(end_acknowledged.into()),
         quiet: Duration::from_millis(quiet.into()),
+        end_received,
     })
 }

@@ -5,6 +5,14 @@
 
 pub mod account;
 mod become_program;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[path = "cgroup_linux.rs"]
+mod cgroup;
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+#[path = "cgroup_none.rs"]
+mod cgroup;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+mod cgroup_home;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[path = "child_sigchld.rs"]
 pub mod child;
@@ -19,8 +27,10 @@ mod counts;
 #[path = "counts_none.rs"]
 mod counts;
 pub mod event_log;
+mod groups;
 mod inherited;
 pub mod init;
+pub mod limits;
 pub mod net;
 pub mod notify;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
@@ -32,6 +42,7 @@ pub mod spawn;
 pub mod stop;
 pub mod text;
 pub mod trust;
+mod unix_socket;
 
 use super::Capabilities;
 

@@ -5,7 +5,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use tokio::io::Interest;
@@ -15,6 +15,7 @@ use crate::config::plan::{Address, UnixSocket};
 use crate::core::Peer;
 
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
+use super::unix_socket::{self, SocketFile};
 use super::{counts, poll};
 
 pub use super::inherited::Inherited;
@@ -22,18 +23,23 @@ pub use super::inherited::Inherited;
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
 pub struct Listener {
+    /// Of a socket in the file system; before the socket, so that the file is
+    /// gone before the socket refuses.
+    file: Option<SocketFile>,
     socket: AsyncFd<OwnedFd>,
 }
 
 impl Listener {
     /// Binds and listens, with the largest backlog that the system has.
-    /// Must be called within the loop.
-    pub fn bind(address: &Address, _unix: &UnixSocket, keepalive: Option<Keepalive>) -> io::Result<Listener> {
-        let Address::Tcp(address) = *address else {
-            return Err(io::Error::new(
-                ErrorKind::Unsupported,
-                "sockets in the file system are not served here",
-            ));
+    /// Must be called within the loop. A socket in the file system is no
+    /// connection of a network, and `keepalive` nothing to it.
+    pub fn bind(address: &Address, unix: &UnixSocket, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+        let address = match address {
+            Address::Tcp(address) => *address,
+            Address::Unix(path) => {
+                let (socket, file) = unix_socket::bind(path, unix, backlog())?;
+                return Ok(Listener { file: Some(file), socket: poll::watch(socket)? });
+            }
         };
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
@@ -49,7 +55,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.bind(&SockAddr::from(address))?;
         socket.listen(backlog())?;
-        Ok(Listener { socket: poll::watch(socket.into())? })
+        Ok(Listener { file: None, socket: poll::watch(socket.into())? })
     }
 
     /// Takes a socket that was opened for us. Must be called within the loop.
@@ -59,13 +65,26 @@ impl Listener {
             set_keepalive(&socket, &keepalive)?;
         }
         socket.set_nonblocking(true)?;
-        Ok(Listener { socket: poll::watch(inherited.descriptor)? })
+        Ok(Listener { file: None, socket: poll::watch(inherited.descriptor)? })
+    }
+
+    /// Changes when clients that are accepted from now on are asked whether
+    /// they are there.
+    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        let socket = SockRef::from(self.socket.get_ref());
+        match keepalive {
+            _ if self.file.is_some() => Ok(()),
+            Some(keepalive) => set_keepalive(&socket, &keepalive),
+            None => socket.set_keepalive(false),
+        }
     }
 
     /// The address that it is bound to.
     pub fn local_addr(&self) -> io::Result<Address> {
-        let address = SockRef::from(self.socket.get_ref()).local_addr()?.as_socket();
-        address.map(Address::Tcp).ok_or_else(not_an_address)
+        match &self.file {
+            Some(file) => Ok(Address::Unix(file.path().to_owned())),
+            None => address_of(&self.socket.get_ref().as_fd()),
+        }
     }
 
     /// Waits until somebody may be waiting to be accepted.
@@ -97,8 +116,11 @@ impl Listener {
         }
         match self.socket.try_io(Interest::READABLE, accept) {
             Ok((connection, peer)) => {
-                let peer = canonical(peer.as_socket().ok_or_else(not_an_address)?);
-                Ok(Some((Socket { descriptor: connection, broken: false }, Peer::Inet(peer))))
+                let peer = match self.file {
+                    Some(_) => unix_socket::peer_of(&connection),
+                    None => Peer::Inet(canonical(peer.as_socket().ok_or_else(not_an_address)?)),
+                };
+                Ok(Some((Socket { descriptor: connection, broken: false }, peer)))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -155,6 +177,15 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// The address that a socket is bound to.
+fn address_of(socket: &BorrowedFd<'_>) -> io::Result<Address> {
+    let address = SockRef::from(socket).local_addr()?;
+    match address.as_pathname() {
+        Some(path) => Ok(Address::Unix(path.to_owned())),
+        None => address.as_socket().map(canonical).map(Address::Tcp).ok_or_else(not_an_address),
+    }
+}
+
 fn not_an_address() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "the system gave no internet address")
 }
@@ -191,7 +222,10 @@ pub fn family_is_missing(error: &io::Error) -> bool {
 
 /// What to do about a failed bind, where that is known.
 pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
-    let Address::Tcp(address) = address else { return None };
+    let address = match address {
+        Address::Tcp(address) => address,
+        Address::Unix(path) => return unix_socket::bind_hint(error, path),
+    };
     match error.raw_os_error() {
         Some(libc::EACCES) => Some(format!(
             "ports below 1024 need root, or `sysctl net.ipv4.ip_unprivileged_port_start={}`",
@@ -214,11 +248,20 @@ pub struct Socket {
 impl Socket {
     /// The server's address that the client connected to.
     pub fn local_addr(&self) -> io::Result<Address> {
-        let address = SockRef::from(&self.descriptor).local_addr()?.as_socket();
-        address.map(canonical).map(Address::Tcp).ok_or_else(not_an_address)
+        address_of(&self.descriptor.as_fd())
     }
 
-    /// What the kernel counted; `None` where it does not.
+    /// Sends a short text of ours, if it can be sent at once and whole: a new
+    /// connection's buffer has room for `plan::LONGEST_TEXT`. To be called
+    /// before a program has the connection.
+    pub fn send_text(&self, text: &[u8]) -> io::Result<()> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let sent = SockRef::from(&self.descriptor).send_with_flags(text, flags)?;
+        if sent == text.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
+    }
+
+    /// What the kernel counted; `None` where it does not, as for sockets in
+    /// the file system.
     pub fn counts(&self) -> Option<Counts> {
         counts::of(self.descriptor.as_raw_fd(), self.broken)
     }

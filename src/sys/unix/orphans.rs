@@ -50,11 +50,15 @@ fn read_list(file: &File) -> Option<Vec<libc::pid_t>> {
     Some(words.filter_map(|word| std::str::from_utf8(word).ok()?.trim().parse().ok()).collect())
 }
 
+/// Processes whose children are looked for. More than any system has at once;
+/// a program that forks while it is looked at must not hold the loop for ever.
+const MOST_WALKED: usize = 1 << 16;
+
 /// Everything below these processes, themselves first. A process that left by
 /// setsid may have children that did not.
 fn with_descendants(mut processes: Vec<libc::pid_t>) -> Vec<libc::pid_t> {
     let mut next = 0;
-    while next < processes.len() {
+    while next < processes.len().min(MOST_WALKED) {
         let threads = std::fs::read_dir(format!("/proc/{}/task", processes[next]));
         for thread in threads.into_iter().flatten().flatten() {
             let children = File::open(thread.path().join("children")).ok().and_then(|file| read_list(&file));
@@ -108,6 +112,21 @@ pub(super) async fn end_session(session: libc::pid_t) {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// The process groups of a session, as far as its processes are found: those
+/// below its leader, and below those that have lost their parent.
+pub(super) fn groups_of_session(session: libc::pid_t) -> Vec<libc::pid_t> {
+    let mut starts = vec![session];
+    starts.extend(list().unwrap_or_default());
+    // SAFETY: no pointers. A number that has come to mean another process by
+    // now is of another session.
+    let group = |pid| unsafe { (libc::getsid(pid) == session).then(|| libc::getpgid(pid)) };
+    let mut groups: Vec<_> =
+        with_descendants(starts).into_iter().filter_map(group).filter(|&group| group > 1).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
 }
 
 /// Ends one process if it is of the session, and its group with it: the group

@@ -62,6 +62,9 @@ pub fn descriptor_limit() -> usize {
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
+/// Variables that every program inherits, whatever the file says.
+pub const NEEDED_BY_PROGRAMS: &[&str] = &[];
+
 /// Whether this process can take any identity.
 pub fn is_privileged() -> bool {
     // SAFETY: geteuid has no preconditions.

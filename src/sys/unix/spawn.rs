@@ -3,16 +3,19 @@
 //! fork. Both hold their caller until the program runs or has failed to.
 
 use std::ffi::{CString, OsStr, c_char, c_int};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::super::{SpawnError, Start, Step};
+use super::super::{SpawnError, Start, Stdio, Step};
 use super::become_program::{Birth, Failure};
+use super::cgroup::Cgroup;
 use super::child::Child;
-use super::process;
+use super::limits;
+use crate::config::plan::Stderr;
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
@@ -26,20 +29,40 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         .map(|(name, value)| c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat())))
         .collect::<Result<Vec<_>, _>>()?;
     let (argument_pointers, environment_pointers) = (pointers(arguments), pointers(&environment));
+    let nowhere = match start.stderr {
+        Stderr::Client => None,
+        Stderr::Discard => Some(nowhere().map_err(|error| SpawnError::new(Step::Stdio, error))?),
+    };
+    let mut cgroup = start.limits.processes.map(Cgroup::new).transpose()?;
+    let limits = limits::of_process(start.limits);
     let birth = Birth {
         path: path.as_ptr(),
         arguments: argument_pointers.as_ptr(),
         environment: environment_pointers.as_ptr(),
         directory: directory.as_ptr(),
-        stdio: start.stdio.as_raw_fd(),
+        stdio: match start.stdio {
+            Stdio::Connection(socket) => Some(socket.as_raw_fd()),
+            Stdio::Console => None,
+        },
+        stderr: nowhere.as_ref().map(AsRawFd::as_raw_fd),
         account: start.account,
-        descriptor_limit: process::original_descriptor_limit(),
+        limits: &limits,
+        cgroup: cgroup.as_ref().map(Cgroup::door),
         signals: changed_signals(),
     };
     let signals_blocked = SignalsBlocked::now();
     let result = imp::give_birth(&birth);
     drop(signals_blocked);
-    result.map_err(|(step, code)| in_words(step, code, start.directory, &program))
+    let mut child = result.map_err(|(step, code)| in_words(step, code, start.directory, &program))?;
+    if let Some(cgroup) = &mut cgroup {
+        cgroup.close_door();
+    }
+    child.cgroup = cgroup;
+    Ok(child)
+}
+
+fn nowhere() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null")
 }
 
 /// Whether the system lacked something that it may have a moment later.

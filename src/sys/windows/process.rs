@@ -77,6 +77,10 @@ pub fn descriptor_limit() -> usize {
     16_384
 }
 
+/// Variables that every program inherits, whatever the file says: without them
+/// Winsock does not start, libraries are not found, and no shell runs.
+pub const NEEDED_BY_PROGRAMS: &[&str] = &["SystemRoot", "SystemDrive", "windir", "ComSpec", "PATHEXT"];
+
 /// Whether somebody may read our standard error: a service has none.
 pub fn has_standard_error() -> bool {
     // SAFETY: no pointers.

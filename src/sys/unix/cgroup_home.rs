@@ -1,0 +1,186 @@
+//! Where this process may make cgroups that count processes.
+//!
+//! Version 2: below our own cgroup, if it was handed to us (systemd's
+//! Delegate=). A cgroup with processes of its own can't have such below it, so
+//! we move into one beside those of the sessions first. Version 1: below our
+//! own in the hierarchy of `pids`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Which of the kernel's two kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    One,
+    Two,
+}
+
+/// A cgroup below which we make others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Home {
+    pub(super) folder: PathBuf,
+    pub(super) version: Version,
+    /// Processes that must leave it before it can have others below it.
+    ours: Vec<u32>,
+}
+
+/// Our own cgroup once we have left the one that has the sessions below it.
+const OWN: &str = "wininetd";
+
+/// What to do where nothing was handed to us.
+const CURE: &str = "give the service cgroups of its own (Delegate=pids in its unit), or leave `processes` away";
+
+impl Home {
+    /// Where it is, or why there is none and what to do. Changes nothing.
+    pub(super) fn find() -> Result<Home, String> {
+        let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}; {CURE}"));
+        let (own, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
+        let second = folder(&own, &mounts, Version::Two).filter(|folder| controls(folder, "cgroup.controllers"));
+        let (folder, version) = match second {
+            Some(folder) => (folder, Version::Two),
+            None => match folder(&own, &mounts, Version::One) {
+                Some(folder) => (folder, Version::One),
+                None => return Err(format!("this system gives us no cgroup that counts processes; {CURE}")),
+            },
+        };
+        let home = match version {
+            Version::One => Home { folder, version, ours: Vec::new() },
+            Version::Two => second_home(folder)?,
+        };
+        match writable(&home.folder) {
+            Ok(()) => Ok(home),
+            Err(error) => Err(format!("cgroups in {}: {error}; {CURE}", home.folder.display())),
+        }
+    }
+
+    /// Makes it so that cgroups below it count processes.
+    pub(super) fn made_ready(self) -> Result<Home, String> {
+        let Home { folder, version, ours } = self;
+        let fault = |what: &Path, error: io::Error| format!("{}: {error}; {CURE}", what.display());
+        if !ours.is_empty() {
+            let own = folder.join(OWN);
+            match fs::create_dir(&own) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fault(&own, error)),
+                _ => {}
+            }
+            let door = own.join("cgroup.procs");
+            for process in ours {
+                fs::write(&door, process.to_string()).map_err(|error| fault(&door, error))?;
+            }
+        }
+        if version == Version::Two && !controls(&folder, "cgroup.subtree_control") {
+            let control = folder.join("cgroup.subtree_control");
+            fs::write(&control, "+pids").map_err(|error| fault(&control, error))?;
+        }
+        Ok(Home { folder, version, ours: Vec::new() })
+    }
+}
+
+/// The home in version 2: our own cgroup, or the one above if we are in the
+/// one beside the sessions already (or systemd has put us there).
+fn second_home(own: PathBuf) -> Result<Home, String> {
+    if own.ends_with(OWN)
+        && let Some(above) = own.parent()
+        && controls(above, "cgroup.controllers")
+        && processes(above).is_ok_and(|processes| processes.is_empty())
+    {
+        return Ok(Home { folder: above.to_owned(), version: Version::Two, ours: Vec::new() });
+    }
+    // The system's own root, and no container's, may have both.
+    if !own.join("cgroup.type").exists() {
+        return Ok(Home { folder: own, version: Version::Two, ours: Vec::new() });
+    }
+    let inside = processes(&own).map_err(|error| format!("{}: {error}; {CURE}", own.display()))?;
+    let is_ours = |&pid: &u32| pid == std::process::id() || super::init::stands_for(pid);
+    if let Some(other) = inside.iter().find(|pid| !is_ours(pid)) {
+        return Err(format!(
+            "process {other} shares the cgroup {} with us, which is to be ours alone; {CURE}",
+            own.display()
+        ));
+    }
+    Ok(Home { folder: own, version: Version::Two, ours: inside })
+}
+
+/// Whether `pids` is among the controllers that a file of a cgroup lists.
+fn controls(folder: &Path, file: &str) -> bool {
+    fs::read_to_string(folder.join(file)).is_ok_and(|list| list.split_ascii_whitespace().any(|name| name == "pids"))
+}
+
+fn processes(folder: &Path) -> io::Result<Vec<u32>> {
+    let list = fs::read_to_string(folder.join("cgroup.procs"))?;
+    Ok(list.lines().filter_map(|line| line.parse().ok()).collect())
+}
+
+/// Asks as the kernel will judge, so that a mount without writing counts too.
+fn writable(folder: &Path) -> io::Result<()> {
+    let path = std::ffi::CString::new(std::os::unix::ffi::OsStrExt::as_bytes(folder.as_os_str()))?;
+    // SAFETY: the path is a C string.
+    super::check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK, libc::AT_EACCESS) })?;
+    Ok(())
+}
+
+/// Our own cgroup of this version as a folder, from what the kernel lists of
+/// this process: `own` (/proc/self/cgroup) and `mounts` (mountinfo).
+fn folder(own: &str, mounts: &str, version: Version) -> Option<PathBuf> {
+    let path = own.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let is_it = match version {
+            Version::One => controllers.split(',').any(|name| name == "pids"),
+            Version::Two => controllers.is_empty() && line.starts_with("0::"),
+        };
+        is_it.then_some(path)
+    })?;
+    mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
+        let (root, point) = (unescaped(before.next()?), unescaped(before.next()?));
+        let is_it = match (version, after.next()?) {
+            (Version::Two, "cgroup2") => true,
+            (Version::One, "cgroup") => after.next_back()?.split(',').any(|option| option == "pids"),
+            _ => false,
+        };
+        // A mount may show a part only, or a container another one's.
+        let below = Path::new(path).strip_prefix(&root).ok().filter(|_| is_it)?;
+        let folder = if below.as_os_str().is_empty() { PathBuf::from(point) } else { Path::new(&point).join(below) };
+        Some(folder)
+    })
+}
+
+/// Blanks and the like in paths of mountinfo are written in octal.
+fn unescaped(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .into_iter()
+        .fold(text.to_owned(), |text, (written, meant)| text.replace(written, meant))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+39 31 0:36 / /sys/fs/cgroup/pids rw,relatime shared:1 - cgroup cgroup rw,pids
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate
+";
+
+    #[test]
+    fn our_cgroup_is_found_in_both_versions() {
+        let own = "8:pids:/a/b\n1:cpu,cpuacct:/\n0::/system.slice/wininetd.service\n";
+        assert_eq!(folder(own, MOUNTS, Version::One), Some("/sys/fs/cgroup/pids/a/b".into()));
+        assert_eq!(
+            folder(own, MOUNTS, Version::Two),
+            Some("/sys/fs/cgroup/unified/system.slice/wininetd.service".into())
+        );
+    }
+
+    #[test]
+    fn a_mount_of_a_part_is_looked_through() {
+        let mounts = "39 31 0:36 /docker/x /cgroup\\040of\\040it ro - cgroup2 cgroup rw\n";
+        assert_eq!(folder("0::/docker/x/y\n", mounts, Version::Two), Some("/cgroup of it/y".into()));
+        assert_eq!(folder("0::/docker/x\n", mounts, Version::Two), Some("/cgroup of it".into()));
+        assert_eq!(folder("0::/elsewhere\n", mounts, Version::Two), None);
+        assert_eq!(folder("0::/docker/x\n", mounts, Version::One), None);
+    }
+}

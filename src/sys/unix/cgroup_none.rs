@@ -1,0 +1,37 @@
+//! These systems count processes for each user only, not for each session.
+
+use std::ffi::c_int;
+
+use super::super::{SpawnError, Step};
+
+/// A session's processes as one: never here.
+#[derive(Debug)]
+pub(super) enum Cgroup {}
+
+impl Cgroup {
+    pub(super) fn new(_most: u32) -> Result<Cgroup, SpawnError> {
+        Err(SpawnError::new(Step::Limits, processes_fault().unwrap_or_default()))
+    }
+
+    pub(super) fn door(&self) -> c_int {
+        match *self {}
+    }
+
+    pub(super) fn close_door(&mut self) {
+        match *self {}
+    }
+
+    pub(super) async fn end(self) {
+        match self {}
+    }
+
+    pub(super) fn leave(self) {
+        match self {}
+    }
+}
+
+/// Why the limit `processes` can't be kept here now.
+#[allow(clippy::unnecessary_wraps)] // as where it can be kept
+pub fn processes_fault() -> Option<String> {
+    Some("this system can't limit the processes of one session: leave `processes` away".to_owned())
+}

@@ -1,0 +1,75 @@
+//! The group database: a group's number by its name, an account's groups, and
+//! our own.
+
+use std::ffi::{CStr, CString, OsStr, c_char};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+/// Room for an entry at first, and the most that one is given. A group lists
+/// its members, so some are long.
+const ROOM: usize = 4096;
+const MOST_ROOM: usize = 1 << 22;
+
+/// The number of the group of this name. May ask a server far away.
+pub(super) fn by_name(name: &str) -> io::Result<Option<libc::gid_t>> {
+    let Ok(name) = CString::new(OsStr::new(name).as_bytes()) else { return Ok(None) };
+    let mut buffer: Vec<c_char> = vec![0; ROOM];
+    loop {
+        // SAFETY: a group of zeroes and null pointers is a valid value to be overwritten.
+        let mut entry: libc::group = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: all pointers are valid for the call, and the buffer's length is its own.
+        let code = unsafe {
+            libc::getgrnam_r(
+                name.as_ptr(),
+                &raw mut entry,
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        match code {
+            0 if found.is_null() => return Ok(None),
+            0 => return Ok(Some(entry.gr_gid)),
+            libc::ERANGE if buffer.len() < MOST_ROOM => buffer.resize(buffer.len() * 4, 0),
+            // The ways in which libraries say "no such entry".
+            libc::ENOENT | libc::ESRCH => return Ok(None),
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+/// The groups of an account whose own group is `gid`, that among them.
+pub(super) fn of_account(name: &CStr, gid: libc::gid_t) -> io::Result<Vec<libc::gid_t>> {
+    #[cfg(target_vendor = "apple")]
+    type Group = libc::c_int;
+    #[cfg(not(target_vendor = "apple"))]
+    type Group = libc::gid_t;
+    let mut room: libc::c_int = 64;
+    loop {
+        let mut groups: Vec<Group> = vec![0; usize::try_from(room).unwrap_or(0)];
+        let mut count = room;
+        // SAFETY: the buffer has room for `count` groups, and the name is a C string.
+        let result =
+            unsafe { libc::getgrouplist(name.as_ptr(), gid as Group, groups.as_mut_ptr(), &raw mut count) };
+        if result >= 0 {
+            groups.truncate(usize::try_from(count).unwrap_or(0));
+            return Ok(groups.into_iter().map(|group| group as libc::gid_t).collect());
+        }
+        if room >= 1 << 16 {
+            return Err(io::Error::other("more groups than this system can list"));
+        }
+        room = (room * 4).max(count);
+    }
+}
+
+/// The supplementary groups of this process.
+pub(super) fn own() -> io::Result<Vec<libc::gid_t>> {
+    // SAFETY: a count of 0 asks for the number only and writes nothing.
+    let count = super::check(unsafe { libc::getgroups(0, std::ptr::null_mut()) })?;
+    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: the buffer has room for `count` ids.
+    let count = super::check(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    Ok(groups)
+}
