@@ -80,9 +80,7 @@ impl Inherited {
             .filter(|(name, _)| {
                 let listed = || OF_SERVICE_MANAGER.iter().any(|listed| same_name(listed.as_ref(), name));
                 let start = name.to_string_lossy().chars().take("LISTEN_".len()).collect::<String>();
-                !same_name(OsStr::new("LISTEN_"), start.as_ref())
-                    && !is_of_session(name)
-                    && !listed()
+                !same_name(OsStr::new("LISTEN_"), start.as_ref()) && !is_of_session(name) && !listed()
             })
             .collect();
         let harmless = all.iter().filter(|(name, _)| is_harmless(&name.to_string_lossy())).cloned().collect();

@@ -10,8 +10,8 @@ use crate::listen::Slot;
 use crate::log::event::Event as Logged;
 use crate::session::Order;
 use crate::sys;
-use crate::sys::{Request, StopRequest};
 use crate::sys::stop::Stop;
+use crate::sys::{Request, StopRequest};
 
 /// What must end by itself after its end was ordered gets this long; then the
 /// server ends without it.

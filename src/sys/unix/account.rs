@@ -43,8 +43,7 @@ impl Account {
                 Err(error) => return Err(fault(format!("group {name}: {error}"))),
             },
         };
-        let found =
-            lookup(&user.text, group).map_err(|error| fault(format!("account {user}: {error}")))?;
+        let found = lookup(&user.text, group).map_err(|error| fault(format!("account {user}: {error}")))?;
         let Some(mut account) = found else {
             return Err(fault(format!("there is no account {user} on this system")));
         };
@@ -192,5 +191,34 @@ pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> R
 impl std::fmt::Display for UserName {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}", self.text.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(group: Option<&str>) -> Result<Account, SpawnError> {
+        let mut credentials = parse_credentials("daemon", None, "s").unwrap();
+        credentials.group = group.map(str::to_owned);
+        Account::take(&credentials)
+    }
+
+    #[test]
+    fn a_group_takes_the_place_of_the_accounts_own() {
+        if !super::super::process::is_privileged() {
+            return;
+        }
+        let (own, other) = (taken(None).unwrap(), taken(Some("nogroup")).unwrap());
+        assert_eq!(Some(other.gid), groups::by_name("nogroup").unwrap());
+        assert_eq!(own.uid, other.uid);
+        assert!(other.groups.contains(&other.gid) && !other.groups.contains(&own.gid), "{other:?}");
+    }
+
+    #[test]
+    fn a_group_that_does_not_exist_is_an_error_in_words() {
+        let error = taken(Some("nosuchgroup")).unwrap_err();
+        assert_eq!(error.step, Step::Account);
+        assert_eq!(error.cause, "there is no group nosuchgroup on this system");
     }
 }

@@ -29,14 +29,16 @@ pub(super) struct Home {
 const OWN: &str = "wininetd";
 
 /// What to do where nothing was handed to us.
-const CURE: &str = "give the service cgroups of its own (Delegate=pids in its unit), or leave `processes` away";
+const CURE: &str =
+    "give the service cgroups of its own (Delegate=pids in its unit), or leave `processes` away";
 
 impl Home {
     /// Where it is, or why there is none and what to do. Changes nothing.
     pub(super) fn find() -> Result<Home, String> {
         let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}; {CURE}"));
         let (own, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
-        let second = folder(&own, &mounts, Version::Two).filter(|folder| controls(folder, "cgroup.controllers"));
+        let second =
+            folder(&own, &mounts, Version::Two).filter(|folder| controls(folder, "cgroup.controllers"));
         let (folder, version) = match second {
             Some(folder) => (folder, Version::Two),
             None => match folder(&own, &mounts, Version::One) {
@@ -104,7 +106,8 @@ fn second_home(own: PathBuf) -> Result<Home, String> {
 
 /// Whether `pids` is among the controllers that a file of a cgroup lists.
 fn controls(folder: &Path, file: &str) -> bool {
-    fs::read_to_string(folder.join(file)).is_ok_and(|list| list.split_ascii_whitespace().any(|name| name == "pids"))
+    fs::read_to_string(folder.join(file))
+        .is_ok_and(|list| list.split_ascii_whitespace().any(|name| name == "pids"))
 }
 
 fn processes(folder: &Path) -> io::Result<Vec<u32>> {
@@ -143,7 +146,8 @@ fn folder(own: &str, mounts: &str, version: Version) -> Option<PathBuf> {
         };
         // A mount may show a part only, or a container another one's.
         let below = Path::new(path).strip_prefix(&root).ok().filter(|_| is_it)?;
-        let folder = if below.as_os_str().is_empty() { PathBuf::from(point) } else { Path::new(&point).join(below) };
+        let folder =
+            if below.as_os_str().is_empty() { PathBuf::from(point) } else { Path::new(&point).join(below) };
         Some(folder)
     })
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::super::{SpawnError, Step};
@@ -39,6 +39,13 @@ fn home() -> Result<Home, String> {
     Ok(home.insert(ready).clone())
 }
 
+/// What was ended but not gone yet when there was no time to wait for it.
+static NOT_GONE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn not_gone() -> MutexGuard<'static, Vec<PathBuf>> {
+    NOT_GONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Names of our cgroups begin so, then come the server's number and a count.
 const PREFIX: &str = "wininetd-";
 
@@ -58,6 +65,7 @@ impl Cgroup {
     pub(super) fn new(most: u32) -> Result<Cgroup, SpawnError> {
         let fault = |why: String| SpawnError::new(Step::Limits, why);
         let home = home().map_err(fault)?;
+        not_gone().retain(|folder| !removed(folder));
         let folder = make_folder(&home.folder)
             .map_err(|error| fault(format!("a cgroup in {}: {error}", home.folder.display())))?;
         // From here on it is removed again if something fails.
@@ -85,16 +93,16 @@ impl Cgroup {
     pub(super) async fn end(mut self) {
         let mut pause = Duration::from_millis(1);
         // What was killed is in it until the kernel has taken it down. What
-        // does not go at all (held by a driver) is left to the next start.
+        // does not go at all (held by a driver) is tried again by Drop and later.
         for _ in 0..ROUNDS {
             self.kill();
-            if self.remove() {
-                break;
+            if removed(&self.folder) {
+                self.is_over = true;
+                return;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
-        self.is_over = true;
     }
 
     /// Its processes go on by themselves.
@@ -105,8 +113,7 @@ impl Cgroup {
 
     fn kill(&self) {
         // Version 2 does it at once, so that no fork escapes.
-        let at_once =
-            self.version == Version::Two && fs::write(self.folder.join("cgroup.kill"), "1").is_ok();
+        let at_once = self.version == Version::Two && fs::write(self.folder.join("cgroup.kill"), "1").is_ok();
         if at_once {
             return;
         }
@@ -133,25 +140,29 @@ impl Cgroup {
         let list = fs::read_to_string(self.folder.join("cgroup.procs"))?;
         Ok(list.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 1).collect())
     }
-
-    fn remove(&self) -> bool {
-        match fs::remove_dir(&self.folder) {
-            Ok(()) => true,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        }
-    }
 }
 
 /// How often ending is tried: for some five seconds.
 const ROUNDS: usize = 55;
 
 impl Drop for Cgroup {
-    /// Without waiting: what is not gone at once is removed by the next start.
+    /// Without waiting.
     fn drop(&mut self) {
-        if !self.is_over && !self.remove() {
-            self.kill();
-            self.remove();
+        if self.is_over || removed(&self.folder) {
+            return;
         }
+        self.kill();
+        if !removed(&self.folder) {
+            not_gone().push(std::mem::take(&mut self.folder));
+        }
+    }
+}
+
+/// Removes a cgroup, which fails while somebody is in it.
+fn removed(folder: &Path) -> bool {
+    match fs::remove_dir(folder) {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 

@@ -58,9 +58,8 @@ impl Child {
         groups.retain(|&group| group != self.pid);
         // SAFETY: no pointers. The number is ours while the child is not
         // reaped. A program at our terminal may be in our group, and is asked alone.
-        let asked = unsafe {
-            libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0
-        };
+        let asked =
+            unsafe { libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0 };
         for group in groups {
             // SAFETY: no pointers. A group of this session was seen just now.
             unsafe { libc::kill(-group, libc::SIGTERM) };

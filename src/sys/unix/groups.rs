@@ -20,13 +20,7 @@ pub(super) fn by_name(name: &str) -> io::Result<Option<libc::gid_t>> {
         let mut found = std::ptr::null_mut();
         // SAFETY: all pointers are valid for the call, and the buffer's length is its own.
         let code = unsafe {
-            libc::getgrnam_r(
-                name.as_ptr(),
-                &raw mut entry,
-                buffer.as_mut_ptr(),
-                buffer.len(),
-                &raw mut found,
-            )
+            libc::getgrnam_r(name.as_ptr(), &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found)
         };
         match code {
             0 if found.is_null() => return Ok(None),

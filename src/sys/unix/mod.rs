@@ -40,6 +40,8 @@ mod poll;
 pub mod process;
 pub mod spawn;
 pub mod stop;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod trust;
 mod unix_socket;

@@ -319,3 +319,71 @@ impl AsRawFd for Socket {
         self.descriptor.as_raw_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+
+    use super::*;
+
+    async fn listening() -> (Listener, SocketAddr) {
+        let any = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+        let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
+        (listener, address)
+    }
+
+    async fn accepted(listener: &Listener, address: SocketAddr) -> (TcpStream, Socket) {
+        let client = TcpStream::connect(address).unwrap();
+        listener.readable().await.unwrap();
+        (client, listener.accept().unwrap().unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_changed_keepalive_holds_for_clients_from_then_on() {
+        let (listener, address) = listening().await;
+        for keepalive in [None, Some(crate::config::plan::KEEPALIVE), None] {
+            listener.set_keepalive(keepalive).unwrap();
+            let (_client, socket) = accepted(&listener, address).await;
+            let socket = SockRef::from(&socket.descriptor);
+            assert_eq!(socket.keepalive().unwrap(), keepalive.is_some());
+            if let Some(keepalive) = keepalive {
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive.idle);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_text_is_sent_without_waiting() {
+        let (listener, address) = listening().await;
+        let (mut client, socket) = accepted(&listener, address).await;
+        socket.send_text(&[b'x'; crate::config::plan::LONGEST_TEXT]).unwrap();
+        drop(socket);
+        let mut text = Vec::new();
+        client.read_to_end(&mut text).unwrap();
+        assert_eq!(text.len(), crate::config::plan::LONGEST_TEXT);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_end_of_a_clients_stream_is_seen_beside_its_bytes() {
+        use std::io::Write;
+
+        let (listener, address) = listening().await;
+        let (mut client, mut socket) = accepted(&listener, address).await;
+        client.write_all(b"four").unwrap();
+        assert!(!socket.counts().unwrap().end_received);
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        // Returns once the end has arrived.
+        socket.linger().await.unwrap();
+        let counts = socket.counts().unwrap();
+        assert_eq!((counts.received, counts.end_received), (4, true));
+        // A reset is an end as well.
+        let (client, mut socket) = accepted(&listener, address).await;
+        SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+        assert!(socket.linger().await.is_err());
+        assert!(socket.counts().unwrap().end_received);
+    }
+}

@@ -190,3 +190,148 @@ pub(super) fn peer_of(connection: &OwnedFd) -> Peer {
     let result = unsafe { libc::getpeereid(connection.as_raw_fd(), &raw mut user, &raw mut group) };
     Peer::Unix { user: (result == 0).then_some(user), process: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::super::net::{Listener, Socket};
+    use super::*;
+    use crate::config::plan::Address;
+
+    fn listen(path: &Path, wanted: &UnixSocket) -> io::Result<Listener> {
+        Listener::bind(&Address::Unix(path.to_owned()), wanted, None)
+    }
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        (folder, path)
+    }
+
+    async fn accepted(listener: &Listener, path: &Path) -> (UnixStream, Socket, Peer) {
+        let client = UnixStream::connect(path).unwrap();
+        listener.readable().await.unwrap();
+        let (socket, peer) = listener.accept().unwrap().unwrap();
+        (client, socket, peer)
+    }
+
+    #[tokio::test]
+    async fn a_socket_has_the_mode_that_was_asked_for_whatever_the_umask() {
+        let (_folder, path) = folder();
+        let listener = listen(&path, &UnixSocket { mode: 0o622, user: None, group: None }).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o622);
+        assert_eq!(listener.local_addr().unwrap(), Address::Unix(path));
+    }
+
+    #[tokio::test]
+    async fn a_socket_belongs_to_whom_it_was_given() {
+        // SAFETY: no preconditions.
+        if unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        let (_folder, path) = folder();
+        let wanted = UnixSocket { mode: 0o660, user: Some("daemon".into()), group: Some("daemon".into()) };
+        let _listener = listen(&path, &wanted).unwrap();
+        let found = path.metadata().unwrap();
+        assert_eq!(Some(found.uid()), account::user_by_name("daemon").unwrap());
+        assert_eq!(Some(found.gid()), groups::by_name("daemon").unwrap());
+        assert_ne!(found.uid(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_owner_who_does_not_exist_is_an_error_that_changes_nothing() {
+        let (_folder, path) = folder();
+        let wanted = UnixSocket { mode: 0o660, user: None, group: Some("nosuchgroup".into()) };
+        let error = listen(&path, &wanted).unwrap_err();
+        assert!(error.to_string().contains("there is no group nosuchgroup"), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_server_left_makes_room() {
+        let (_folder, path) = folder();
+        // std removes no file.
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = listen(&path, &UnixSocket::default()).unwrap();
+        accepted(&listener, &path).await;
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_somebody_listens_at_is_left_alone() {
+        let (_folder, path) = folder();
+        let other = UnixListener::bind(&path).unwrap();
+        let error = listen(&path, &UnixSocket::default()).unwrap_err();
+        assert_eq!(
+            (error.kind(), &*error.to_string()),
+            (ErrorKind::AddrInUse, "another program listens there")
+        );
+        assert!(bind_hint(&error, &path).unwrap().contains("ss -xlp"));
+        other.accept().unwrap();
+        UnixStream::connect(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let (_folder, path) = folder();
+        std::fs::write(&path, "text").unwrap();
+        let error = listen(&path, &UnixSocket::default()).unwrap_err();
+        assert!(error.to_string().ends_with("is not a socket and is left alone"), "{error}");
+        // Nor is the file that a link leads to.
+        let link = path.with_file_name("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        listen(&link, &UnixSocket::default()).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "text");
+    }
+
+    #[tokio::test]
+    async fn the_file_goes_with_the_listener_unless_it_is_anothers() {
+        let (_folder, path) = folder();
+        drop(listen(&path, &UnixSocket::default()).unwrap());
+        assert!(!path.exists());
+        let listener = listen(&path, &UnixSocket::default()).unwrap();
+        std::fs::rename(&path, path.with_file_name("moved")).unwrap();
+        let _other = UnixListener::bind(&path).unwrap();
+        drop(listener);
+        assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_is_named() {
+        let (folder, _) = folder();
+        let path = folder.path().join("missing").join("socket");
+        let error = listen(&path, &UnixSocket::default()).unwrap_err();
+        assert!(bind_hint(&error, &path).unwrap().starts_with("there is no folder "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_client_is_known_by_its_user_and_process() {
+        let (_folder, path) = folder();
+        let listener = listen(&path, &UnixSocket::default()).unwrap();
+        let (_client, socket, peer) = accepted(&listener, &path).await;
+        // SAFETY: no preconditions.
+        let own = unsafe { libc::geteuid() };
+        let process = cfg!(target_os = "linux").then(std::process::id);
+        assert_eq!(peer, Peer::Unix { user: Some(own), process });
+        assert_eq!(socket.local_addr().unwrap(), Address::Unix(path));
+        assert_eq!(socket.counts(), None);
+    }
+
+    #[tokio::test]
+    async fn a_text_and_the_end_arrive_although_input_was_not_read() {
+        let (_folder, path) = folder();
+        let listener = listen(&path, &UnixSocket::default()).unwrap();
+        let (mut client, mut socket, _) = accepted(&listener, &path).await;
+        client.write_all(b"unread").unwrap();
+        socket.send_text(&[b'x'; crate::config::plan::LONGEST_TEXT]).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            client.read_to_end(&mut text).unwrap();
+            text.len()
+        });
+        socket.linger().await.unwrap();
+        assert_eq!(reader.join().unwrap(), crate::config::plan::LONGEST_TEXT);
+    }
+}

@@ -1,0 +1,216 @@
+//! Programs that are really started, on a real connection: limits, streams,
+//! the polite end.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::{Exit, SpawnError, Start, Stdio};
+use super::child::Child;
+use super::command::Command;
+use super::limits::processes_fault;
+use super::net::Listener;
+use super::spawn::spawn;
+use crate::config::plan::{Address, Limits, Stderr, UnixSocket};
+
+/// Far beyond what any step takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A program of a shell on a connection, and its client.
+struct Session {
+    child: Child,
+    client: TcpStream,
+    _script: tempfile::NamedTempFile,
+}
+
+async fn started(script: &str, limits: Limits, stderr: Stderr) -> Result<Session, SpawnError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(script.as_bytes()).unwrap();
+    let command = Command::parse(format!("/bin/sh {}", file.path().display()).as_ref()).unwrap();
+    let any = Address::Tcp("127.0.0.1:0".parse().unwrap());
+    let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+    let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
+    let client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    listener.readable().await.unwrap();
+    let (socket, _) = listener.accept().unwrap().unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let child = spawn(&Start {
+        command: &command,
+        directory: Path::new("/"),
+        environment: &[("PATH".into(), path)],
+        account: None,
+        stdio: Stdio::Connection(&socket),
+        stderr,
+        limits: &limits,
+    })?;
+    Ok(Session { child, client, _script: file })
+}
+
+impl Session {
+    async fn of(script: &str, limits: Limits) -> Session {
+        started(script, limits, Stderr::Client).await.unwrap()
+    }
+
+    /// What the program wrote, once nobody holds the connection any more.
+    fn text(&mut self) -> String {
+        let mut text = String::new();
+        self.client.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while self.client.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    async fn exit(&mut self) -> Exit {
+        tokio::time::timeout(LIMIT, self.child.wait()).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn standard_error_goes_to_the_client_or_nowhere() {
+    let script = "echo seen; echo unseen >&2; echo wrong >&3";
+    for (stderr, expected) in [(Stderr::Client, true), (Stderr::Discard, false)] {
+        let mut session = started(script, Limits::default(), stderr).await.unwrap();
+        session.exit().await;
+        let text = session.text();
+        assert!(text.starts_with("seen\n"), "{text}");
+        assert_eq!(text.contains("unseen"), expected, "{text}");
+        assert!(!text.contains("wrong"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn limits_of_a_process_can_not_be_raised_by_it() {
+    let limits = Limits {
+        memory: Some(64 << 20),
+        processes: None,
+        cpu_time: Some(Duration::from_millis(1500)),
+        open_files: Some(20),
+    };
+    let script = "ulimit -d; ulimit -Hd; ulimit -n; ulimit -Hn; ulimit -t; ulimit -Ht";
+    let mut session = Session::of(script, limits).await;
+    session.exit().await;
+    assert_eq!(session.text(), "65536\n65536\n20\n20\n2\n3\n");
+}
+
+#[tokio::test]
+async fn a_program_that_burns_its_processor_time_is_ended() {
+    let limits = Limits { cpu_time: Some(Duration::from_secs(1)), ..Limits::default() };
+    let mut session = Session::of("while :; do :; done", limits).await;
+    assert_eq!(session.exit().await, Exit::Signal(libc::SIGXCPU));
+}
+
+#[tokio::test]
+async fn a_program_that_is_asked_to_end_may_end_in_its_own_way() {
+    let script = "trap 'echo bye; exit 7' TERM; echo ready; read word";
+    let mut session = Session::of(script, Limits::default()).await;
+    assert_eq!(session.line(), "ready");
+    assert!(session.child.ask_to_end());
+    assert_eq!(session.exit().await, Exit::Code(7));
+    assert_eq!(session.text(), "bye\n");
+    assert!(!session.child.ask_to_end());
+}
+
+/// Shells with job control make groups of their own for what they start.
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[tokio::test]
+async fn all_process_groups_of_a_session_are_asked_to_end() {
+    let script = r#"exec bash <<'END'
+        set -m
+        trap 'wait; echo first; exit' TERM
+        sh -c 'trap "echo other; exit" TERM; echo ready; read word <&1' &
+        while :; do wait; done
+END
+"#;
+    let mut session = Session::of(script, Limits::default()).await;
+    assert_eq!(session.line(), "ready");
+    assert!(session.child.ask_to_end());
+    session.exit().await;
+    assert_eq!(session.text(), "other\nfirst\n");
+}
+
+#[tokio::test]
+async fn a_program_that_is_left_goes_on_by_itself() {
+    let mut session = Session::of("echo ready; read word; echo got $word", Limits::default()).await;
+    assert_eq!(session.line(), "ready");
+    session.child.leave();
+    session.client.write_all(b"word\n").unwrap();
+    let mut text = String::new();
+    session.client.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "got word\n");
+}
+
+#[tokio::test]
+async fn a_program_that_is_dropped_is_ended() {
+    let session = Session::of("echo ready; read word", Limits::default()).await;
+    let Session { child, mut client, .. } = session;
+    drop(child);
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    assert!(["", "ready\n"].contains(&&*text), "{text}");
+}
+
+/// Cgroups of this process that are still there.
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+fn left_over() -> Vec<String> {
+    let home = super::cgroup_home::Home::find().unwrap();
+    let names = std::fs::read_dir(home.folder).unwrap().flatten().map(|entry| entry.file_name());
+    let ours = format!("wininetd-{}-", std::process::id());
+    names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(&ours)).collect()
+}
+
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[tokio::test]
+async fn a_session_has_no_more_processes_than_its_limit() {
+    if let Some(why) = processes_fault() {
+        println!("not tried: {why}");
+        return;
+    }
+    let limits = Limits { processes: Some(3), ..Limits::default() };
+    // The shell itself, two that wait, and one too many.
+    let script = "sleep 1000 & sleep 1000 & echo two; sleep 1000 & echo three";
+    let mut session = Session::of(script, limits).await;
+    assert_ne!(session.exit().await, Exit::Code(0));
+    let text = session.text();
+    assert!(text.starts_with("two\n") && !text.contains("three"), "{text}");
+    drop(session);
+    // Beside it another session of the same may be there.
+    let mut session = Session::of("setsid sleep 1000 & echo $!; cat", limits).await;
+    session.line();
+    session.client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(session.exit().await, Exit::Code(0));
+    // Nobody holds the connection, not even what left the session.
+    assert_eq!(session.text(), "");
+    assert_eq!(left_over(), Vec::<String>::new());
+    // A session that is dropped in its midst leaves nobody either, and the
+    // next ones remove what could not be removed at once.
+    let session = Session::of("setsid sleep 1000 & echo ready; read word", limits).await;
+    let Session { child, mut client, .. } = session;
+    drop(child);
+    let _ = client.read_to_end(&mut Vec::new());
+    for _ in 0..100 {
+        // The kernel takes a moment after it has closed the connection.
+        Session::of("", limits).await.exit().await;
+        if left_over().is_empty() {
+            return;
+        }
+    }
+    panic!("still there: {:?}", left_over());
+}
+
+/// Never run without the limit that was asked for.
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+#[tokio::test]
+async fn a_limit_that_can_not_be_kept_is_an_error() {
+    let limits = Limits { processes: Some(3), ..Limits::default() };
+    let error = started("echo ran", limits, Stderr::Client).await.err().unwrap();
+    assert_eq!((error.step.name(), Some(error.cause)), ("limits", processes_fault()));
+}
