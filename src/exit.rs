@@ -19,7 +19,8 @@ pub enum Exit {
     NoPermission,
     /// The configuration is wrong.
     Config,
-    /// As the server below us ended, which we are only the init of.
+    /// As another process ended: the server below us, which we are only the init
+    /// of, or the program that was run on our console.
     Child(u8),
 }
 

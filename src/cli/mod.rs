@@ -48,12 +48,16 @@ pub struct Options {
     #[arg(long, requires = "check", help_heading = "Beside --check")]
     pub logon: bool,
 
+    /// Run SERVICE's program on this console with its account, environment, directory and limits
+    #[arg(long, group = "verb", value_name = "SERVICE", help_heading = "Verbs")]
+    pub run: Option<String>,
+
     /// Read a password without echo, or a line from a pipe, and store it sealed; the file then says USER:{stored} (Windows)
     #[arg(long, group = "verb", value_name = "USER", help_heading = "Verbs")]
     pub set_password: Option<String>,
 
     /// Let USER log on as a batch job, which programs of its need (Windows); alone or beside --install
-    #[arg(long, value_name = "USER", conflicts_with_all = ["remove", "debug", "check", "set_password"], help_heading = "Verbs")]
+    #[arg(long, value_name = "USER", conflicts_with_all = ["remove", "debug", "check", "run", "set_password"], help_heading = "Verbs")]
     pub grant_batch_right: Option<String>,
 
     /// How to serve.
@@ -75,7 +79,7 @@ pub struct Options {
     )]
     pub start: Option<StartType>,
 
-    /// The service's name, where there are several; also beside --remove, --set-password, --debug and --check [default: wininetd]
+    /// The service's name, where there are several; also beside --remove, --set-password, --debug, --check and --run [default: wininetd]
     #[arg(long, value_name = "NAME", value_parser = service_name, help_heading = "Beside --install")]
     pub service_name: Option<String>,
 
@@ -138,6 +142,8 @@ impl Options {
             Verb::Debug
         } else if self.check {
             Verb::Check
+        } else if let Some(service) = &self.run {
+            Verb::Run(service.clone())
         } else if let Some(user) = &self.set_password {
             Verb::SetPassword(user.clone())
         } else if let Some(user) = &self.grant_batch_right {
@@ -169,6 +175,8 @@ pub enum Verb {
     Debug,
     /// Only say what there is to say about the configuration.
     Check,
+    /// Run this service's program on our console.
+    Run(String),
     /// Store this user's password.
     SetPassword(String),
     /// Let this user log on as a batch job.
@@ -199,7 +207,12 @@ mod tests {
 
     #[test]
     fn two_verbs_are_refused() {
-        for words in [["--debug", "--check"], ["--install", "--remove"], ["--set-password=u", "--debug"]] {
+        for words in [
+            ["--debug", "--check"],
+            ["--install", "--remove"],
+            ["--set-password=u", "--debug"],
+            ["--run=s", "--check"],
+        ] {
             assert!(parse(&words).is_err(), "{words:?}");
         }
     }

@@ -3,6 +3,7 @@
 mod example;
 pub mod manager;
 mod own_file;
+mod run;
 mod serve;
 #[cfg(unix)]
 mod unix;
@@ -30,6 +31,7 @@ pub fn run(options: &Options) -> Result<Exit, Error> {
             answer(&report)?;
             Ok(exit)
         }
+        Verb::Run(service) => Ok(system::end_like(run::run(options, &service)?)),
         Verb::SetPassword(user) => system::set_password(options, &user),
         Verb::GrantBatchRight(user) => system::grant_batch_right(&user),
         Verb::Debug => system::debug(options),

@@ -64,6 +64,14 @@ fn start(options: &Options, attended: bool) -> Result<Exit, Error> {
     serve(&options.stored, host)
 }
 
+/// The exit code that says how a program ended, as shells say it.
+pub(super) fn end_like(program: sys::Exit) -> Exit {
+    Exit::Child(match program {
+        sys::Exit::Code(code) => u8::try_from(code & 0xFF).unwrap_or(u8::MAX),
+        sys::Exit::Signal(signal) => u8::try_from(signal).unwrap_or(0).saturating_add(128),
+    })
+}
+
 /// The journal takes lines without a mark for information.
 pub(super) fn error_mark() -> &'static str {
     if journal_reads_us() { "<3>" } else { "" }

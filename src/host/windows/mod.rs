@@ -49,6 +49,19 @@ pub(super) fn serve_for_manager(options: &Options) -> Result<Exit, Error> {
     Ok(Exit::Usage)
 }
 
+/// The exit code that says how a program ended. Of one that has no room in
+/// ours, such as a crash's, every bit: the process ends here then.
+pub(super) fn end_like(program: sys::Exit) -> Exit {
+    let code = match program {
+        sys::Exit::Code(code) => code,
+        sys::Exit::Signal(_) => return Exit::System,
+    };
+    match u8::try_from(code) {
+        Ok(code) => Exit::Child(code),
+        Err(_) => sys::process::end_with(code),
+    }
+}
+
 /// Lines for people have no mark.
 pub(super) fn error_mark() -> &'static str {
     ""

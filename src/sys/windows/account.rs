@@ -51,7 +51,7 @@ pub(super) const TOKEN_FOR_LOGON: u32 = TOKEN_ASSIGN_PRIMARY
 /// An account that is logged on. Logged off when dropped.
 #[derive(Debug)]
 pub struct Account {
-    // Before the token: a profile is unloaded with it.
+    // Before the token: a profile is unloaded with it. None if nobody wants it.
     profile: Option<Profile>,
     token: OwnedHandle,
     environment: Vec<(OsString, OsString)>,
@@ -68,13 +68,18 @@ impl Account {
         let token = log_on(credentials)?;
         // A token that can't say whose it is proves nothing.
         process::token_user(&token).map_err(|error| at(Step::Logon, "the logon of", error))?;
-        // By the name that the token has: a profile's folder is called so.
-        let own_name = names::of_token(&token).unwrap_or_else(|_| credentials.user.account.clone());
-        let profile =
-            Profile::load(&token, &own_name).map_err(|error| at(Step::Profile, "the profile of", error))?;
+        let profile = if credentials.load_profile {
+            // By the name that the token has: a profile's folder is called so.
+            let own_name = names::of_token(&token).unwrap_or_else(|_| credentials.user.account.clone());
+            let profile = Profile::load(&token, &own_name);
+            Some(profile.map_err(|error| at(Step::Profile, "the profile of", error))?)
+        } else {
+            None
+        };
+        // Without a profile it is the system's part, and what all new users have.
         let environment =
             environment_of(&token).map_err(|error| at(Step::Profile, "the environment of", error))?;
-        Ok(Account { profile: Some(profile), token, environment, name })
+        Ok(Account { profile, token, environment, name })
     }
 
     /// What can be said of the account without a logon: whether it exists. A

@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::System::JobObjects::{
-    CreateJobObjectW, JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
-    JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
+    CreateJobObjectW, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
     JobObjectBasicAccountingInformation, JobObjectExtendedLimitInformation, QueryInformationJobObject,
     SetInformationJobObject, TerminateJobObject,
 };
@@ -23,6 +22,8 @@ use windows_sys::Win32::System::Threading::{
 
 use super::super::Exit;
 use super::handle::{check, own, size};
+use super::limits;
+use crate::config::plan::Limits;
 
 /// The exit code of programs that are ended by us: that of Ctrl-C, which other
 /// tools show as "ended from outside".
@@ -39,21 +40,19 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new() -> io::Result<Job> {
+    pub(super) fn new(limits: &Limits) -> io::Result<Job> {
         // SAFETY: null for no name and default security; the handle that comes back is new.
         let handle = unsafe { own(CreateJobObjectW(std::ptr::null(), std::ptr::null()))? };
-        // SAFETY: zeroes are valid and mean no limit; the length is the structure's.
-        unsafe {
-            let mut limits: JOBOBJECT_EXTENDED_LIMIT_INFORMATION = std::mem::zeroed();
-            limits.BasicLimitInformation.LimitFlags =
-                JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE | JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION;
-            check(SetInformationJobObject(
+        let limits = limits::of_job(limits);
+        // SAFETY: the structure is valid for the call, and the length its own.
+        check(unsafe {
+            SetInformationJobObject(
                 handle.as_raw_handle(),
                 JobObjectExtendedLimitInformation,
                 (&raw const limits).cast(),
                 size::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>(),
-            ))?;
-        }
+            )
+        })?;
         Ok(Job { handle })
     }
 
@@ -139,9 +138,20 @@ impl Child {
         Ok(Exit::Code(code))
     }
 
+    /// Asks the program to end: with the connection as its streams there is no
+    /// way to ask. False, so that the caller ends its tree.
+    pub fn ask_to_end(&self) -> bool {
+        false
+    }
+
     /// Ends the program's tree now; `wait` then returns.
     pub fn end_tree(&self) {
         self.job.end();
+    }
+
+    /// Nothing goes on without the server here: a job ends with its last handle.
+    pub fn leave(self) {
+        self.end_tree();
     }
 }
 
@@ -194,4 +204,42 @@ unsafe extern "system" fn process_ended(context: *mut c_void, _timed_out: bool) 
 /// What is left of a tree goes with its job here.
 pub fn reap_orphans() -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some systems (Wine) take limits and forget them; then they say of none.
+    #[test]
+    fn a_job_keeps_the_limits_that_it_was_given() {
+        let limits = Limits {
+            memory: Some(64 << 20),
+            processes: Some(3),
+            cpu_time: Some(Duration::from_secs(2)),
+            open_files: None,
+        };
+        let job = Job::new(&limits).unwrap();
+        // SAFETY: zeroes are valid to be overwritten; the length is the structure's.
+        let found = unsafe {
+            let mut found: JOBOBJECT_EXTENDED_LIMIT_INFORMATION = std::mem::zeroed();
+            check(QueryInformationJobObject(
+                job.raw(),
+                JobObjectExtendedLimitInformation,
+                (&raw mut found).cast(),
+                size::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>(),
+                std::ptr::null_mut(),
+            ))
+            .unwrap();
+            found
+        };
+        let (found, wanted) = (&found.BasicLimitInformation, limits::of_job(&limits).BasicLimitInformation);
+        if found.LimitFlags == 0 {
+            println!("not looked at: this system tells no limits");
+            return;
+        }
+        assert_eq!(found.LimitFlags, wanted.LimitFlags);
+        assert_eq!(found.ActiveProcessLimit, wanted.ActiveProcessLimit);
+        assert_eq!(found.PerJobUserTimeLimit, wanted.PerJobUserTimeLimit);
+    }
 }

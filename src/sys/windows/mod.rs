@@ -7,6 +7,7 @@ mod environment;
 pub mod event_log;
 mod handle;
 mod image;
+pub mod limits;
 mod names;
 pub mod net;
 pub mod passwords;

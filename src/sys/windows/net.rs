@@ -13,6 +13,8 @@
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use socket2::{SockAddr, SockRef};
 use tokio::io::Interest;
@@ -40,7 +42,9 @@ use super::handle::{check, raw_socket};
 pub struct Listener {
     /// Not a stream: the loop's name for a socket whose readiness it tells.
     socket: TcpStream,
-    keepalive: Option<Keepalive>,
+    /// For connections to come, as the system wants it: milliseconds of silence
+    /// in the upper half, between two questions in the lower; 0 for never.
+    keepalive: AtomicU64,
 }
 
 /// A socket that a service manager has opened for us: none does here.
@@ -81,7 +85,14 @@ impl Listener {
         socket.bind(&SockAddr::from(address))?;
         socket.listen(i32::MAX)?; // SOMAXCONN
         let socket = TcpStream::from_std(StdStream::from(OwnedSocket::from(socket)))?;
-        Ok(Listener { socket, keepalive })
+        Ok(Listener { socket, keepalive: AtomicU64::new(packed(keepalive)) })
+    }
+
+    /// Changes when clients that are accepted from now on are asked whether
+    /// they are there.
+    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        self.keepalive.store(packed(keepalive), Ordering::Relaxed);
+        Ok(())
     }
 
     /// The address that it is bound to.
@@ -136,9 +147,8 @@ impl Listener {
         let reference = SockRef::from(&socket);
         // Inherited from the listener; a program expects to wait.
         reference.set_nonblocking(false)?;
-        if let Some(keepalive) = self.keepalive {
-            let times =
-                socket2::TcpKeepalive::new().with_time(keepalive.idle).with_interval(keepalive.interval);
+        if let Some((idle, interval)) = unpacked(self.keepalive.load(Ordering::Relaxed)) {
+            let times = socket2::TcpKeepalive::new().with_time(idle).with_interval(interval);
             // A client that is gone already is not an error here.
             let _ = reference.set_tcp_keepalive(&times);
         }
@@ -148,6 +158,18 @@ impl Listener {
         };
         Ok(Socket { state: State::Program(socket), local })
     }
+}
+
+fn packed(keepalive: Option<Keepalive>) -> u64 {
+    let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1);
+    keepalive.map_or(0, |keepalive| {
+        u64::from(milliseconds(keepalive.idle)) << 32 | u64::from(milliseconds(keepalive.interval))
+    })
+}
+
+fn unpacked(packed: u64) -> Option<(Duration, Duration)> {
+    let half = |number| Duration::from_millis(number & u64::from(u32::MAX));
+    (packed != 0).then(|| (half(packed >> 32), half(packed)))
 }
 
 fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
@@ -281,6 +303,18 @@ impl Socket {
         None
     }
 
+    /// Sends a short text of ours, if it can be sent at once and whole: a new
+    /// connection's buffer has room for `plan::LONGEST_TEXT`. Only before a
+    /// program has the connection, whose reads it would wait for.
+    pub fn send_text(&self, text: &[u8]) -> io::Result<()> {
+        let State::Program(socket) = &self.state else { return Err(ErrorKind::NotConnected.into()) };
+        let socket = SockRef::from(socket);
+        socket.set_nonblocking(true)?;
+        let sent = socket.send(text);
+        socket.set_nonblocking(false)?;
+        if sent? == text.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
+    }
+
     pub(super) fn handle(&self) -> Option<HANDLE> {
         match &self.state {
             State::Program(socket) => Some(socket.as_raw_socket() as HANDLE),
@@ -340,4 +374,36 @@ fn drain(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<Drained> {
         }
     }
     Ok(Drained::More)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::plan::KEEPALIVE;
+
+    #[tokio::test]
+    async fn a_text_is_sent_before_a_program_has_the_connection() {
+        let any = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+        let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
+        let mut client = StdStream::connect(address).unwrap();
+        for keepalive in [Some(KEEPALIVE), None] {
+            listener.set_keepalive(keepalive).unwrap();
+        }
+        listener.readable().await.unwrap();
+        let (socket, _) = listener.accept().unwrap().unwrap();
+        socket.send_text(&[b'x'; crate::config::plan::LONGEST_TEXT]).unwrap();
+        let State::Program(inner) = &socket.state else { unreachable!() };
+        assert!(!SockRef::from(inner).keepalive().unwrap());
+        drop(socket);
+        let mut text = Vec::new();
+        client.read_to_end(&mut text).unwrap();
+        assert_eq!(text.len(), crate::config::plan::LONGEST_TEXT);
+    }
+
+    #[test]
+    fn times_of_a_keepalive_come_back_as_they_were() {
+        assert_eq!(unpacked(packed(Some(KEEPALIVE))), Some((KEEPALIVE.idle, KEEPALIVE.interval)));
+        assert_eq!(unpacked(packed(None)), None);
+    }
 }

@@ -21,7 +21,7 @@ use windows_sys::Win32::System::LibraryLoader::{
     LOAD_LIBRARY_SEARCH_SYSTEM32, SetDefaultDllDirectories, SetDllDirectoryW,
 };
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_SYNCHRONIZE, WaitForSingleObject,
+    ExitProcess, GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_SYNCHRONIZE, WaitForSingleObject,
 };
 
 use super::handle::check;
@@ -70,6 +70,13 @@ pub fn wait_gone(pid: u32, patience: std::time::Duration) -> bool {
         let Ok(process) = super::handle::own(OpenProcess(PROCESS_SYNCHRONIZE, 0, pid)) else { return true };
         WaitForSingleObject(process.as_raw_handle(), milliseconds) == WAIT_OBJECT_0
     }
+}
+
+/// Ends this process with a program's code: all of its bits, for which the
+/// language's own way has no room.
+pub fn end_with(code: u32) -> ! {
+    // SAFETY: no pointers; ends the process.
+    unsafe { ExitProcess(code) }
 }
 
 /// Windows has no such limit for handles; this bounds what a flood can make.

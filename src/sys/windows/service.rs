@@ -14,10 +14,11 @@ use windows_sys::Win32::Foundation::{
     NO_ERROR,
 };
 use windows_sys::Win32::System::Services::{
-    RegisterServiceCtrlHandlerExW, SERVICE_ACCEPT_PRESHUTDOWN, SERVICE_ACCEPT_STOP,
-    SERVICE_CONTROL_INTERROGATE, SERVICE_CONTROL_PRESHUTDOWN, SERVICE_CONTROL_STOP, SERVICE_RUNNING,
-    SERVICE_START_PENDING, SERVICE_STATUS, SERVICE_STATUS_HANDLE, SERVICE_STOP_PENDING, SERVICE_STOPPED,
-    SERVICE_TABLE_ENTRYW, SERVICE_WIN32_OWN_PROCESS, SetServiceStatus, StartServiceCtrlDispatcherW,
+    RegisterServiceCtrlHandlerExW, SERVICE_ACCEPT_PARAMCHANGE, SERVICE_ACCEPT_PRESHUTDOWN,
+    SERVICE_ACCEPT_STOP, SERVICE_CONTROL_INTERROGATE, SERVICE_CONTROL_PARAMCHANGE,
+    SERVICE_CONTROL_PRESHUTDOWN, SERVICE_CONTROL_STOP, SERVICE_RUNNING, SERVICE_START_PENDING,
+    SERVICE_STATUS, SERVICE_STATUS_HANDLE, SERVICE_STOP_PENDING, SERVICE_STOPPED, SERVICE_TABLE_ENTRYW,
+    SERVICE_WIN32_OWN_PROCESS, SetServiceStatus, StartServiceCtrlDispatcherW,
 };
 use windows_sys::core::PWSTR;
 
@@ -30,6 +31,8 @@ pub enum Control {
     Stop,
     /// The system will shut down, and waits for us for a while.
     Preshutdown,
+    /// Somebody has changed the files.
+    ParametersChanged,
 }
 
 /// A service's main function: its name, then the parameters of this start.
@@ -130,7 +133,7 @@ impl Status {
             }
             State::Running => {
                 status.dwCurrentState = SERVICE_RUNNING;
-                status.dwControlsAccepted = STOP_CONTROLS;
+                status.dwControlsAccepted = STOP_CONTROLS | SERVICE_ACCEPT_PARAMCHANGE;
             }
             State::Stopping(hint) => {
                 (status.dwCurrentState, status.dwWaitHint) = (SERVICE_STOP_PENDING, pending(hint));
@@ -164,6 +167,7 @@ unsafe extern "system" fn control(
     let control = match code {
         SERVICE_CONTROL_STOP => Control::Stop,
         SERVICE_CONTROL_PRESHUTDOWN => Control::Preshutdown,
+        SERVICE_CONTROL_PARAMCHANGE => Control::ParametersChanged,
         SERVICE_CONTROL_INTERROGATE => return NO_ERROR,
         _ => return ERROR_CALL_NOT_IMPLEMENTED,
     };

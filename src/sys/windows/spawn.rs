@@ -1,5 +1,6 @@
-//! Starting a program on Windows: three duplicates of the connection and
-//! nothing else are inherited, and it is in a job before its first instruction.
+//! Starting a program on Windows: duplicates of the connection for its three
+//! streams and nothing else are inherited, and it is in a job before its first
+//! instruction.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
@@ -11,6 +12,10 @@ use windows_sys::Wdk::Storage::FileSystem::{
 use windows_sys::Win32::Foundation::{
     DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_COMMITMENT_LIMIT, ERROR_INTERNAL_ERROR,
     ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_PRIVILEGE_NOT_HELD, HANDLE,
+    INVALID_HANDLE_VALUE,
+};
+use windows_sys::Win32::System::Console::{
+    GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
 };
 use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 use windows_sys::Win32::System::Threading::{
@@ -21,12 +26,13 @@ use windows_sys::Win32::System::Threading::{
     UpdateProcThreadAttribute,
 };
 
-use super::super::{SpawnError, Start, Step};
+use super::super::{SpawnError, Start, Stdio, Step};
 use super::child::{Child, Job};
 use super::environment;
 use super::handle::{check, size, wide};
 use super::image::{Image, Impersonation};
 use super::net::Socket;
+use crate::config::plan::Stderr;
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
@@ -44,39 +50,70 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
             (program, Some(image))
         }
     };
-    let streams = Streams::of(start.stdio).map_err(|error| SpawnError::new(Step::Stdio, error))?;
-    let job = Job::new().map_err(|error| SpawnError::new(Step::Job, error))?;
+    let streams = Streams::of(start).map_err(|error| SpawnError::new(Step::Stdio, error))?;
+    let job = Job::new(start.limits).map_err(|error| SpawnError::new(Step::Job, error))?;
     let child = create_process(start, &program.path, &streams, job);
     drop(image);
     child
 }
 
-/// Three inheritable handles of one connection. Three, because a program that
-/// closes its input must still be able to write.
+/// Three inheritable handles. Three also of one connection, because a program
+/// that closes its input must still be able to write.
 struct Streams {
     handles: [OwnedHandle; 3],
 }
 
 impl Streams {
-    fn of(socket: &Socket) -> io::Result<Streams> {
+    fn of(start: &Start<'_>) -> io::Result<Streams> {
+        let [input, output, error] = match start.stdio {
+            Stdio::Connection(socket) => Streams::of_connection(socket)?,
+            Stdio::Console => {
+                let of = |stream| duplicate(console_stream(stream)).or_else(|_| nowhere());
+                [of(STD_INPUT_HANDLE)?, of(STD_OUTPUT_HANDLE)?, of(STD_ERROR_HANDLE)?]
+            }
+        };
+        let error = match start.stderr {
+            Stderr::Client => error,
+            Stderr::Discard => nowhere()?,
+        };
+        Ok(Streams { handles: [input, output, error] })
+    }
+
+    fn of_connection(socket: &Socket) -> io::Result<[OwnedHandle; 3]> {
         let socket =
             socket.handle().ok_or_else(|| io::Error::other("the connection has left the program's state"))?;
         assert_synchronous(socket)?;
-        let duplicate = || {
-            let mut copy: HANDLE = std::ptr::null_mut();
-            // SAFETY: the socket is a live handle of ours; the copy is new and ours.
-            unsafe {
-                let process = GetCurrentProcess();
-                check(DuplicateHandle(process, socket, process, &raw mut copy, 0, 1, DUPLICATE_SAME_ACCESS))?;
-                Ok::<_, io::Error>(OwnedHandle::from_raw_handle(copy))
-            }
-        };
-        Ok(Streams { handles: [duplicate()?, duplicate()?, duplicate()?] })
+        Ok([duplicate(socket)?, duplicate(socket)?, duplicate(socket)?])
     }
 
     fn raw(&self) -> [HANDLE; 3] {
         [0, 1, 2].map(|stream| self.handles[stream].as_raw_handle())
     }
+}
+
+/// An inheritable handle of the same.
+fn duplicate(handle: HANDLE) -> io::Result<OwnedHandle> {
+    let mut copy: HANDLE = std::ptr::null_mut();
+    // SAFETY: the handle is a live one of ours, or the call fails; the copy is new and ours.
+    unsafe {
+        let process = GetCurrentProcess();
+        check(DuplicateHandle(process, handle, process, &raw mut copy, 0, 1, DUPLICATE_SAME_ACCESS))?;
+        Ok(OwnedHandle::from_raw_handle(copy))
+    }
+}
+
+/// Where nothing is read and everything is dropped.
+fn nowhere() -> io::Result<OwnedHandle> {
+    let nul = std::fs::OpenOptions::new().read(true).write(true).open("NUL")?;
+    duplicate(nul.as_raw_handle())
+}
+
+/// A standard stream of ours; null if there is none, or what would be this
+/// process as a handle.
+fn console_stream(stream: STD_HANDLE) -> HANDLE {
+    // SAFETY: no pointers.
+    let handle = unsafe { GetStdHandle(stream) };
+    if handle == INVALID_HANDLE_VALUE { std::ptr::null_mut() } else { handle }
 }
 
 /// A program's plain reads and writes fail on an asynchronous handle. Some
@@ -178,10 +215,12 @@ fn create_process(
     if start.account.is_some() {
         startup.StartupInfo.lpDesktop = desktop.as_mut_ptr();
     }
-    let flags = CREATE_UNICODE_ENVIRONMENT
-        | EXTENDED_STARTUPINFO_PRESENT
-        | CREATE_NO_WINDOW
-        | CREATE_NEW_PROCESS_GROUP;
+    let place = match start.stdio {
+        Stdio::Connection(_) => CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP,
+        // The console's keys reach it.
+        Stdio::Console => 0,
+    };
+    let flags = CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT | place;
     // SAFETY: every pointer is to a value above that outlives the call, texts
     // end with zero, and the command line is writable as CreateProcessW wants.
     // The handles that come back are new and ours.

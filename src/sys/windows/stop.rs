@@ -1,10 +1,10 @@
-//! Requests to stop: of a console (Ctrl-C, Ctrl-Break, closing the window), or
-//! of the service manager.
+//! Requests: of a console to stop (Ctrl-C, Ctrl-Break, closing the window), or
+//! of the service manager, also to read the files again.
 
 use std::io;
 use std::time::Duration;
 
-use super::super::Request;
+use super::super::{Request, StopRequest};
 use super::service::Control;
 use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// records of its sessions must be written by then.
 const BEFORE_FORCE: Duration = Duration::from_secs(3);
 
-/// The requests to stop, from now on.
+/// The requests, from now on.
 #[derive(Debug)]
 pub enum Stop {
     /// Of a console.
@@ -51,10 +51,11 @@ impl Stop {
     /// Waits for the next request; tells what it was.
     pub async fn requested(&mut self) -> Request {
         match self {
-            Stop::Console(console) => console.requested().await,
+            Stop::Console(console) => Request::Stop(console.requested().await),
             Stop::Service(controls) => match controls.recv().await {
-                Some(Control::Stop) => Request { why: "the service was stopped", at_most: None },
-                Some(Control::Preshutdown) => Request { why: "the system shuts down", at_most: None },
+                Some(Control::Stop) => stop("the service was stopped"),
+                Some(Control::Preshutdown) => stop("the system shuts down"),
+                Some(Control::ParametersChanged) => Request::Reload { why: "PARAMCHANGE" },
                 // The sender lives as long as the process.
                 None => std::future::pending().await,
             },
@@ -62,26 +63,56 @@ impl Stop {
     }
 }
 
+fn stop(why: &'static str) -> Request {
+    Request::Stop(StopRequest { why, at_most: None })
+}
+
 impl Console {
-    async fn requested(&mut self) -> Request {
+    async fn requested(&mut self) -> StopRequest {
         #[cfg(debug_assertions)]
         if let Some(test) = self.test.clone() {
             tokio::select! {
-                () = test.notified() => return Request { why: "a test", at_most: None },
+                () = test.notified() => return StopRequest { why: "a test", at_most: None },
                 request = self.typed() => return request,
             }
         }
         self.typed().await
     }
 
-    async fn typed(&mut self) -> Request {
+    async fn typed(&mut self) -> StopRequest {
         let (why, at_most) = tokio::select! {
             _ = self.interrupt.recv() => ("Ctrl-C", None),
             _ = self.pause.recv() => ("Ctrl-Break", None),
             _ = self.close.recv() => ("the window was closed", Some(BEFORE_FORCE)),
             _ = self.shutdown.recv() => ("the system shuts down", Some(BEFORE_FORCE)),
         };
-        Request { why, at_most }
+        StopRequest { why, at_most }
+    }
+}
+
+/// Requests to end while a program has our console (`--run`). What is typed
+/// there reaches the program by itself, and only the program answers it.
+#[derive(Debug)]
+pub struct BesideProgram {
+    _typed: (CtrlC, CtrlBreak),
+    close: CtrlClose,
+    shutdown: CtrlShutdown,
+}
+
+impl BesideProgram {
+    /// Listens from now on.
+    pub fn listen() -> io::Result<BesideProgram> {
+        // Once listened to, a key never ends this process again.
+        let typed = (ctrl_c()?, ctrl_break()?);
+        Ok(BesideProgram { _typed: typed, close: ctrl_close()?, shutdown: ctrl_shutdown()? })
+    }
+
+    /// Waits for the next request.
+    pub async fn requested(&mut self) {
+        tokio::select! {
+            _ = self.close.recv() => {}
+            _ = self.shutdown.recv() => {}
+        }
     }
 }
 

@@ -1,0 +1,104 @@
+//! `--run`: a service's program on this console, as a client's would run, with
+//! the same account, environment, directory and limits.
+
+use std::sync::{Arc, mpsc};
+
+use crate::cli::Options;
+use crate::config;
+use crate::config::plan::{Plan, Service, Stderr};
+use crate::config::trust::Strictness;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::session::environment;
+use crate::spawn::Running;
+use crate::sys::account::Account;
+use crate::sys::stop::BesideProgram;
+use crate::sys::{self, SpawnError, Start, Stdio, process};
+
+/// Runs the program of the service with this name, and ends as it does.
+pub(super) fn run(options: &Options, name: &str) -> Result<sys::Exit, Error> {
+    // Whoever could start the service runs what it would.
+    let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
+    let defaults = options.stored.defaults(options.service_name());
+    let plan = config::load(&options.stored.config_path(), &defaults, strictness)?.plan;
+    let service = find(&plan, name)?;
+    process::prepare().map_err(|cause| Error::System { what: "preparing the process", cause })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| Error::System { what: "the event loop", cause })?;
+    runtime.block_on(beside(service))
+}
+
+fn find(plan: &Plan, name: &str) -> Result<Arc<Service>, Error> {
+    if let Some(service) = plan.services.iter().find(|service| service.name == name) {
+        return Ok(service.clone());
+    }
+    let names: Vec<&str> = plan.services.iter().map(|service| &*service.name).collect();
+    let message = match names[..] {
+        [] => format!("there is no service {name}, nor any other, in the configuration"),
+        _ => format!("there is no service {name} in the configuration; there are: {}", names.join(", ")),
+    };
+    Err(Error::Refused { message, exit: Exit::Usage })
+}
+
+/// Starts the program and waits for it.
+async fn beside(service: Arc<Service>) -> Result<sys::Exit, Error> {
+    // Before it runs, so that none of its keys ends us.
+    let mut requests =
+        BesideProgram::listen().map_err(|cause| Error::System { what: "requests to stop", cause })?;
+    let name = service.name.clone();
+    let mut running = started(service)?.map_err(|error| Error::Refused {
+        message: format!("{name} was not started, at step {}: {}", error.step.name(), error.cause),
+        exit: Exit::System,
+    })?;
+    let ended = loop {
+        tokio::select! {
+            ended = running.child.wait() => break ended,
+            () = requests.requested() => {
+                if !running.child.ask_to_end() {
+                    running.child.end_tree();
+                }
+            }
+        }
+    };
+    ended.map_err(|cause| Error::System { what: "waiting for the program", cause })
+}
+
+/// Starts it on a thread that stays, as the server does: what has lost its
+/// parent is then told from the program itself.
+fn started(service: Arc<Service>) -> Result<Result<Running, SpawnError>, Error> {
+    let (tell, told) = mpsc::channel();
+    let work = move || {
+        // Whoever asked waits for it.
+        let _ = tell.send(start(&service));
+        loop {
+            std::thread::park();
+        }
+    };
+    let thread = std::thread::Builder::new().name("spawn".to_owned()).spawn(work);
+    let cause = match thread.map(|_| told.recv()) {
+        Ok(Ok(result)) => return Ok(result),
+        Ok(Err(ended)) => std::io::Error::other(ended),
+        Err(cause) => cause,
+    };
+    Err(Error::System { what: "the thread that starts the program", cause })
+}
+
+fn start(service: &Service) -> Result<Running, SpawnError> {
+    let program = &service.program;
+    let account = program.identity.as_ref().map(Account::take).transpose()?.map(Arc::new);
+    let variables = environment::of_service(&service.name);
+    let environment = environment::Inherited::ours().with(account.as_deref(), program, variables);
+    let child = sys::spawn::spawn(&Start {
+        command: &program.command,
+        directory: &program.directory,
+        environment: &environment,
+        account: account.as_deref(),
+        stdio: Stdio::Console,
+        // Whoever sits here wants to see it, wherever clients' goes.
+        stderr: Stderr::Client,
+        limits: &program.limits,
+    })?;
+    Ok(Running { child, account })
+}
