@@ -28,7 +28,9 @@ fn two_verbs_and_unknown_options_are_refused_with_64() {
 fn help_and_version_are_answers() {
     let help = run(&["--help"]);
     assert_eq!(help.code, Some(0));
-    for verb in ["--install", "--remove", "--debug", "--check", "--set-password", "--grant-batch-right"] {
+    for verb in
+        ["--install", "--remove", "--debug", "--check", "--run", "--set-password", "--grant-batch-right"]
+    {
         assert!(help.output.contains(verb), "{}", help.output);
     }
     assert!(run(&["--version"]).output.starts_with("wininetd "));

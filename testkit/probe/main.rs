@@ -66,6 +66,28 @@ fn main() {
         ["leave", address] => {
             start_another(address);
         }
+        // The same, and neither ends when it is asked to.
+        ["deaf", address] => {
+            system::ignore_polite_end();
+            start_another(address);
+            gate(address);
+        }
+        // Starts processes that come to the gate, tells of each whether it
+        // could, and comes there itself.
+        ["fork", count, address] => {
+            for number in 1..=count.parse::<u32>().unwrap() {
+                let how = if try_another(address).is_ok() { "started" } else { "failed" };
+                say(&format!("{number} {how}\n"));
+            }
+            gate(address);
+        }
+        // Takes what there is a limit of, and tells how far it came.
+        ["allocate", bytes] => allocate(bytes.parse().unwrap()),
+        ["open", count] => open(count.parse().unwrap()),
+        // Burns processor time until it is ended.
+        ["spin"] => loop {
+            std::hint::spin_loop();
+        },
         // Leaves a process behind that is in a session of its own.
         ["adrift", address] => {
             let mut command = Command::new(std::env::current_exe().unwrap());
@@ -80,8 +102,28 @@ fn main() {
 
 /// A process that comes to the gate as well, without its client's port.
 fn start_another(address: &str) {
+    try_another(address).unwrap();
+}
+
+fn try_another(address: &str) -> std::io::Result<()> {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    system::start_beside(command.args(["gate", address]).env_remove("CLIENT_PORT"));
+    system::start_beside(command.args(["gate", address]).env_remove("CLIENT_PORT"))
+}
+
+fn allocate(bytes: usize) {
+    let mut memory: Vec<u8> = Vec::new();
+    if memory.try_reserve_exact(bytes).is_err() {
+        return say("refused\n");
+    }
+    // Memory that is not touched is not taken.
+    memory.resize(bytes, 1);
+    say(&format!("allocated {}\n", memory.len()));
+}
+
+fn open(count: usize) {
+    let own = std::env::current_exe().unwrap();
+    let files: Vec<_> = (0..count).map_while(|_| std::fs::File::open(&own).ok()).collect();
+    say(&format!("opened {}\n", files.len()));
 }
 
 fn say(text: &str) {

@@ -27,11 +27,17 @@ pub fn close_input() {
 /// A process in a group of its own, as shells with job control make them,
 /// where the server can find such.
 #[allow(clippy::zombie_processes)] // the server is to find it, whatever the probe does
-pub fn start_beside(command: &mut Command) {
+pub fn start_beside(command: &mut Command) -> std::io::Result<()> {
     let quiet = || Stdio::null();
     #[cfg(all(target_os = "linux", not(portable_unix)))]
     command.process_group(0);
-    command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+    command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().map(drop)
+}
+
+/// What is started from then on ignores it as well.
+pub fn ignore_polite_end() {
+    // SAFETY: no handler is run.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
 }
 
 /// A process in a session of its own, which no server ends.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::cli::Stored;
-use crate::config::plan::STOP_GRACE;
+use crate::config::plan::{KILL_GRACE, STOP_GRACE};
 use crate::host::manager::Manager;
 use crate::supervisor::LAST_RESORT;
 use crate::sys::notify::NotifySocket;
@@ -55,8 +55,9 @@ impl Unit<'_> {
             command.push_str(&word(&argument.to_string_lossy()));
         }
         let account = self.account.map(|name| format!("User={name}\n")).unwrap_or_default();
-        // After the grace we end what is left, and need a moment for it.
-        let stop = (STOP_GRACE + LAST_RESORT + Duration::from_secs(5)).as_secs();
+        // After the grace programs are asked to end, then made to, which needs
+        // a moment as well.
+        let stop = (STOP_GRACE + KILL_GRACE + LAST_RESORT).as_secs();
         format!(
             "\
 [Unit]
@@ -77,8 +78,10 @@ KillMode=mixed
 TimeoutStopSec={stop}
 # One program that runs out of memory must not end all the others.
 OOMPolicy=continue
-# Each session is a process; the limits are the server's own.
+# Each session is a process; the limits are the server's own. Those of
+# processes are kept by cgroups, which it makes below the service's.
 TasksMax=infinity
+Delegate=pids
 
 [Install]
 WantedBy=multi-user.target
