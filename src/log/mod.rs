@@ -23,6 +23,8 @@ use system::SystemSink;
 
 use crate::sys::event_log::EventLog;
 
+pub use text::escaped;
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {

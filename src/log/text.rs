@@ -67,7 +67,7 @@ fn escape(letter: char) -> Option<String> {
 }
 
 /// Text on one line, without quotes around it.
-pub(super) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.chars().take(LONGEST).map(|letter| escape(letter).unwrap_or_else(|| letter.to_string())).collect()
 }
 

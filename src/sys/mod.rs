@@ -16,6 +16,7 @@
 //! | [`command::Command`] | a command line as the system reads it, and the program that it names |
 //! | [`text`] | bytes of a file as the system's text |
 //! | [`stop::Stop`] | the requests that this system can send us: to stop, to read the files again |
+//! | [`control`] | the channel by which a verb reaches the running server, and who is at its ends |
 //! | [`trust`] | who can change or read a file or folder, and the command that mends it |
 //! | [`event_log`] | the system's own log for administrators, where it has one |
 //! | [`paths`] | where files are by default |
@@ -127,6 +128,24 @@ pub struct StopRequest {
     pub why: &'static str,
     /// The system ends us by force after this.
     pub at_most: Option<std::time::Duration>,
+}
+
+/// Why a running server can't be asked.
+#[derive(Debug)]
+pub enum ControlFault {
+    /// No server is there.
+    Absent,
+    /// The system keeps us from it.
+    NotPermitted(std::io::Error),
+    /// A server is there that we do not trust.
+    Stranger {
+        /// Who runs it.
+        owner: String,
+    },
+    /// No channel can have this name; in words.
+    Name(String),
+    /// Something else.
+    Other(std::io::Error),
 }
 
 /// Whose fault a failed accept is, and so what to do about it.

@@ -20,6 +20,7 @@ pub mod child;
 #[path = "child_pidfd.rs"]
 pub mod child;
 pub mod command;
+pub mod control;
 #[cfg(target_os = "linux")]
 #[path = "counts_linux.rs"]
 mod counts;

@@ -12,6 +12,19 @@ pub fn default_directory() -> PathBuf {
     PathBuf::from("/")
 }
 
+/// The control channel of a service: each has a folder of its own, as a service
+/// manager that removes a service's folder at its stop wants it. None for a
+/// user whose session has no folder for such files.
+pub fn default_control(service: &str) -> Option<PathBuf> {
+    let folder = if super::process::is_privileged() {
+        PathBuf::from(if cfg!(target_os = "linux") { "/run" } else { "/var/run" })
+    } else {
+        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute())?
+    };
+    let name = if service == "wininetd" { "wininetd".to_owned() } else { format!("wininetd-{service}") };
+    Some(folder.join(name).join("control.sock"))
+}
+
 /// A path without what the system puts in front of whole ones.
 pub fn plain(path: PathBuf) -> PathBuf {
     path

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod child;
 pub mod command;
+pub mod control;
 mod environment;
 pub mod event_log;
 mod handle;

@@ -17,6 +17,12 @@ pub fn default_directory() -> PathBuf {
     system_directory()
 }
 
+/// The control channel of a service: a pipe whose name only administrators can
+/// take.
+pub fn default_control(service: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(format!(r"\\.\pipe\ProtectedPrefix\Administrators\wininetd\{service}")))
+}
+
 /// A path without the `\\\\?\\` that the system puts in front of whole ones:
 /// no tool that an administrator is told to run takes it.
 pub fn plain(path: PathBuf) -> PathBuf {

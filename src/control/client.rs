@@ -1,0 +1,94 @@
+//! The asking end of the control channel: one request, one answer, in bounded
+//! time, and only from a server that is the system's or our own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::protocol::{LONGEST_REPLY, Reply, Request};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::sys::ControlFault;
+use crate::sys::control::{Stream, connect};
+
+/// How long an answer may take: the server has it at hand.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a reload may take: files may lie on a network, and accounts are
+/// looked up.
+pub const RELOAD_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Asks the server behind this channel. Blocks, and so is not for the loop.
+pub fn ask(channel: &Path, request: &Request, patience: Duration) -> Result<Reply, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| Error::System { what: "the event loop", cause })?;
+    let answer = runtime.block_on(async { timeout(patience, converse(channel, request)).await });
+    answer.unwrap_or_else(|_| {
+        let seconds = patience.as_secs_f64();
+        Err(refused(channel, format!("the server gave no answer in {seconds} s"), Exit::Unavailable))
+    })
+}
+
+async fn converse(channel: &Path, request: &Request) -> Result<Reply, Error> {
+    let mut stream = connect(channel).await.map_err(|fault| unreachable(channel, fault))?;
+    // A server that wants nothing to do with us may close before it has read;
+    // what it said is there all the same.
+    let _ = stream.write_all(&request.to_line()).await;
+    let line =
+        read_line(&mut stream).await.map_err(|message| refused(channel, message, Exit::Unavailable))?;
+    Reply::parse(&line).map_err(|message| refused(channel, message, Exit::Unavailable))
+}
+
+async fn read_line(stream: &mut Stream) -> Result<Vec<u8>, String> {
+    let mut line = Vec::new();
+    let mut part = vec![0; 16 * 1024];
+    loop {
+        let length = stream
+            .read(&mut part)
+            .await
+            .map_err(|error| format!("the server's answer broke off: {error}"))?;
+        let end = part[..length].iter().position(|&byte| byte == b'\n');
+        line.extend_from_slice(&part[..end.unwrap_or(length)]);
+        match end {
+            Some(_) => return Ok(line),
+            None if length == 0 && line.is_empty() => {
+                return Err("the server closed the channel without an answer".to_owned());
+            }
+            None if length == 0 => return Err("the server's answer broke off".to_owned()),
+            None if line.len() > LONGEST_REPLY => {
+                return Err("what answers is no wininetd: its answer does not end".to_owned());
+            }
+            None => {}
+        }
+    }
+}
+
+fn unreachable(channel: &Path, fault: ControlFault) -> Error {
+    let (message, exit) = match fault {
+        ControlFault::Absent => (
+            "no server answers there\n    hint: is it running? --control PATH names another channel"
+                .to_owned(),
+            Exit::Unavailable,
+        ),
+        ControlFault::NotPermitted(cause) => (
+            format!("{cause}\n    hint: only {} may ask the server", crate::sys::control::WHO_MAY_ASK),
+            Exit::NoPermission,
+        ),
+        ControlFault::Stranger { owner } => (
+            format!(
+                "the server there is run by {owner}, who is neither an administrator nor you; it was not asked"
+            ),
+            Exit::NoPermission,
+        ),
+        ControlFault::Name(message) => (message, Exit::Usage),
+        ControlFault::Other(cause) => (cause.to_string(), Exit::Unavailable),
+    };
+    refused(channel, message, exit)
+}
+
+fn refused(channel: &Path, message: impl std::fmt::Display, exit: Exit) -> Error {
+    Error::Refused { message: format!("{}: {message}", channel.display()), exit }
+}

@@ -1,0 +1,445 @@
+//! What is said over the control channel: a line of JSON each way. What is
+//! asked is read strictly, since it changes something; answers may have more
+//! in them than an older program knows.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Exit;
+
+/// The version of the protocol. A new one is a new language: what is only
+/// added to answers needs none.
+pub const VERSION: u64 = 1;
+
+/// The longest request in bytes, its newline included. The longest sensible
+/// one names a service and an address.
+pub const LONGEST_REQUEST: usize = 4096;
+
+/// The longest answer that a client reads, in bytes: a hundred thousand
+/// sessions, and no more of its memory.
+pub const LONGEST_REPLY: usize = 16 << 20;
+
+/// What the running server is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// What it is doing.
+    Status,
+    /// To read its files again.
+    Reload,
+    /// To end a session.
+    Kill {
+        /// Which.
+        session: u64,
+    },
+    /// What it would do to a client from there.
+    Explain {
+        /// From where.
+        address: IpAddr,
+        /// At this service; at each without one.
+        service: Option<String>,
+    },
+}
+
+/// A request as it is written. All fields of all requests: what does not
+/// belong to the one that is named is refused below.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    version: u64,
+    request: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Name {
+    Status,
+    Reload,
+    Kill,
+    Explain,
+}
+
+/// Looked at first: another version may have other fields.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+impl Request {
+    /// As a line.
+    pub fn to_line(&self) -> Vec<u8> {
+        let (request, session, address, service) = match self.clone() {
+            Request::Status => (Name::Status, None, None, None),
+            Request::Reload => (Name::Reload, None, None, None),
+            Request::Kill { session } => (Name::Kill, Some(session), None, None),
+            Request::Explain { address, service } => (Name::Explain, None, Some(address), service),
+        };
+        line(&Written { version: VERSION, request, session, address, service })
+    }
+
+    /// From a line, without its newline. The error is a sentence for whoever
+    /// asked.
+    pub fn parse(line: &[u8]) -> Result<Request, String> {
+        let not_a_request = |error: serde_json::Error| format!("this is no request: {error}");
+        let Versioned { version } = serde_json::from_slice(line).map_err(not_a_request)?;
+        if version != VERSION {
+            return Err(format!("this server speaks version {VERSION} of the protocol, not {version}"));
+        }
+        let written: Written = serde_json::from_slice(line).map_err(not_a_request)?;
+        match written {
+            Written { request: Name::Status, session: None, address: None, service: None, .. } => {
+                Ok(Request::Status)
+            }
+            Written { request: Name::Reload, session: None, address: None, service: None, .. } => {
+                Ok(Request::Reload)
+            }
+            Written { request: Name::Kill, session: Some(session), address: None, service: None, .. } => {
+                Ok(Request::Kill { session })
+            }
+            Written { request: Name::Explain, address: Some(address), service, session: None, .. } => {
+                Ok(Request::Explain { address, service })
+            }
+            _ => Err("this is no request: kill has a session, explain an address and perhaps a service, and no other field has a place".to_owned()),
+        }
+    }
+}
+
+/// What the server answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "body", rename_all = "lowercase")]
+pub enum Reply {
+    /// What it is doing.
+    Status(Status),
+    /// The files were read, and are what is served now.
+    Reloaded {
+        /// What changed.
+        message: String,
+    },
+    /// What was asked was not done.
+    Refused {
+        /// Why not.
+        message: String,
+        /// What it counts as, as the asking program's exit code.
+        exit: u8,
+    },
+    /// The session is being ended.
+    Killed,
+    /// What would become of a client.
+    Explained(Vec<Explanation>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    version: u64,
+    #[serde(flatten)]
+    reply: Reply,
+}
+
+impl Reply {
+    /// A refusal.
+    pub fn refused(message: impl Into<String>, exit: Exit) -> Reply {
+        Reply::Refused { message: message.into(), exit: exit.code() }
+    }
+
+    /// There is no such session, or no longer.
+    pub fn no_such_session(session: u64) -> Reply {
+        Reply::refused(format!("there is no session {session}; --status lists them"), Exit::NoInput)
+    }
+
+    /// There is no such service.
+    pub fn no_such_service(name: &str) -> Reply {
+        Reply::refused(format!("there is no service {name}; --status lists them"), Exit::NoInput)
+    }
+
+    /// As a line.
+    pub fn to_line(self) -> Vec<u8> {
+        line(&Answer { version: VERSION, reply: self })
+    }
+
+    /// From a line. The error is a sentence.
+    pub fn parse(line: &[u8]) -> Result<Reply, String> {
+        let stranger = |error| format!("what answers is no wininetd: {error}");
+        let Versioned { version } = serde_json::from_slice(line).map_err(stranger)?;
+        if version != VERSION {
+            return Err(format!(
+                "the server speaks version {version} of the protocol, this program version {VERSION}; use the server's own"
+            ));
+        }
+        let answer: Answer = serde_json::from_slice(line).map_err(|error| {
+            format!("the answer is not understood: {error}; is the server of another version?")
+        })?;
+        Ok(answer.reply)
+    }
+}
+
+/// What the server is doing. `--status --json` prints it as it is here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The server's process.
+    pub pid: u32,
+    /// Since when it has been running.
+    pub uptime_seconds: f64,
+    /// Its services, in the order of the configuration.
+    pub services: Vec<Service>,
+}
+
+/// A service and how it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: State,
+    /// Why it is not listening, or not everywhere.
+    pub reason: Option<String>,
+    /// The addresses that are bound.
+    pub listen: Vec<String>,
+    /// Sessions that have not ended.
+    pub live: u64,
+    /// Sessions that were served, since the start.
+    pub served: u64,
+    /// Clients that were refused, since the start.
+    pub refused: u64,
+    /// Sessions that failed, since the start.
+    pub failed: u64,
+    /// The sessions that have not ended, in the order of their numbers.
+    pub sessions: Vec<Session>,
+}
+
+/// How a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Clients can come in.
+    Listening,
+    /// It failed by itself, and its clients wait.
+    Paused,
+    /// None of its addresses is bound; that is tried again.
+    Retrying,
+    /// The configuration says so.
+    Disabled,
+}
+
+impl State {
+    /// Its name, as on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Listening => "listening",
+            State::Paused => "paused",
+            State::Retrying => "retrying",
+            State::Disabled => "disabled",
+        }
+    }
+}
+
+/// A session that has not ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its number, which `--kill` takes.
+    pub id: u64,
+    /// Whose it is.
+    pub client: String,
+    /// Its program, once that runs.
+    pub pid: Option<u32>,
+    /// How long it has lasted.
+    pub seconds: f64,
+}
+
+/// What would become of a client at one service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The service.
+    pub service: String,
+    /// What would become of it.
+    pub verdict: Verdict,
+    /// The rule or limit that decides.
+    pub because: String,
+}
+
+/// What becomes of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It is served.
+    Admit,
+    /// It waits until there is room.
+    Wait,
+    /// It is turned away.
+    Refuse,
+}
+
+impl Verdict {
+    /// Its name, as on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Admit => "admit",
+            Verdict::Wait => "wait",
+            Verdict::Refuse => "refuse",
+        }
+    }
+}
+
+/// JSON has its own escape for a newline, so that one ends the line.
+fn line(value: &impl Serialize) -> Vec<u8> {
+    // Names are text and floats of ours are finite, so nothing here can fail.
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn requests() -> Vec<(&'static str, Request)> {
+        let address = "2001:db8::1".parse().unwrap();
+        vec![
+            (r#"{"version":1,"request":"status"}"#, Request::Status),
+            (r#"{"version":1,"request":"reload"}"#, Request::Reload),
+            (r#"{"version":1,"request":"kill","session":7}"#, Request::Kill { session: 7 }),
+            (
+                r#"{"version":1,"request":"explain","address":"2001:db8::1"}"#,
+                Request::Explain { address, service: None },
+            ),
+            (
+                r#"{"version":1,"request":"explain","address":"2001:db8::1","service":"a\nb"}"#,
+                Request::Explain { address, service: Some("a\nb".to_owned()) },
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_request_is_one_line_that_says_its_version_and_name() {
+        for (written, request) in requests() {
+            assert_eq!(String::from_utf8(request.to_line()).unwrap(), format!("{written}\n"));
+            assert_eq!(Request::parse(written.as_bytes()), Ok(request));
+        }
+    }
+
+    #[test]
+    fn what_has_no_place_in_a_request_is_refused() {
+        for wrong in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"request":"status"}"#,
+            r#"{"version":1}"#,
+            r#"{"version":1,"request":"stop"}"#,
+            r#"{"version":1,"request":"status","more":1}"#,
+            r#"{"version":1,"request":"status","session":1}"#,
+            r#"{"version":1,"request":"status","version":1}"#,
+            r#"{"version":1,"request":"status"}{}"#,
+            r#"{"version":1,"request":"kill"}"#,
+            r#"{"version":1,"request":"kill","session":-1}"#,
+            r#"{"version":1,"request":"kill","session":"1"}"#,
+            r#"{"version":1,"request":"explain","address":"nobody"}"#,
+        ] {
+            let error = Request::parse(wrong.as_bytes()).unwrap_err();
+            assert!(error.starts_with("this is no request: "), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_told_ours_whatever_else_it_says() {
+        let error = Request::parse(br#"{"version":2,"request":"dance","with":["me"]}"#).unwrap_err();
+        assert_eq!(error, "this server speaks version 1 of the protocol, not 2");
+        let error = Reply::parse(br#"{"version":2,"answer":42}"#).unwrap_err();
+        assert!(error.contains("version 2") && error.contains("version 1"), "{error}");
+    }
+
+    fn status() -> Status {
+        let session = Session { id: 7, client: "192.0.2.1:5".to_owned(), pid: Some(42), seconds: 1.5 };
+        Status {
+            version: "0.0.1".to_owned(),
+            pid: 9,
+            uptime_seconds: 60.25,
+            services: vec![Service {
+                name: "a".to_owned(),
+                state: State::Paused,
+                reason: None,
+                listen: vec!["127.0.0.1:1".to_owned()],
+                live: 1,
+                served: 2,
+                refused: 3,
+                failed: 4,
+                sessions: vec![session],
+            }],
+        }
+    }
+
+    #[test]
+    fn the_status_is_the_json_that_is_documented() {
+        let json = concat!(
+            r#"{"version":"0.0.1","pid":9,"uptime_seconds":60.25,"services":[{"name":"a","state":"paused","#,
+            r#""reason":null,"listen":["127.0.0.1:1"],"live":1,"served":2,"refused":3,"failed":4,"#,
+            r#""sessions":[{"id":7,"client":"192.0.2.1:5","pid":42,"seconds":1.5}]}]}"#
+        );
+        assert_eq!(serde_json::to_string(&status()).unwrap(), json);
+        let line = String::from_utf8(Reply::Status(status()).to_line()).unwrap();
+        assert_eq!(line, format!("{{\"version\":1,\"reply\":\"status\",\"body\":{json}}}\n"));
+    }
+
+    #[test]
+    fn answers_come_back_as_they_were() {
+        let explanation =
+            Explanation { service: "a".to_owned(), verdict: Verdict::Wait, because: "it is full".to_owned() };
+        for reply in [
+            Reply::Status(status()),
+            Reply::Reloaded { message: "2 services\nunchanged".to_owned() },
+            Reply::no_such_session(3),
+            Reply::Killed,
+            Reply::Explained(vec![explanation]),
+            Reply::Explained(vec![]),
+        ] {
+            let line = reply.clone().to_line();
+            assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
+            assert_eq!(Reply::parse(&line), Ok(reply));
+        }
+    }
+
+    #[test]
+    fn what_a_newer_server_adds_to_an_answer_is_ignored() {
+        let more = br#"{"version":1,"when":0,"reply":"refused","body":{"message":"m","exit":78,"why":[]}}"#;
+        assert_eq!(Reply::parse(more), Ok(Reply::Refused { message: "m".to_owned(), exit: 78 }));
+        assert_eq!(Reply::parse(br#"{"new":{},"version":1,"reply":"killed"}"#), Ok(Reply::Killed));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Request::parse(&bytes);
+            let _ = Reply::parse(&bytes);
+        }
+
+        #[test]
+        fn a_request_with_something_wrong_in_it_is_read_or_refused(
+            index in 0..5usize, at in 0..80usize, byte in any::<u8>()
+        ) {
+            let mut line = requests()[index].1.to_line();
+            let at = at % line.len();
+            line[at] = byte;
+            if let Ok(request) = Request::parse(&line) {
+                prop_assert_eq!(Request::parse(&request.to_line()), Ok(request));
+            }
+        }
+
+        #[test]
+        fn every_request_comes_back(session in any::<u64>(), ip in any::<u128>(), service in any::<Option<String>>()) {
+            let address = std::net::Ipv6Addr::from(ip).into();
+            for request in [Request::Kill { session }, Request::Explain { address, service }] {
+                prop_assert_eq!(Request::parse(&request.to_line()), Ok(request));
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The status for people: a table, with each service's sessions below it. No
+//! text in it is shown raw: a client's or a file's could steer a terminal.
+
+use std::fmt::Write;
+
+use unicode_width::UnicodeWidthStr;
+
+use super::protocol::{Explanation, Service, Status};
+use crate::log::escaped;
+
+/// The columns of numbers, whose digits stand below each other.
+const NUMBERS: std::ops::Range<usize> = 2..6;
+
+/// The status as a table, lines and all.
+pub fn status(status: &Status) -> String {
+    let mut text = format!(
+        "wininetd {}, process {}, up {}\n",
+        escaped(&status.version),
+        status.pid,
+        lasting(status.uptime_seconds)
+    );
+    if status.services.is_empty() {
+        text.push_str("no services\n");
+        return text;
+    }
+    let heads = ["SERVICE", "STATE", "LIVE", "SERVED", "REFUSED", "FAILED", "LISTEN"].map(str::to_owned);
+    let rows: Vec<[String; 7]> = std::iter::once(heads).chain(status.services.iter().map(row)).collect();
+    let widths: Vec<usize> =
+        (0..7).map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0)).collect();
+    text.push('\n');
+    // The first row is the heads.
+    let services = std::iter::once(None).chain(status.services.iter().map(Some));
+    for (row, service) in rows.iter().zip(services) {
+        line(&mut text, row, &widths);
+        if let Some(service) = service {
+            below(&mut text, service);
+        }
+    }
+    text
+}
+
+/// What the server, or a file, would do to a client: a line a service.
+pub fn explanations(explanations: &[Explanation]) -> String {
+    let line = |found: &Explanation| {
+        format!("{}: {}, {}\n", escaped(&found.service), found.verdict.name(), escaped(&found.because))
+    };
+    explanations.iter().map(line).collect()
+}
+
+fn row(service: &Service) -> [String; 7] {
+    let listen = if service.listen.is_empty() { "-".to_owned() } else { service.listen.join(" ") };
+    [
+        escaped(&service.name),
+        service.state.name().to_owned(),
+        service.live.to_string(),
+        service.served.to_string(),
+        service.refused.to_string(),
+        service.failed.to_string(),
+        escaped(&listen),
+    ]
+}
+
+/// Why it is not listening, and its sessions.
+fn below(text: &mut String, service: &Service) {
+    if let Some(reason) = &service.reason {
+        let _ = writeln!(text, "    {}", escaped(reason));
+    }
+    let rows: Vec<[String; 4]> = service
+        .sessions
+        .iter()
+        .map(|session| {
+            [
+                format!("session {}", session.id),
+                escaped(&session.client),
+                session.pid.map_or("no process yet".to_owned(), |pid| format!("process {pid}")),
+                lasting(session.seconds),
+            ]
+        })
+        .collect();
+    let widths: Vec<usize> =
+        (0..4).map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0)).collect();
+    for row in &rows {
+        text.push_str("    ");
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(text, "{cell}{:1$}", "", width - cell.width() + 2);
+        }
+        end_line(text);
+    }
+}
+
+fn line(text: &mut String, row: &[String; 7], widths: &[usize]) {
+    for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+        let rest = width - cell.width();
+        // Writing to a String can't fail.
+        let _ = if NUMBERS.contains(&column) {
+            write!(text, "{:rest$}{cell}  ", "")
+        } else {
+            write!(text, "{cell}{:1$}", "", rest + 2)
+        };
+    }
+    end_line(text);
+}
+
+/// Ends a line, without the blanks that its last cell is filled with.
+fn end_line(text: &mut String) {
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push('\n');
+}
+
+/// A time in its two largest units.
+fn lasting(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{:.1} s", seconds.max(0.0));
+    }
+    // A float becomes the nearest whole number that there is.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let seconds = seconds as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    if days > 0 {
+        format!("{days} d {} h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours} h {} min", minutes % 60)
+    } else {
+        format!("{minutes} min {} s", seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protocol::{Session, State, Verdict};
+    use super::*;
+
+    fn service(name: &str, sessions: Vec<Session>) -> Service {
+        Service {
+            name: name.to_owned(),
+            state: State::Listening,
+            reason: None,
+            listen: vec!["127.0.0.1:1".to_owned(), "[::1]:1".to_owned()],
+            live: sessions.len() as u64,
+            served: 1200,
+            refused: 0,
+            failed: 7,
+            sessions,
+        }
+    }
+
+    fn shown(services: Vec<Service>) -> String {
+        status(&Status { version: "1.2.3".to_owned(), pid: 42, uptime_seconds: 3_725.4, services })
+    }
+
+    #[test]
+    fn columns_stand_below_each_other_and_sessions_below_their_service() {
+        let session = |id, client: &str, pid| Session { id, client: client.to_owned(), pid, seconds: 0.25 };
+        let sessions = vec![session(9, "192.0.2.1:5", Some(77)), session(10, "[2001:db8::1]:50000", None)];
+        let mut paused = service("b", vec![]);
+        (paused.state, paused.reason, paused.listen) = (State::Paused, Some("it failed".to_owned()), vec![]);
+        let expected = "\
+wininetd 1.2.3, process 42, up 1 h 2 min
+
+SERVICE  STATE      LIVE  SERVED  REFUSED  FAILED  LISTEN
+漢字     listening     2    1200        0       7  127.0.0.1:1 [::1]:1
+    session 9   192.0.2.1:5          process 77      0.2 s
+    session 10  [2001:db8::1]:50000  no process yet  0.2 s
+b        paused        0    1200        0       7  -
+    it failed
+";
+        assert_eq!(shown(vec![service("漢字", sessions), paused]), expected);
+    }
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_shown() {
+        let hostile = "\x1b[2J\u{202e}\r\n\u{9b}31m";
+        let session = Session { id: 1, client: hostile.to_owned(), pid: None, seconds: f64::NAN };
+        let mut one = service(hostile, vec![session]);
+        (one.reason, one.listen) = (Some(hostile.to_owned()), vec![hostile.to_owned()]);
+        let because = hostile.to_owned();
+        let lines =
+            explanations(&[Explanation { service: hostile.to_owned(), verdict: Verdict::Wait, because }]);
+        for text in [shown(vec![one]), lines] {
+            let harmless = |letter: char| letter == '\n' || !(letter.is_control() || letter == '\u{202e}');
+            assert!(text.chars().all(harmless), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_shown_in_its_two_largest_units() {
+        for (seconds, text) in
+            [(0.0, "0.0 s"), (61.9, "1 min 1 s"), (7_200.0, "2 h 0 min"), (1e6, "11 d 13 h"), (-1.0, "0.0 s")]
+        {
+            assert_eq!(lasting(seconds), text);
+        }
+    }
+}

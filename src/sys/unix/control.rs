@@ -1,0 +1,336 @@
+//! The control channel on Unix: a socket for its owner alone. Who connected is
+//! what the kernel says, on both ends, and never what the path seems to say.
+
+use std::fs::{DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::super::ControlFault;
+use super::{process, trust};
+
+/// Who is answered, in words.
+pub const WHO_MAY_ASK: &str = "root and the user who runs it";
+
+/// What a socket's path may have in bytes; one more is its closing zero.
+const LONGEST_PATH: usize =
+    size_of::<libc::sockaddr_un>() - std::mem::offset_of!(libc::sockaddr_un, sun_path) - 1;
+
+/// Clients that the kernel holds until they are accepted.
+const BACKLOG: libc::c_int = 16;
+
+/// A server whose backlog is full is asked again after this.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// The server's end. Its file goes with it.
+#[derive(Debug)]
+pub struct Channel {
+    listener: UnixListener,
+    file: Made,
+}
+
+/// A file that we have made, by more than its name: another server may have
+/// put its own there since.
+#[derive(Debug)]
+struct Made {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let found = std::fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode)) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Channel {
+    /// Makes the socket, and its folder where only that is missing. What a
+    /// server that was killed left behind is replaced. Must be called within
+    /// the loop.
+    pub fn open(path: &Path) -> io::Result<Channel> {
+        let path = std::path::absolute(path)?;
+        check_length(&path).map_err(|message| io::Error::new(ErrorKind::InvalidInput, message))?;
+        prepare_folder(path.parent().unwrap_or(&path))?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let address = SockAddr::unix(&path)?;
+        match socket.bind(&address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                remove_stale(&path, &address)?;
+                socket.bind(&address)?;
+            }
+            bound => bound?,
+        }
+        let found = std::fs::symlink_metadata(&path)?;
+        let file = Made { path, device: found.dev(), inode: found.ino() };
+        // Nobody can connect before it listens, and so nobody does before its
+        // mode is right; the mask of the process, which other threads share,
+        // is not touched.
+        std::fs::set_permissions(&file.path, Permissions::from_mode(0o600))?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(std::os::fd::OwnedFd::from(socket).into())?;
+        Ok(Channel { listener, file })
+    }
+
+    /// The next client that may ask. Others are closed without a word.
+    pub async fn accept(&mut self) -> io::Result<Stream> {
+        loop {
+            let (stream, _) = self.listener.accept().await?;
+            if stream.peer_cred().is_ok_and(|peer| is_trusted(peer.uid())) {
+                return Ok(Stream { stream });
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+}
+
+/// Connects to a server that is root's or our own.
+pub async fn connect(path: &Path) -> Result<Stream, ControlFault> {
+    check_length(path).map_err(ControlFault::Name)?;
+    let stream = loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => tokio::time::sleep(BUSY_PAUSE).await,
+            connected => break connected.map_err(fault)?,
+        }
+    };
+    let owner = stream.peer_cred().map_err(ControlFault::Other)?.uid();
+    if !is_trusted(owner) {
+        return Err(ControlFault::Stranger { owner: format!("user {owner}") });
+    }
+    Ok(Stream { stream })
+}
+
+fn fault(error: io::Error) -> ControlFault {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory => ControlFault::Absent,
+        ErrorKind::PermissionDenied => ControlFault::NotPermitted(error),
+        _ => ControlFault::Other(error),
+    }
+}
+
+fn is_trusted(user: u32) -> bool {
+    // SAFETY: no preconditions.
+    user == 0 || user == unsafe { libc::geteuid() }
+}
+
+fn check_length(path: &Path) -> Result<(), String> {
+    let length = path.as_os_str().as_bytes().len();
+    if length <= LONGEST_PATH {
+        return Ok(());
+    }
+    Err(format!(
+        "the path of a socket has at most {LONGEST_PATH} bytes, and this one has {length}: name a shorter one"
+    ))
+}
+
+/// Who can change the folder can put a socket of their own in our place. In a
+/// sticky one as well: before ours is there.
+fn prepare_folder(folder: &Path) -> io::Result<()> {
+    let mode = if process::is_privileged() { 0o755 } else { 0o700 };
+    match DirBuilder::new().mode(mode).create(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => made.map_err(|error| io::Error::new(error.kind(), format!("its folder: {error}")))?,
+    }
+    let in_words = |who: &str, folder: &Path, mend: String| {
+        let message = format!(
+            "{who} can change {}, and so put another server there; `{mend}` takes that away",
+            folder.display()
+        );
+        Err(io::Error::new(ErrorKind::PermissionDenied, message))
+    };
+    let found = std::fs::metadata(folder)?;
+    if found.mode() & 0o1002 == 0o1002 {
+        let message = format!(
+            "everybody can make files in {}, and so be there before this server; name a folder of its own",
+            folder.display()
+        );
+        return Err(io::Error::new(ErrorKind::PermissionDenied, message));
+    }
+    match trust::folder_writers(folder)?.first() {
+        Some((folder, others)) => in_words(&others.names(), folder, trust::mend_writers(folder, others)),
+        None => Ok(()),
+    }
+}
+
+/// Removes a socket that nobody answers at. What is no socket is not ours to
+/// remove.
+fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let found = std::fs::symlink_metadata(path)?;
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "a file is there that is no socket"));
+    }
+    let asking = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A server that hangs with a full backlog must not hang us.
+    asking.set_nonblocking(true)?;
+    match asking.connect(address) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        _ => Err(io::Error::new(ErrorKind::AddrInUse, "another server answers there")),
+    }
+}
+
+/// A connection of the control channel.
+#[derive(Debug)]
+pub struct Stream {
+    stream: UnixStream,
+}
+
+impl Stream {
+    /// Reads what is there; 0 at the end.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.stream.readable().await?;
+            match self.stream.try_read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// Writes all of it.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.writable().await?;
+            match self.stream.try_write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => bytes = &bytes[written?..],
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(test)
+    }
+
+    fn words(opened: io::Result<Channel>) -> String {
+        opened.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_socket_is_for_its_owner_and_goes_with_the_server() {
+        run(async {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("made/control.sock");
+            let channel = Channel::open(&path).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+            drop(channel);
+            assert!(!path.exists());
+        });
+    }
+
+    #[test]
+    fn what_a_killed_server_left_is_replaced_and_what_a_live_one_has_is_not() {
+        run(async {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("control.sock");
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            assert!(path.exists());
+            let first = Channel::open(&path).unwrap();
+            assert!(words(Channel::open(&path)).contains("another server answers there"));
+            connect(&path).await.unwrap();
+            // Another's file in our place is left alone.
+            std::fs::remove_file(&path).unwrap();
+            let second = Channel::open(&path).unwrap();
+            drop(first);
+            connect(&path).await.unwrap();
+            drop(second);
+            std::fs::write(&path, "mine").unwrap();
+            assert!(words(Channel::open(&path)).contains("no socket"));
+            assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+        });
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_refused() {
+        run(async {
+            let folder = tempfile::tempdir().unwrap();
+            for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can make files")] {
+                std::fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+                let found = words(Channel::open(&folder.path().join("control.sock")));
+                assert!(found.contains(why), "{found}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_named_with_its_length() {
+        run(async {
+            let path = PathBuf::from(format!("/{}", "a".repeat(LONGEST_PATH)));
+            let expected = format!("at most {LONGEST_PATH} bytes, and this one has {}", LONGEST_PATH + 1);
+            assert!(words(Channel::open(&path)).contains(&expected));
+            let fault = connect(&path).await.unwrap_err();
+            assert!(
+                matches!(&fault, ControlFault::Name(message) if message.contains(&expected)),
+                "{fault:?}"
+            );
+        });
+    }
+
+    /// Makes another user of this thread alone, as the raw call does.
+    #[cfg(target_os = "linux")]
+    fn become_nobody() {
+        // SAFETY: the raw call changes this thread's credentials only.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534) }, 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_server_of_another_user_is_not_asked_and_another_user_is_not_answered() {
+        if !process::is_privileged() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let theirs = folder.path().join("theirs.sock");
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.bind(&SockAddr::unix(&theirs).unwrap()).unwrap();
+        let listen = move || {
+            become_nobody();
+            socket.listen(1).unwrap();
+            socket
+        };
+        let _listening = std::thread::spawn(listen).join().unwrap();
+        run(async {
+            let fault = connect(&theirs).await.unwrap_err();
+            assert!(matches!(&fault, ControlFault::Stranger { owner } if owner == "user 65534"), "{fault:?}");
+
+            let path = folder.path().join("control.sock");
+            let mut channel = Channel::open(&path).unwrap();
+            let nobody = |path: PathBuf| {
+                move || {
+                    become_nobody();
+                    let stream = std::os::unix::net::UnixStream::connect(path)?;
+                    io::Read::read(&mut &stream, &mut [0])
+                }
+            };
+            // The mode keeps them out; where somebody has changed it, we do.
+            let refused = std::thread::spawn(nobody(path.clone())).join().unwrap().unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+            std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+            let turned_away = tokio::task::spawn_blocking(nobody(path));
+            tokio::select! {
+                _ = channel.accept() => panic!("a stranger was accepted"),
+                end = turned_away => assert!(matches!(end.unwrap(), Ok(0) | Err(_))),
+            }
+        });
+    }
+}

@@ -1,0 +1,300 @@
+//! The control channel on Windows: a named pipe for administrators and its
+//! owner, of this computer only. By default its name is one that only
+//! administrators can take, so that nobody can be there before the server.
+
+use std::io::{self, ErrorKind};
+use std::os::windows::io::{AsRawHandle, RawHandle};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeClient, NamedPipeServer, ServerOptions};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_BROKEN_PIPE, ERROR_FILE_NOT_FOUND, ERROR_NO_DATA, ERROR_PATH_NOT_FOUND,
+    ERROR_PIPE_BUSY, ERROR_PIPE_NOT_CONNECTED, ERROR_SUCCESS, WIN32_ERROR,
+};
+use windows_sys::Win32::Security::Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT};
+use windows_sys::Win32::Security::{
+    EqualSid, OWNER_SECURITY_INFORMATION, PSID, SECURITY_ATTRIBUTES, TOKEN_USER,
+};
+use windows_sys::Win32::Storage::FileSystem::SECURITY_IDENTIFICATION;
+
+use super::super::ControlFault;
+use super::handle::size;
+use super::security::{self, Descriptor, Kind, Local};
+use super::{names, process};
+
+/// Who is answered, in words.
+pub const WHO_MAY_ASK: &str = "administrators (from an elevated prompt) and the user who runs it";
+
+/// Where the pipes of this computer are. Another computer's would answer as
+/// whoever it likes.
+const PIPES: &str = r"\\.\pipe\";
+
+/// A server that has no instance free is asked again after this.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// The server's end.
+#[derive(Debug)]
+pub struct Channel {
+    name: PathBuf,
+    access: Descriptor,
+    /// The instance that the next client gets.
+    next: NamedPipeServer,
+}
+
+impl Channel {
+    /// Makes the pipe, and fails if anybody has one of this name. Must be
+    /// called within the loop.
+    pub fn open(name: &Path) -> io::Result<Channel> {
+        check_name(name).map_err(|message| io::Error::new(ErrorKind::InvalidInput, message))?;
+        let access = Descriptor::parse(&only_administrators_and(&own_sid()?))?;
+        let next = instance(name, &access, true).map_err(|error| {
+            if is(&error, ERROR_ACCESS_DENIED) || is(&error, ERROR_PIPE_BUSY) {
+                let message =
+                    "another server answers there, or only administrators may have a pipe of this name";
+                io::Error::new(ErrorKind::PermissionDenied, message)
+            } else {
+                error
+            }
+        })?;
+        Ok(Channel { name: name.to_owned(), access, next })
+    }
+
+    /// The next client. Who may open the pipe is in its access list.
+    pub async fn accept(&mut self) -> io::Result<Stream> {
+        loop {
+            let connected = self.next.connect().await;
+            let next = match instance(&self.name, &self.access, false) {
+                Ok(next) => next,
+                Err(error) => {
+                    // The name must not be left without an instance of ours.
+                    let _ = self.next.disconnect();
+                    return Err(error);
+                }
+            };
+            let pipe = std::mem::replace(&mut self.next, next);
+            match connected {
+                Ok(()) => return Ok(Stream { pipe: Pipe::Server(pipe) }),
+                // It came and went.
+                Err(error) if is(&error, ERROR_NO_DATA) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        &self.name
+    }
+}
+
+fn instance(name: &Path, access: &Descriptor, first: bool) -> io::Result<NamedPipeServer> {
+    let mut attributes = SECURITY_ATTRIBUTES {
+        nLength: size::<SECURITY_ATTRIBUTES>(),
+        lpSecurityDescriptor: access.raw(),
+        bInheritHandle: 0,
+    };
+    let mut options = ServerOptions::new();
+    options.first_pipe_instance(first).reject_remote_clients(true);
+    // SAFETY: the attributes and the descriptor live through the call.
+    unsafe { options.create_with_security_attributes_raw(name, (&raw mut attributes).cast()) }
+}
+
+/// Everything for the system, administrators and the server's own account,
+/// nothing for others, and nothing inherited.
+fn only_administrators_and(own: &str) -> String {
+    format!("D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;{own})")
+}
+
+fn own_sid() -> io::Result<String> {
+    let user = process::own_user()?;
+    // SAFETY: the buffer begins with a TOKEN_USER whose SID lies within it.
+    Ok(unsafe { security::text((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid) })
+}
+
+/// Connects to a server of an administrator, of the system, or of our own.
+pub async fn connect(name: &Path) -> Result<Stream, ControlFault> {
+    check_name(name).map_err(ControlFault::Name)?;
+    let pipe = loop {
+        // A server that is none can ask who we are, and do nothing as us.
+        match ClientOptions::new().security_qos_flags(SECURITY_IDENTIFICATION).open(name) {
+            Err(error) if is(&error, ERROR_PIPE_BUSY) => tokio::time::sleep(BUSY_PAUSE).await,
+            opened => break opened.map_err(fault)?,
+        }
+    };
+    match stranger(pipe.as_raw_handle()).map_err(ControlFault::Other)? {
+        Some(owner) => Err(ControlFault::Stranger { owner }),
+        None => Ok(Stream { pipe: Pipe::Client(pipe) }),
+    }
+}
+
+fn fault(error: io::Error) -> ControlFault {
+    if is(&error, ERROR_FILE_NOT_FOUND) || is(&error, ERROR_PATH_NOT_FOUND) {
+        ControlFault::Absent
+    } else if is(&error, ERROR_ACCESS_DENIED) {
+        ControlFault::NotPermitted(error)
+    } else {
+        ControlFault::Other(error)
+    }
+}
+
+fn is(error: &io::Error, code: WIN32_ERROR) -> bool {
+    error.raw_os_error() == Some(code.cast_signed())
+}
+
+fn check_name(name: &Path) -> Result<(), String> {
+    let text = name.to_string_lossy();
+    let rest = text
+        .get(..PIPES.len())
+        .filter(|start| start.eq_ignore_ascii_case(PIPES))
+        .map(|_| &text[PIPES.len()..]);
+    if rest.is_some_and(|rest| !rest.is_empty() && !rest.contains("..")) {
+        return Ok(());
+    }
+    Err(format!("the control channel is a pipe of this computer: {PIPES}NAME"))
+}
+
+/// Who owns the pipe, where that is nobody whom we trust.
+fn stranger(pipe: RawHandle) -> io::Result<Option<String>> {
+    let mut owner: PSID = std::ptr::null_mut();
+    let mut descriptor = std::ptr::null_mut();
+    // SAFETY: the handle is open; the owner that comes back lies within the
+    // descriptor, which is ours to free.
+    let code = unsafe {
+        GetSecurityInfo(
+            pipe,
+            SE_KERNEL_OBJECT,
+            OWNER_SECURITY_INFORMATION,
+            &raw mut owner,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            &raw mut descriptor,
+        )
+    };
+    if code != ERROR_SUCCESS {
+        return Err(io::Error::from_raw_os_error(code.cast_signed()));
+    }
+    let memory = Local(descriptor);
+    if owner.is_null() {
+        return Ok(Some("nobody".to_owned()));
+    }
+    let own = process::own_user()?;
+    // SAFETY: the owner lies within the descriptor, which is freed below; `own`
+    // begins with a TOKEN_USER whose SID lies within it.
+    let found = unsafe {
+        let is_own = EqualSid((*own.as_ptr().cast::<TOKEN_USER>()).User.Sid, owner) != 0;
+        let trusted = is_own || security::kind(owner) == Kind::Administrator;
+        (!trusted).then(|| names::of_sid(owner).unwrap_or_else(|_| security::text(owner)))
+    };
+    drop(memory);
+    Ok(found)
+}
+
+/// A connection of the control channel.
+#[derive(Debug)]
+pub struct Stream {
+    pipe: Pipe,
+}
+
+#[derive(Debug)]
+enum Pipe {
+    Server(NamedPipeServer),
+    Client(NamedPipeClient),
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // What a client has not read by now would be kept for it for ever.
+        if let Pipe::Server(pipe) = &self.pipe {
+            let _ = pipe.disconnect();
+        }
+    }
+}
+
+impl Stream {
+    /// Reads what is there; 0 at the end.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = match &self.pipe {
+                Pipe::Server(pipe) => {
+                    pipe.readable().await?;
+                    pipe.try_read(buffer)
+                }
+                Pipe::Client(pipe) => {
+                    pipe.readable().await?;
+                    pipe.try_read(buffer)
+                }
+            };
+            match read {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if is(&error, ERROR_BROKEN_PIPE) || is(&error, ERROR_PIPE_NOT_CONNECTED) => {
+                    return Ok(0);
+                }
+                read => return read,
+            }
+        }
+    }
+
+    /// Writes all of it, or leaves the rest to the system.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let written = match &self.pipe {
+                Pipe::Server(pipe) => {
+                    pipe.writable().await?;
+                    pipe.try_write(bytes)
+                }
+                Pipe::Client(pipe) => {
+                    pipe.writable().await?;
+                    pipe.try_write(bytes)
+                }
+            };
+            match written {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => bytes = &bytes[written?..],
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(test)
+    }
+
+    #[test]
+    fn a_name_is_taken_once_and_free_again_when_the_server_is_gone() {
+        run(async {
+            let name = PathBuf::from(format!(r"\\.\pipe\wininetd-test-{}-once", std::process::id()));
+            assert!(matches!(connect(&name).await, Err(ControlFault::Absent)));
+            let channel = Channel::open(&name).unwrap();
+            let error = Channel::open(&name).unwrap_err();
+            assert!(error.to_string().contains("another server answers there"), "{error}");
+            drop(channel);
+            Channel::open(&name).unwrap();
+        });
+    }
+
+    #[test]
+    fn only_pipes_of_this_computer_are_channels() {
+        run(async {
+            for name in [r"\\elsewhere\pipe\w", r"C:\w", "w", r"\\.\pipe\", r"\\.\pipe\..\C:\w", r"\\.\C:"] {
+                assert!(Channel::open(Path::new(name)).is_err(), "{name}");
+                assert!(matches!(connect(Path::new(name)).await, Err(ControlFault::Name(_))), "{name}");
+            }
+            assert_eq!(check_name(Path::new(r"\\.\PIPE\w")), Ok(()));
+        });
+    }
+
+    #[test]
+    fn the_access_list_names_nobody_else() {
+        let text = only_administrators_and("S-1-5-21-1-2-3-1234");
+        assert_eq!(text, "D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;S-1-5-21-1-2-3-1234)");
+        Descriptor::parse(&text).unwrap();
+    }
+}
