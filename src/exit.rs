@@ -9,9 +9,9 @@ pub enum Exit {
     Ok,
     /// The command line can't be understood.
     Usage,
-    /// There is no such file.
+    /// What was named is not there: a file, a session, a service.
     NoInput,
-    /// Nothing could be bound (in a console only).
+    /// Nothing could be bound (in a console only), or no server answered.
     Unavailable,
     /// The system refused something that we need.
     System,
@@ -37,6 +37,16 @@ impl Exit {
             Exit::Config => 78,
             Exit::Child(code) => code,
         }
+    }
+}
+
+impl Exit {
+    /// What a server's refusal counts as. It is a failure, whatever the number.
+    pub fn of_refusal(code: u8) -> Exit {
+        [Exit::Usage, Exit::NoInput, Exit::Unavailable, Exit::NoPermission, Exit::Config]
+            .into_iter()
+            .find(|exit| exit.code() == code)
+            .unwrap_or(Exit::System)
     }
 }
 

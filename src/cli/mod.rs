@@ -2,6 +2,8 @@
 
 mod stored;
 
+use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, CommandFactory, Parser};
@@ -20,8 +22,8 @@ pub use stored::Stored;
     after_help = "Without a verb it serves for a service manager: the one of Windows, or on Unix in the foreground.\n\n\
         A line of the file is a service:  PORT  USER:PASS  CMDLINE\n\
         `none` as USER:PASS runs the program as the server itself. Lines that do not begin with a digit are comments.\n\n\
-        Exit codes: 0 as asked, 64 usage, 66 a file cannot be read, 69 nothing could be bound, 71 system, 77 no permission, \
-        78 configuration."
+        Exit codes: 0 as asked, 64 usage, 66 a file, session or service is not there, 69 nothing could be bound or no server \
+        answered, 71 system, 77 no permission, 78 configuration."
 )]
 pub struct Options {
     /// Register the service with the options given beside it; given again, an option replaces only itself
@@ -52,12 +54,44 @@ pub struct Options {
     #[arg(long, group = "verb", value_name = "SERVICE", help_heading = "Verbs")]
     pub run: Option<String>,
 
+    /// Have the running server read its files again; prints what is wrong with them
+    #[arg(long, group = "verb", help_heading = "Verbs")]
+    pub reload: bool,
+
+    /// What the running server is doing: services, addresses, sessions, counters
+    #[arg(long, group = "verb", help_heading = "Verbs")]
+    pub status: bool,
+
+    /// The same for machines
+    #[arg(long, requires = "status", conflicts_with_all = others("status"), help_heading = "Beside --status")]
+    pub json: bool,
+
+    /// End one session of the running server; --status has their numbers
+    #[arg(long, group = "verb", value_name = "SESSION", help_heading = "Verbs")]
+    pub kill: Option<u64>,
+
+    /// What the running server would do to a client from there, and which rule or limit decides; beside --cfgfile only that
+    /// file's rules
+    #[arg(long, group = "verb", value_name = "ADDRESS", help_heading = "Verbs")]
+    pub explain: Option<IpAddr>,
+
+    /// At this service only
+    #[arg(long, value_name = "NAME", requires = "explain", conflicts_with_all = others("explain"),
+        help_heading = "Beside --explain")]
+    pub service: Option<String>,
+
+    /// A service without a file, such as 8080=cat; repeatable. ADDRESS is a port, which listens on 127.0.0.1 and ::1,
+    /// or ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH
+    #[arg(long, value_name = "ADDRESS=COMMAND", requires = "debug", conflicts_with_all = others("debug"),
+        conflicts_with_all = ["cfgfile", "bind"], help_heading = "Beside --debug")]
+    pub serve: Vec<OsString>,
+
     /// Read a password without echo, or a line from a pipe, and store it sealed; the file then says USER:{stored} (Windows)
     #[arg(long, group = "verb", value_name = "USER", help_heading = "Verbs")]
     pub set_password: Option<String>,
 
     /// Let USER log on as a batch job, which programs of its need (Windows); alone or beside --install
-    #[arg(long, value_name = "USER", conflicts_with_all = ["remove", "debug", "check", "run", "set_password"], help_heading = "Verbs")]
+    #[arg(long, value_name = "USER", conflicts_with_all = ["remove", "debug", "check", "run", "set_password", "reload", "status", "kill", "explain"], help_heading = "Verbs")]
     pub grant_batch_right: Option<String>,
 
     /// How to serve.
@@ -79,7 +113,7 @@ pub struct Options {
     )]
     pub start: Option<StartType>,
 
-    /// The service's name, where there are several; also beside --remove, --set-password, --debug, --check and --run [default: wininetd]
+    /// The service's name, where there are several; also beside every other verb [default: wininetd]
     #[arg(long, value_name = "NAME", value_parser = service_name, help_heading = "Beside --install")]
     pub service_name: Option<String>,
 
@@ -117,6 +151,14 @@ impl StartType {
 /// The name of the service, where none is given.
 pub const SERVICE_NAME: &str = "wininetd";
 
+/// The verbs beside which an option of `verb` has no place. (`requires` alone does
+/// not see to that: beside a verb that `verb` excludes it asks for nothing.)
+fn others(verb: &str) -> impl Iterator<Item = &'static str> {
+    const VERBS: [&str; 9] =
+        ["install", "remove", "debug", "check", "reload", "status", "kill", "explain", "set_password"];
+    VERBS.into_iter().filter(move |other| *other != verb)
+}
+
 /// A name that is a file's, a registry key's and a firewall rule's as well.
 fn service_name(text: &str) -> Result<String, String> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
@@ -144,6 +186,14 @@ impl Options {
             Verb::Check
         } else if let Some(service) = &self.run {
             Verb::Run(service.clone())
+        } else if self.reload {
+            Verb::Reload
+        } else if self.status {
+            Verb::Status
+        } else if let Some(session) = self.kill {
+            Verb::Kill(session)
+        } else if let Some(address) = self.explain {
+            Verb::Explain(address)
         } else if let Some(user) = &self.set_password {
             Verb::SetPassword(user.clone())
         } else if let Some(user) = &self.grant_batch_right {
@@ -177,6 +227,14 @@ pub enum Verb {
     Check,
     /// Run this service's program on our console.
     Run(String),
+    /// Have the running server read its files again.
+    Reload,
+    /// Ask it what it is doing.
+    Status,
+    /// Have it end this session.
+    Kill(u64),
+    /// Ask it, or a file, what becomes of a client from there.
+    Explain(IpAddr),
     /// Store this user's password.
     SetPassword(String),
     /// Let this user log on as a batch job.
@@ -212,6 +270,9 @@ mod tests {
             ["--install", "--remove"],
             ["--set-password=u", "--debug"],
             ["--run=s", "--check"],
+            ["--status", "--reload"],
+            ["--kill=1", "--status"],
+            ["--explain=::1", "--kill=1"],
         ] {
             assert!(parse(&words).is_err(), "{words:?}");
         }
@@ -219,8 +280,37 @@ mod tests {
 
     #[test]
     fn what_belongs_beside_a_verb_is_refused_without_it() {
-        for words in [&["--account", "x"][..], &["--start", "auto"], &["--strict"], &["--logon"]] {
+        for words in [
+            &["--account", "x"][..],
+            &["--start", "auto"],
+            &["--strict"],
+            &["--logon"],
+            &["--json"],
+            &["--service", "a"],
+            &["--serve", "1=cat"],
+            &["--serve", "1=cat", "--check"],
+            &["--json", "--debug"],
+            &["--service", "a", "--status"],
+        ] {
             assert!(parse(words).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_of_the_command_line_and_a_file_are_not_mixed() {
+        let two = parse(&["--debug", "--serve", "1=cat", "--serve", "2=tac a=b"]).unwrap();
+        assert_eq!(two.serve, ["1=cat", "2=tac a=b"]);
+        for other in [["--cfgfile", "f"], ["--bind", "::1"]] {
+            assert!(parse(&[&["--debug", "--serve", "1=cat"], &other[..]].concat()).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_running_server_is_asked_is_a_number_or_an_address() {
+        assert_eq!(parse(&["--kill", "7"]).unwrap().verb(), Verb::Kill(7));
+        assert_eq!(parse(&["--explain", "::1"]).unwrap().verb(), Verb::Explain("::1".parse().unwrap()));
+        for words in [["--kill", "-1"], ["--kill", "all"], ["--explain", "nobody"], ["--explain", "::1/64"]] {
+            assert!(parse(&words).is_err(), "{words:?}");
         }
     }
 

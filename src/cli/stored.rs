@@ -43,6 +43,11 @@ pub struct Stored {
     #[arg(long, value_name = "FORM", value_enum, hide_possible_values = true)]
     pub log_format: Option<Format>,
 
+    /// The control channel of the running server: a socket's path, or on Windows \\.\pipe\NAME; "" is the default
+    /// [default: where only this account or administrators can make it]
+    #[arg(long, value_name = "PATH", value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
+    pub control: Option<PathBuf>,
+
     /// A rule of the Windows firewall for each port, redone at each start; --firewall=no ends that
     #[arg(long, value_name = "WHETHER", num_args = 0..=1, require_equals = true, default_missing_value = "yes",
         value_parser = yes_or_no, hide_possible_values = true)]
@@ -93,13 +98,14 @@ impl Stored {
             bind: if newer.bind.is_empty() { self.bind } else { newer.bind },
             log_file: newer.log_file.or(self.log_file),
             log_format: newer.log_format.or(self.log_format),
+            control: newer.control.or(self.control),
             firewall: newer.firewall.or(self.firewall),
         }
     }
 
     /// With whole paths: a service starts in another directory.
     pub fn absolute(mut self) -> Stored {
-        let given = [&mut self.cfgfile, &mut self.log_file].into_iter().flatten();
+        let given = [&mut self.cfgfile, &mut self.log_file, &mut self.control].into_iter().flatten();
         for path in given.filter(|path| !path.as_os_str().is_empty()) {
             *path = absolute(path);
         }
@@ -118,6 +124,7 @@ impl Stored {
         pairs.extend(self.bind.iter().map(|address| ("--bind", Some(address.to_string().into()))));
         pairs.push(("--log-file", self.log_path().map(|path| path.as_os_str().to_owned())));
         pairs.push(("--log-format", self.log_format.map(|format| format.name().into())));
+        pairs.push(("--control", self.given_control().map(|path| path.as_os_str().to_owned())));
         let mut arguments: Vec<OsString> = pairs
             .into_iter()
             .filter_map(|(name, value)| Some([OsString::from(name), value?]))
@@ -137,6 +144,17 @@ impl Stored {
     /// The log file, if there is to be one.
     pub fn log_path(&self) -> Option<&Path> {
         self.log_file.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The control channel that was asked for, if one was.
+    pub fn given_control(&self) -> Option<&Path> {
+        self.control.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The control channel of the service `name`. None where there is neither
+    /// an option nor a place for one.
+    pub fn control_path(&self, name: &str) -> Option<PathBuf> {
+        self.given_control().map(absolute).or_else(|| sys::paths::default_control(name))
     }
 
     /// What holds for every line of a classic file; `service` is the name under
@@ -200,8 +218,9 @@ mod tests {
 
     #[test]
     fn a_stored_option_can_be_taken_back() {
-        let stored = parse(&["--timeout", "5", "--log-file", "x", "--firewall"]).unwrap();
-        let now = stored.replaced_by(parse(&["--timeout", "0", "--log-file", "", "--firewall=no"]).unwrap());
+        let stored = parse(&["--timeout", "5", "--log-file", "x", "--control", "y", "--firewall"]).unwrap();
+        let newer = ["--timeout", "0", "--log-file", "", "--control", "", "--firewall=no"];
+        let now = stored.replaced_by(parse(&newer).unwrap());
         assert!(now.absolute().arguments().is_empty());
     }
 
@@ -223,6 +242,7 @@ mod tests {
             ["--bind", "127.0.0.1"],
             ["--log-file", "x"],
             ["--log-format", "json"],
+            ["--control", "x.sock"],
         ];
         let mut words = words.concat();
         words.push("--firewall");

@@ -5,6 +5,7 @@ pub mod classic;
 pub mod diagnostic;
 pub mod plan;
 pub mod secret;
+pub mod serve_option;
 pub mod source;
 pub mod trust;
 pub mod world;

@@ -71,13 +71,7 @@ impl Source {
     /// Takes a file's bytes as text: UTF-8 with or without a byte-order mark,
     /// UTF-16 with one, else the code page (Windows) or just bytes (Unix).
     pub fn decode(path: &Path, bytes: Vec<u8>) -> Source {
-        let source = |text: Vec<u8>, code_page| {
-            let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-            let line_starts = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
-            let text = Zeroizing::new(text);
-            let (path, trust, secrets) = (path.to_owned(), Trust::default(), Vec::new());
-            Source { path, text, line_starts, code_page, trust, secrets }
-        };
+        let source = |text: Vec<u8>, code_page| Source { code_page, ..Source::typed(path, text) };
         if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
             return source(rest.to_vec(), false);
         }
@@ -94,6 +88,15 @@ impl Source {
             return source(text.into_bytes(), true);
         }
         source(bytes, false)
+    }
+
+    /// Text that was in no file, byte for byte.
+    pub fn typed(name: &Path, text: Vec<u8>) -> Source {
+        let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let line_starts = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
+        let text = Zeroizing::new(text);
+        let (path, trust, secrets) = (name.to_owned(), Trust::default(), Vec::new());
+        Source { path, text, line_starts, code_page: false, trust, secrets }
     }
 
     /// The lines, without their ends, each with the place of its first byte.

@@ -1,5 +1,6 @@
 //! What runs us: a console or a service manager. The verbs that depend on it.
 
+mod ask;
 mod example;
 pub mod manager;
 mod own_file;
@@ -32,6 +33,10 @@ pub fn run(options: &Options) -> Result<Exit, Error> {
             Ok(exit)
         }
         Verb::Run(service) => Ok(system::end_like(run::run(options, &service)?)),
+        Verb::Reload => ask::reload(options),
+        Verb::Status => ask::status(options),
+        Verb::Kill(session) => ask::kill(options, session),
+        Verb::Explain(address) => ask::explain(options, address),
         Verb::SetPassword(user) => system::set_password(options, &user),
         Verb::GrantBatchRight(user) => system::grant_batch_right(&user),
         Verb::Debug => system::debug(options),

@@ -1,11 +1,14 @@
 //! Serving, under whatever host: the file is read, the plan is served, and the
 //! host's manager hears of it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::check;
 use crate::cli::Stored;
+use crate::config::classic::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::serve_option;
 use crate::config::source::Source;
 use crate::config::trust::Strictness;
 use crate::config::{self, Loaded, plan::Plan, world};
@@ -35,6 +38,8 @@ pub struct Host<'a> {
     pub attended: bool,
     /// A failed start is told to the log: nobody reads standard error.
     pub tells_log: bool,
+    /// Services of the command line; if there is one, no file is read.
+    pub services: Vec<OsString>,
     /// The name under which passwords are stored.
     pub service: String,
     /// Listeners that the manager has opened for us.
@@ -69,10 +74,17 @@ pub fn serve(options: &Stored, mut host: Host<'_>) -> Result<Exit, Error> {
 }
 
 fn load_and_serve(options: &Stored, mut host: Host<'_>, log: &Log) -> Result<Exit, Error> {
-    let path = options.config_path();
     let defaults = options.defaults(&host.service);
-    let Loaded { source, plan, diagnostics } = config::load(&path, &defaults, host.strictness)?;
-    announce(path, &diagnostics, options, std::mem::take(&mut host.findings), log);
+    let loaded = if host.services.is_empty() {
+        config::load(&options.config_path(), &defaults, host.strictness)?
+    } else {
+        // Whoever tries something out means the files that lie here.
+        let directory = std::env::current_dir()
+            .map_err(|cause| Error::System { what: "the current directory", cause })?;
+        serve_option::load(&host.services, &Defaults { directory, ..defaults })?
+    };
+    let Loaded { source, plan, diagnostics } = loaded;
+    announce(source.path.clone(), &diagnostics, options, std::mem::take(&mut host.findings), log);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -96,6 +96,14 @@ impl Builder {
         Builder { folder, command, debug: true }
     }
 
+    /// A daemon for what its arguments say, without a file.
+    pub fn without_file(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let mut command = Command::new(wininetd());
+        command.args(["--log-format", "json"]).args(arguments);
+        Builder { folder, command, debug: true }
+    }
+
     /// As a service manager starts it, without a verb.
     pub fn without_verb(mut self) -> Self {
         self.debug = false;

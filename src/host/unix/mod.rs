@@ -55,6 +55,7 @@ fn start(options: &Options, attended: bool) -> Result<Exit, Error> {
         strictness: if careful { Strictness::Refuse } else { Strictness::Warn },
         attended,
         tells_log: false,
+        services: options.serve.clone(),
         service: options.service_name().to_owned(),
         inherited,
         findings,

@@ -28,6 +28,7 @@ pub(super) fn debug(options: &Options) -> Result<Exit, Error> {
         strictness: Strictness::Warn,
         attended: true,
         tells_log: false,
+        services: options.serve.clone(),
         service: options.service_name().to_owned(),
         inherited: Vec::new(),
         findings: Vec::new(),

@@ -121,6 +121,7 @@ fn start(
         strictness: if from_elsewhere { Strictness::RefuseOthers } else { Strictness::Refuse },
         attended: false,
         tells_log: true,
+        services: Vec::new(),
         service: name.to_owned(),
         inherited: Vec::new(),
         findings: own_file::findings(),

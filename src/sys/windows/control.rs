@@ -37,7 +37,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Channel {
     name: PathBuf,
-    access: Descriptor,
+    /// Who may open it, in its written form.
+    access: String,
     /// The instance that the next client gets.
     next: NamedPipeServer,
 }
@@ -47,7 +48,7 @@ impl Channel {
     /// called within the loop.
     pub fn open(name: &Path) -> io::Result<Channel> {
         check_name(name).map_err(|message| io::Error::new(ErrorKind::InvalidInput, message))?;
-        let access = Descriptor::parse(&only_administrators_and(&own_sid()?))?;
+        let access = only_administrators_and(&own_sid()?);
         let next = instance(name, &access, true).map_err(|error| {
             if is(&error, ERROR_ACCESS_DENIED) || is(&error, ERROR_PIPE_BUSY) {
                 let message =
@@ -88,7 +89,8 @@ impl Channel {
     }
 }
 
-fn instance(name: &Path, access: &Descriptor, first: bool) -> io::Result<NamedPipeServer> {
+fn instance(name: &Path, access: &str, first: bool) -> io::Result<NamedPipeServer> {
+    let access = Descriptor::parse(access)?;
     let mut attributes = SECURITY_ATTRIBUTES {
         nLength: size::<SECURITY_ATTRIBUTES>(),
         lpSecurityDescriptor: access.raw(),
