@@ -10,14 +10,16 @@ fn logon_failure_never_runs_as_service() {
     let (port, gate) = (free_port(), Gate::new());
     let line = format!("{port} nosuchuser:wrong {}", probe(&format!("gate {}", gate.address())));
     let daemon = Builder::new(&[line]).start();
-    for _ in 0..3 {
-        let mut client = Client::connect(port);
-        assert!(client.is_turned_away());
-        let record = daemon.record(client.port());
-        assert_eq!(record["outcome"], "failed");
-        assert!(["account", "logon"].contains(&record["step"].as_str().unwrap()), "{record}");
-        assert_eq!(record["user"], "nosuchuser");
-        assert_eq!(record["pid"], serde_json::Value::Null);
+    // The second one tries again after a pause; those between are refused.
+    let failed = |event: &&serde_json::Value| event["event"] == "session" && event["outcome"] == "failed";
+    while daemon.events().iter().filter(failed).count() < 2 {
+        assert!(Client::connect(port).is_turned_away());
+        daemon.wait_a_moment();
+    }
+    for record in daemon.events().iter().filter(|event| event["event"] == "session") {
+        assert_eq!((&record["user"], &record["pid"]), (&"nosuchuser".into(), &serde_json::Value::Null));
+        let step = record["step"].as_str();
+        assert!(record["outcome"] == "refused" || ["account", "logon"].contains(&step.unwrap()), "{record}");
     }
     assert!(!gate.is_visited(), "the program ran");
 }
@@ -48,7 +50,8 @@ fn a_program_that_vanished_fails_and_heals_when_it_is_back() {
     assert!(record["reason"].as_str().unwrap().contains("moved"), "{record}");
     assert_eq!(Client::connect(other_port).read_text(), "other");
     std::fs::rename(&away, &program).unwrap();
-    assert_eq!(Client::connect(port).read_text(), "here");
+    assert_eq!(daemon.says_again(port), "here");
+    daemon.event("service_resumed", |event| event["service"].as_str() == Some(&port.to_string()));
 }
 
 #[test]

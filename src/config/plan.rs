@@ -171,6 +171,19 @@ pub struct Rate {
     pub per: Duration,
 }
 
+impl fmt::Display for Rate {
+    /// As it is typed.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.count;
+        match self.per.as_secs() {
+            1 => write!(formatter, "{count}/s"),
+            60 => write!(formatter, "{count}/m"),
+            3600 => write!(formatter, "{count}/h"),
+            _ => write!(formatter, "{count} in {:?}", self.per),
+        }
+    }
+}
+
 /// What serves a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {

@@ -1,78 +1,106 @@
-//! Who may connect: limits over all services and for each. A client over a
-//! limit is not refused but left waiting in the backlog; when sessions linger,
-//! the oldest makes room.
+//! Who may connect and who may start: rules, limits in all, for each service
+//! and each source, rates, and the pauses of services that fail by themselves.
+//!
+//! Before a client is accepted only its service is known (`may_connect`); then
+//! so is its source (`may_start`). Whoever is refused takes nothing from
+//! others: no place and no token.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
-use super::{ServiceId, SessionId, Source};
+use super::access::{Decision, decide};
+use super::rate::{Bucket, SourceBuckets};
+use super::refusals::Reason;
+use super::room::Room;
+use super::throttle::{Gate, Throttle};
+use super::{Peer, ServiceId, SessionId, Source};
+use crate::config::plan::{Admit, WhenFull};
 
 /// What to do with a client that waits to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Accept it.
-    Admit,
+pub enum Connect {
+    /// Accept it; who it is decides.
+    Accept,
     /// Leave it waiting until a session ends.
     Wait,
+    /// Leave it waiting for so long.
+    WaitFor(Duration),
 }
 
-/// All live sessions, counted.
+/// What a client that was admitted is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// How many connections its source has at the service now.
+    pub connections: usize,
+    /// It tries whether the service works again.
+    pub tries: bool,
+}
+
+/// All live sessions, counted, and what may join them.
 #[derive(Debug)]
 pub struct Admission {
     total: Room,
-    services: Vec<Room>,
+    services: HashMap<ServiceId, Entrance>,
     /// Live sessions of each source and service. No larger than the sessions.
     sources: HashMap<(ServiceId, Source), usize>,
+    buckets: SourceBuckets,
     sessions: HashMap<SessionId, (ServiceId, Source)>,
 }
 
+/// The entrance of one service.
 #[derive(Debug)]
-struct Room {
-    limit: usize,
-    live: usize,
-    /// Oldest first. A session that was told to make room is not in it.
-    lingering: VecDeque<SessionId>,
-    /// The session that was told to make room and has not ended yet. One at a
-    /// time, or one waiting client would cost many their last bytes.
-    leaving: Option<SessionId>,
-}
-
-impl Room {
-    fn new(limit: usize) -> Self {
-        Room { limit, live: 0, lingering: VecDeque::new(), leaving: None }
-    }
-
-    fn is_full(&self) -> bool {
-        self.live >= self.limit
-    }
-
-    fn can_make_room(&self) -> bool {
-        self.leaving.is_none() && !self.lingering.is_empty()
-    }
-
-    /// The oldest lingering session, unless one is leaving already.
-    fn make_room(&mut self) -> Option<SessionId> {
-        if !self.can_make_room() {
-            return None;
-        }
-        self.leaving = self.lingering.pop_front();
-        self.leaving
-    }
-
-    fn forget(&mut self, session: SessionId) {
-        self.lingering.retain(|&other| other != session);
-        self.leaving = self.leaving.filter(|&other| other != session);
-    }
+struct Entrance {
+    admit: Admit,
+    room: Room,
+    bucket: Option<Bucket>,
+    throttle: Throttle,
+    /// It is gone from the configuration; its last sessions are not.
+    retired: bool,
 }
 
 impl Admission {
-    /// Nobody is there yet. `limits` are those of the services, in order.
-    pub fn new(total: usize, limits: impl IntoIterator<Item = usize>) -> Self {
+    /// Nobody is there yet, and no service.
+    pub fn new(total: usize) -> Self {
         Admission {
             total: Room::new(total),
-            services: limits.into_iter().map(Room::new).collect(),
+            services: HashMap::new(),
             sources: HashMap::new(),
+            buckets: SourceBuckets::default(),
             sessions: HashMap::new(),
         }
+    }
+
+    /// From now on there are these services, each with the most connections
+    /// that it gets of the total. What was counted stays counted; rates that
+    /// did not change go on; pauses are over, since somebody may have mended
+    /// what they are for.
+    pub fn configure<'a>(
+        &mut self,
+        total: usize,
+        services: impl IntoIterator<Item = (ServiceId, &'a Admit, usize)>,
+    ) {
+        self.total.limit = total;
+        for entrance in self.services.values_mut() {
+            entrance.retired = true;
+        }
+        for (id, admit, limit) in services {
+            let new = || Entrance {
+                admit: admit.clone(),
+                room: Room::new(limit),
+                bucket: None,
+                throttle: Throttle::new(),
+                retired: false,
+            };
+            let entrance = self.services.entry(id).or_insert_with(new);
+            entrance.retired = false;
+            entrance.throttle.reset();
+            entrance.room.limit = limit;
+            let kept = entrance.bucket.filter(|bucket| Some(bucket.rate()) == admit.rate);
+            entrance.bucket = kept.or_else(|| admit.rate.map(Bucket::new));
+            entrance.admit = admit.clone();
+        }
+        self.services.retain(|_, entrance| !entrance.retired || entrance.room.live > 0);
     }
 
     /// Sessions that have not ended.
@@ -80,59 +108,171 @@ impl Admission {
         self.total.live
     }
 
+    /// Sessions of one service that have not ended.
+    pub fn live_of(&self, service: ServiceId) -> usize {
+        self.services.get(&service).map_or(0, |entrance| entrance.room.live)
+    }
+
+    /// Why a service is paused and for how long; nothing if it is not.
+    pub fn pause_of(&self, service: ServiceId, now: Duration) -> Option<(&str, Duration)> {
+        let throttle = &self.services.get(&service)?.throttle;
+        let rest = match throttle.gate(now) {
+            Gate::Closed(rest) => rest,
+            _ => Duration::ZERO,
+        };
+        Some((throttle.cause()?, rest))
+    }
+
     /// Whether a client of this service may be accepted now.
-    pub fn may_connect(&self, service: ServiceId) -> Verdict {
-        let full = self.services[service.0].is_full() || self.total.is_full();
-        if full { Verdict::Wait } else { Verdict::Admit }
+    pub fn may_connect(&self, service: ServiceId, now: Duration) -> Connect {
+        let Some(entrance) = self.services.get(&service) else { return Connect::Wait };
+        match entrance.throttle.gate(now) {
+            Gate::Wait => return Connect::Wait,
+            // Accepted to be closed at once: whoever waits in the backlog of a
+            // paused service would wait for long.
+            Gate::Closed(_) => return Connect::Accept,
+            Gate::Open | Gate::Trying => {}
+        }
+        let waits = entrance.admit.when_full == WhenFull::Wait;
+        if let Some(room) = self.full_room(entrance) {
+            let place_to_come = room.can_make_room() || room.is_making_room();
+            return if waits || place_to_come { Connect::Wait } else { Connect::Accept };
+        }
+        match entrance.bucket.and_then(|bucket| bucket.wait(now)) {
+            Some(wait) if waits => Connect::WaitFor(wait),
+            _ => Connect::Accept,
+        }
+    }
+
+    /// Whether this client, which was accepted, is served. If it is, it has
+    /// begun.
+    pub fn may_start(
+        &mut self,
+        session: SessionId,
+        service: ServiceId,
+        peer: Peer,
+        now: Duration,
+    ) -> Result<Admitted, Reason> {
+        if let Some(reason) = self.refusal(service, peer, now) {
+            return Err(reason);
+        }
+        let source = peer.source();
+        // A service that is gone has let nobody in.
+        let Some(entrance) = self.services.get_mut(&service) else { return Err(Reason::Full) };
+        if let Some(bucket) = &mut entrance.bucket {
+            bucket.take(now);
+        }
+        if let Some(rate) = entrance.admit.rate_per_source {
+            self.buckets.take(rate, (service, source), now);
+        }
+        let tries = entrance.throttle.began(session, now);
+        entrance.room.live += 1;
+        self.total.live += 1;
+        self.sessions.insert(session, (service, source));
+        let connections = self.sources.entry((service, source)).or_insert(0);
+        *connections += 1;
+        Ok(Admitted { connections: *connections, tries })
+    }
+
+    /// Why a client from there would be turned away now, once it is accepted.
+    pub fn refusal(&self, service: ServiceId, peer: Peer, now: Duration) -> Option<Reason> {
+        let Some(entrance) = self.services.get(&service) else { return Some(Reason::Full) };
+        match peer.ip().map(|ip| decide(&entrance.admit.access, ip)) {
+            Some(Decision::Denied(rule)) => return Some(Reason::Denied(rule)),
+            Some(Decision::NotAllowed) => return Some(Reason::NotAllowed),
+            Some(Decision::Open | Decision::Allowed(_)) | None => {}
+        }
+        match entrance.throttle.gate(now) {
+            Gate::Closed(rest) => return Some(Reason::Paused(rest)),
+            // Nobody is accepted then; who comes all the same is no second try.
+            Gate::Wait => return Some(Reason::Paused(Duration::ZERO)),
+            Gate::Open | Gate::Trying => {}
+        }
+        if self.full_room(entrance).is_some() {
+            return Some(Reason::Full);
+        }
+        let key = (service, peer.source());
+        let live = self.sources.get(&key).copied().unwrap_or(0);
+        let admit = &entrance.admit;
+        if let Some(most) = admit.max_connections_per_source.filter(|&most| live >= most) {
+            return Some(Reason::SourceFull(most));
+        }
+        if let Some(rate) = admit.rate_per_source.filter(|&rate| self.buckets.wait(rate, key, now).is_some())
+        {
+            return Some(Reason::SourceRate(rate));
+        }
+        let rate = entrance.bucket.filter(|bucket| bucket.wait(now).is_some());
+        rate.map(|bucket| Reason::Rate(bucket.rate()))
+    }
+
+    /// What the rules of a service say of an address.
+    pub fn decision(&self, service: ServiceId, ip: IpAddr) -> Option<Decision> {
+        self.services.get(&service).map(|entrance| decide(&entrance.admit.access, ip))
     }
 
     /// Whether a lingering session could make room for a client of this
     /// service, if one really waits.
     pub fn can_make_room(&self, service: ServiceId) -> bool {
-        self.full_room(service).is_some_and(Room::can_make_room)
+        let room = self.services.get(&service).and_then(|entrance| self.full_room(entrance));
+        room.is_some_and(Room::can_make_room)
     }
 
-    /// The session that must end at once, because a client waits for its slot.
+    /// The session that must end at once, because a client waits for its place.
     /// Returned once only.
     pub fn make_room(&mut self, service: ServiceId) -> Option<SessionId> {
-        let room = &mut self.services[service.0];
+        let room = &mut self.services.get_mut(&service)?.room;
         let session = if room.is_full() { room.make_room()? } else { self.total.make_room()? };
         // It is leaving one room and no longer to be asked in the other.
-        if let Some((owner, _)) = self.sessions.get(&session) {
-            self.services[owner.0].lingering.retain(|&other| other != session);
+        if let Some(owner) = self.sessions.get(&session).and_then(|(owner, _)| self.services.get_mut(owner)) {
+            owner.room.lingers_no_more(session);
         }
-        self.total.lingering.retain(|&other| other != session);
+        self.total.lingers_no_more(session);
         Some(session)
     }
 
-    fn full_room(&self, service: ServiceId) -> Option<&Room> {
-        [&self.services[service.0], &self.total].into_iter().find(|room| room.is_full())
+    fn full_room<'a>(&'a self, entrance: &'a Entrance) -> Option<&'a Room> {
+        [&entrance.room, &self.total].into_iter().find(|room| room.is_full())
     }
 
-    /// A session has begun. Returns how many its source has at this service now.
-    pub fn begun(&mut self, session: SessionId, service: ServiceId, source: Source) -> usize {
-        self.total.live += 1;
-        self.services[service.0].live += 1;
-        self.sessions.insert(session, (service, source));
-        let count = self.sources.entry((service, source)).or_insert(0);
-        *count += 1;
-        *count
+    /// The service has failed by itself in this session. The pause that begins
+    /// with it, if one does.
+    pub fn failed(&mut self, session: SessionId, cause: &str, now: Duration) -> Option<Duration> {
+        self.throttle_of(session)?.failed(session, cause, now)
+    }
+
+    /// The service works, as this session shows. True if that ends a pause.
+    pub fn worked(&mut self, session: SessionId) -> bool {
+        self.throttle_of(session).is_some_and(|throttle| throttle.worked(session))
+    }
+
+    fn throttle_of(&mut self, session: SessionId) -> Option<&mut Throttle> {
+        let (service, _) = self.sessions.get(&session)?;
+        self.services.get_mut(service).map(|entrance| &mut entrance.throttle)
     }
 
     /// A session's program is gone, and its last bytes are being delivered.
     pub fn lingers(&mut self, session: SessionId) {
-        if let Some((service, _)) = self.sessions.get(&session) {
-            self.total.lingering.push_back(session);
-            self.services[service.0].lingering.push_back(session);
+        if let Some(entrance) =
+            self.sessions.get(&session).and_then(|(service, _)| self.services.get_mut(service))
+        {
+            self.total.lingers(session);
+            entrance.room.lingers(session);
         }
     }
 
-    /// A session has ended, and its slot is free.
+    /// A session has ended, and its place is free. One that was to try its
+    /// service and told nothing has shown that it works.
     pub fn ended(&mut self, session: SessionId) {
+        self.worked(session);
         let Some((service, source)) = self.sessions.remove(&session) else { return };
-        for room in [&mut self.total, &mut self.services[service.0]] {
-            room.live -= 1;
-            room.forget(session);
+        self.total.live -= 1;
+        self.total.forget(session);
+        if let Some(entrance) = self.services.get_mut(&service) {
+            entrance.room.live -= 1;
+            entrance.room.forget(session);
+            if entrance.retired && entrance.room.live == 0 {
+                self.services.remove(&service);
+            }
         }
         if let Some(count) = self.sources.get_mut(&(service, source)) {
             *count -= 1;
@@ -144,11 +284,11 @@ impl Admission {
 }
 
 /// How many sessions the descriptor limit leaves room for: each holds its
-/// connection and its program, and a reserve stays for listeners, logs and
-/// files.
+/// connection and its program, and a reserve stays for listeners, logs, files,
+/// and clients that are just being turned away.
 pub fn total_from_descriptors(limit: usize, listeners: usize) -> usize {
     const EACH: usize = 2;
-    const RESERVE: usize = 64;
+    const RESERVE: usize = 96;
     (limit.saturating_sub(listeners + RESERVE) / EACH).max(1)
 }
 
@@ -159,76 +299,5 @@ pub fn share_of_total(limit: usize, total: usize, services: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A: ServiceId = ServiceId(0);
-    const B: ServiceId = ServiceId(1);
-    const HOME: Source = Source::V4([127, 0, 0, 1]);
-
-    #[test]
-    fn a_full_service_waits_and_others_do_not() {
-        let mut admission = Admission::new(10, [1, 1]);
-        assert_eq!(admission.may_connect(A), Verdict::Admit);
-        admission.begun(SessionId(1), A, HOME);
-        assert_eq!(admission.may_connect(A), Verdict::Wait);
-        assert_eq!(admission.make_room(A), None);
-        assert_eq!(admission.may_connect(B), Verdict::Admit);
-        admission.ended(SessionId(1));
-        assert_eq!(admission.may_connect(A), Verdict::Admit);
-    }
-
-    #[test]
-    fn the_oldest_lingering_session_makes_room_and_is_told_once() {
-        let mut admission = Admission::new(10, [2]);
-        for session in [1, 2] {
-            admission.begun(SessionId(session), A, HOME);
-        }
-        admission.lingers(SessionId(2));
-        admission.lingers(SessionId(1));
-        assert_eq!(admission.make_room(A), Some(SessionId(2)));
-        // Until it has gone, nobody else is asked to.
-        assert_eq!(admission.make_room(A), None);
-        admission.ended(SessionId(2));
-        assert_eq!(admission.may_connect(A), Verdict::Admit);
-        admission.begun(SessionId(3), A, HOME);
-        assert_eq!(admission.make_room(A), Some(SessionId(1)));
-    }
-
-    #[test]
-    fn the_total_holds_over_all_services_and_any_lingering_session_makes_room() {
-        let mut admission = Admission::new(2, [9, 9]);
-        admission.begun(SessionId(1), A, HOME);
-        admission.begun(SessionId(2), B, HOME);
-        admission.lingers(SessionId(1));
-        assert_eq!(admission.make_room(B), Some(SessionId(1)));
-        assert_eq!(admission.make_room(A), None);
-    }
-
-    #[test]
-    fn sources_are_counted_by_service_and_forgotten_when_gone() {
-        let mut admission = Admission::new(9, [9, 9]);
-        assert_eq!(admission.begun(SessionId(1), A, HOME), 1);
-        assert_eq!(admission.begun(SessionId(2), A, HOME), 2);
-        assert_eq!(admission.begun(SessionId(3), B, HOME), 1);
-        for session in 1..=3 {
-            admission.ended(SessionId(session));
-        }
-        assert!(admission.sources.is_empty() && admission.sessions.is_empty());
-        assert_eq!(admission.live(), 0);
-    }
-
-    #[test]
-    fn one_service_can_not_take_the_whole_total() {
-        assert_eq!(share_of_total(256, 94, 2), 70);
-        assert_eq!(share_of_total(256, 94, 1), 256);
-        assert_eq!(share_of_total(256, 10_000, 5), 256);
-        assert_eq!(share_of_total(256, 1, 5), 1);
-    }
-
-    #[test]
-    fn a_small_descriptor_limit_still_serves_one() {
-        assert_eq!(total_from_descriptors(20, 4), 1);
-        assert_eq!(total_from_descriptors(1024, 200), 380);
-    }
-}
+#[path = "admission_tests.rs"]
+mod tests;

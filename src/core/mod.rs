@@ -4,12 +4,20 @@
 pub mod access;
 pub mod admission;
 pub mod backoff;
+pub mod ending;
 pub mod exhaustion;
+pub mod explain;
 pub mod firsts;
 pub mod idle;
 pub mod logon;
 pub mod peer;
+pub mod rate;
+pub mod refusals;
+pub mod reload;
+mod room;
 pub mod spawn_queue;
+pub mod stop;
+pub mod throttle;
 
 pub use peer::{Peer, Source};
 

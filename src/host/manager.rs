@@ -17,6 +17,12 @@ pub trait Manager {
     /// Clients are served, at so many addresses.
     fn ready(&mut self, _addresses: usize) {}
 
+    /// The files are being read again,
+    fn reloading(&mut self) {}
+
+    /// and now what they say holds, or what they said before.
+    fn reloaded(&mut self) {}
+
     /// Stopping, which takes so long at most. Said again each second.
     fn stopping(&mut self, _at_most: Duration) {}
 }

@@ -2,23 +2,28 @@
 //! host's manager hears of it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::mpsc::Sender;
 
 use crate::check;
 use crate::cli::Stored;
 use crate::config::classic::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::serve_option;
-use crate::config::source::Source;
 use crate::config::trust::Strictness;
 use crate::config::{self, Loaded, plan::Plan, world};
+use crate::control;
+use crate::control::server::Command;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::manager::Manager;
 use crate::log::event::{Event, Level};
 use crate::log::{Console, Format, Log, Targets};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Reloader, Supervisor};
 use crate::sys;
+use crate::sys::control::Channel;
 use crate::sys::event_log::EventLog;
 use crate::sys::net::Inherited;
 use crate::sys::stop::Stop;
@@ -52,8 +57,8 @@ pub struct Host<'a> {
     pub beside: Option<Beside>,
 }
 
-/// Work that may block, on a thread of its own.
-pub type Beside = Box<dyn FnOnce(&Plan, &Log) + Send>;
+/// Work that may block, on a thread of its own, each time the plan is new.
+pub type Beside = Arc<dyn Fn(&Plan, &Log) + Send + Sync>;
 
 /// Reads the configuration and serves it until a stop is requested.
 pub fn serve(options: &Stored, mut host: Host<'_>) -> Result<Exit, Error> {
@@ -74,33 +79,63 @@ pub fn serve(options: &Stored, mut host: Host<'_>) -> Result<Exit, Error> {
 }
 
 fn load_and_serve(options: &Stored, mut host: Host<'_>, log: &Log) -> Result<Exit, Error> {
-    let defaults = options.defaults(&host.service);
-    let loaded = if host.services.is_empty() {
-        config::load(&options.config_path(), &defaults, host.strictness)?
-    } else {
-        // Whoever tries something out means the files that lie here.
-        let directory = std::env::current_dir()
-            .map_err(|cause| Error::System { what: "the current directory", cause })?;
-        serve_option::load(&host.services, &Defaults { directory, ..defaults })?
-    };
-    let Loaded { source, plan, diagnostics } = loaded;
-    announce(source.path.clone(), &diagnostics, options, std::mem::take(&mut host.findings), log);
+    let reloader = reloader(options, &host)?;
+    let control = options.control_path(&host.service);
+    let loaded = (reloader.load)()?;
+    announce(&loaded, options, std::mem::take(&mut host.findings), log);
+    follow(&loaded, options, log)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|cause| Error::System { what: "the event loop", cause })?;
-    runtime.block_on(run(plan, source, log, host))
+    runtime.block_on(run(loaded, log, host, reloader, control))
 }
 
-fn announce(
-    config: PathBuf,
-    diagnostics: &[Diagnostic],
-    options: &Stored,
-    mut warnings: Vec<String>,
-    log: &Log,
-) {
-    log.event(Event::Starting { config });
-    for diagnostic in diagnostics {
+/// How the files are read at a start and at each reload, and what is looked at
+/// beside the loop once they are.
+fn reloader(options: &Stored, host: &Host<'_>) -> Result<Reloader, Error> {
+    let (path, defaults, strictness) =
+        (options.config_path(), options.defaults(&host.service), host.strictness);
+    let services = host.services.clone();
+    // Whoever tries something out means the files that lie here.
+    let directory = match services[..] {
+        [] => defaults.directory.clone(),
+        _ => {
+            std::env::current_dir().map_err(|cause| Error::System { what: "the current directory", cause })?
+        }
+    };
+    let defaults = Defaults { directory, ..defaults };
+    let (options, beside) = (options.clone(), host.beside.clone());
+    Ok(Reloader {
+        load: Arc::new(move || match services[..] {
+            [] => config::load(&path, &defaults, strictness),
+            _ => serve_option::load(&services, &defaults),
+        }),
+        look: Arc::new(move |loaded, log| {
+            for diagnostic in &loaded.diagnostics {
+                log.event(configuration(diagnostic));
+            }
+            if let Err(error) = follow(&loaded, &options, &log) {
+                let message = format!("{error}; lines go where they went before");
+                log.event(Event::Configuration { level: Level::Warning, message, hint: None });
+            }
+            look(&loaded, &log, beside.as_ref());
+        }),
+    })
+}
+
+/// The log goes where the options say, or else the file. What was moved away
+/// meanwhile is made anew.
+fn follow(loaded: &Loaded, options: &Stored, log: &Log) -> Result<(), Error> {
+    let server = &loaded.plan.server;
+    log.system_extent(server.event_log);
+    let path = if options.log_file.is_some() { options.log_path() } else { server.log_file.as_deref() };
+    log.reopen(path)
+}
+
+fn announce(loaded: &Loaded, options: &Stored, mut warnings: Vec<String>, log: &Log) {
+    log.event(Event::Starting { config: loaded.source.path.clone() });
+    for diagnostic in &loaded.diagnostics {
         log.event(configuration(diagnostic));
     }
     warnings.extend(check::timeout_without_counts(options).map(str::to_owned));
@@ -110,32 +145,56 @@ fn announce(
     }
 }
 
-async fn run(plan: Plan, source: Source, log: &Log, host: Host<'_>) -> Result<Exit, Error> {
+async fn run(
+    loaded: Loaded,
+    log: &Log,
+    host: Host<'_>,
+    reloader: Reloader,
+    control: Option<PathBuf>,
+) -> Result<Exit, Error> {
     // Before the first client, so that no request to stop is missed.
     let mut stop = (host.stop)().map_err(|cause| Error::System { what: "requests to stop", cause })?;
-    let wanted = !plan.services.is_empty();
-    let supervisor = Supervisor::start(plan.clone(), log.clone(), host.inherited)?;
+    let wanted = loaded.plan.enabled().next().is_some();
+    let plan = loaded.plan.clone();
+    let supervisor = Supervisor::start(plan, log.clone(), host.inherited, reloader.clone()).await?;
     if host.attended && wanted && !supervisor.serves_anything() {
         return Err(Error::NothingBound);
     }
-    look_beside(plan, source, log.clone(), host.beside);
-    supervisor.run(&mut stop, host.manager).await;
+    let beside = host.beside;
+    let first =
+        Reloader { look: Arc::new(move |loaded, log| look(&loaded, &log, beside.as_ref())), ..reloader };
+    first.look_beside(loaded, log.clone());
+    let (questions, commands) = tokio::sync::mpsc::channel(1);
+    if let Some(path) = control {
+        answer(&path, questions, log);
+    }
+    supervisor.run(&mut stop, commands, host.manager).await;
     Ok(Exit::Ok)
 }
 
-/// Looks at accounts and programs beside the loop: a user database that does
-/// not answer must not keep the ports closed.
-fn look_beside(plan: Plan, source: Source, log: Log, beside: Option<Beside>) {
-    let look = move || {
-        if let Some(beside) = beside {
-            beside(&plan, &log);
+/// Answers whoever asks at the control channel. Without one the server serves
+/// all the same.
+fn answer(path: &Path, questions: Sender<Command>, log: &Log) {
+    match Channel::open(path) {
+        Ok(channel) => drop(tokio::spawn(control::server::serve(channel, questions))),
+        Err(error) => {
+            let message = format!("the control channel {}: {error}", path.display());
+            let hint = Some("--status, --reload and their kin can't ask this server; --control PATH names another channel".to_owned());
+            log.event(Event::Configuration { level: Level::Warning, message, hint });
         }
-        for warning in world::examine(&plan, &source).into_iter().flat_map(|finding| finding.warnings) {
-            log.event(configuration(&warning));
-        }
-    };
-    // Without a thread to spare there are no warnings; clients' records tell.
-    let _ = std::thread::Builder::new().name("world".to_owned()).spawn(look);
+    }
+}
+
+/// Looks at accounts and programs.
+fn look(loaded: &Loaded, log: &Log, beside: Option<&Beside>) {
+    if let Some(beside) = beside {
+        beside(&loaded.plan, log);
+    }
+    for warning in
+        world::examine(&loaded.plan, &loaded.source).into_iter().flat_map(|finding| finding.warnings)
+    {
+        log.event(configuration(&warning));
+    }
 }
 
 fn configuration(diagnostic: &Diagnostic) -> Event {

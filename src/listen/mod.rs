@@ -21,8 +21,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// and the longest pause between two.
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
-/// A listener, by its place in the supervisor's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A listener, counted over the life of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub usize);
 
 /// One address of a service: bound, or tried again now and then.
@@ -37,9 +37,14 @@ pub struct Slot {
     /// A socket that a service manager has opened for it, until it is used.
     inherited: Option<Inherited>,
     /// How long until the next try, while it is not bound.
-    pub backoff: Backoff,
+    backoff: Backoff,
+    /// Why it is not bound.
+    cause: Option<String>,
     /// The host has no such address family: it is not waited for.
     pub is_missing: bool,
+    /// An address of before that is listened on until this one can be, since
+    /// the two overlap.
+    instead: Option<Address>,
     bound: Option<Bound>,
 }
 
@@ -51,7 +56,7 @@ struct Bound {
 }
 
 impl Slot {
-    /// Not yet bound.
+    /// Not bound yet.
     pub fn new(
         service: ServiceId,
         address: Address,
@@ -59,22 +64,92 @@ impl Slot {
         keepalive: Option<Keepalive>,
         inherited: Option<Inherited>,
     ) -> Self {
-        let backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
-        Slot { service, address, unix, keepalive, inherited, backoff, is_missing: false, bound: None }
+        Slot {
+            service,
+            address,
+            unix,
+            keepalive,
+            inherited,
+            backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY),
+            cause: None,
+            is_missing: false,
+            instead: None,
+            bound: None,
+        }
     }
 
-    /// Binds, and tells the supervisor from now on when clients wait.
-    pub fn bind(&mut self, id: ListenerId, supervisor: mpsc::UnboundedSender<Event>) -> std::io::Result<()> {
+    /// Binds, and tells the supervisor from now on when clients wait. Where
+    /// that fails, and an address of before overlaps it, that one is bound
+    /// again.
+    pub async fn bind(
+        &mut self,
+        id: ListenerId,
+        supervisor: mpsc::UnboundedSender<Event>,
+    ) -> std::io::Result<()> {
+        if let Some(closing) = self.close() {
+            let _ = closing.await;
+        }
         let listener = match self.inherited.take() {
-            Some(inherited) => Listener::inherit(inherited, self.keepalive)?,
-            None => Listener::bind(&self.address, &self.unix, self.keepalive)?,
+            Some(inherited) => Listener::inherit(inherited, self.keepalive),
+            None => Listener::bind(&self.address, &self.unix, self.keepalive),
         };
+        match (listener, &self.instead) {
+            (Ok(listener), _) => {
+                self.instead = None;
+                self.cause = None;
+                self.backoff.succeeded();
+                self.watch(id, listener, supervisor);
+                Ok(())
+            }
+            (Err(error), None) => Err(error),
+            (Err(error), Some(instead)) => {
+                if let Ok(listener) = Listener::bind(instead, &self.unix, self.keepalive) {
+                    self.watch(id, listener, supervisor);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn watch(&mut self, id: ListenerId, listener: Listener, supervisor: mpsc::UnboundedSender<Event>) {
         let listener = Arc::new(listener);
         let again = Arc::new(Notify::new());
         let watch = tokio::spawn(watch(id, listener.clone(), again.clone(), supervisor));
-        self.backoff.succeeded();
         self.bound = Some(Bound { listener, watch, again });
-        Ok(())
+    }
+
+    /// It could not be bound. When to try again.
+    pub fn failed(&mut self, error: &std::io::Error) -> Duration {
+        self.cause = Some(error.to_string());
+        self.backoff.failed()
+    }
+
+    /// Why it is not bound, if it should be.
+    pub fn fault(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// Takes the place of a slot that was closed for it: should its own address
+    /// not be free, the other's is listened on meanwhile.
+    pub fn replaces(&mut self, other: &Slot) {
+        self.instead = Some(other.instead.clone().unwrap_or_else(|| other.address.clone()));
+    }
+
+    /// Whether a socket made for these settings can stay as it is.
+    pub fn may_stay(&self, unix: &UnixSocket) -> bool {
+        matches!(self.address, Address::Tcp(_)) || self.unix == *unix
+    }
+
+    /// It serves another service from now on, or the same with other settings.
+    pub fn adopt(&mut self, service: ServiceId, keepalive: Option<Keepalive>) {
+        self.service = service;
+        if self.keepalive != keepalive {
+            self.keepalive = keepalive;
+            if let Some(bound) = &self.bound {
+                // What can't be set on a socket that listens is set on the next one.
+                let _ = bound.listener.set_keepalive(keepalive);
+            }
+        }
     }
 
     /// The listener, while it is bound.

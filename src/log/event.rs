@@ -106,6 +106,48 @@ pub enum Event {
     },
     /// Clients are accepted again.
     AcceptResumed,
+    /// The files are read again.
+    Reloading {
+        /// Who asked.
+        why: &'static str,
+    },
+    /// They were, and what they say holds.
+    Reloaded {
+        /// How many services there are now.
+        services: usize,
+        /// Names of those that are new.
+        added: Vec<String>,
+        /// Names of those that are gone.
+        removed: Vec<String>,
+    },
+    /// They were, and what they said before still holds.
+    ReloadFailed {
+        /// Why, in as many lines as it takes.
+        message: String,
+    },
+    /// A service fails by itself and is paused.
+    ServicePaused {
+        /// The service.
+        service: String,
+        /// How it failed.
+        cause: String,
+        /// For how long.
+        pause: Duration,
+    },
+    /// It works again.
+    ServiceResumed {
+        /// The service.
+        service: String,
+    },
+    /// Clients that were refused without a record of their own.
+    Refusals {
+        /// The service.
+        service: String,
+        /// Why, in one word.
+        reason: &'static str,
+        /// How many.
+        count: u64,
+    },
     /// A connection has come to its end. The record.
     Session(Box<Record>),
     /// A stop was requested.
@@ -189,6 +231,9 @@ impl Event {
             Event::Stopping { .. } => 3,
             Event::Stopped => 4,
             Event::StartFailed { .. } => Event::START_FAILED,
+            Event::Reloading { .. } => 6,
+            Event::Reloaded { .. } => 7,
+            Event::ReloadFailed { .. } => 8,
             Event::Configuration { .. } => 10,
             Event::FamilyMissing { .. } => 20,
             Event::ListenFailed { .. } => 21,
@@ -200,6 +245,9 @@ impl Event {
                 Outcome::Refused => 31,
                 Outcome::Failed => 32,
             },
+            Event::Refusals { .. } => 33,
+            Event::ServicePaused { .. } => 34,
+            Event::ServiceResumed { .. } => 35,
             Event::LogLost { .. } => 40,
             Event::Fault { .. } => Event::FAULT,
         }
@@ -219,6 +267,12 @@ impl Event {
             Event::ListenRecovered { .. } => "listen_recovered",
             Event::AcceptPaused { .. } => "accept_paused",
             Event::AcceptResumed => "accept_resumed",
+            Event::Reloading { .. } => "reloading",
+            Event::Reloaded { .. } => "reloaded",
+            Event::ReloadFailed { .. } => "reload_failed",
+            Event::ServicePaused { .. } => "service_paused",
+            Event::ServiceResumed { .. } => "service_resumed",
+            Event::Refusals { .. } => "refusals",
             Event::Session(_) => "session",
             Event::LogLost { .. } => "log_lost",
             Event::Fault { .. } => "fault",
@@ -229,8 +283,13 @@ impl Event {
     pub fn level(&self) -> Level {
         match self {
             Event::Configuration { level, .. } => *level,
-            Event::StartFailed { .. } | Event::ListenFailed { .. } | Event::Fault { .. } => Level::Error,
-            Event::AcceptPaused { .. } | Event::LogLost { .. } => Level::Warning,
+            Event::StartFailed { .. }
+            | Event::ReloadFailed { .. }
+            | Event::ListenFailed { .. }
+            | Event::Fault { .. } => Level::Error,
+            Event::AcceptPaused { .. } | Event::ServicePaused { .. } | Event::LogLost { .. } => {
+                Level::Warning
+            }
             Event::Session(record) if record.outcome == Outcome::Failed => Level::Warning,
             _ => Level::Info,
         }
@@ -270,6 +329,24 @@ impl Event {
                 field("address", Text(&address.to_string()));
             }
             Event::AcceptPaused { cause } => field("cause", Text(cause)),
+            Event::Reloading { why } => field("reason", Text(why)),
+            Event::Reloaded { services, added, removed } => {
+                field("services", Number(*services as u64));
+                field("added", List(added));
+                field("removed", List(removed));
+            }
+            Event::ReloadFailed { message } => field("message", Text(message)),
+            Event::ServicePaused { service, cause, pause } => {
+                field("service", Text(service));
+                field("cause", Text(cause));
+                field("pause_seconds", Seconds(*pause));
+            }
+            Event::ServiceResumed { service } => field("service", Text(service)),
+            Event::Refusals { service, reason, count } => {
+                field("service", Text(service));
+                field("reason", Text(reason));
+                field("count", Number(*count));
+            }
             Event::AcceptResumed | Event::Stopped => {}
             Event::Session(record) => record.fields(field),
             Event::Stopping { why, sessions, grace } => {

@@ -12,10 +12,11 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::config::plan::EventLogExtent;
 use crate::error::Error;
 use event::{Event, Level};
 use file::RotatingFile;
@@ -82,6 +83,10 @@ enum Message {
     Entry(Box<Entry>),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
+    /// What comes after it goes to this file, which is opened anew.
+    File(Option<RotatingFile>),
+    /// What the system's own log is told from now on.
+    System(EventLogExtent),
 }
 
 /// Where to send events. Cheap to clone.
@@ -119,7 +124,7 @@ impl Log {
         let console = console.map(|style| Sink { target: Target::Console, style, lost: 0 });
         let sinks = file.into_iter().chain(console).collect();
         let system = targets.system.map(SystemSink::new);
-        let writer = Writer { overflow: lost.clone(), sinks, system };
+        let writer = Writer { format, overflow: lost.clone(), sinks, system };
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || writer.run(&messages))
@@ -132,6 +137,32 @@ impl Log {
         let entry = Entry { time: jiff::Timestamp::now(), event };
         if self.queue.try_send(Message::Entry(Box::new(entry))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Log {
+    /// Lines go to this file from now on, or to none: one that was moved away is
+    /// made anew. If it can't be opened, all stays as it is.
+    pub fn reopen(&self, path: Option<&Path>) -> Result<(), Error> {
+        let open = |path: &Path| {
+            RotatingFile::open(path).map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
+        };
+        let file = path.map(open).transpose()?;
+        self.tell(Message::File(file));
+        Ok(())
+    }
+
+    /// What the system's own log is told from now on.
+    pub fn system_extent(&self, extent: EventLogExtent) {
+        self.tell(Message::System(extent));
+    }
+
+    /// This must not be lost, so a queue that is full is waited for, beside.
+    fn tell(&self, message: Message) {
+        if let Err(TrySendError::Full(message)) = self.queue.try_send(message) {
+            let queue = self.queue.clone();
+            let _ = std::thread::Builder::new().spawn(move || queue.send(message));
         }
     }
 }
@@ -158,6 +189,7 @@ impl LogThread {
 }
 
 struct Writer {
+    format: Format,
     /// Lines that found no room in the queue.
     overflow: Arc<AtomicU64>,
     /// The file first: a console may be held for long, by as little as a
@@ -192,7 +224,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 impl Writer {
     fn run(mut self, messages: &Receiver<Message>) {
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         let mut lines = Vec::new();
         loop {
             let first = match messages.recv_timeout(RETRY) {
@@ -204,27 +236,50 @@ impl Writer {
             // What has come meanwhile is written at once, in one go.
             for message in first.into_iter().chain(messages.try_iter().take(512)) {
                 match message {
-                    Message::Entry(entry) => entries.push(entry),
+                    Message::Entry(entry) => entries.push(*entry),
                     Message::Flush(done) => flushed.push(done),
+                    Message::File(file) => {
+                        self.write(&mut entries, &mut lines);
+                        self.replace_file(file);
+                    }
+                    Message::System(extent) => {
+                        self.write(&mut entries, &mut lines);
+                        if let Some(system) = &mut self.system {
+                            system.extent = extent;
+                        }
+                    }
                 }
             }
-            let overflow = self.overflow.swap(0, Ordering::Relaxed);
-            for sink in &mut self.sinks {
-                sink.lost += overflow;
-                for entry in &entries {
-                    sink.style.line(&mut lines, entry.time, &entry.event);
-                }
-                sink.write(&lines);
-                lines.clear();
-            }
-            for entry in entries.drain(..) {
-                if let Some(system) = &mut self.system {
-                    system.write(&entry.event);
-                }
-            }
+            self.write(&mut entries, &mut lines);
             for done in flushed {
                 let _ = done.try_send(());
             }
+        }
+    }
+
+    fn write(&mut self, entries: &mut Vec<Entry>, lines: &mut Vec<u8>) {
+        let overflow = self.overflow.swap(0, Ordering::Relaxed);
+        for sink in &mut self.sinks {
+            sink.lost += overflow;
+            for entry in entries.iter() {
+                sink.style.line(lines, entry.time, &entry.event);
+            }
+            sink.write(lines);
+            lines.clear();
+        }
+        for entry in entries.drain(..) {
+            if let Some(system) = &mut self.system {
+                system.write(&entry.event);
+            }
+        }
+    }
+
+    /// The file is the first sink, if there is one.
+    fn replace_file(&mut self, file: Option<RotatingFile>) {
+        self.sinks.retain(|sink| !matches!(sink.target, Target::File(_)));
+        if let Some(file) = file {
+            let style = Style { format: self.format, journal: false };
+            self.sinks.insert(0, Sink { target: Target::File(file), style, lost: 0 });
         }
     }
 }

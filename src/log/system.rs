@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::event::{Event, Level, Outcome, Value};
 use super::text::escaped;
+use crate::config::plan::EventLogExtent;
 use crate::core::firsts::Firsts;
 use crate::sys::event_log::EventLog;
 
@@ -13,6 +14,8 @@ use crate::sys::event_log::EventLog;
 #[derive(Debug)]
 pub(super) struct SystemSink {
     log: EventLog,
+    /// What it is told.
+    pub(super) extent: EventLogExtent,
     firsts: Firsts,
     began: Instant,
     lost: u64,
@@ -26,7 +29,13 @@ enum Verdict {
 
 impl SystemSink {
     pub(super) fn new(log: EventLog) -> Self {
-        SystemSink { log, firsts: Firsts::default(), began: Instant::now(), lost: 0 }
+        SystemSink {
+            log,
+            extent: EventLogExtent::Events,
+            firsts: Firsts::default(),
+            began: Instant::now(),
+            lost: 0,
+        }
     }
 
     pub(super) fn write(&mut self, event: &Event) {
@@ -64,12 +73,22 @@ impl SystemSink {
                 self.firsts.worked("");
                 None
             }
+            Event::ServicePaused { service, .. } => self.firsts.failed(service, "paused", now),
+            Event::ServiceResumed { service } => {
+                self.firsts.worked(service);
+                None
+            }
+            // The first of them has an entry of its own.
+            Event::Refusals { .. } => None,
             Event::FamilyMissing { .. } => None,
             // The service tells it itself, since there may be no log by then.
             Event::StartFailed { .. } => None,
             Event::Configuration { level: Level::Info, .. } => None,
             _ => Some(0),
         };
+        let every =
+            self.extent == EventLogExtent::All && matches!(event, Event::Session(_) | Event::Refusals { .. });
+        let first = if every { Some(first.unwrap_or(0)) } else { first };
         first.map_or(Verdict::Leave, |silent| Verdict::Write { silent })
     }
 }

@@ -1,21 +1,22 @@
 //! The story of one connection, from the moment it is accepted to its record.
 
+pub mod ending;
 pub mod environment;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::config::plan::{Address, Service};
-use crate::core::idle::{Idle, Look};
+use crate::core::ending::Why;
 use crate::core::{Peer, ServiceId, SessionId};
 use crate::log::event::{Outcome, Record};
-use crate::spawn::{Running, Spawner};
-use crate::supervisor::Event;
-use crate::sys::Exit;
+use crate::spawn::Spawner;
+use crate::supervisor::{Event, OwnFault};
 use crate::sys::net::Socket;
+use ending::{Ended, ordered, wait};
 
 /// An accepted connection that was admitted.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct Session {
     pub id: SessionId,
     /// What serves it.
     pub service: Arc<Service>,
-    /// The service's place in the plan.
+    /// The service's number.
     pub service_id: ServiceId,
     /// Who connected, as accept said.
     pub peer: Peer,
@@ -32,6 +33,10 @@ pub struct Session {
     pub local: Address,
     /// How many connections its source has at this service.
     pub connections: usize,
+    /// It tries whether a service that failed by itself works again.
+    pub tries: bool,
+    /// The program's process, once it runs.
+    pub pid: Arc<OnceLock<u32>>,
 }
 
 /// What the supervisor tells a session.
@@ -39,136 +44,86 @@ pub struct Session {
 pub enum Order {
     /// Go on.
     Serve,
-    /// Be gone by then.
-    EndBy(Instant),
+    /// Ask the program to end then, and end its tree when its grace is over or
+    /// at that moment. Last bytes are delivered no longer than until then.
+    End {
+        /// When it is asked.
+        ask: Instant,
+        /// When its tree is ended, whatever its grace.
+        kill: Option<Instant>,
+        /// Why.
+        why: Why,
+    },
+    /// Let the program go on by itself: the server ends.
+    Leave,
 }
 
-/// Serves one connection and returns its record.
+impl Order {
+    /// To end now, with its grace.
+    pub fn ask_now(why: Why) -> Order {
+        Order::End { ask: Instant::now(), kill: None, why }
+    }
+}
+
+/// Serves one connection and returns its record, and why its program failed by
+/// itself, if it did.
 pub async fn serve(
     session: Session,
-    socket: Socket,
+    mut socket: Socket,
     spawner: Spawner,
     mut orders: watch::Receiver<Order>,
     supervisor: mpsc::UnboundedSender<Event>,
-) -> Record {
+) -> (Record, Option<OwnFault>) {
     let began = Instant::now();
     let mut record = session.record();
+    if !session.service.banner.is_empty() {
+        // A client that is gone already is the program's to find.
+        let _ = socket.send_text(&session.service.banner);
+    }
     let variables = session.variables();
     let spawned = spawner.spawn(session.service_id, session.service.clone(), socket, variables).await;
-    let (mut socket, mut running) = match spawned {
+    let mut running;
+    (socket, running) = match spawned {
         Ok((socket, Ok(running))) => (socket, running),
         Ok((_, Err(error))) | Err(error) => {
             record.outcome = Outcome::Failed;
             record.step = Some(error.step.name());
-            record.reason = Some(error.cause);
             record.seconds = began.elapsed();
-            return record;
+            let fault = OwnFault(format!("{}: {}", error.step.name(), error.cause));
+            record.reason = Some(error.cause);
+            return (record, Some(fault));
         }
     };
     record.pid = Some(running.child.pid());
-    let ended = wait(&mut running, &socket, session.service.times.idle_timeout, &mut orders).await;
+    let _ = session.pid.set(running.child.pid());
+    let ended = wait(&session, &mut running.child, &socket, &mut orders, &supervisor).await;
     spawner.give_back(running.account.take());
     record.seconds = began.elapsed();
     record.ended(&ended);
-    if !matches!(ended, Ended::Idle(_) | Ended::Unknown(_)) {
-        let _ = supervisor.send(Event::Lingers(session.id));
-        let cut = linger(&mut socket, session.service.times.linger_timeout, &mut orders).await;
-        record.reason = record.reason.or(cut.map(str::to_owned));
-        record.linger_seconds = began.elapsed() - record.seconds;
-    }
-    if matches!(ended, Ended::Unknown(_)) {
-        // Some process may still have it.
-        socket.abandon();
-        return record;
+    let fault = ended.own_fault(&socket);
+    match ended {
+        Ended::Unknown(_) => {
+            // Some process may still have it.
+            socket.abandon();
+            return (record, fault);
+        }
+        Ended::Left => {
+            running.child.leave();
+            return (record, None);
+        }
+        Ended::Known { why: Some(Why::Idle), .. } => {}
+        Ended::Known { .. } => {
+            let _ = supervisor.send(Event::Lingers(session.id, fault.clone()));
+            let cut = linger(&mut socket, session.service.times.linger_timeout, &mut orders).await;
+            record.reason = record.reason.or(cut.map(str::to_owned));
+            record.linger_seconds = began.elapsed() - record.seconds;
+        }
     }
     if let Some(counts) = socket.counts() {
         record.bytes_in = Some(counts.received);
         record.bytes_out = Some(counts.acknowledged);
     }
-    record
-}
-
-/// How the time with the program ended.
-enum Ended {
-    /// By itself.
-    ByItself(Exit),
-    /// By us, because nothing moved.
-    Idle(Exit),
-    /// By us, because somebody said so.
-    Ordered(Exit),
-    /// We could not find out. The reason.
-    Unknown(String),
-}
-
-/// Waits for the program's end and its whole tree's, or brings it about.
-async fn wait(
-    running: &mut Running,
-    socket: &Socket,
-    idle_timeout: Option<Duration>,
-    orders: &mut watch::Receiver<Order>,
-) -> Ended {
-    enum Why {
-        Ended(std::io::Result<Exit>),
-        Idle,
-        Ordered,
-    }
-    let why = tokio::select! {
-        exit = running.child.wait() => Why::Ended(exit),
-        () = idle(socket, idle_timeout) => Why::Idle,
-        () = ordered(orders) => Why::Ordered,
-    };
-    if !matches!(why, Why::Ended(_)) {
-        running.child.end_tree();
-    }
-    let exit = match why {
-        Why::Ended(exit) => return exit.map_or_else(Ended::unknown, Ended::ByItself),
-        Why::Idle | Why::Ordered => running.child.wait().await,
-    };
-    match (why, exit) {
-        (_, Err(error)) => Ended::unknown(error),
-        (Why::Idle, Ok(exit)) => Ended::Idle(exit),
-        (_, Ok(exit)) => Ended::Ordered(exit),
-    }
-}
-
-impl Ended {
-    // By value, for map_or_else.
-    #[allow(clippy::needless_pass_by_value)]
-    fn unknown(error: std::io::Error) -> Ended {
-        Ended::Unknown(format!("waiting for the program: {error}"))
-    }
-}
-
-/// Returns when the connection is idle for the timeout; never without one.
-async fn idle(socket: &Socket, timeout: Option<Duration>) {
-    let Some(timeout) = timeout else { return std::future::pending().await };
-    let began = Instant::now();
-    let mut idle = Idle::new(timeout);
-    loop {
-        let Some(counts) = socket.counts() else { return std::future::pending().await };
-        match idle.look(began.elapsed(), (counts.received, counts.acknowledged), counts.quiet) {
-            Look::Again(rest) => tokio::time::sleep(rest).await,
-            Look::End => return,
-        }
-    }
-}
-
-/// Returns when the session must be gone.
-async fn ordered(orders: &mut watch::Receiver<Order>) {
-    loop {
-        let order = *orders.borrow_and_update();
-        let changed = match order {
-            Order::Serve => orders.changed().await,
-            Order::EndBy(deadline) => match tokio::time::timeout_at(deadline, orders.changed()).await {
-                Ok(changed) => changed,
-                Err(_) => return,
-            },
-        };
-        if changed.is_err() {
-            // The supervisor is gone, and with it everything.
-            return;
-        }
-    }
+    (record, fault)
 }
 
 /// Delivers what the program wrote last; says why if that was cut short.
@@ -186,6 +141,14 @@ async fn linger(
         () = tokio::time::sleep(timeout) => Some("linger timeout"),
         () = ordered(orders) => Some("linger cut"),
     }
+}
+
+/// A client that is turned away has this long to read why.
+const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(1);
+
+/// Delivers the word that a client was sent, and closes.
+pub async fn turn_away(mut socket: Socket) {
+    let _ = tokio::time::timeout(TURNED_AWAY_WITHIN, socket.linger()).await;
 }
 
 impl Session {
@@ -216,13 +179,13 @@ impl Session {
 
 impl Record {
     fn ended(&mut self, ended: &Ended) {
-        let (exit, reason) = match ended {
-            Ended::ByItself(exit) => (Some(*exit), None),
-            Ended::Idle(exit) => (Some(*exit), Some("idle".to_owned())),
-            Ended::Ordered(exit) => (Some(*exit), Some("stop".to_owned())),
-            Ended::Unknown(why) => (None, Some(why.clone())),
-        };
-        self.exit = exit;
-        self.reason = reason;
+        match ended {
+            Ended::Known { exit, why, .. } => {
+                self.exit = Some(*exit);
+                self.reason = why.map(|why| why.text().to_owned());
+            }
+            Ended::Left => self.reason = Some("left to itself".to_owned()),
+            Ended::Unknown(why) => self.reason = Some(why.clone()),
+        }
     }
 }

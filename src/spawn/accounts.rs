@@ -93,6 +93,18 @@ impl Accounts {
         entry.logon.forget();
     }
 
+    /// All of them are taken anew, refused ones too. What sessions have is theirs
+    /// until they end; an account that is just being taken stays as it is taken.
+    pub(super) fn forget_all(&self) {
+        let entries = std::mem::take(&mut *lock(&self.entries));
+        for entry in entries.into_values() {
+            // Giving up a token may unload a profile, which is for spawn threads.
+            if let Ok(mut entry) = entry.try_lock() {
+                lock(&self.returned).extend(entry.taken.take());
+            }
+        }
+    }
+
     fn entry(&self, credentials: &Credentials) -> Arc<Mutex<Entry>> {
         let mut entries = lock(&self.entries);
         if let Some(entry) = entries.get(credentials) {

@@ -110,6 +110,11 @@ impl Spawner {
         }
     }
 
+    /// Accounts are taken anew from now on: somebody may have changed them.
+    pub fn forget_accounts(&self) {
+        self.shared.accounts.forget_all();
+    }
+
     /// Somebody has waited for long: perhaps the threads are stuck.
     fn relieve(&self) {
         let grow = self.shared.queue().grow(self.shared.began.elapsed());

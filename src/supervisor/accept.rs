@@ -1,15 +1,21 @@
-//! Accepting: who is let in, in which order, and when nobody is.
+//! Accepting: who is let in, in which order, who is turned away, and when
+//! nobody is accepted.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Event, Live, Supervisor};
-use crate::config::plan::Address;
-use crate::core::admission::Verdict;
+use crate::config::plan::{Address, Service};
+use crate::core::admission::{Admitted, Connect};
+use crate::core::ending::Why;
 use crate::core::exhaustion::CALM_AFTER;
+use crate::core::refusals::Reason;
 use crate::core::{Peer, ServiceId, SessionId};
 use crate::listen::ListenerId;
-use crate::log::event::Event as Logged;
+use crate::log::event::{Event as Logged, Outcome};
 use crate::session::{self, Order, Session};
 use crate::sys;
 use crate::sys::AcceptFault;
@@ -18,14 +24,21 @@ use crate::sys::net::Socket;
 /// Clients that are accepted in one go before others get their turn.
 const BATCH: usize = 32;
 
+/// Clients that are given a word and a second to read it while they are turned
+/// away; more at once are closed at once, so that a flood of them takes no
+/// descriptors from others.
+const MOST_TURNED_AWAY: usize = 32;
+
 /// What came of one listener's turn.
 enum Turn {
-    /// A client is in; more may wait.
+    /// A client was taken; more may wait.
     Took,
     /// Nobody waits.
     Nobody,
-    /// Somebody may wait, and there is no slot.
+    /// Somebody may wait, and there is no place.
     Full,
+    /// Somebody may wait, and is let in after this.
+    Later(Duration),
     /// Nothing can be accepted by anybody for now.
     HeldBack,
 }
@@ -35,8 +48,9 @@ impl Supervisor {
     /// waits because another is always quicker.
     pub(super) fn accept(&mut self) {
         let mut budget = BATCH;
-        // Listeners that were found full in a row.
+        // Listeners that could let nobody in, in a row.
         let mut full = 0;
+        let mut token_in: Option<Duration> = None;
         while full < self.turns.len() && !self.held_back {
             if budget == 0 {
                 // Sessions get their turn as well.
@@ -50,33 +64,59 @@ impl Supervisor {
                     full = 0;
                     self.turns.push_back(id);
                 }
-                Turn::Nobody => self.slots[id.0].wait_again(),
+                Turn::Nobody => {
+                    if let Some(slot) = self.slots.get(&id) {
+                        slot.wait_again();
+                    }
+                }
                 Turn::Full => {
                     full += 1;
+                    self.turns.push_back(id);
+                }
+                Turn::Later(wait) => {
+                    full += 1;
+                    token_in = Some(token_in.map_or(wait, |other| other.min(wait)));
                     self.turns.push_back(id);
                 }
                 Turn::HeldBack => self.turns.push_front(id),
             }
         }
-        // Whoever found no slot keeps its place: the round has come full circle.
+        // Whoever found no place keeps its turn: the round has come full circle.
+        if let Some(wait) = token_in {
+            self.come_back_in(wait);
+        }
+    }
+
+    /// A rate has a token in so long. There is one timer, for the next of them.
+    fn come_back_in(&mut self, wait: Duration) {
+        let at = Instant::now() + wait;
+        if self.token_at.is_none_or(|other| at < other) {
+            self.token_at = Some(at);
+            self.later(wait, Event::TokenIsThere);
+        }
     }
 
     fn turn(&mut self, id: ListenerId) -> Turn {
-        let service = self.slots[id.0].service;
         // A listener that was closed has nobody waiting.
-        let Some(listener) = self.slots[id.0].listener().cloned() else { return Turn::Nobody };
-        if self.admission.may_connect(service) == Verdict::Wait {
-            if self.admission.can_make_room(service) {
-                // A lingering session gives up its last bytes for a client that
-                // is really there, never for one that may come.
-                if !listener.has_client() {
-                    return Turn::Nobody;
+        let Some(slot) = self.slots.get(&id) else { return Turn::Nobody };
+        let service = slot.service;
+        let Some(listener) = slot.listener().cloned() else { return Turn::Nobody };
+        match self.admission.may_connect(service, self.began.elapsed()) {
+            Connect::Accept => {}
+            Connect::WaitFor(wait) => return Turn::Later(wait),
+            Connect::Wait => {
+                if self.admission.can_make_room(service) {
+                    // A lingering session gives up its last bytes for a client that
+                    // is really there, never for one that may come.
+                    if !listener.has_client() {
+                        return Turn::Nobody;
+                    }
+                    if let Some(session) = self.admission.make_room(service) {
+                        self.order(session, Order::ask_now(Why::Stop));
+                    }
                 }
-                if let Some(session) = self.admission.make_room(service) {
-                    self.order(session, Order::EndBy(Instant::now()));
-                }
+                return Turn::Full;
             }
-            return Turn::Full;
         }
         let accepted = listener.accept();
         if accepted.is_ok() && self.exhaustion.worked(self.began.elapsed()) {
@@ -85,7 +125,7 @@ impl Supervisor {
         match accepted {
             Ok(Some((socket, peer))) => {
                 let local = socket.local_addr().or_else(|_| listener.local_addr());
-                let local = local.unwrap_or_else(|_| self.slots[id.0].address.clone());
+                let local = local.unwrap_or_else(|_| slot.address.clone());
                 self.begin(service, socket, peer, local);
                 Turn::Took
             }
@@ -97,7 +137,9 @@ impl Supervisor {
                     Turn::HeldBack
                 }
                 AcceptFault::Listener => {
-                    drop(self.slots[id.0].close());
+                    if let Some(slot) = self.slots.get_mut(&id) {
+                        drop(slot.close());
+                    }
                     self.bind_later(id, &error);
                     Turn::Nobody
                 }
@@ -106,21 +148,80 @@ impl Supervisor {
     }
 
     fn begin(&mut self, service: ServiceId, socket: Socket, peer: Peer, local: Address) {
+        // A listener of a service that is gone is gone as well.
+        let Some(plan) = self.services.get(&service).map(|served| served.service.clone()) else { return };
         self.last_session += 1;
         let id = SessionId(self.last_session);
-        let connections = self.admission.begun(id, service, peer.source());
+        let admitted = self.admission.may_start(id, service, peer, self.began.elapsed());
+        let Admitted { connections, tries } = match admitted {
+            Ok(admitted) => admitted,
+            Err(reason) => return self.turn_away(id, (service, plan), socket, (peer, local), &reason),
+        };
+        let pid = Arc::new(OnceLock::new());
+        let session = Session {
+            id,
+            service: plan,
+            service_id: service,
+            peer,
+            local,
+            connections,
+            tries,
+            pid: pid.clone(),
+        };
         let (orders, order) = watch::channel(Order::Serve);
-        let plan = self.plan.services[service.0].clone();
-        let session = Session { id, service: plan, service_id: service, peer, local, connections };
-        self.sessions.insert(id, Live { orders, session: session.clone() });
+        self.sessions.insert(id, Live { orders, session: session.clone(), began: Instant::now(), pid });
         let (spawner, sender) = (self.spawner.clone(), self.sender.clone());
         tokio::spawn(async move {
-            let record = session::serve(session, socket, spawner, order, sender.clone()).await;
-            let _ = sender.send(Event::Ended(Box::new(record)));
+            let (record, fault) = session::serve(session, socket, spawner, order, sender.clone()).await;
+            let _ = sender.send(Event::Ended(Box::new(record), fault));
         });
     }
 
-    fn order(&self, session: SessionId, order: Order) {
+    /// Closes a connection that gets no program, with a word if it is to have
+    /// one, and with its record.
+    fn turn_away(
+        &mut self,
+        id: SessionId,
+        (service_id, service): (ServiceId, Arc<Service>),
+        socket: Socket,
+        (peer, local): (Peer, Address),
+        reason: &Reason,
+    ) {
+        if let Some(served) = self.services.get_mut(&service_id) {
+            served.refused += 1;
+        }
+        if self.refusals.refused(service_id, reason, self.began.elapsed()) {
+            let pid = Arc::new(OnceLock::new());
+            let session = Session {
+                id,
+                service: service.clone(),
+                service_id,
+                peer,
+                local,
+                connections: 0,
+                tries: false,
+                pid,
+            };
+            let mut record = session.record();
+            record.outcome = Outcome::Refused;
+            record.reason = Some(reason.to_string());
+            self.log.event(Logged::Session(Box::new(record)));
+        }
+        if service.refusal.is_empty() {
+            return;
+        }
+        let _ = socket.send_text(&service.refusal);
+        if self.turned_away < MOST_TURNED_AWAY {
+            self.turned_away += 1;
+            let sender = self.sender.clone();
+            tokio::spawn(async move {
+                session::turn_away(socket).await;
+                let _ = sender.send(Event::TurnedAway);
+            });
+        }
+    }
+
+    pub(super) fn order(&self, session: SessionId, order: Order) {
         if let Some(live) = self.sessions.get(&session) {
             let _ = live.orders.send(order);
         }

@@ -2,29 +2,36 @@
 //! owns all mutable state; sessions and listeners only send it events.
 
 mod accept;
+mod answer;
+mod listeners;
+mod reload;
 mod stop;
 
-pub use stop::LAST_RESORT;
+pub use reload::Reloader;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::config::plan::Plan;
-use crate::core::admission::{Admission, share_of_total, total_from_descriptors};
+use crate::config::Loaded;
+use crate::config::plan::{self, Plan, Service};
+use crate::control::server::Command;
+use crate::core::admission::Admission;
 use crate::core::exhaustion::Exhaustion;
+use crate::core::refusals::{Refusals, TOLD_EVERY};
 use crate::core::{ServiceId, SessionId};
 use crate::error::Error;
 use crate::host::manager::Manager;
-use crate::listen::inherited::{Assignment, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
-use crate::log::event::{Event as Logged, Level, Record};
+use crate::log::event::{Event as Logged, Outcome, Record};
 use crate::session::{Order, Session};
 use crate::spawn::Spawner;
 use crate::sys;
+use crate::sys::Request;
 use crate::sys::net::Inherited;
 use crate::sys::stop::Stop;
 
@@ -41,15 +48,28 @@ pub enum Event {
     Rebind(ListenerId),
     /// Go on accepting, now that others had their turn.
     AcceptMore,
+    /// A rate has a token again.
+    TokenIsThere,
     /// Try again to accept.
     AcceptAgain,
     /// Accepting has worked for a while.
     Calm,
+    /// The program of a session that tries its service has lived for long
+    /// enough: it works.
+    Worked(SessionId),
     /// A session's program is gone, and its last bytes are being delivered.
-    Lingers(SessionId),
+    Lingers(SessionId, Option<OwnFault>),
     /// A session has ended.
-    Ended(Box<Record>),
+    Ended(Box<Record>, Option<OwnFault>),
+    /// A client that was turned away is gone.
+    TurnedAway,
+    /// The files were read again.
+    Loaded(Box<Result<Loaded, Error>>),
 }
+
+/// Why a program failed by itself, which no client can cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFault(pub String);
 
 /// A session that has not ended.
 #[derive(Debug)]
@@ -57,26 +77,52 @@ struct Live {
     orders: watch::Sender<Order>,
     /// For the record, if it can't be brought to an end.
     session: Session,
+    began: Instant,
+    /// The program's process, once it runs.
+    pid: Arc<OnceLock<u32>>,
+}
+
+/// A service, and what came of its connections.
+#[derive(Debug)]
+struct Served {
+    service: Arc<Service>,
+    served: u64,
+    refused: u64,
+    failed: u64,
 }
 
 /// Serves a plan until it is told to stop.
 #[derive(Debug)]
 pub struct Supervisor {
-    plan: Plan,
+    server: plan::Server,
+    /// All services that are served.
+    services: BTreeMap<ServiceId, Served>,
+    /// The order of the file, disabled ones among them.
+    order: Vec<Arc<Service>>,
+    last_service: usize,
     log: Log,
     spawner: Spawner,
     admission: Admission,
-    slots: Vec<Slot>,
+    refusals: Refusals,
+    refusals_told: Instant,
+    /// Clients that are just being turned away with a word.
+    turned_away: usize,
+    slots: BTreeMap<ListenerId, Slot>,
+    last_listener: usize,
     sessions: HashMap<SessionId, Live>,
     last_session: u64,
     /// Listeners that clients may wait at, in the order of their turns: each
     /// gets one client in, then goes to the back.
     turns: VecDeque<ListenerId>,
+    /// When a timer for the next token of a rate goes off.
+    token_at: Option<Instant>,
     exhaustion: Exhaustion,
     /// Out of something: nobody is accepted until the timer or a session's end.
     held_back: bool,
     /// A timer for that is running. There is never a second one.
     retry_pending: bool,
+    reloader: Reloader,
+    reload: reload::Reload,
     began: Instant,
     sender: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -85,49 +131,60 @@ pub struct Supervisor {
 impl Supervisor {
     /// Binds all addresses that are not among the sockets that we were given.
     /// Must be called within the loop.
-    pub fn start(plan: Plan, log: Log, given: Vec<Inherited>) -> Result<Supervisor, Error> {
+    pub async fn start(
+        plan: Plan,
+        log: Log,
+        given: Vec<Inherited>,
+        reloader: Reloader,
+    ) -> Result<Supervisor, Error> {
         let spawner = Spawner::start()
             .map_err(|cause| Error::System { what: "the threads that start programs", cause })?;
-        let slots = slots(&plan, given, &log);
-        let total = total_from_descriptors(sys::process::descriptor_limit(), slots.len());
-        let most = plan.services.iter().map(|service| service.admit.max_connections).max().unwrap_or(0);
-        if total < most {
-            let message = format!("the descriptor limit leaves room for {total} connections at once");
-            let hint = Some("raise it (ulimit -n, LimitNOFILE=)".to_owned());
-            log.event(Logged::Configuration { level: Level::Warning, message, hint });
-        }
-        let count = plan.services.len();
-        let limits =
-            plan.services.iter().map(|service| share_of_total(service.admit.max_connections, total, count));
-        let limits: Vec<_> = limits.collect();
         let (sender, events) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor {
-            admission: Admission::new(total, limits),
-            plan,
+            server: plan.server.clone(),
+            services: BTreeMap::new(),
+            order: Vec::new(),
+            last_service: 0,
+            admission: Admission::new(0),
             log,
             spawner,
-            slots,
+            refusals: Refusals::default(),
+            refusals_told: Instant::now(),
+            turned_away: 0,
+            slots: BTreeMap::new(),
+            last_listener: 0,
             sessions: HashMap::new(),
             last_session: 0,
             turns: VecDeque::new(),
+            token_at: None,
             exhaustion: Exhaustion::new(),
             held_back: false,
             retry_pending: false,
+            reloader,
+            reload: reload::Reload::default(),
             began: Instant::now(),
             sender,
             events,
         };
-        supervisor.bind_all();
+        let ids = supervisor.take_services(&plan);
+        supervisor.make_slots(&plan, &ids, given);
+        supervisor.configure_admission(&plan, &ids);
+        supervisor.bind_all().await;
         Ok(supervisor)
     }
 
     /// Whether any address is bound.
     pub fn serves_anything(&self) -> bool {
-        self.slots.iter().any(|slot| slot.listener().is_some())
+        self.slots.values().any(|slot| slot.listener().is_some())
     }
 
     /// Serves until a stop is requested and everything is ended.
-    pub async fn run(mut self, stop: &mut Stop, manager: &mut dyn Manager) {
+    pub async fn run(
+        mut self,
+        stop: &mut Stop,
+        mut commands: mpsc::Receiver<Command>,
+        manager: &mut dyn Manager,
+    ) {
         // Clients are served from the beginning; only the word is kept back.
         let patience_ends = Instant::now() + manager.patience();
         let mut ready = false;
@@ -139,126 +196,122 @@ impl Supervisor {
                 ready = true;
                 self.say_ready(manager);
             }
+            let busy = !ready || orphans || !self.sessions.is_empty() || self.refusals.are_silent();
             tokio::select! {
                 biased;
                 request = stop.requested() => match request {
-                    sys::Request::Stop(request) => break request,
-                    // Not done yet: the files are read at the start only.
-                    sys::Request::Reload { .. } => {}
+                    Request::Stop(request) => break request,
+                    Request::Reload { why } => self.reload(why, None, manager),
                 },
-                Some(event) = self.events.recv() => self.handle(event),
-                _ = second.tick(), if !ready || orphans || !self.sessions.is_empty() => {
+                // Before clients, so that a flood of them hides nothing.
+                Some(command) = commands.recv() => self.answer(command, manager),
+                Some(event) = self.events.recv() => self.handle(event, manager).await,
+                _ = second.tick(), if busy => {
                     orphans = sys::child::reap_orphans();
+                    self.tell_refusals(false);
                     if !ready {
                         manager.starting();
                     }
                 }
             }
         };
-        self.stop(request, stop, manager).await;
+        self.stop(request, stop, commands, manager).await;
     }
 
     fn say_ready(&self, manager: &mut dyn Manager) {
         let addresses = self.addresses();
         manager.ready(addresses.len());
-        self.log.event(Logged::Ready { addresses, services: self.plan.services.len() });
+        self.log.event(Logged::Ready { addresses, services: self.services.len() });
     }
 
-    /// Whether every address that this host has is bound.
-    fn is_complete(&self) -> bool {
-        self.slots.iter().all(|slot| slot.listener().is_some() || slot.is_missing)
-    }
-
-    fn handle(&mut self, event: Event) {
+    async fn handle(&mut self, event: Event, manager: &mut dyn Manager) {
         match event {
             Event::ClientsWait(listener) => {
                 self.turns.push_back(listener);
                 self.accept();
             }
             Event::AcceptMore => self.accept(),
+            Event::TokenIsThere => {
+                self.token_at = None;
+                self.accept();
+            }
             Event::AcceptAgain => {
                 self.retry_pending = false;
                 self.held_back = false;
                 self.accept();
             }
-            Event::Rebind(listener) => self.bind_again(listener),
+            Event::Rebind(listener) => self.bind_again(listener).await,
             Event::Calm => {
                 if self.exhaustion.is_over(self.began.elapsed()) {
                     self.log.event(Logged::AcceptResumed);
                 }
             }
-            Event::Lingers(session) => {
+            Event::Worked(session) => {
+                self.worked(session);
+                self.accept();
+            }
+            Event::Lingers(session, fault) => {
+                self.judge(session, fault);
                 self.admission.lingers(session);
                 // Somebody may be waiting for just that.
                 self.accept();
             }
-            Event::Ended(record) => {
+            Event::Ended(record, fault) => {
+                self.judge(record.session, fault);
                 self.ended(*record);
                 self.held_back = false;
                 self.accept();
             }
+            Event::TurnedAway => self.turned_away -= 1,
+            Event::Loaded(loaded) => self.loaded(*loaded, manager).await,
         }
     }
 
     fn ended(&mut self, record: Record) {
+        if let Some(live) = self.sessions.remove(&record.session)
+            && let Some(served) = self.services.get_mut(&live.session.service_id)
+        {
+            match record.outcome {
+                Outcome::Served => served.served += 1,
+                Outcome::Refused => served.refused += 1,
+                Outcome::Failed => served.failed += 1,
+            }
+        }
         self.admission.ended(record.session);
-        self.sessions.remove(&record.session);
         self.log.event(Logged::Session(Box::new(record)));
     }
 
-    fn addresses(&self) -> Vec<String> {
-        let listeners = self.slots.iter().filter_map(|slot| slot.listener());
-        listeners
-            .filter_map(|listener| listener.local_addr().ok())
-            .map(|address| address.to_string())
-            .collect()
-    }
-
-    fn bind_all(&mut self) {
-        let mut missing_family_said = false;
-        for index in 0..self.slots.len() {
-            let address = self.slots[index].address.clone();
-            if let Err(error) = self.try_bind(ListenerId(index)) {
-                // A host without IPv6 is as it should be: one line, no retry.
-                if sys::net::family_is_missing(&error) && address.is_all() {
-                    if !missing_family_said {
-                        self.log.event(Logged::FamilyMissing { address });
-                    }
-                    missing_family_said = true;
-                    self.slots[index].is_missing = true;
-                    continue;
-                }
-                self.bind_later(ListenerId(index), &error);
-            }
+    /// What a session's program says of its service.
+    fn judge(&mut self, session: SessionId, fault: Option<OwnFault>) {
+        let Some(OwnFault(cause)) = fault else { return self.worked(session) };
+        let pause = self.admission.failed(session, &cause, self.began.elapsed());
+        if let Some(pause) = pause {
+            self.log.event(Logged::ServicePaused { service: self.name_of(session), cause, pause });
         }
     }
 
-    fn try_bind(&mut self, id: ListenerId) -> std::io::Result<()> {
-        self.slots[id.0].bind(id, self.sender.clone())
-    }
-
-    fn bind_again(&mut self, id: ListenerId) {
-        match self.try_bind(id) {
-            Ok(()) => {
-                let slot = &self.slots[id.0];
-                let service = self.plan.services[slot.service.0].name.clone();
-                self.log.event(Logged::ListenRecovered { service, address: slot.address.clone() });
-            }
-            Err(error) => self.bind_later(id, &error),
+    fn worked(&mut self, session: SessionId) {
+        if self.admission.worked(session) {
+            self.log.event(Logged::ServiceResumed { service: self.name_of(session) });
         }
     }
 
-    fn bind_later(&mut self, id: ListenerId, error: &std::io::Error) {
-        let slot = &mut self.slots[id.0];
-        let retry = slot.backoff.failed();
-        self.log.event(Logged::ListenFailed {
-            service: self.plan.services[slot.service.0].name.clone(),
-            address: slot.address.clone(),
-            cause: error.to_string(),
-            hint: sys::net::bind_hint(error, &slot.address),
-            retry,
-        });
-        self.later(retry, Event::Rebind(id));
+    fn name_of(&self, session: SessionId) -> String {
+        self.sessions.get(&session).map_or_else(String::new, |live| live.session.service.name.clone())
+    }
+
+    /// Says how many were refused without a line of their own.
+    fn tell_refusals(&mut self, all: bool) {
+        if !all && self.refusals_told.elapsed() < TOLD_EVERY {
+            return;
+        }
+        self.refusals_told = Instant::now();
+        for (service, reason, count) in self.refusals.tell() {
+            if let Some(served) = self.services.get(&service) {
+                let service = served.service.name.clone();
+                self.log.event(Logged::Refusals { service, reason, count });
+            }
+        }
     }
 
     fn later(&self, delay: Duration, event: Event) {
@@ -268,34 +321,4 @@ impl Supervisor {
             let _ = sender.send(event);
         });
     }
-}
-
-/// A slot for each address that is wanted, with the socket that stands for it
-/// where one was given. What nobody wants is closed, or its clients would wait
-/// for ever.
-fn slots(plan: &Plan, given: Vec<Inherited>, log: &Log) -> Vec<Slot> {
-    let services = plan.services.iter().enumerate();
-    let wanted: Vec<_> = services
-        .flat_map(|(index, service)| {
-            service.listen.iter().map(move |address| (ServiceId(index), address.clone()))
-        })
-        .collect();
-    let sockets: Vec<_> = given.iter().map(Inherited::given).collect();
-    let Assignment { listeners, unwanted } = assign(&wanted, &sockets);
-    for place in unwanted {
-        let message = format!(
-            "the service manager passed a socket for {}, which no service listens on; it is closed",
-            sockets[place].address
-        );
-        log.event(Logged::Configuration { level: Level::Warning, message, hint: None });
-    }
-    let mut given: Vec<_> = given.into_iter().map(Some).collect();
-    listeners
-        .into_iter()
-        .map(|(service, address, place)| {
-            let inherited = place.and_then(|place| given[place].take());
-            let plan = &plan.services[service.0];
-            Slot::new(service, address, plan.unix_socket.clone(), plan.keepalive, inherited)
-        })
-        .collect()
 }

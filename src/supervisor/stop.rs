@@ -1,10 +1,16 @@
 //! Stopping: no new client, then the grace, then whole trees; bounded in time.
+//! Or, where sessions are to outlive us, they are let go.
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{EVERY_SECOND, Event, Live, Supervisor};
+use crate::config::plan::OnStop;
+use crate::control::server::Command;
+use crate::core::ending::Why;
+use crate::core::stop::Stop as Times;
 use crate::host::manager::Manager;
 use crate::listen::Slot;
 use crate::log::event::Event as Logged;
@@ -13,43 +19,57 @@ use crate::sys;
 use crate::sys::stop::Stop;
 use crate::sys::{Request, StopRequest};
 
-/// What must end by itself after its end was ordered gets this long; then the
-/// server ends without it.
-pub const LAST_RESORT: Duration = Duration::from_secs(5);
-
 impl Supervisor {
     /// No new client at once; then the grace; then whole trees are ended. A
-    /// second request skips the grace.
-    pub(super) async fn stop(mut self, request: StopRequest, stop: &mut Stop, manager: &mut dyn Manager) {
-        let closing: Vec<_> = self.slots.iter_mut().filter_map(Slot::close).collect();
+    /// second request skips the grace, a third asks nobody any more.
+    pub(super) async fn stop(
+        mut self,
+        request: StopRequest,
+        stop: &mut Stop,
+        mut commands: mpsc::Receiver<Command>,
+        manager: &mut dyn Manager,
+    ) {
+        let closing: Vec<_> = self.slots.values_mut().filter_map(Slot::close).collect();
         for closed in closing {
             let _ = closed.await;
         }
-        let grace =
-            request.at_most.map_or(self.plan.server.stop_grace, |most| most.min(self.plan.server.stop_grace));
+        self.tell_refusals(true);
+        let graces = self.sessions.values().map(|live| live.session.service.times.kill_grace);
+        let kill_grace = graces.max().unwrap_or_default();
+        let began = self.began;
+        let mut times =
+            Times::requested(began.elapsed(), self.server.stop_grace, kill_grace, request.at_most);
+        let leaves = self.server.on_stop == OnStop::Leave;
+        let grace = if leaves { Duration::ZERO } else { times.ask.saturating_sub(began.elapsed()) };
         self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
-        let mut deadline = Instant::now() + grace;
-        manager.stopping(grace + LAST_RESORT);
-        self.order_all(deadline);
+        manager.stopping(times.end.saturating_sub(began.elapsed()));
+        if leaves {
+            self.order_all(Order::Leave);
+        } else {
+            self.order_end(times);
+        }
         let mut second = tokio::time::interval(EVERY_SECOND);
         while !self.sessions.is_empty() {
             tokio::select! {
                 biased;
-                // Who stops reads nothing again.
-                Request::Stop(_) = stop.requested() => {
-                    deadline = deadline.min(Instant::now());
-                    self.order_all(deadline);
+                request = stop.requested() => {
+                    if let Request::Stop(_) = request {
+                        times = times.requested_again(began.elapsed());
+                        self.order_end(times);
+                    }
                 }
+                // Whoever asks now hears that the server stops.
+                Some(command) = commands.recv() => drop(command),
                 Some(event) = self.events.recv() => {
-                    if let Event::Ended(record) = event {
+                    if let Event::Ended(record, _) = event {
                         self.ended(*record);
                     }
                 }
                 _ = second.tick() => {
                     sys::child::reap_orphans();
-                    manager.stopping(deadline + LAST_RESORT - Instant::now());
+                    manager.stopping(times.end.saturating_sub(began.elapsed()));
                 }
-                () = tokio::time::sleep_until(deadline + LAST_RESORT) => {
+                () = tokio::time::sleep_until(began + times.end) => {
                     self.give_up();
                     break;
                 }
@@ -58,9 +78,14 @@ impl Supervisor {
         self.log.event(Logged::Stopped);
     }
 
-    fn order_all(&self, deadline: Instant) {
+    fn order_end(&self, times: Times) {
+        let at = |time: Duration| -> Instant { self.began + time };
+        self.order_all(Order::End { ask: at(times.ask), kill: Some(at(times.kill)), why: Why::Stop });
+    }
+
+    fn order_all(&self, order: Order) {
         for live in self.sessions.values() {
-            let _ = live.orders.send(Order::EndBy(deadline));
+            let _ = live.orders.send(order);
         }
     }
 

@@ -206,6 +206,30 @@ pub enum Exit {
     Signal(i32),
 }
 
+impl Exit {
+    /// Whether it ended as no program ends that was written to: by a signal, by
+    /// an exception, or because what it is linked to could not be loaded.
+    pub fn is_abnormal(self) -> bool {
+        const FIRST_EXCEPTION: u32 = 0xC000_0000;
+        // What loaders of Unix, and shells that found no program, end with.
+        const NOT_LOADED: u32 = 127;
+        match self {
+            Exit::Signal(_) => true,
+            Exit::Code(code) => code >= FIRST_EXCEPTION || code == NOT_LOADED,
+        }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Signal(signal) => write!(formatter, "signal {signal}"),
+            Exit::Code(code) if *code > 255 => write!(formatter, "exit {code:#x}"),
+            Exit::Code(code) => write!(formatter, "exit {code}"),
+        }
+    }
+}
+
 /// Why a command line can't be read. Its writer's fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandFault {

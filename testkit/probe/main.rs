@@ -43,6 +43,15 @@ fn main() {
         ["complain", text] => std::io::stderr().write_all(text.as_bytes()).unwrap(),
         ["exit", code] => exit(code.parse().unwrap()),
         ["crash"] => system::crash(),
+        // Answers one line, and crashes if it says so.
+        ["crash-on-input"] => {
+            let mut line = String::new();
+            stdin().read_line(&mut line).unwrap_or_default();
+            if line == "crash\n" {
+                system::crash();
+            }
+            say(&line);
+        }
         // Tells what it finds.
         ["arguments", ..] => say(&arguments.join("\n")),
         ["environment"] => environment(),

@@ -26,6 +26,16 @@ impl Client {
         Client { stream }
     }
 
+    /// Connects over IPv4 from this address of ours.
+    pub fn connect_from(source: impl Into<SocketAddr>, port: u16) -> std::io::Result<Client> {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&source.into().into())?;
+        socket.connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into(), LIMIT)?;
+        socket.set_read_timeout(Some(LIMIT))?;
+        Ok(Client { stream: socket.into() })
+    }
+
     /// The client's own port, which its record names.
     pub fn port(&self) -> u16 {
         self.stream.local_addr().expect("its own address").port()
@@ -52,6 +62,13 @@ impl Client {
     pub fn read_all(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.stream.read_to_end(&mut bytes).expect("a proper end of the stream");
+        bytes
+    }
+
+    /// Everything until the connection is gone, however that is.
+    pub fn read_until_gone(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.stream.read_to_end(&mut bytes);
         bytes
     }
 

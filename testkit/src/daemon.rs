@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::system::Interrupt;
-use crate::{LIMIT, wininetd};
+use crate::{Client, LIMIT, probe_path, wininetd};
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -54,6 +54,29 @@ pub struct Finished {
     pub errors: String,
 }
 
+impl Finished {
+    /// The events of this name among what it said.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let lines = self.errors.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|event| event["event"] == name).collect()
+    }
+}
+
+/// The text of a native file, with the probe in the place of `@`.
+fn native(text: &str) -> String {
+    text.replace('@', &probe_path().display().to_string())
+}
+
+/// The control channel of a daemon with this folder.
+fn control(folder: &Path) -> String {
+    if cfg!(windows) {
+        let name = folder.file_name().expect("a folder's name").to_string_lossy().replace('.', "");
+        format!(r"\\.\pipe\ProtectedPrefix\Administrators\wininetd\{name}")
+    } else {
+        folder.join("control.sock").display().to_string()
+    }
+}
+
 /// Runs the program to its end.
 pub fn run(arguments: &[&str]) -> Finished {
     run_with_input(arguments, "")
@@ -88,11 +111,16 @@ impl Builder {
 
     /// A daemon for a file of these bytes.
     pub fn of_bytes(bytes: &[u8]) -> Self {
+        Builder::of_file("wininetd.conf", bytes)
+    }
+
+    fn of_file(name: &str, bytes: &[u8]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
-        let config = folder.path().join("wininetd.conf");
+        let config = folder.path().join(name);
         std::fs::write(&config, bytes).expect("the configuration file");
         let mut command = Command::new(wininetd());
-        command.args(["--log-format", "json", "--cfgfile"]).arg(config);
+        // A channel of its own: other daemons run beside it.
+        command.args(["--log-format", "json", "--control", &control(folder.path()), "--cfgfile"]).arg(config);
         Builder { folder, command, debug: true }
     }
 
@@ -102,6 +130,12 @@ impl Builder {
         let mut command = Command::new(wininetd());
         command.args(["--log-format", "json"]).args(arguments);
         Builder { folder, command, debug: true }
+    }
+
+    /// A daemon for a native file. `@` in the
+    /// text stands for the probe's path, as a part of a literal string.
+    pub fn native(text: &str) -> Self {
+        Builder::of_file("wininetd.toml", native(text).as_bytes())
     }
 
     /// As a service manager starts it, without a verb.
@@ -263,9 +297,78 @@ impl Daemon {
         self.log.wait(part, |lines| lines.other.lines().find(|line| line.contains(part)).map(str::to_owned))
     }
 
+    /// What the service says once it serves: one that is paused turns clients
+    /// away, and comes back by itself.
+    pub fn says_again(&self, port: u16) -> String {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let text = Client::connect(port).read_until_gone();
+            if !text.is_empty() {
+                return String::from_utf8(text).expect("text");
+            }
+            assert!(Instant::now() < until, "not served again:\n{}", self.text());
+            self.wait_a_moment();
+        }
+    }
+
+    /// Waits for a moment or the end of its log: between tries of what has no
+    /// event of its own.
+    pub fn wait_a_moment(&self) {
+        let lines = self.log.lines.lock().expect("the log");
+        let moment = Duration::from_millis(100);
+        drop(self.log.changed.wait_timeout_while(lines, moment, |lines| !lines.ended).expect("the log"));
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Writes another native file in the place of its own. (Nothing is read before
+    /// it is told.)
+    pub fn rewrite(&self, text: &str) {
+        let path = self.file("wininetd.toml");
+        let new = self.file("wininetd.new");
+        std::fs::write(&new, native(text)).expect("the configuration file");
+        std::fs::rename(new, path).expect("the configuration file");
+    }
+
+    /// Asks it over its control channel.
+    pub fn ask(&self, arguments: &[&str]) -> Finished {
+        let control = control(self.folder.path());
+        run(&[&["--control", &*control], arguments].concat())
+    }
+
+    /// Reads its files again, which is to succeed.
+    pub fn reload(&self) -> Finished {
+        let finished = self.ask(&["--reload"]);
+        assert_eq!(finished.code, Some(0), "{}", finished.errors);
+        finished
+    }
+
+    /// Reads its files again, asked over its channel without a program for it.
+    pub fn reload_quickly(&self) {
+        let answer = crate::channel::exchange(&self.control(), br#"{"version":1,"request":"reload"}"#);
+        assert!(answer.contains("reloaded"), "{answer}");
+    }
+
+    /// What `--status --json` says.
+    pub fn status(&self) -> Value {
+        let finished = self.ask(&["--status", "--json"]);
+        assert_eq!(finished.code, Some(0), "{}", finished.errors);
+        serde_json::from_str(&finished.output).expect("JSON")
+    }
+
+    /// The status of one service.
+    pub fn service(&self, name: &str) -> Value {
+        let status = self.status();
+        let services = status["services"].as_array().expect("services");
+        services.iter().find(|service| service["name"] == name).expect("the service").clone()
+    }
+
+    /// The path of its control channel.
+    pub fn control(&self) -> String {
+        control(self.folder.path())
     }
 
     /// A file in the folder of its configuration.

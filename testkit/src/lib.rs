@@ -3,6 +3,7 @@
 //! event, with a limit after which the test fails and shows the log.
 #![allow(clippy::disallowed_methods)] // it starts wininetd, not what wininetd serves
 
+pub mod channel;
 mod client;
 mod daemon;
 mod gate;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::cli::Stored;
 use crate::config::plan::{KILL_GRACE, STOP_GRACE};
+use crate::core::stop::LAST_RESORT;
 use crate::host::manager::Manager;
-use crate::supervisor::LAST_RESORT;
 use crate::sys::notify::NotifySocket;
 
 /// systemd, waiting for our word (Type=notify).
@@ -25,6 +25,14 @@ impl Manager for Systemd {
     fn ready(&mut self, addresses: usize) {
         let plural = if addresses == 1 { "" } else { "es" };
         self.socket.say(&format!("READY=1\nSTATUS=serving at {addresses} address{plural}"));
+    }
+
+    fn reloading(&mut self) {
+        self.socket.say("RELOADING=1");
+    }
+
+    fn reloaded(&mut self) {
+        self.socket.say("READY=1");
     }
 
     fn stopping(&mut self, at_most: Duration) {

@@ -1,0 +1,87 @@
+//! What would happen to a client, and which rule or limit decides.
+
+use std::time::Duration;
+
+use super::admission::{Admission, Connect};
+use super::refusals::Reason;
+use super::{Peer, ServiceId};
+
+/// What would happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It would be served.
+    Admit,
+    /// It would wait in the backlog.
+    Wait,
+    /// It would be turned away.
+    Refuse,
+}
+
+impl Verdict {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Admit => "admit",
+            Verdict::Wait => "wait",
+            Verdict::Refuse => "refuse",
+        }
+    }
+}
+
+/// What would happen to a client of this service now, and why.
+pub fn explain(admission: &Admission, service: ServiceId, peer: Peer, now: Duration) -> (Verdict, String) {
+    let refusal = admission.refusal(service, peer, now);
+    // It would not even be known, while clients wait to be accepted.
+    match (admission.may_connect(service, now), &refusal) {
+        (Connect::WaitFor(wait), _) => {
+            let seconds = wait.as_secs_f64().ceil();
+            return (Verdict::Wait, format!("rate: the next one is let in within {seconds} s"));
+        }
+        (Connect::Wait, Some(Reason::Paused(_))) => {
+            return (Verdict::Wait, "one client tries whether the service works again".to_owned());
+        }
+        (Connect::Wait, _) => return (Verdict::Wait, "max_connections: all places are taken".to_owned()),
+        (Connect::Accept, _) => {}
+    }
+    match (refusal, peer.ip().and_then(|ip| admission.decision(service, ip))) {
+        (Some(reason), _) => (Verdict::Refuse, reason.to_string()),
+        (None, Some(decision)) => (Verdict::Admit, decision.to_string()),
+        (None, None) => (Verdict::Admit, "the mode of the socket".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::plan::{Access, Admit, Rate};
+    use crate::core::SessionId;
+
+    const A: ServiceId = ServiceId(1);
+
+    fn said(admission: &Admission, ip: &str) -> String {
+        let peer = Peer::Inet((ip.parse::<std::net::IpAddr>().unwrap(), 0).into());
+        let (verdict, why) = explain(admission, A, peer, Duration::ZERO);
+        format!("{}: {why}", verdict.name())
+    }
+
+    #[test]
+    fn the_rule_or_limit_that_decides_is_named() {
+        let access = Access {
+            allow: Some(vec!["192.0.2.0/24".parse().unwrap()]),
+            deny: vec!["192.0.2.7/32".parse().unwrap()],
+        };
+        let rate_per_source = Some(Rate { count: 1, per: Duration::from_mins(1) });
+        let admit = Admit { access, rate_per_source, max_connections: 2, ..Admit::default() };
+        let mut admission = Admission::new(9);
+        admission.configure(9, [(A, &admit, 2)]);
+        assert_eq!(said(&admission, "192.0.2.1"), "admit: allow 192.0.2.0/24");
+        assert_eq!(said(&admission, "192.0.2.7"), "refuse: deny 192.0.2.7/32");
+        assert_eq!(said(&admission, "10.0.0.1"), "refuse: no rule of allow matches");
+        let peer = |last| Peer::Inet(([192, 0, 2, last], 7).into());
+        admission.may_start(SessionId(1), A, peer(1), Duration::ZERO).unwrap();
+        assert_eq!(said(&admission, "192.0.2.1"), "refuse: rate_per_source = 1/m");
+        assert_eq!(said(&admission, "192.0.2.2"), "admit: allow 192.0.2.0/24");
+        admission.may_start(SessionId(2), A, peer(2), Duration::ZERO).unwrap();
+        assert_eq!(said(&admission, "192.0.2.3"), "wait: max_connections: all places are taken");
+    }
+}

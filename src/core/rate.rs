@@ -1,0 +1,183 @@
+//! How often something may happen: buckets that fill again by themselves. A
+//! bucket is one time, the one at which it will be full; so a source costs a
+//! few bytes, and one that was quiet for long enough costs none.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{ServiceId, Source};
+use crate::config::plan::Rate;
+
+/// A bucket of one rate. As many may come at once as in one period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    rate: Rate,
+    full_at: Duration,
+}
+
+/// How long until there is a token, or the time at which the bucket is full
+/// once one is taken.
+fn look(rate: Rate, full_at: Duration, now: Duration) -> Result<Duration, Duration> {
+    let taken = full_at.max(now).saturating_add(rate.per / rate.count.max(1));
+    match taken.checked_sub(now.saturating_add(rate.per)) {
+        None | Some(Duration::ZERO) => Ok(taken),
+        Some(wait) => Err(wait),
+    }
+}
+
+impl Bucket {
+    /// A full one.
+    pub fn new(rate: Rate) -> Self {
+        Bucket { rate, full_at: Duration::ZERO }
+    }
+
+    /// What it is of.
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// How long until there is a token; nothing if there is one.
+    pub fn wait(&self, now: Duration) -> Option<Duration> {
+        look(self.rate, self.full_at, now).err()
+    }
+
+    /// Takes a token. False if there was none.
+    pub fn take(&mut self, now: Duration) -> bool {
+        let taken = look(self.rate, self.full_at, now);
+        self.full_at = taken.unwrap_or(self.full_at);
+        taken.is_ok()
+    }
+}
+
+/// Sources that are remembered: twice as many at most, in a few megabytes. A
+/// flood from more sources than that within their period forgets the quietest,
+/// and never refuses somebody for what others do.
+const MOST: usize = 32_768;
+
+/// The buckets of all sources, of all services.
+#[derive(Debug, Default)]
+pub struct SourceBuckets {
+    /// Those used since the last turn. When it is full, it becomes the old one.
+    young: HashMap<(ServiceId, Source), Duration>,
+    old: HashMap<(ServiceId, Source), Duration>,
+}
+
+impl SourceBuckets {
+    /// How long until this source has a token; nothing if it has one.
+    pub fn wait(&self, rate: Rate, key: (ServiceId, Source), now: Duration) -> Option<Duration> {
+        look(rate, self.full_at(key), now).err()
+    }
+
+    /// Takes a token. False if there was none.
+    pub fn take(&mut self, rate: Rate, key: (ServiceId, Source), now: Duration) -> bool {
+        let Ok(taken) = look(rate, self.full_at(key), now) else { return false };
+        if self.young.len() >= MOST && !self.young.contains_key(&key) {
+            self.turn(now);
+        }
+        self.old.remove(&key);
+        self.young.insert(key, taken);
+        true
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn full_at(&self, key: (ServiceId, Source)) -> Duration {
+        self.young.get(&key).or_else(|| self.old.get(&key)).copied().unwrap_or_default()
+    }
+
+    fn turn(&mut self, now: Duration) {
+        // A full bucket is as good as none.
+        self.young.retain(|_, full_at| *full_at > now);
+        if self.young.len() >= MOST / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.shrink_to(MOST / 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    const TEN_A_MINUTE: Rate = Rate { count: 10, per: Duration::from_mins(1) };
+    const SERVICE: ServiceId = ServiceId(1);
+
+    #[test]
+    fn a_period_s_worth_comes_at_once_and_then_evenly() {
+        let mut bucket = Bucket::new(TEN_A_MINUTE);
+        assert_eq!((0..20).filter(|_| bucket.take(ms(1000))).count(), 10);
+        assert_eq!(bucket.wait(ms(1000)), Some(ms(6000)));
+        assert!(!bucket.take(ms(6999)) && bucket.take(ms(7000)) && !bucket.take(ms(7000)));
+    }
+
+    #[test]
+    fn a_quiet_bucket_fills_again_and_never_over_its_brim() {
+        let mut bucket = Bucket::new(TEN_A_MINUTE);
+        while bucket.take(ms(0)) {}
+        assert_eq!((0..99).filter(|_| bucket.take(ms(10 * 60_000))).count(), 10);
+    }
+
+    #[test]
+    fn sources_do_not_take_from_each_other() {
+        let mut sources = SourceBuckets::default();
+        let key = |last| (SERVICE, Source::V4([192, 0, 2, last]));
+        while sources.take(TEN_A_MINUTE, key(1), ms(0)) {}
+        assert!(sources.wait(TEN_A_MINUTE, key(1), ms(0)).is_some());
+        assert!(sources.take(TEN_A_MINUTE, key(2), ms(0)));
+        assert!(sources.take(TEN_A_MINUTE, (ServiceId(2), Source::V4([192, 0, 2, 1])), ms(0)));
+    }
+
+    #[test]
+    fn a_flood_of_sources_is_remembered_in_bounded_memory_and_refuses_nobody_new() {
+        let mut sources = SourceBuckets::default();
+        for number in 0..300_000u32 {
+            assert!(sources.take(TEN_A_MINUTE, (SERVICE, Source::V4(number.to_be_bytes())), ms(1)));
+            assert!(sources.len() <= 2 * MOST);
+        }
+        // Those of this moment are still known.
+        let last = (SERVICE, Source::V4(299_999u32.to_be_bytes()));
+        assert_eq!((0..20).filter(|_| sources.take(TEN_A_MINUTE, last, ms(1))).count(), 9);
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_sees_more_than_a_burst_and_its_share(
+            count in 1u32..20, per in 1u64..5000, gaps in proptest::collection::vec(0u64..900, 1..200)
+        ) {
+            let rate = Rate { count, per: ms(per) };
+            let mut bucket = Bucket::new(rate);
+            let mut now = Duration::ZERO;
+            let mut taken = Vec::new();
+            for gap in gaps {
+                now += ms(gap);
+                // What is said of the wait is what happens.
+                let wait = bucket.wait(now);
+                let took = bucket.take(now);
+                prop_assert_eq!(wait.is_none(), took);
+                if took {
+                    taken.push(now);
+                }
+            }
+            for (at, from) in taken.iter().enumerate() {
+                for (further, to) in taken[at..].iter().enumerate() {
+                    let share = (*to - *from).as_secs_f64() / rate.per.as_secs_f64() * f64::from(count);
+                    prop_assert!(further as f64 <= f64::from(count) + share);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! How the server stops: the grace, the polite end, whole trees, and a last
+//! moment after which it ends without what could not be ended.
+
+use std::time::Duration;
+
+/// What must end by itself after its end was ordered gets this long; then the
+/// server ends without it.
+pub const LAST_RESORT: Duration = Duration::from_secs(5);
+
+/// The times of a stop, on the scale of `now`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// Sessions are asked to end.
+    pub ask: Duration,
+    /// Whole trees are ended.
+    pub kill: Duration,
+    /// The server ends.
+    pub end: Duration,
+}
+
+impl Stop {
+    /// A stop that was requested now. `kill_grace` is the longest of the live
+    /// sessions; the system ends us by force after `at_most`.
+    pub fn requested(
+        now: Duration,
+        grace: Duration,
+        kill_grace: Duration,
+        at_most: Option<Duration>,
+    ) -> Stop {
+        let most = at_most.unwrap_or(Duration::MAX);
+        let kill = grace.saturating_add(kill_grace).min(most);
+        // Asking needs some of the time that there is.
+        let ask = if kill == most { grace.min(most / 2) } else { grace };
+        Stop::of(now.saturating_add(ask), now.saturating_add(kill))
+    }
+
+    /// It is requested once more: the grace is over. A third time nobody is
+    /// asked any more.
+    pub fn requested_again(self, now: Duration) -> Stop {
+        if self.ask <= now {
+            return Stop::of(self.ask, self.kill.min(now));
+        }
+        Stop::of(now, self.kill - self.ask + now)
+    }
+
+    fn of(ask: Duration, kill: Duration) -> Stop {
+        Stop { ask, kill, end: kill.saturating_add(LAST_RESORT) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_grace_then_the_polite_end_then_whole_trees() {
+        let stop = Stop::requested(s(100), s(10), s(5), None);
+        assert_eq!((stop.ask, stop.kill, stop.end), (s(110), s(115), s(120)));
+    }
+
+    #[test]
+    fn where_the_system_waits_for_less_all_of_it_fits() {
+        let stop = Stop::requested(s(100), s(10), s(5), Some(s(4)));
+        assert_eq!((stop.ask, stop.kill), (s(102), s(104)));
+    }
+
+    #[test]
+    fn a_second_request_skips_the_grace_and_a_third_asks_nobody() {
+        let stop = Stop::requested(s(0), s(10), s(5), None).requested_again(s(1));
+        assert_eq!((stop.ask, stop.kill), (s(1), s(6)));
+        let stop = stop.requested_again(s(2));
+        assert_eq!((stop.ask, stop.kill, stop.end), (s(1), s(2), s(7)));
+    }
+}

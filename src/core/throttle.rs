@@ -1,0 +1,161 @@
+//! A service that fails by itself is paused with growing delays and comes back
+//! by itself: after each pause one connection tries whether it works again.
+//!
+//! What counts as failing by itself is decided by the session; no client can
+//! cause it. Sessions that began before a pause say nothing about what came
+//! after, so they neither lengthen a pause nor end one.
+
+use std::time::Duration;
+
+use super::SessionId;
+use super::backoff::Backoff;
+
+/// The first pause,
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// doubling up to this.
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+
+/// What happens to clients of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// They are served.
+    Open,
+    /// They are closed at once, for so long.
+    Closed(Duration),
+    /// The next one is the one that tries.
+    Trying,
+    /// One is trying; the others wait for what comes of it.
+    Wait,
+}
+
+/// The history of one service. Times are on any monotonic scale.
+#[derive(Debug)]
+pub struct Throttle {
+    state: State,
+    pause: Backoff,
+    cause: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Well,
+    Paused { until: Duration },
+    Probing(SessionId),
+}
+
+impl Throttle {
+    /// All is well.
+    pub fn new() -> Self {
+        Throttle { state: State::Well, pause: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), cause: String::new() }
+    }
+
+    /// What happens to a client now.
+    pub fn gate(&self, now: Duration) -> Gate {
+        match self.state {
+            State::Well => Gate::Open,
+            State::Paused { until } if now < until => Gate::Closed(until - now),
+            State::Paused { .. } => Gate::Trying,
+            State::Probing(_) => Gate::Wait,
+        }
+    }
+
+    /// Why it is paused, if it is.
+    pub fn cause(&self) -> Option<&str> {
+        (self.state != State::Well).then_some(&*self.cause)
+    }
+
+    /// A session has begun. True if it is the one that tries.
+    pub fn began(&mut self, session: SessionId, now: Duration) -> bool {
+        let tries = self.gate(now) == Gate::Trying;
+        if tries {
+            self.state = State::Probing(session);
+        }
+        tries
+    }
+
+    /// The service has failed by itself, in this session. The pause that
+    /// begins with it, if one does.
+    pub fn failed(&mut self, session: SessionId, cause: &str, now: Duration) -> Option<Duration> {
+        match self.state {
+            State::Well => {}
+            State::Probing(probe) if probe == session => {}
+            State::Paused { .. } | State::Probing(_) => return None,
+        }
+        let pause = self.pause.failed();
+        self.state = State::Paused { until: now.saturating_add(pause) };
+        cause.clone_into(&mut self.cause);
+        Some(pause)
+    }
+
+    /// The service works, as this session shows. True if that ends a pause.
+    pub fn worked(&mut self, session: SessionId) -> bool {
+        let recovered = self.state == State::Probing(session);
+        if recovered {
+            self.reset();
+        }
+        recovered
+    }
+
+    /// Somebody has changed something: it is tried anew.
+    pub fn reset(&mut self) {
+        self.state = State::Well;
+        self.pause.succeeded();
+    }
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Throttle::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    const A: SessionId = SessionId(1);
+    const B: SessionId = SessionId(2);
+
+    #[test]
+    fn pauses_double_to_ten_minutes_and_begin_anew_after_a_success() {
+        let mut throttle = Throttle::new();
+        let mut now = s(0);
+        for pause in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
+            throttle.began(A, now);
+            assert_eq!(throttle.failed(A, "x", now), Some(s(pause)));
+            assert_eq!(throttle.gate(now), Gate::Closed(s(pause)));
+            now += s(pause);
+            assert_eq!(throttle.gate(now), Gate::Trying);
+        }
+        assert!(throttle.began(B, now));
+        assert_eq!(throttle.gate(now), Gate::Wait);
+        assert!(throttle.worked(B));
+        assert_eq!((throttle.gate(now), throttle.cause()), (Gate::Open, None));
+        assert_eq!(throttle.failed(A, "x", now), Some(s(1)));
+    }
+
+    #[test]
+    fn only_one_tries() {
+        let mut throttle = Throttle::new();
+        throttle.failed(A, "x", s(0));
+        assert!(!throttle.began(B, s(0)));
+        assert!(throttle.began(B, s(1)));
+        assert!(!throttle.began(SessionId(3), s(1)));
+    }
+
+    #[test]
+    fn sessions_of_before_neither_lengthen_a_pause_nor_end_it() {
+        let mut throttle = Throttle::new();
+        throttle.failed(A, "x", s(0));
+        assert_eq!(throttle.failed(B, "y", s(0)), None);
+        assert!(!throttle.worked(B));
+        throttle.began(SessionId(3), s(1));
+        assert_eq!(throttle.failed(B, "y", s(1)), None);
+        assert!(!throttle.worked(B));
+        assert_eq!(throttle.cause(), Some("x"));
+    }
+}

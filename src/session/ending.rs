@@ -1,0 +1,155 @@
+//! The time with the program: waiting for its end, or bringing it about, and
+//! what the end says of the service.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::{Order, Session};
+use crate::core::ending::{Act, Ending, Why};
+use crate::core::idle::{Idle, Look};
+use crate::supervisor::{Event, OwnFault};
+use crate::sys::Exit;
+use crate::sys::child::Child;
+use crate::sys::net::Socket;
+
+/// A program that ends sooner than this has hardly begun; one that lives for
+/// longer works.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// How the time with the program ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The program is gone, and its tree.
+    Known {
+        /// How it ended.
+        exit: Exit,
+        /// Why we ended it, if we did.
+        why: Option<Why>,
+        /// How long it lived.
+        lived: Duration,
+    },
+    /// It goes on by itself.
+    Left,
+    /// We could not find out. The reason.
+    Unknown(String),
+}
+
+/// Waits for the program's end and its whole tree's, or brings it about.
+pub(super) async fn wait(
+    session: &Session,
+    child: &mut Child,
+    socket: &Socket,
+    orders: &mut watch::Receiver<Order>,
+    supervisor: &mpsc::UnboundedSender<Event>,
+) -> Ended {
+    let times = &session.service.times;
+    let began = Instant::now();
+    let mut ending = Ending::new(times.kill_grace);
+    if let Some(timeout) = times.session_timeout {
+        ending.ask_at(timeout, Why::Timeout);
+    }
+    let since = |at: Instant| at.saturating_duration_since(began);
+    let mut is_idle = false;
+    let mut tries = session.tries;
+    let idle = idle(socket, times.idle_timeout);
+    tokio::pin!(idle);
+    let exit = loop {
+        match *orders.borrow_and_update() {
+            Order::Serve => {}
+            Order::End { ask, kill, why } => {
+                ending.ask_at(since(ask), why);
+                if let Some(kill) = kill {
+                    ending.kill_at(since(kill));
+                }
+            }
+            Order::Leave => return Ended::Left,
+        }
+        match ending.act(began.elapsed()) {
+            Act::Ask => {
+                if !child.ask_to_end() {
+                    ending.can_not_ask(began.elapsed());
+                }
+            }
+            Act::Kill => {
+                child.end_tree();
+                break child.wait().await;
+            }
+            Act::Wait(until) => tokio::select! {
+                exit = child.wait() => break exit,
+                () = &mut idle, if !is_idle => {
+                    is_idle = true;
+                    ending.ask_at(began.elapsed(), Why::Idle);
+                }
+                changed = orders.changed() => {
+                    if changed.is_err() {
+                        // The supervisor is gone, and with it everything.
+                        ending.kill_at(Duration::ZERO);
+                    }
+                }
+                () = tokio::time::sleep_until(began + until.unwrap_or_default()), if until.is_some() => {}
+                () = tokio::time::sleep_until(began + QUICK), if tries => {
+                    tries = false;
+                    let _ = supervisor.send(Event::Worked(session.id));
+                }
+            },
+        }
+    };
+    match exit {
+        Ok(exit) => Ended::Known { exit, why: ending.why(began.elapsed()), lived: began.elapsed() },
+        Err(error) => Ended::Unknown(format!("waiting for the program: {error}")),
+    }
+}
+
+impl Ended {
+    /// Whether the program failed by itself: it could not be loaded, or it
+    /// ended abnormally at once, while its client had neither sent nor ended
+    /// anything. Whatever a client can cause is none, or one client could
+    /// pause the service for all. Where nobody counts what clients sent, none
+    /// is seen.
+    pub(super) fn own_fault(&self, socket: &Socket) -> Option<OwnFault> {
+        let Ended::Known { exit, why: None, lived } = self else { return None };
+        if *lived >= QUICK || !exit.is_abnormal() {
+            return None;
+        }
+        let silent = socket.counts().is_some_and(|counts| counts.received == 0 && !counts.end_received);
+        silent.then(|| OwnFault(format!("the program ended at once: {exit}")))
+    }
+}
+
+/// Returns when the connection is idle for the timeout; never without one.
+async fn idle(socket: &Socket, timeout: Option<Duration>) {
+    let Some(timeout) = timeout else { return std::future::pending().await };
+    let began = Instant::now();
+    let mut idle = Idle::new(timeout);
+    loop {
+        let Some(counts) = socket.counts() else { return std::future::pending().await };
+        match idle.look(began.elapsed(), (counts.received, counts.acknowledged), counts.quiet) {
+            Look::Again(rest) => tokio::time::sleep(rest).await,
+            Look::End => return,
+        }
+    }
+}
+
+/// Returns when the session must be gone.
+pub(super) async fn ordered(orders: &mut watch::Receiver<Order>) {
+    loop {
+        let order = *orders.borrow_and_update();
+        let changed = match order {
+            Order::Serve => orders.changed().await,
+            Order::Leave => return,
+            Order::End { ask, kill, .. } => {
+                let deadline = kill.map_or(ask, |kill| kill.min(ask));
+                match tokio::time::timeout_at(deadline, orders.changed()).await {
+                    Ok(changed) => changed,
+                    Err(_) => return,
+                }
+            }
+        };
+        if changed.is_err() {
+            // The supervisor is gone, and with it everything.
+            return;
+        }
+    }
+}

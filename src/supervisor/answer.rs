@@ -1,0 +1,134 @@
+//! What the control channel asks, and what it is told.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Live, Supervisor};
+use crate::config::plan::Service;
+use crate::control::protocol::{self, Explanation, Reply, Request, State, Status};
+use crate::control::server::Command;
+use crate::core::ending::Why;
+use crate::core::explain::{Verdict, explain};
+use crate::core::{Peer, ServiceId, SessionId};
+use crate::host::manager::Manager;
+use crate::session::Order;
+
+impl Supervisor {
+    pub(super) fn answer(&mut self, command: Command, manager: &mut dyn Manager) {
+        let Command { request, reply } = command;
+        let answer = match request {
+            Request::Reload => return self.reload("--reload", Some(reply), manager),
+            Request::Status => Reply::Status(self.status()),
+            Request::Kill { session } => self.kill(SessionId(session)),
+            Request::Explain { address, service } => self.explain(address, service.as_deref()),
+        };
+        // Whoever asked may be gone.
+        let _ = reply.send(answer);
+    }
+
+    fn kill(&mut self, session: SessionId) -> Reply {
+        if !self.sessions.contains_key(&session) {
+            return Reply::no_such_session(session.0);
+        }
+        self.order(session, Order::ask_now(Why::Killed));
+        Reply::Killed
+    }
+
+    fn explain(&self, address: IpAddr, name: Option<&str>) -> Reply {
+        let peer = Peer::Inet((address.to_canonical(), 0).into());
+        let now = self.began.elapsed();
+        let asked =
+            self.services.iter().filter(|(_, served)| name.is_none_or(|name| served.service.name == name));
+        let said: Vec<_> = asked
+            .map(|(id, served)| {
+                let (verdict, because) = explain(&self.admission, *id, peer, now);
+                Explanation { service: served.service.name.clone(), verdict: written(verdict), because }
+            })
+            .collect();
+        match name {
+            Some(name) if said.is_empty() => Reply::no_such_service(name),
+            _ => Reply::Explained(said),
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: seconds(self.began.elapsed()),
+            services: self.order.iter().map(|service| self.status_of(service)).collect(),
+        }
+    }
+
+    fn status_of(&self, service: &Service) -> protocol::Service {
+        let found = self.services.iter().find(|(_, served)| served.service.name == service.name);
+        let Some((id, served)) = found else {
+            return protocol::Service {
+                name: service.name.clone(),
+                state: State::Disabled,
+                reason: None,
+                listen: Vec::new(),
+                live: 0,
+                served: 0,
+                refused: 0,
+                failed: 0,
+                sessions: Vec::new(),
+            };
+        };
+        let (state, reason) = self.state_of(*id);
+        let slots = self.slots.values().filter(|slot| slot.service == *id);
+        let listen =
+            slots.filter_map(|slot| slot.listener()?.local_addr().ok()).map(|address| address.to_string());
+        let mut sessions: Vec<_> = self
+            .sessions
+            .values()
+            .filter(|live| live.session.service_id == *id)
+            .map(|Live { session, began, pid, .. }| protocol::Session {
+                id: session.id.0,
+                client: session.peer.to_string(),
+                pid: pid.get().copied(),
+                seconds: seconds(began.elapsed()),
+            })
+            .collect();
+        sessions.sort_unstable_by_key(|session| session.id);
+        protocol::Service {
+            name: service.name.clone(),
+            state,
+            reason,
+            listen: listen.collect(),
+            live: self.admission.live_of(*id) as u64,
+            served: served.served,
+            refused: served.refused,
+            failed: served.failed,
+            sessions,
+        }
+    }
+
+    fn state_of(&self, id: ServiceId) -> (State, Option<String>) {
+        if let Some((cause, rest)) = self.admission.pause_of(id, self.began.elapsed()) {
+            let when = match rest {
+                Duration::ZERO => "the next client tries it".to_owned(),
+                rest => format!("tried again in {} s", rest.as_secs_f64().ceil()),
+            };
+            return (State::Paused, Some(format!("{cause}; {when}")));
+        }
+        let mut slots = self.slots.values().filter(|slot| slot.service == id);
+        let fault = slots.find_map(|slot| Some(format!("{}: {}", slot.address, slot.fault()?)));
+        match fault {
+            Some(fault) => (State::Retrying, Some(fault)),
+            None => (State::Listening, None),
+        }
+    }
+}
+
+fn written(verdict: Verdict) -> protocol::Verdict {
+    match verdict {
+        Verdict::Admit => protocol::Verdict::Admit,
+        Verdict::Wait => protocol::Verdict::Wait,
+        Verdict::Refuse => protocol::Verdict::Refuse,
+    }
+}
+
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
+}

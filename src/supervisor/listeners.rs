@@ -1,0 +1,173 @@
+//! Which addresses are listened on, and binding them: at the start, and again
+//! later where it failed.
+
+use super::{Event, Served, Supervisor};
+use crate::config::plan::{Address, Plan};
+use crate::core::ServiceId;
+use crate::core::admission::{share_of_total, total_from_descriptors};
+use crate::listen::inherited::{Assignment, assign};
+use crate::listen::{ListenerId, Slot};
+use crate::log::event::{Event as Logged, Level};
+use crate::sys;
+use crate::sys::net::Inherited;
+
+impl Supervisor {
+    /// The services of a plan that are served, each with its number: that of
+    /// before, where one of its name was there.
+    pub(super) fn take_services(&mut self, plan: &Plan) -> Vec<ServiceId> {
+        let mut before = std::mem::take(&mut self.services);
+        let mut ids = Vec::new();
+        for service in plan.enabled() {
+            let known = before.iter().find(|(_, served)| served.service.name == service.name);
+            let id = known.map(|(id, _)| *id).unwrap_or_else(|| {
+                self.last_service += 1;
+                ServiceId(self.last_service)
+            });
+            let served = match before.remove(&id) {
+                Some(served) => Served { service: service.clone(), ..served },
+                None => Served { service: service.clone(), served: 0, refused: 0, failed: 0 },
+            };
+            self.services.insert(id, served);
+            ids.push(id);
+        }
+        for gone in before.into_keys() {
+            self.refusals.forget(gone);
+        }
+        self.order.clone_from(&plan.services);
+        self.server.clone_from(&plan.server);
+        ids
+    }
+
+    /// Limits hold from now on as the plan says, as far as there are descriptors.
+    pub(super) fn configure_admission(&mut self, plan: &Plan, ids: &[ServiceId]) {
+        let room = total_from_descriptors(sys::process::descriptor_limit(), self.slots.len());
+        let most = plan.enabled().map(|service| service.admit.max_connections).max().unwrap_or(0);
+        let most = most.max(plan.server.max_connections.unwrap_or(0));
+        if room < most {
+            let message = format!("the descriptor limit leaves room for {room} connections at once");
+            let hint = Some("raise it (ulimit -n, LimitNOFILE=)".to_owned());
+            self.log.event(Logged::Configuration { level: Level::Warning, message, hint });
+        }
+        let total = plan.server.max_connections.map_or(room, |most| most.min(room));
+        let limits = ids.iter().zip(plan.enabled()).map(|(&id, service)| {
+            let limit = share_of_total(service.admit.max_connections, total, ids.len());
+            (id, &service.admit, limit)
+        });
+        self.admission.configure(total, limits);
+    }
+
+    /// A slot for each address that is wanted, with the socket that stands for it
+    /// where one was given. What nobody wants is closed, or its clients would wait
+    /// for ever.
+    pub(super) fn make_slots(&mut self, plan: &Plan, ids: &[ServiceId], given: Vec<Inherited>) {
+        let wanted: Vec<_> = ids
+            .iter()
+            .zip(plan.enabled())
+            .flat_map(|(&id, service)| service.listen.iter().map(move |address| (id, address.clone())))
+            .collect();
+        let sockets: Vec<_> = given.iter().map(Inherited::given).collect();
+        let Assignment { listeners, unwanted } = assign(&wanted, &sockets);
+        for place in unwanted {
+            let message = format!(
+                "the service manager passed a socket for {}, which no service listens on; it is closed",
+                sockets[place].address
+            );
+            self.log.event(Logged::Configuration { level: Level::Warning, message, hint: None });
+        }
+        let mut given: Vec<_> = given.into_iter().map(Some).collect();
+        for (service, address, place) in listeners {
+            let inherited = place.and_then(|place| given[place].take());
+            self.add_slot(service, address, inherited);
+        }
+    }
+
+    pub(super) fn add_slot(
+        &mut self,
+        service: ServiceId,
+        address: Address,
+        inherited: Option<Inherited>,
+    ) -> Option<ListenerId> {
+        let plan = &self.services.get(&service)?.service;
+        let slot = Slot::new(service, address, plan.unix_socket.clone(), plan.keepalive, inherited);
+        self.last_listener += 1;
+        let id = ListenerId(self.last_listener);
+        self.slots.insert(id, slot);
+        Some(id)
+    }
+
+    /// Whether every address that this host has is bound.
+    pub(super) fn is_complete(&self) -> bool {
+        self.slots.values().all(|slot| slot.listener().is_some() || slot.is_missing)
+    }
+
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let listeners = self.slots.values().filter_map(|slot| slot.listener());
+        listeners
+            .filter_map(|listener| listener.local_addr().ok())
+            .map(|address| address.to_string())
+            .collect()
+    }
+
+    pub(super) async fn bind_all(&mut self) {
+        let mut missing_family_said = false;
+        let ids: Vec<_> = self.slots.keys().copied().collect();
+        for id in ids {
+            missing_family_said = self.bind_new(id, missing_family_said).await;
+        }
+    }
+
+    /// Binds a slot for the first time. True if it was said that a family is
+    /// missing, now or before.
+    pub(super) async fn bind_new(&mut self, id: ListenerId, said: bool) -> bool {
+        let Err(error) = self.try_bind(id).await else { return said };
+        let Some(slot) = self.slots.get_mut(&id) else { return said };
+        // A host without IPv6 is as it should be: one line, no retry.
+        if sys::net::family_is_missing(&error) && slot.address.is_all() {
+            slot.is_missing = true;
+            if !said {
+                self.log.event(Logged::FamilyMissing { address: slot.address.clone() });
+            }
+            return true;
+        }
+        self.bind_later(id, &error);
+        said
+    }
+
+    async fn try_bind(&mut self, id: ListenerId) -> std::io::Result<()> {
+        match self.slots.get_mut(&id) {
+            Some(slot) => slot.bind(id, self.sender.clone()).await,
+            // Removed by a reload, and with it the need.
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn bind_again(&mut self, id: ListenerId) {
+        let bound = self.try_bind(id).await;
+        let Some(slot) = self.slots.get(&id) else { return };
+        match bound {
+            Ok(()) => {
+                let (service, address) = (self.service_name(slot.service), slot.address.clone());
+                self.log.event(Logged::ListenRecovered { service, address });
+            }
+            Err(error) => self.bind_later(id, &error),
+        }
+    }
+
+    pub(super) fn bind_later(&mut self, id: ListenerId, error: &std::io::Error) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let retry = slot.failed(error);
+        let (service, address) = (slot.service, slot.address.clone());
+        self.log.event(Logged::ListenFailed {
+            service: self.service_name(service),
+            cause: error.to_string(),
+            hint: sys::net::bind_hint(error, &address),
+            address,
+            retry,
+        });
+        self.later(retry, Event::Rebind(id));
+    }
+
+    pub(super) fn service_name(&self, service: ServiceId) -> String {
+        self.services.get(&service).map_or_else(String::new, |served| served.service.name.clone())
+    }
+}

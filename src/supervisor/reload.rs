@@ -1,0 +1,214 @@
+//! Reading the files again: all or nothing. The text is read beside the loop;
+//! what is new is bound before anything old is touched; sessions go on.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Event, Supervisor};
+use crate::config::Loaded;
+use crate::config::diagnostic::Severity;
+use crate::config::plan::Address;
+use crate::control::protocol::Reply;
+use crate::core::ServiceId;
+use crate::core::reload::changes;
+use crate::error::Error;
+use crate::host::manager::Manager;
+use crate::listen::ListenerId;
+use crate::log::Log;
+use crate::log::event::Event as Logged;
+
+/// How the files are read, and what is done beside once they are.
+#[derive(Clone)]
+pub struct Reloader {
+    /// Reads them. May block.
+    pub load: Arc<dyn Fn() -> Result<Loaded, Error> + Send + Sync>,
+    /// Looks at the world that they are about, and at the log's file. May block.
+    pub look: Arc<dyn Fn(Loaded, Log) + Send + Sync>,
+}
+
+impl Reloader {
+    /// Looks at the world on a thread of its own: a user database that does not
+    /// answer must not keep the ports closed. Without a thread to spare there
+    /// are no warnings; clients' records tell.
+    pub fn look_beside(&self, loaded: Loaded, log: Log) {
+        let look = self.look.clone();
+        let _ = std::thread::Builder::new().name("world".to_owned()).spawn(move || look(loaded, log));
+    }
+}
+
+impl std::fmt::Debug for Reloader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Reloader")
+    }
+}
+
+/// A reload under way.
+#[derive(Debug, Default)]
+pub(super) struct Reload {
+    running: bool,
+    /// One more was asked for meanwhile: the files may have changed since they
+    /// were read.
+    again: bool,
+    /// Who waits for what comes of the one that runs, and of the one after it.
+    waiting: Vec<oneshot::Sender<Reply>>,
+    next: Vec<oneshot::Sender<Reply>>,
+}
+
+impl Supervisor {
+    /// Reads the files again. Requests that come while one is read are one
+    /// more reload together.
+    pub(super) fn reload(
+        &mut self,
+        why: &'static str,
+        reply: Option<oneshot::Sender<Reply>>,
+        manager: &mut dyn Manager,
+    ) {
+        self.reload.next.extend(reply);
+        if self.reload.running {
+            self.reload.again = true;
+            return;
+        }
+        self.reload.running = true;
+        self.reload.waiting = std::mem::take(&mut self.reload.next);
+        self.log.event(Logged::Reloading { why });
+        manager.reloading();
+        let (load, sender) = (self.reloader.load.clone(), self.sender.clone());
+        let read = move || {
+            let _ = sender.send(Event::Loaded(Box::new(load())));
+        };
+        if let Err(cause) = std::thread::Builder::new().name("reload".to_owned()).spawn(read) {
+            let error = Error::System { what: "a thread that reads the files", cause };
+            let _ = self.sender.send(Event::Loaded(Box::new(Err(error))));
+        }
+    }
+
+    /// The files were read.
+    pub(super) async fn loaded(&mut self, loaded: Result<Loaded, Error>, manager: &mut dyn Manager) {
+        let reply = match loaded {
+            Ok(loaded) => Reply::Reloaded { message: self.apply(loaded).await },
+            Err(error) => {
+                let message = format!("{error}\nthe configuration of before stays");
+                self.log.event(Logged::ReloadFailed { message: message.clone() });
+                Reply::Refused { message, exit: error.exit().code() }
+            }
+        };
+        manager.reloaded();
+        for waiting in self.reload.waiting.drain(..) {
+            let _ = waiting.send(reply.clone());
+        }
+        self.reload.running = false;
+        if std::mem::take(&mut self.reload.again) {
+            self.reload("asked for meanwhile", None, manager);
+        }
+        // Limits may have grown.
+        self.accept();
+    }
+
+    /// Serves another plan from now on. Says what changed.
+    async fn apply(&mut self, loaded: Loaded) -> String {
+        let plan = &loaded.plan;
+        let names = |supervisor: &Supervisor| -> Vec<String> {
+            supervisor.services.values().map(|served| served.service.name.clone()).collect()
+        };
+        let before = names(self);
+        let ids = self.take_services(plan);
+        let after = names(self);
+        self.spawner.forget_accounts();
+        let wanted: Vec<(ServiceId, Address)> = ids
+            .iter()
+            .zip(plan.enabled())
+            .flat_map(|(&id, service)| service.listen.iter().map(move |address| (id, address.clone())))
+            .collect();
+        self.change_listeners(&wanted).await;
+        self.configure_admission(plan, &ids);
+        let added: Vec<String> = after.iter().filter(|name| !before.contains(name)).cloned().collect();
+        let removed: Vec<String> = before.iter().filter(|name| !after.contains(name)).cloned().collect();
+        let message = self.summary(&loaded, &added, &removed);
+        self.log.event(Logged::Reloaded { services: ids.len(), added, removed });
+        self.reloader.look_beside(loaded, self.log.clone());
+        message
+    }
+
+    fn summary(&self, loaded: &Loaded, added: &[String], removed: &[String]) -> String {
+        let mut text = String::new();
+        // Writing to a String can't fail.
+        for found in loaded.diagnostics.iter().filter(|found| found.severity == Severity::Warning) {
+            let _ = writeln!(text, "{found}");
+        }
+        for slot in self.slots.values() {
+            if let Some(fault) = slot.fault() {
+                let _ = writeln!(text, "warning: {} is not listened on yet: {fault}", slot.address);
+            }
+        }
+        let services = self.services.len();
+        let _ = write!(text, "{services} service{}", if services == 1 { "" } else { "s" });
+        for (what, names) in [("added", added), ("removed", removed)] {
+            if !names.is_empty() {
+                let _ = write!(text, ", {what} {}", names.join(" "));
+            }
+        }
+        text
+    }
+
+    async fn change_listeners(&mut self, wanted: &[(ServiceId, Address)]) {
+        let settings = |supervisor: &Supervisor, service: ServiceId| {
+            let plan = &supervisor.services.get(&service)?.service;
+            Some((plan.unix_socket.clone(), plan.keepalive))
+        };
+        // A socket in the file system with another mode or owner is another one.
+        let stays = |(id, address): (&ListenerId, &Address)| {
+            let want = wanted.iter().find(|(_, other)| other == address);
+            let unix = want.and_then(|(service, _)| settings(self, *service)).map(|(unix, _)| unix);
+            unix.is_none_or(|unix| self.slots.get(id).is_some_and(|slot| slot.may_stay(&unix)))
+        };
+        let addresses: BTreeMap<ListenerId, Address> =
+            self.slots.iter().map(|(id, slot)| (*id, slot.address.clone())).collect();
+        let staying: Vec<bool> = addresses.iter().map(stays).collect();
+        let ids: Vec<ListenerId> = addresses.keys().copied().collect();
+        let now: Vec<(Address, bool)> = addresses.into_values().zip(staying).collect();
+        let targets: Vec<Address> = wanted.iter().map(|(_, address)| address.clone()).collect();
+        let changes = changes(&now, &targets);
+        let mut said = true;
+        for want in changes.bind {
+            let (service, address) = &wanted[want];
+            if let Some(id) = self.add_slot(*service, address.clone(), None) {
+                said = self.bind_new(id, said).await;
+            }
+        }
+        for (place, want) in changes.keep {
+            let service = wanted[want].0;
+            let keepalive = settings(self, service).and_then(|(_, keepalive)| keepalive);
+            if let Some(slot) = self.slots.get_mut(&ids[place]) {
+                slot.adopt(service, keepalive);
+            }
+        }
+        for place in changes.close {
+            self.close_slot(ids[place]).await;
+        }
+        for (want, old) in changes.replace {
+            let (service, address) = &wanted[want];
+            let mut closed = Vec::new();
+            for place in old {
+                closed.extend(self.close_slot(ids[place]).await);
+            }
+            if let Some(id) = self.add_slot(*service, address.clone(), None) {
+                if let (Some(slot), Some(old)) = (self.slots.get_mut(&id), closed.first()) {
+                    slot.replaces(old);
+                }
+                said = self.bind_new(id, said).await;
+            }
+        }
+    }
+
+    async fn close_slot(&mut self, id: ListenerId) -> Option<crate::listen::Slot> {
+        let mut slot = self.slots.remove(&id)?;
+        self.turns.retain(|other| *other != id);
+        if let Some(closing) = slot.close() {
+            let _ = closing.await;
+        }
+        Some(slot)
+    }
+}

@@ -1,0 +1,64 @@
+//! The decisions of `core` together, in simulated time: random histories of
+//! arrivals, ends, failures, reloads, stops and jumps of the clock, with every
+//! promise looked at after every step, by sums of its own.
+//!
+//! `WININETD_SEED=N` repeats a history, `WININETD_HISTORIES=N` says how many.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+mod simulation {
+    pub mod random;
+    pub mod world;
+}
+
+use simulation::random::Random;
+use simulation::world::{Sums, World};
+
+/// What an ordinary run of the tests takes; CI takes many more.
+const HISTORIES: u64 = 2_000;
+const STEPS: u64 = 60;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// One history.
+fn history(seed: u64) -> Sums {
+    let run = std::panic::catch_unwind(|| {
+        let mut world = World::new(Random::new(seed));
+        for _ in 0..STEPS {
+            world.step();
+            world.look();
+        }
+        world.finish()
+    });
+    run.unwrap_or_else(|_| panic!("a promise is broken; WININETD_SEED={seed} repeats it"))
+}
+
+#[test]
+fn all_promises_hold_after_every_step_of_every_history() {
+    let given = number("WININETD_SEED");
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let first = given.unwrap_or(since_epoch.as_secs() << 20);
+    let histories = if given.is_some() { 1 } else { number("WININETD_HISTORIES").unwrap_or(HISTORIES) };
+    println!("{histories} histories from WININETD_SEED={first}");
+    let mut sums = Sums::default();
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let runs = (0..threads).map(|thread| {
+            let thread = thread as u64;
+            scope.spawn(move || {
+                (first + thread..first + histories).step_by(threads).map(history).collect::<Vec<_>>()
+            })
+        });
+        for found in
+            runs.collect::<Vec<_>>().into_iter().flat_map(|run| run.join().expect("promises that hold"))
+        {
+            sums.add(&found);
+        }
+    });
+    println!("{sums:?}");
+    // A simulation in which nothing happens proves nothing.
+    if histories >= HISTORIES {
+        assert!(sums.each_happened(), "{sums:?}");
+    }
+}
