@@ -12,14 +12,14 @@ use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_word
 use super::service_account::{Account, cannot_open_passwords, grant_for_identities};
 use super::{event_source, firewall};
 use crate::cli::{Options, StartType};
-use crate::config::plan::STOP_GRACE;
+use crate::config::plan::{KILL_GRACE, STOP_GRACE};
 use crate::config::secret::Secret;
 use crate::config::trust::Strictness;
 use crate::config::{self, Loaded};
+use crate::core::stop::LAST_RESORT;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::{answer, example, own_file};
-use crate::supervisor::LAST_RESORT;
 use crate::sys::rights::{self, Right};
 use crate::sys::{passwords, process, scm};
 
@@ -265,7 +265,7 @@ fn stop(service: &Service) -> Result<(), Error> {
         Ok(_) => {}
     }
     let mut process = status.process_id;
-    let patience_ends = Instant::now() + STOP_GRACE + LAST_RESORT + Duration::from_secs(10);
+    let patience_ends = Instant::now() + STOP_GRACE + KILL_GRACE + LAST_RESORT + Duration::from_secs(10);
     loop {
         let status = service.query_status().map_err(|error| in_words("asking the service's state", error))?;
         process = status.process_id.or(process);

@@ -15,10 +15,10 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_sys::Win32::Foundation as number;
 
 use crate::cli::{StartType, Stored};
-use crate::config::plan::STOP_GRACE;
+use crate::config::plan::{KILL_GRACE, STOP_GRACE};
+use crate::core::stop::LAST_RESORT;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::supervisor::LAST_RESORT;
 use crate::sys::scm;
 
 /// What an administrator sees in the list of services.
@@ -165,7 +165,7 @@ pub(super) fn dress(service: &Service, start: StartType) -> Vec<String> {
     // A wrong file does not mend itself: what ends with a code stays stopped.
     try_to("no restart after an error", no_restart_after_errors(service));
     try_to("the service's own SID", service.set_config_service_sid_info(ServiceSidType::Unrestricted));
-    let stop = STOP_GRACE + LAST_RESORT + Duration::from_secs(5);
+    let stop = STOP_GRACE + KILL_GRACE + LAST_RESORT + Duration::from_secs(5);
     try_to("the time before a shutdown", service.set_preshutdown_timeout(stop));
     warnings
 }

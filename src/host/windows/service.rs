@@ -2,21 +2,22 @@
 //! "stopped".
 
 use std::ffi::OsString;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::firewall;
 use crate::cli::{Options, SERVICE_NAME, Stored};
+use crate::config::plan::Plan;
 use crate::config::trust::Strictness;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::manager::Manager;
 use crate::host::own_file;
 use crate::host::serve::{Beside, Host, serve};
-use crate::log::Console;
 use crate::log::event::{Event, Level};
+use crate::log::{Console, Log};
 use crate::sys;
 use crate::sys::event_log::EventLog;
 use crate::sys::service::{State, Status, dispatch};
@@ -131,11 +132,11 @@ fn start(
     serve(&options, host)
 }
 
-/// The rules of the firewall follow the file at each start.
+/// The rules of the firewall follow the file at each start and reload.
 fn firewall(options: &Stored, name: &str) -> Option<Beside> {
     let name = name.to_owned();
     (options.firewall == Some(true)).then(|| {
-        let redo: Beside = Box::new(move |plan, log| {
+        let redo: Beside = Arc::new(move |plan: &Plan, log: &Log| {
             for message in firewall::redo(&name, plan).into_iter().filter_map(Result::err) {
                 log.event(Event::Configuration { level: Level::Warning, message, hint: None });
             }
