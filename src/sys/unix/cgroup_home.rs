@@ -187,4 +187,47 @@ mod tests {
         assert_eq!(folder("0::/elsewhere\n", mounts, Version::Two), None);
         assert_eq!(folder("0::/docker/x\n", mounts, Version::One), None);
     }
+
+    /// A folder with the files of a cgroup of version 2 that was handed to us.
+    fn delegated(processes: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("cgroup.type", "domain\n"),
+            ("cgroup.controllers", "memory pids\n"),
+            ("cgroup.subtree_control", "memory\n"),
+            ("cgroup.procs", processes),
+        ] {
+            fs::write(folder.path().join(file), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn alone_in_a_cgroup_we_leave_it_to_the_sessions() {
+        let own = std::process::id();
+        let folder = delegated(&format!("{own}\n"));
+        let home = second_home(folder.path().to_owned()).unwrap();
+        assert_eq!((&*home.folder, &*home.ours), (folder.path(), &[own][..]));
+        let home = home.made_ready().unwrap();
+        let read = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
+        assert_eq!(read("wininetd/cgroup.procs"), own.to_string());
+        assert_eq!(read("cgroup.subtree_control"), "+pids");
+        assert!(home.ours.is_empty());
+    }
+
+    #[test]
+    fn where_we_have_left_it_already_we_stay() {
+        let folder = delegated("");
+        let own = folder.path().join(OWN);
+        fs::create_dir(&own).unwrap();
+        let home = second_home(own).unwrap();
+        assert_eq!((&*home.folder, home.ours), (folder.path(), Vec::new()));
+    }
+
+    #[test]
+    fn a_cgroup_with_others_in_it_is_not_ours() {
+        let folder = delegated(&format!("{}\n4294967295\n", std::process::id()));
+        let why = second_home(folder.path().to_owned()).unwrap_err();
+        assert!(why.contains("process 4294967295 shares") && why.contains("Delegate="), "{why}");
+    }
 }

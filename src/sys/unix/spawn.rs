@@ -258,6 +258,7 @@ mod imp {
 mod imp {
     //! fork, with a pipe that exec closes: what comes through it is a failure.
 
+    use std::ffi::c_int;
     use std::io::Read;
     use std::os::fd::AsRawFd;
 
@@ -278,7 +279,8 @@ mod imp {
             // `birth` were copied with our memory.
             unsafe {
                 let (step, code) = birth.become_program();
-                let message = [Step::ALL.iter().position(|&other| other == step).unwrap_or(0) as i32, code];
+                let place = Step::ALL.iter().position(|&other| other == step).unwrap_or(0);
+                let message = [c_int::try_from(place).unwrap_or(0), code];
                 libc::write(writer.as_raw_fd(), message.as_ptr().cast(), size_of_val(&message));
                 libc::_exit(127);
             }

@@ -2,11 +2,12 @@
 //! the polite end.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
 use super::super::{Exit, SpawnError, Start, Stdio};
+use super::account::{Account, parse_credentials};
 use super::child::Child;
 use super::command::Command;
 use super::limits::processes_fault;
@@ -25,8 +26,19 @@ struct Session {
 }
 
 async fn started(script: &str, limits: Limits, stderr: Stderr) -> Result<Session, SpawnError> {
+    started_as(None, script, limits, stderr).await
+}
+
+async fn started_as(
+    account: Option<&Account>,
+    script: &str,
+    limits: Limits,
+    stderr: Stderr,
+) -> Result<Session, SpawnError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(script.as_bytes()).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(mode).unwrap();
     let command = Command::parse(format!("/bin/sh {}", file.path().display()).as_ref()).unwrap();
     let any = Address::Tcp("127.0.0.1:0".parse().unwrap());
     let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
@@ -40,7 +52,7 @@ async fn started(script: &str, limits: Limits, stderr: Stderr) -> Result<Session
         command: &command,
         directory: Path::new("/"),
         environment: &[("PATH".into(), path)],
-        account: None,
+        account,
         stdio: Stdio::Connection(&socket),
         stderr,
         limits: &limits,
@@ -158,6 +170,21 @@ async fn a_program_that_is_dropped_is_ended() {
     assert!(["", "ready\n"].contains(&&*text), "{text}");
 }
 
+#[tokio::test]
+async fn a_program_has_the_group_that_was_given_in_the_place_of_its_accounts_own() {
+    if !super::process::is_privileged() {
+        return;
+    }
+    let mut credentials = parse_credentials("daemon", None, "s").unwrap();
+    credentials.group = Some("nogroup".to_owned());
+    let account = Account::take(&credentials).unwrap();
+    let script = "id -un; id -gn; id -Gn";
+    let session = started_as(Some(&account), script, Limits::default(), Stderr::Client).await;
+    let mut session = session.unwrap();
+    session.exit().await;
+    assert_eq!(session.text(), "daemon\nnogroup\nnogroup\n");
+}
+
 /// Cgroups of this process that are still there.
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 fn left_over() -> Vec<String> {
@@ -185,7 +212,7 @@ async fn a_session_has_no_more_processes_than_its_limit() {
     // Beside it another session of the same may be there.
     let mut session = Session::of("setsid sleep 1000 & echo $!; cat", limits).await;
     session.line();
-    session.client.shutdown(Shutdown::Write).unwrap();
+    session.client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(session.exit().await, Exit::Code(0));
     // Nobody holds the connection, not even what left the session.
     assert_eq!(session.text(), "");
