@@ -80,8 +80,8 @@ examples)
     windows_cargo build
     # Where the folders above are as on Windows, and not those of this machine.
     mkdir -p "$WINEPREFIX/drive_c/examples"
-    cp examples/*.conf "$WINEPREFIX/drive_c/examples/"
-    for file in examples/*.conf; do
+    cp examples/*.conf examples/*.toml "$WINEPREFIX/drive_c/examples/"
+    for file in examples/*.conf examples/*.toml; do
         wine "$lab/target/$target/debug/wininetd.exe" --check --cfgfile "C:\\examples\\${file##*/}"
     done
     ;;

@@ -22,14 +22,14 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
     let loaded = config::read(&path, &options.stored.defaults(options.service_name()), strictness)?;
     let has_errors = loaded.has_errors();
-    let Loaded { source, plan, mut diagnostics } = loaded;
-    let findings = world::examine(&plan, &source);
+    let Loaded { sources, plan, mut diagnostics } = loaded;
+    let findings = world::examine(&plan, &sources);
     if has_errors {
         diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
         return Err(Error::Configuration { diagnostics });
     }
     let mut report = String::new();
-    for (service, finding) in plan.services.iter().zip(&findings) {
+    for (service, finding) in plan.enabled().zip(&findings) {
         let program =
             finding.program.as_ref().map_or("not found".into(), |program| program.path.to_string_lossy());
         let user = service
@@ -41,10 +41,13 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
         // Writing to a String can't fail.
         let _ = writeln!(report, "{}: {program}, as {user}, on {}", service.name, addresses.join(" "));
     }
+    for service in plan.services.iter().filter(|service| !service.enabled) {
+        let _ = writeln!(report, "{}: disabled", service.name);
+    }
     diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
-    diagnostics.extend(world::addresses_not_up(&plan, &source));
+    diagnostics.extend(world::addresses_not_up(&plan, &sources[0]));
     if options.logon {
-        let refused = try_accounts(&plan, &source);
+        let refused = try_accounts(&plan, &sources);
         let _ = writeln!(report, "accounts: {} tried, {} refused", accounts(&plan).len(), refused.len());
         diagnostics.extend(refused);
     }
@@ -59,7 +62,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     let _ = writeln!(
         report,
         "{}: {count} service{}, {warnings} warning{}",
-        source.path.display(),
+        sources[0].path.display(),
         if count == 1 { "" } else { "s" },
         if warnings == 1 { "" } else { "s" }
     );
@@ -81,9 +84,10 @@ fn accounts(plan: &Plan) -> Vec<(&Credentials, &Arc<Service>)> {
 }
 
 /// Takes each account, as the first client of its service would.
-fn try_accounts(plan: &Plan, source: &Source) -> Vec<Diagnostic> {
+fn try_accounts(plan: &Plan, sources: &[Source]) -> Vec<Diagnostic> {
     let refused = |(identity, service): (&Credentials, &Arc<Service>)| {
         let error = try_out(identity).err()?;
+        let source = sources.get(service.typed.source)?;
         Some(Diagnostic::at(Severity::Warning, source, &service.typed.identity, error.cause))
     };
     accounts(plan).into_iter().filter_map(refused).collect()

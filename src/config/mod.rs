@@ -3,6 +3,7 @@
 
 pub mod classic;
 pub mod diagnostic;
+pub mod native;
 pub mod plan;
 pub mod secret;
 pub mod serve_option;
@@ -23,8 +24,8 @@ use trust::Strictness;
 /// A file that was read, and what there is to say about its text.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What was typed.
-    pub source: Source,
+    /// What was typed: the file itself, then those that it includes.
+    pub sources: Vec<Source>,
     /// What it means.
     pub plan: Plan,
     /// Warnings and notes about its text.
@@ -41,6 +42,11 @@ pub fn load(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<
 }
 
 impl Loaded {
+    /// The file itself.
+    pub fn main(&self) -> &Source {
+        &self.sources[0]
+    }
+
     /// Whether the plan may not be served.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|found| found.severity == Severity::Error)
@@ -54,7 +60,14 @@ pub fn read(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<
         example: sys::paths::EXAMPLE_LINE,
         cause,
     })?;
-    let (plan, mut diagnostics) = classic::parse(&mut source, defaults);
-    diagnostics.extend(trust::judge(&source, strictness));
-    Ok(Loaded { source, plan, diagnostics })
+    let is_native = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+    let mut loaded = if is_native {
+        native::parse(source, defaults)
+    } else {
+        let (plan, diagnostics) = classic::parse(&mut source, defaults);
+        Loaded { sources: vec![source], plan, diagnostics }
+    };
+    let judged = loaded.sources.iter().flat_map(|source| trust::judge(source, strictness));
+    loaded.diagnostics.extend(judged.collect::<Vec<_>>());
+    Ok(loaded)
 }

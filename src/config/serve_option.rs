@@ -45,7 +45,7 @@ fn read(options: &[OsString], defaults: &Defaults) -> Loaded {
     let mut reader = Reader { source: &source, defaults, taken: Vec::new(), diagnostics: Vec::new() };
     let services = places.into_iter().filter_map(|place| reader.service(place)).map(Arc::new).collect();
     let diagnostics = reader.diagnostics;
-    Loaded { source, plan: Plan { services, server: Server::default() }, diagnostics }
+    Loaded { sources: vec![source], plan: Plan { services, server: Server::default() }, diagnostics }
 }
 
 struct Reader<'a> {

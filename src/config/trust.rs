@@ -32,6 +32,17 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// What lies in this folder is read as well, and so would be what others
+    /// put there.
+    pub fn add_folder(&mut self, folder: &Path) {
+        // One that can't be looked at has files that can't be read either.
+        for found in trust::folder_writers(folder).unwrap_or_default() {
+            if !self.folders.contains(&found) {
+                self.folders.push(found);
+            }
+        }
+    }
+
     /// Looks at an opened file, so that nothing can be swapped between this
     /// and reading it, and at the folders that it is reached through.
     pub fn of(file: &File, path: &Path) -> std::io::Result<Trust> {

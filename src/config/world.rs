@@ -20,9 +20,12 @@ pub struct Finding {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Looks at every service of a plan.
-pub fn examine(plan: &Plan, source: &Source) -> Vec<Finding> {
-    plan.services.iter().map(|service| examine_service(service, source)).collect()
+/// Looks at every service of a plan that is served.
+pub fn examine(plan: &Plan, sources: &[Source]) -> Vec<Finding> {
+    let look = |service: &std::sync::Arc<Service>| {
+        sources.get(service.typed.source).map(|source| examine_service(service, source))
+    };
+    plan.enabled().filter_map(look).collect()
 }
 
 /// The addresses that no interface has now. (At a start the listeners tell.)
@@ -55,7 +58,7 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
         None => {
             if let Some(own) = sys::process::dangerous_own_identity() {
                 let message =
-                    format!("`none`: every client of this port runs the program with all rights of {own}");
+                    format!("every client of this service runs the program with all rights of {own}");
                 warn(&service.typed.identity, message, Some("name an account with fewer rights".to_owned()));
             }
         }
@@ -63,7 +66,7 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
             Ok(false) => {}
             Ok(true) => {
                 let message = format!(
-                    "every client of this port runs the program with all rights of {}",
+                    "every client of this service runs the program with all rights of {}",
                     credentials.user
                 );
                 warn(&service.typed.identity, message, Some("name an account with fewer rights".to_owned()));

@@ -134,7 +134,7 @@ fn follow(loaded: &Loaded, options: &Stored, log: &Log) -> Result<(), Error> {
 }
 
 fn announce(loaded: &Loaded, options: &Stored, mut warnings: Vec<String>, log: &Log) {
-    log.event(Event::Starting { config: loaded.source.path.clone() });
+    log.event(Event::Starting { config: loaded.main().path.clone() });
     for diagnostic in &loaded.diagnostics {
         log.event(configuration(diagnostic));
     }
@@ -191,7 +191,7 @@ fn look(loaded: &Loaded, log: &Log, beside: Option<&Beside>) {
         beside(&loaded.plan, log);
     }
     for warning in
-        world::examine(&loaded.plan, &loaded.source).into_iter().flat_map(|finding| finding.warnings)
+        world::examine(&loaded.plan, &loaded.sources).into_iter().flat_map(|finding| finding.warnings)
     {
         log.event(configuration(&warning));
     }

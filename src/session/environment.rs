@@ -56,7 +56,8 @@ fn is_harmless(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "TZ") || name.starts_with("LC_")
 }
 
-fn is_of_session(name: &OsStr) -> bool {
+/// Whether this name tells of the client, and so is made anew for each session.
+pub fn is_of_session(name: &OsStr) -> bool {
     OF_SESSION.iter().any(|listed| same_name(listed.as_ref(), name))
 }
 

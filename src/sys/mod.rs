@@ -107,6 +107,18 @@ pub struct Capabilities {
     /// Bytes of a file that are not UTF-8 are text in the system's code page;
     /// elsewhere they are taken as they are.
     pub code_page: bool,
+    /// The table of keys for this system alone, and that for the other.
+    pub tables: [&'static str; 2],
+    /// Sockets in the file system can be listened on.
+    pub unix_sockets: bool,
+    /// A program can have a group of its own.
+    pub groups: bool,
+    /// Accounts have profiles.
+    pub profiles: bool,
+    /// The descriptors of a program can be limited.
+    pub open_files: bool,
+    /// Sessions can go on when the server ends.
+    pub sessions_outlive_us: bool,
 }
 
 /// What the system wants of us.

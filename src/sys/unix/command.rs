@@ -30,6 +30,20 @@ impl Command {
         Ok(Command { arguments })
     }
 
+    /// Takes the words of a command as they are. The place of a fault is the
+    /// word's.
+    pub fn of_arguments(words: &[OsString]) -> Result<Command, CommandFault> {
+        let fault = |offset, message: &str| CommandFault { offset, message: message.to_owned(), hint: None };
+        if words.first().is_none_or(|name| name.is_empty()) {
+            return Err(fault(0, "the program's name is empty"));
+        }
+        let word = |(place, word): (usize, &OsString)| {
+            CString::new(word.as_bytes())
+                .map_err(|_| fault(place, "a command line can't hold a NUL character"))
+        };
+        Ok(Command { arguments: words.iter().enumerate().map(word).collect::<Result<_, _>>()? })
+    }
+
     /// The arguments, the program's name first.
     pub fn arguments(&self) -> &[CString] {
         &self.arguments

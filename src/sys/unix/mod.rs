@@ -55,6 +55,12 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     refuses: "a service of root",
     passwords: false,
     code_page: false,
+    tables: ["unix", "windows"],
+    unix_sockets: true,
+    groups: true,
+    profiles: false,
+    open_files: true,
+    sessions_outlive_us: true,
 };
 
 /// Turns the -1 of a C call into the error that `errno` holds.

@@ -10,6 +10,7 @@ use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_SZ, Re
 use super::super::{CommandFault, Program, ProgramFault};
 use super::handle::wide;
 use super::paths::{system_directory, windows_directory};
+use super::scm::word;
 
 /// A command line that could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,41 @@ impl Command {
             return Err(fault("the program's name is empty", None));
         }
         Ok(Command { line, name })
+    }
+
+    /// Makes a command line of the words of a command. The place of a fault is
+    /// the word's.
+    pub fn of_arguments(words: &[OsString]) -> Result<Command, CommandFault> {
+        let fault = |offset, message: &str, hint: Option<&str>| CommandFault {
+            offset,
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+        };
+        let texts: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        let name = texts.first().filter(|name| !name.is_empty());
+        let Some(name) = name else { return Err(fault(0, "the program's name is empty", None)) };
+        if name.contains('"') {
+            return Err(fault(0, "a program's name has no quotes in it", None));
+        }
+        let batch = is_batch(Path::new(&**name));
+        let mut line = format!("\"{name}\"");
+        for (place, text) in texts.iter().enumerate().skip(1) {
+            if text.contains('\0') {
+                return Err(fault(place, "a command line can't hold a NUL character", None));
+            }
+            // cmd.exe reads them again, by rules of its own.
+            if batch && text.contains(['"', '&', '|', '<', '>', '^', '%', '!', '\r', '\n']) {
+                let hint = "write the command as one string, as cmd.exe is to read it";
+                return Err(fault(
+                    place,
+                    "cmd.exe would read this argument of a batch file in its own way",
+                    Some(hint),
+                ));
+            }
+            line.push(' ');
+            line.push_str(&word(text));
+        }
+        Ok(Command { line, name: Name::Clear(name.to_string()) })
     }
 
     /// Where the program is now. May touch the disk or the network.
@@ -279,6 +315,17 @@ mod tests {
         let (application, line) = command.to_start(Path::new(r"c:\a b\x.cmd"));
         assert_eq!(application, system_directory().join("cmd.exe"));
         assert!(line.to_string_lossy().ends_with(r#"/d /s /c ""c:\a b\x.cmd" 1""#), "{line:?}");
+    }
+
+    #[test]
+    fn words_are_quoted_as_programs_read_them() {
+        let line = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            Command::of_arguments(&words).map(|command| command.line).map_err(|fault| fault.offset)
+        };
+        assert_eq!(line(&[r"c:\a b\x.exe", "a b", "c\"d", ""]).unwrap(), r#""c:\a b\x.exe" "a b" "c\"d" """#);
+        assert_eq!(line(&[r"c:\x.cmd", "a", "%PATH%"]), Err(2));
+        assert_eq!(line(&[""]), Err(0));
     }
 
     #[test]

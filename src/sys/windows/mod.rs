@@ -29,5 +29,15 @@ pub mod trust;
 use super::Capabilities;
 
 /// What Windows can do.
-pub const CAPABILITIES: Capabilities =
-    Capabilities { byte_counts: false, refuses: "a service", passwords: true, code_page: true };
+pub const CAPABILITIES: Capabilities = Capabilities {
+    byte_counts: false,
+    refuses: "a service",
+    passwords: true,
+    code_page: true,
+    tables: ["windows", "unix"],
+    unix_sockets: false,
+    groups: false,
+    profiles: true,
+    open_files: false,
+    sessions_outlive_us: false,
+};

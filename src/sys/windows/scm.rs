@@ -89,7 +89,7 @@ pub fn line(program: &Path, arguments: &[OsString]) -> OsString {
 
 /// A word of a command line, as the C runtime reads it: in quotes where it has
 /// blanks, with the backslashes before a quote doubled.
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
     if !text.is_empty() && !text.contains([' ', '\t', '"']) {
         return text.to_owned();
     }

@@ -1,0 +1,178 @@
+//! Who gets in: rules, limits and rates of the native file, with a word for
+//! whoever does not, and nobody else harmed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, Gate, Held, free_port};
+
+/// From another address of this host.
+fn from(last: u8, port: u16) -> Client {
+    Client::connect_from((Ipv4Addr::new(127, 0, 0, last), 0), port).unwrap()
+}
+
+#[test]
+fn the_rules_decide_by_address_and_the_record_names_the_rule() {
+    let port = free_port();
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'say', 'in']\n\
+         allow = ['127.0.0.0/24']\ndeny = ['127.0.0.8/31', '127.0.0.0/25']\n"
+    ));
+    // The longest prefix decides: 127.0.0.0/25 is denied, the rest of /24 allowed.
+    let daemon = daemon.start();
+    assert_eq!(from(200, port).read_text(), "in");
+    for (last, rule) in [(8, "deny 127.0.0.8/31"), (1, "deny 127.0.0.0/25")] {
+        let mut client = from(last, port);
+        assert!(client.is_turned_away());
+        let record = daemon.record(client.port());
+        assert_eq!((&record["outcome"], &record["reason"]), (&"refused".into(), &rule.into()));
+        assert_eq!(record["pid"], serde_json::Value::Null);
+    }
+    let explained = daemon.ask(&["--explain", "127.0.0.8"]);
+    assert!(explained.output.contains("deny 127.0.0.8/31"), "{}", explained.output);
+    let counts = daemon.service("a");
+    assert_eq!((&counts["served"], &counts["refused"]), (&1.into(), &2.into()));
+}
+
+#[test]
+fn a_source_over_its_limit_gets_a_word_and_others_are_served() {
+    let (port, gate) = (free_port(), Gate::new());
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'gate', '{}']\n\
+         max_connections_per_source = 2\nrefusal = \"busy, try later\\r\\n\"\nbanner = \"welcome\\r\\n\"\n",
+        gate.address()
+    ))
+    .start();
+    let mut clients = [from(1, port), from(1, port)];
+    let held = [gate.visitor(), gate.visitor()];
+    assert_eq!(from(1, port).read_text(), "busy, try later\r\n");
+    let mut other = from(2, port);
+    drop(gate.visitor());
+    assert_eq!(other.read_text(), "welcome\r\n");
+    drop(held);
+    assert_eq!(clients[0].read_text(), "welcome\r\n");
+    assert_eq!(clients[1].read_text(), "welcome\r\n");
+    // A place that is free again is there for the same source.
+    let ports = clients.each_ref().map(Client::port);
+    drop(clients);
+    for client_port in ports {
+        daemon.record(client_port);
+    }
+    let mut again = from(1, port);
+    drop(gate.visitor());
+    assert_eq!(again.read_text(), "welcome\r\n");
+}
+
+#[test]
+fn a_full_service_refuses_or_lets_wait_as_it_says() {
+    let (waits, refuses, gate) = (free_port(), free_port(), Gate::new());
+    let service = |name: &str, port: u16, when: &str| {
+        format!(
+            "[service.{name}]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'gate', '{}']\n\
+             max_connections = 1\nwhen_full = '{when}'\n",
+            gate.address()
+        )
+    };
+    let text = service("waits", waits, "wait") + &service("refuses", refuses, "refuse");
+    let daemon = Builder::native(&text).start();
+    let first = Client::connect(refuses);
+    let held = gate.visitor();
+    let mut second = Client::connect(refuses);
+    assert!(second.is_turned_away());
+    assert_eq!(daemon.record(second.port())["reason"], "max_connections");
+    drop((held, first));
+    let mut first = Client::connect(waits);
+    let held = gate.visitor();
+    let mut second = Client::connect(waits);
+    second.receives_nothing_for(Duration::from_millis(200));
+    drop(held);
+    assert_eq!(first.read_all(), b"");
+    drop(first);
+    drop(gate.visitor());
+    assert_eq!(second.read_all(), b"");
+}
+
+#[test]
+fn a_rate_delays_and_recovers_and_a_rate_of_a_source_refuses_only_that_source() {
+    let (port, other_port) = (free_port(), free_port());
+    let _daemon = Builder::native(&format!(
+        "[service.delays]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'say', 'x']\nrate = '3/s'\n\
+         [service.refuses]\nlisten = '127.0.0.1:{other_port}'\ncommand = ['@', 'say', 'y']\nrate_per_source = '2/h'\n"
+    ))
+    .start();
+    let began = Instant::now();
+    for _ in 0..6 {
+        assert_eq!(Client::connect(port).read_text(), "x");
+    }
+    // Three at once, three more at a third of a second each.
+    assert!(began.elapsed() >= Duration::from_millis(990), "{:?}", began.elapsed());
+    for _ in 0..2 {
+        assert_eq!(from(1, other_port).read_text(), "y");
+    }
+    assert!(from(1, other_port).is_turned_away());
+    assert_eq!(from(2, other_port).read_text(), "y");
+}
+
+#[test]
+fn limits_hold_under_a_flood_from_many_sources_and_another_service_does_not_notice() {
+    const LIMIT: usize = 8;
+    let (port, quiet) = (free_port(), free_port());
+    let daemon = Builder::native(&format!(
+        "[service.flooded]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'count']\n\
+         max_connections = {LIMIT}\nmax_connections_per_source = 2\nwhen_full = 'refuse'\nrate_per_source = '2/s'\n\
+         [service.quiet]\nlisten = '127.0.0.1:{quiet}'\ncommand = ['@', 'line']\n"
+    ))
+    .start();
+    let serve_quiet = || assert_eq!(Client::connect(quiet).send(b"hello\n").read_text(), "hello\n");
+    serve_quiet();
+    let time = Duration::from_secs(if cfg!(windows) { 5 } else { 3 });
+    let until = Instant::now() + time;
+    let before = Held::by(daemon.pid());
+    let mut most_memory = 0;
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            scope.spawn(move || {
+                let mut kept = std::collections::VecDeque::new();
+                for round in 0u32.. {
+                    if Instant::now() >= until {
+                        break;
+                    }
+                    let [_, high, middle, low] = (round * 4 + u32::from(thread)).to_be_bytes();
+                    let source = (Ipv4Addr::new(127, high % 200 + 1, middle, low), 0);
+                    // The system may run out of ports for a moment.
+                    kept.extend(Client::connect_from(source, port).ok());
+                    if kept.len() > 20 {
+                        kept.pop_front();
+                    }
+                }
+            });
+        }
+        while Instant::now() < until {
+            let asked = Instant::now();
+            let live = daemon.service("flooded")["live"].as_u64().unwrap();
+            let (answered, allowed) =
+                (asked.elapsed(), Duration::from_millis(if cfg!(windows) { 3000 } else { 100 }));
+            assert!(live <= LIMIT as u64, "{live} at once");
+            assert!(answered < allowed + STARTS, "--status answered after {answered:?}");
+            let held = Held::by(daemon.pid());
+            assert!(held.children <= LIMIT + 2, "{held:?}");
+            most_memory = most_memory.max(held.kibibytes);
+            serve_quiet();
+        }
+    });
+    let counts = daemon.service("flooded");
+    assert!(counts["refused"].as_u64().unwrap() > 100, "{counts}");
+    assert!(most_memory < before.kibibytes + 16 * 1024, "{most_memory} of {before:?}");
+    // What has no record of its own is counted.
+    let finished = daemon.stop();
+    let sum: u64 = finished.events("refusals").iter().map(|event| event["count"].as_u64().unwrap()).sum();
+    let records =
+        finished.events("session").iter().filter(|event| event["outcome"] == "refused").count() as u64;
+    assert!(records < 200, "{records} records of their own");
+    assert!(sum + records >= counts["refused"].as_u64().unwrap());
+}
+
+/// What it takes to start the program that asks, on a machine that a flood
+/// keeps busy.
+const STARTS: Duration = Duration::from_millis(400);

@@ -1,0 +1,92 @@
+//! The control channel: an answer to every question, and to nonsense an error
+//! or a closed channel, never a hang.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::io::{Read, Write};
+
+use testkit::channel::{exchange, open};
+use testkit::{Builder, Client, Daemon, Gate, free_port, run};
+
+fn daemon() -> (u16, Gate, Daemon) {
+    let (port, gate) = (free_port(), Gate::new());
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'gate', '{}']\n\
+         [service.off]\nlisten = '127.0.0.1:{}'\ncommand = ['@', 'line']\nenabled = false\n",
+        gate.address(),
+        free_port()
+    ));
+    (port, gate, daemon.start())
+}
+
+#[test]
+fn the_status_tells_services_sessions_and_counts() {
+    let (port, gate, daemon) = daemon();
+    let client = Client::connect(port);
+    let visitor = gate.visitor();
+    let status = daemon.status();
+    assert_eq!(status["pid"], daemon.pid());
+    assert!(status["uptime_seconds"].as_f64().unwrap() > 0.0 && status["version"].is_string());
+    let service = &status["services"][0];
+    assert_eq!(
+        (&service["name"], &service["state"], &service["live"]),
+        (&"a".into(), &"listening".into(), &1.into())
+    );
+    assert_eq!(service["listen"], serde_json::json!([format!("127.0.0.1:{port}")]));
+    let session = &service["sessions"][0];
+    assert_eq!((&session["pid"], session["id"].to_string()), (&visitor.pid.into(), visitor.session));
+    assert!(session["client"].as_str().unwrap().ends_with(&format!(":{}", client.port())));
+    let off = &status["services"][1];
+    assert_eq!((&off["state"], &off["listen"]), (&"disabled".into(), &serde_json::json!([])));
+    let table = daemon.ask(&["--status"]).output;
+    assert!(table.contains("listening") && table.contains("disabled"), "{table}");
+}
+
+#[test]
+fn nonsense_gets_an_error_or_a_closed_channel_and_the_next_question_an_answer() {
+    let (_, _, daemon) = daemon();
+    let path = daemon.control();
+    let long = vec![b'x'; 100_000];
+    for nonsense in [
+        &b""[..],
+        b"{",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff\xfe\x00",
+        b"{\"version\":1}",
+        b"{\"version\":1,\"request\":\"dance\"}",
+        b"{\"version\":2,\"request\":\"status\"}",
+        b"{\"version\":1,\"request\":\"kill\"}",
+        b"{\"version\":1,\"request\":\"kill\",\"session\":-1}",
+        b"{\"version\":1,\"request\":\"status\",\"more\":1}",
+        b"GET / HTTP/1.1\r\n\r\n",
+        &long,
+    ] {
+        let answer = exchange(&path, nonsense);
+        assert!(answer.is_empty() || answer.contains("refused"), "{answer}");
+        assert!(exchange(&path, b"{\"version\":1,\"request\":\"status\"}").contains("uptime_seconds"));
+    }
+}
+
+#[test]
+fn who_says_nothing_holds_nobody_up_and_is_let_go() {
+    let (_, _, daemon) = daemon();
+    let path = daemon.control();
+    let mut silent = open(&path);
+    silent.write_all(b"{\"version\":").unwrap();
+    assert!(exchange(&path, b"{\"version\":1,\"request\":\"status\"}").contains("uptime_seconds"));
+    let mut rest = Vec::new();
+    // Ends, with an error or without a word.
+    let _ = silent.read_to_end(&mut rest);
+    assert!(!String::from_utf8_lossy(&rest).contains("uptime_seconds"));
+}
+
+#[test]
+fn where_no_server_answers_that_is_said() {
+    let (_, _, daemon) = daemon();
+    let control = daemon.control();
+    assert_eq!(daemon.stop().code, Some(0));
+    let answer = run(&["--control", &control, "--status"]);
+    assert_eq!(answer.code, Some(69), "{}", answer.errors);
+    assert!(answer.errors.contains("--control"), "{}", answer.errors);
+}

@@ -1,0 +1,131 @@
+//! How sessions come to their end: politely, then with their whole tree.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, Daemon, Gate, free_port};
+
+/// A service whose program comes to the gate in this way.
+fn service(way: &str, keys: &str) -> (u16, Gate, Daemon) {
+    let (port, gate) = (free_port(), Gate::new());
+    let text = format!(
+        "[server]\nstop_grace = '1s'\n[service.a]\nlisten = {port}\ncommand = ['@', '{way}', '{}']\n{keys}",
+        gate.address()
+    );
+    let daemon = Builder::native(&text).start();
+    (port, gate, daemon)
+}
+
+fn session_of(daemon: &Daemon) -> String {
+    daemon.service("a")["sessions"][0]["id"].to_string()
+}
+
+#[test]
+fn a_deaf_tree_is_gone_within_its_grace_and_a_second() {
+    let (port, gate, daemon) = service("deaf", "kill_grace = '2s'\n");
+    let client = Client::connect(port);
+    let visitors = [gate.visitor(), gate.visitor()];
+    let began = Instant::now();
+    let answer = daemon.ask(&["--kill", &session_of(&daemon)]);
+    assert_eq!(answer.code, Some(0), "{}", answer.errors);
+    for visitor in visitors {
+        visitor.wait_gone();
+    }
+    let took = began.elapsed();
+    // Who can't be asked is not waited for.
+    let least = if cfg!(windows) { Duration::ZERO } else { Duration::from_secs(2) };
+    let slack = Duration::from_secs(if cfg!(windows) { 3 } else { 1 });
+    assert!(took >= least && took < Duration::from_secs(2) + slack, "{took:?}");
+    assert_eq!(daemon.record(client.port())["reason"], "killed");
+}
+
+#[test]
+fn a_stop_ends_a_deaf_tree_after_both_graces() {
+    let (port, gate, daemon) = service("deaf", "kill_grace = '1s'\n");
+    let client = Client::connect(port);
+    let visitors = [gate.visitor(), gate.visitor()];
+    let began = Instant::now();
+    daemon.request_stop();
+    for visitor in visitors {
+        visitor.wait_gone();
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(daemon.record(client.port())["reason"], "stop");
+    assert_eq!(daemon.finish().code, Some(0));
+}
+
+#[test]
+fn a_session_that_lasts_too_long_is_ended() {
+    let (port, gate, daemon) = service("gate", "session_timeout = '1s'\n");
+    let began = Instant::now();
+    let client = Client::connect(port);
+    gate.visitor().wait_gone();
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    let client_port = client.port();
+    // Otherwise last bytes would be delivered to it.
+    drop(client);
+    assert_eq!(daemon.record(client_port)["reason"], "session timeout");
+}
+
+#[test]
+fn one_session_is_killed_and_others_go_on() {
+    let (port, gate, daemon) = service("gate", "");
+    let client = Client::connect(port);
+    let visitor = gate.visitor();
+    let mut other = Client::connect(port);
+    let other_visitor = gate.visitor();
+    let answer = daemon.ask(&["--kill", &visitor.session]);
+    assert_eq!(answer.code, Some(0), "{}", answer.errors);
+    visitor.wait_gone();
+    assert_eq!(daemon.record(client.port())["reason"], "killed");
+    drop(other_visitor);
+    assert_eq!(other.read_all(), b"");
+    let unknown = daemon.ask(&["--kill", "999"]);
+    assert_eq!(unknown.code, Some(66), "{}", unknown.errors);
+    assert!(unknown.errors.contains("no session 999"), "{}", unknown.errors);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_connection_is_ended_and_a_busy_one_is_not() {
+    let (port, gate) = (free_port(), Gate::new());
+    let busy = free_port();
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = {port}\ncommand = ['@', 'gate', '{}']\nidle_timeout = '1s'\n\
+         [service.busy]\nlisten = {busy}\ncommand = ['@', 'echo']\nidle_timeout = '2s'\n",
+        gate.address()
+    ))
+    .start();
+    let client = Client::connect(port);
+    let mut talker = Client::connect(busy);
+    let visitor = gate.visitor();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        talker.send(b"x").read_exact(1);
+        daemon.wait_a_moment();
+    }
+    visitor.wait_gone();
+    assert_eq!(daemon.record(client.port())["reason"], "idle");
+    assert_eq!(talker.half_close().read_text(), "");
+}
+
+#[cfg(unix)]
+#[test]
+fn sessions_can_be_left_to_themselves_at_a_stop() {
+    let (port, gate) = (free_port(), Gate::new());
+    let daemon = Builder::native(&format!(
+        "[server]\non_stop = 'leave'\n[service.a]\nlisten = {port}\ncommand = ['@', 'gate', '{}']\n",
+        gate.address()
+    ))
+    .start();
+    let mut client = Client::connect(port);
+    let visitor = gate.visitor();
+    let finished = daemon.stop();
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    assert_eq!(finished.events("session")[0]["reason"], "left to itself");
+    client.receives_nothing_for(Duration::from_millis(200));
+    // It still has its client, and ends as it likes.
+    drop(visitor);
+    assert_eq!(client.read_all(), b"");
+}

@@ -1,0 +1,166 @@
+//! Reload is all or nothing; unchanged listeners keep their sockets; sessions
+//! go on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use testkit::{Builder, Client, Gate, free_port, probe};
+
+fn says(name: &str, address: &str, text: &str) -> String {
+    format!("[service.{name}]\nlisten = {address}\ncommand = ['@', 'say', '{text}']\n")
+}
+
+#[test]
+fn a_new_service_is_served_an_old_one_is_gone_and_a_changed_one_is_another() {
+    let (one, two, three) = (free_port(), free_port(), free_port());
+    let text = says("one", &one.to_string(), "1") + &says("two", &two.to_string(), "2");
+    let daemon = Builder::native(&text).start();
+    assert_eq!(Client::connect(one).read_text(), "1");
+    daemon.rewrite(&(says("two", &two.to_string(), "changed") + &says("three", &three.to_string(), "3")));
+    let answer = daemon.reload().output;
+    assert!(answer.contains("added three") && answer.contains("removed one"), "{answer}");
+    assert_eq!(Client::connect(two).read_text(), "changed");
+    assert_eq!(Client::connect(three).read_text(), "3");
+    assert!(TcpStream::connect(("127.0.0.1", one)).is_err());
+    let reloaded = daemon.event("reloaded", |_| true);
+    assert_eq!((&reloaded["services"], &reloaded["added"]), (&2.into(), &serde_json::json!(["three"])));
+}
+
+#[test]
+fn a_classic_file_is_read_again_as_well() {
+    let (one, two) = (free_port(), free_port());
+    let daemon = Builder::new(&[format!("{one} none {}", probe("say 1"))]).start();
+    std::fs::write(daemon.file("wininetd.conf"), format!("{two} none {}\n", probe("say 2"))).unwrap();
+    daemon.reload();
+    assert_eq!(Client::connect(two).read_text(), "2");
+    assert!(TcpStream::connect(("127.0.0.1", one)).is_err());
+}
+
+#[test]
+fn a_reload_with_an_error_changes_nothing_and_says_where_it_is() {
+    let (one, two) = (free_port(), free_port());
+    let daemon = Builder::native(&says("one", &one.to_string(), "1")).start();
+    for broken in [
+        says("two", &two.to_string(), "2") + "colour = 'red'\n",
+        says("two", &two.to_string(), "2") + "rate = 'often'\n",
+        "[service.two\n".to_owned(),
+        "\u{1}".to_owned(),
+    ] {
+        daemon.rewrite(&broken);
+        let answer = daemon.ask(&["--reload"]);
+        assert_eq!(answer.code, Some(78), "{}", answer.errors);
+        assert!(answer.errors.contains("wininetd.toml:"), "{}", answer.errors);
+        assert_eq!(Client::connect(one).read_text(), "1");
+        assert!(TcpStream::connect(("127.0.0.1", two)).is_err());
+    }
+    let failed = daemon.event("reload_failed", |_| true);
+    assert!(failed["message"].as_str().unwrap().contains("colour"), "{failed}");
+    std::fs::remove_file(daemon.file("wininetd.toml")).unwrap();
+    assert_eq!(daemon.ask(&["--reload"]).code, Some(66));
+    assert_eq!(Client::connect(one).read_text(), "1");
+}
+
+#[test]
+fn sessions_go_on_whatever_becomes_of_their_service() {
+    let (one, two, gate) = (free_port(), free_port(), Gate::new());
+    let daemon = Builder::native(&format!(
+        "[service.one]\nlisten = {one}\ncommand = ['@', 'gate', '{}']\n",
+        gate.address()
+    ))
+    .start();
+    let mut client = Client::connect(one);
+    let visitor = gate.visitor();
+    daemon.rewrite(&says("two", &two.to_string(), "2"));
+    daemon.reload();
+    assert_eq!(Client::connect(two).read_text(), "2");
+    drop(visitor);
+    assert_eq!(client.read_all(), b"");
+    let client_port = client.port();
+    drop(client);
+    let record = daemon.record(client_port);
+    assert_eq!(
+        (&record["service"], &record["outcome"], &record["exit"]),
+        (&"one".into(), &"served".into(), &0.into())
+    );
+}
+
+#[test]
+fn an_address_that_overlaps_one_that_goes_takes_its_place() {
+    let port = free_port();
+    let narrow = says("one", &format!("'127.0.0.1:{port}'"), "narrow");
+    let wide = says("one", &format!("'0.0.0.0:{port}'"), "wide");
+    let daemon = Builder::native(&narrow).start();
+    for (text, word) in [(&wide, "wide"), (&narrow, "narrow"), (&wide, "wide")] {
+        daemon.rewrite(text);
+        daemon.reload();
+        assert_eq!(Client::connect(port).read_text(), word);
+    }
+    // One of a family that is not this host's to give: the old one is bound again.
+    let unbindable = says("one", &format!("['127.0.0.1:{port}', '203.0.113.7:{port}']"), "both");
+    daemon.rewrite(&unbindable);
+    let answer = daemon.reload().output;
+    assert!(answer.contains("203.0.113.7"), "{answer}");
+    assert_eq!(Client::connect(port).read_text(), "both");
+}
+
+#[test]
+fn where_the_new_address_can_not_be_bound_the_old_one_is_again() {
+    let port = free_port();
+    let daemon = Builder::native(&says("one", &format!("'127.0.0.1:{port}'"), "1")).start();
+    // A stranger has the port at another address of this host.
+    let thief = TcpListener::bind(("127.0.0.2", port)).unwrap();
+    daemon.rewrite(&says("one", &format!("'0.0.0.0:{port}'"), "new"));
+    daemon.reload();
+    daemon.event("listen_failed", |_| true);
+    assert_eq!(daemon.service("one")["state"], "retrying");
+    assert_eq!(Client::connect(port).read_text(), "new");
+    drop(thief);
+    daemon.event("listen_recovered", |_| true);
+    assert_eq!(Client::connect_to(([127, 0, 0, 3], port)).read_text(), "new");
+    assert_eq!(daemon.service("one")["state"], "listening");
+}
+
+#[test]
+fn a_thousand_reloads_under_load_refuse_nobody_and_break_no_session() {
+    const RELOADS: usize = if cfg!(windows) { 40 } else { 1000 };
+    let (port, other, gate) = (free_port(), free_port(), Gate::new());
+    let fixed = format!(
+        "[service.fixed]\nlisten = {port}\ncommand = ['@', 'line']\n\
+         [service.held]\nlisten = {other}\ncommand = ['@', 'gate', '{}']\n",
+        gate.address()
+    );
+    let changing = free_port();
+    let daemon = Builder::native(&fixed).start();
+    let mut held = Client::connect(other);
+    let visitor = gate.visitor();
+    let over = AtomicBool::new(false);
+    let served = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    // Refused, reset or cut off: each would fail here.
+                    assert_eq!(Client::connect(port).send(b"x\n").read_text(), "x\n");
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..RELOADS {
+            let text = match round % 3 {
+                0 => fixed.clone() + &says("changing", &changing.to_string(), "c"),
+                1 => fixed.clone() + "max_connections = 9\n",
+                _ => fixed.clone(),
+            };
+            daemon.rewrite(&text);
+            daemon.reload_quickly();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(served.load(Ordering::Relaxed) > RELOADS / 20, "{served:?} clients were served meanwhile");
+    drop(visitor);
+    assert_eq!(held.read_all(), b"");
+    let finished = daemon.stop();
+    assert_eq!(finished.events("reloaded").len(), RELOADS);
+    assert!(finished.events("session").iter().all(|record| record["outcome"] == "served"));
+}

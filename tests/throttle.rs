@@ -1,0 +1,115 @@
+//! A service that fails by itself is paused and comes back by itself; nothing
+//! that a client does pauses it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, copy_program, free_port, probe_path};
+
+/// How often it may have been tried by now: at once, then after pauses that
+/// double from a second.
+fn bound(elapsed: Duration) -> usize {
+    let mut tries = 1;
+    let mut at = Duration::ZERO;
+    let mut pause = Duration::from_secs(1);
+    while at + pause <= elapsed {
+        at += pause;
+        pause *= 2;
+        tries += 1;
+    }
+    tries
+}
+
+#[test]
+fn a_program_that_can_not_start_is_tried_no_more_often_than_the_curve_allows_and_heals() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['{}', 'say', 'mended']\n",
+        program.display()
+    ))
+    .start();
+    let began = Instant::now();
+    let tried = || {
+        let failed = |event: &&serde_json::Value| event["outcome"] == "failed";
+        daemon.events().iter().filter(failed).count()
+    };
+    while began.elapsed() < Duration::from_secs(5) {
+        assert!(Client::connect(port).is_turned_away());
+        let tried = tried();
+        assert!(tried <= bound(began.elapsed()), "{tried} tries after {:?}", began.elapsed());
+    }
+    assert!(tried() >= 2);
+    let status = daemon.service("a");
+    assert_eq!(status["state"], "paused");
+    assert!(status["reason"].as_str().unwrap().contains("missing"), "{status}");
+    copy_program(&probe_path(), &program);
+    let mended = Instant::now();
+    assert_eq!(daemon.says_again(port), "mended");
+    // The pause that was running: at most the fourth, of eight seconds.
+    assert!(mended.elapsed() < Duration::from_secs(9), "{:?}", mended.elapsed());
+    daemon.event("service_resumed", |_| true);
+    assert_eq!(Client::connect(port).read_text(), "mended");
+    assert_eq!(daemon.service("a")["state"], "listening");
+}
+
+#[test]
+fn a_reload_tries_a_paused_service_at_once() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['{}', 'say', 'mended']\n",
+        program.display()
+    ))
+    .start();
+    assert!(Client::connect(port).is_turned_away());
+    daemon.event("service_paused", |_| true);
+    copy_program(&probe_path(), &program);
+    daemon.reload();
+    assert_eq!(Client::connect(port).read_text(), "mended");
+}
+
+#[test]
+fn what_clients_do_pauses_nothing() {
+    let port = free_port();
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'crash-on-input']\n"
+    ))
+    .start();
+    for round in 0..20 {
+        match round % 4 {
+            // A port scan.
+            0 => Client::connect(port).vanish(),
+            // Clients that close at once.
+            1 => drop(Client::connect(port)),
+            2 => {
+                Client::connect(port).half_close().read_until_gone();
+            }
+            // Input that crashes the program.
+            _ => {
+                Client::connect(port).send(b"crash\n").read_until_gone();
+            }
+        }
+    }
+    assert_eq!(Client::connect(port).send(b"hello\n").read_text(), "hello\n");
+    let paused = daemon.events().into_iter().find(|event| event["event"] == "service_paused");
+    assert_eq!(paused, None);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_that_crashes_by_itself_pauses_its_service() {
+    let port = free_port();
+    let daemon =
+        Builder::native(&format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'crash']\n"))
+            .start();
+    let mut client = Client::connect(port);
+    client.read_until_gone();
+    let paused = daemon.event("service_paused", |_| true);
+    assert!(paused["cause"].as_str().unwrap().contains("signal 6"), "{paused}");
+    let mut client = Client::connect(port);
+    assert!(client.is_turned_away());
+    assert!(daemon.record(client.port())["reason"].as_str().unwrap().starts_with("paused"));
+}
