@@ -41,7 +41,7 @@ const OF_SESSION: [&str; 24] = [
 
 /// Names by which a service manager speaks to us. A program that believed them
 /// would answer in our name.
-const OF_SERVICE_MANAGER: [&str; 7] = [
+const OF_SERVICE_MANAGER: [&str; 8] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -49,6 +49,7 @@ const OF_SERVICE_MANAGER: [&str; 7] = [
     "INVOCATION_ID",
     "JOURNAL_STREAM",
     "CREDENTIALS_DIRECTORY",
+    "RUNTIME_DIRECTORY",
 ];
 
 /// What a program with an identity inherits all the same.

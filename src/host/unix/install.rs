@@ -63,7 +63,12 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
         let (name, account) = (options.service_name(), new.account.as_deref());
         Job { name, program: &program, options: &new.stored, account, start: new.start }.text()
     } else {
-        let unit = Unit { program: &program, options: &new.stored, account: new.account.as_deref() };
+        let unit = Unit {
+            program: &program,
+            options: &new.stored,
+            account: new.account.as_deref(),
+            name: options.service_name(),
+        };
         // What an administrator has written into it stays.
         before.as_deref().map_or_else(|| unit.text(), |before| unit.edited(before))
     };
@@ -349,7 +354,12 @@ mod tests {
             timeout: Some(7),
             ..Stored::default()
         };
-        let unit = Unit { program: Path::new("/a b/wininetd"), options: &stored, account: Some("nobody") };
+        let unit = Unit {
+            program: Path::new("/a b/wininetd"),
+            options: &stored,
+            account: Some("nobody"),
+            name: "w",
+        };
         let back = read_back(&unit.text()).unwrap();
         assert_eq!((back.stored, back.account), (stored, Some("nobody".to_owned())));
     }
@@ -359,7 +369,7 @@ mod tests {
         let old = Stored { cfgfile: Some("/etc/w.conf".into()), ..Stored::default() };
         let stored = Stored { timeout: Some(3), ..old.clone() };
         let program = Path::new("/usr/sbin/wininetd");
-        let unit = |stored, account| Unit { program, options: stored, account };
+        let unit = |stored, account| Unit { program, options: stored, account, name: "w" };
         let edited =
             unit(&old, Some("nobody")).text().replace("RestartSec=5", "RestartSec=9\nLimitNOFILE=99");
         let again = unit(&stored, None).edited(&edited);

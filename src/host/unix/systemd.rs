@@ -8,6 +8,7 @@ use crate::cli::Stored;
 use crate::config::plan::{KILL_GRACE, STOP_GRACE};
 use crate::core::stop::LAST_RESORT;
 use crate::host::manager::Manager;
+use crate::sys;
 use crate::sys::notify::NotifySocket;
 
 /// systemd, waiting for our word (Type=notify).
@@ -52,6 +53,8 @@ pub(super) struct Unit<'a> {
     pub(super) options: &'a Stored,
     /// Without one, root.
     pub(super) account: Option<&'a str>,
+    /// The service's name.
+    pub(super) name: &'a str,
 }
 
 impl Unit<'_> {
@@ -62,6 +65,8 @@ impl Unit<'_> {
             command.push(' ');
             command.push_str(&word(&argument.to_string_lossy()));
         }
+        let reload = format!("{} --reload", word(&self.program.to_string_lossy()));
+        let folder = sys::paths::runtime_folder(self.name);
         let account = self.account.map(|name| format!("User={name}\n")).unwrap_or_default();
         // After the grace programs are asked to end, then made to, which needs
         // a moment as well.
@@ -77,7 +82,10 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 ExecStart={command}
-{account}# A crash is mended by a new start; a wrong command line, file or right is not.
+ExecReload={reload}
+{account}# Where --status and its kin find the server.
+RuntimeDirectory={folder}
+# A crash is mended by a new start; a wrong command line, file or right is not.
 Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=64 66 77 78
@@ -102,9 +110,17 @@ WantedBy=multi-user.target
         let fresh = self.text();
         let ours = |name: &str| fresh.lines().find(|line| line.starts_with(name));
         let mut text = String::new();
-        for line in before.lines().filter(|line| !line.starts_with("User=")) {
+        // Another way to reload is an administrator's.
+        let is_ours = |line: &&str| {
+            line.starts_with("User=") || line.starts_with("ExecReload=") && line.contains("--reload")
+        };
+        let reloads = before.lines().any(|line| line.starts_with("ExecReload=") && !is_ours(&line));
+        let folder = before.lines().any(|line| line.starts_with("RuntimeDirectory="));
+        for line in before.lines().filter(|line| !is_ours(line)) {
             if line.starts_with("ExecStart=") {
-                for line in [ours("ExecStart="), ours("User=")].into_iter().flatten() {
+                let reload = ours("ExecReload=").filter(|_| !reloads);
+                let folder = ours("RuntimeDirectory=").filter(|_| !folder);
+                for line in [ours("ExecStart="), reload, ours("User="), folder].into_iter().flatten() {
                     text.push_str(line);
                     text.push('\n');
                 }
@@ -223,11 +239,15 @@ mod tests {
     #[test]
     fn a_unit_starts_the_program_with_its_options() {
         let options = Stored { cfgfile: Some("/etc/my file".into()), ..Stored::default() };
-        let unit =
-            Unit { program: Path::new("/usr/sbin/wininetd"), options: &options, account: Some("nobody") };
+        let unit = Unit {
+            program: Path::new("/usr/sbin/wininetd"),
+            options: &options,
+            account: Some("nobody"),
+            name: "wininetd",
+        };
         let text = unit.text();
         assert!(
-            text.contains("\nExecStart=/usr/sbin/wininetd --cfgfile \"/etc/my file\"\nUser=nobody\n"),
+            text.contains("\nExecStart=/usr/sbin/wininetd --cfgfile \"/etc/my file\"\nExecReload=/usr/sbin/wininetd --reload\nUser=nobody\n"),
             "{text}"
         );
     }

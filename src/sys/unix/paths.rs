@@ -12,17 +12,28 @@ pub fn default_directory() -> PathBuf {
     PathBuf::from("/")
 }
 
-/// The control channel of a service: each has a folder of its own, as a service
+/// The folder of a service for what lives as long as it does, by its name.
+pub fn runtime_folder(service: &str) -> String {
+    if service == "wininetd" { "wininetd".to_owned() } else { format!("wininetd-{service}") }
+}
+
+/// The control channel of a service: where its manager has made a folder for it
+/// there, else each has a folder of its own, as a service
 /// manager that removes a service's folder at its stop wants it. None for a
 /// user whose session has no folder for such files.
 pub fn default_control(service: &str) -> Option<PathBuf> {
+    let made = std::env::var("RUNTIME_DIRECTORY").ok();
+    if let Some(folder) = made.as_deref().and_then(|folders| folders.split(':').next())
+        && folder.starts_with('/')
+    {
+        return Some(PathBuf::from(folder).join("control.sock"));
+    }
     let folder = if super::process::is_privileged() {
         PathBuf::from(if cfg!(target_os = "linux") { "/run" } else { "/var/run" })
     } else {
         std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute())?
     };
-    let name = if service == "wininetd" { "wininetd".to_owned() } else { format!("wininetd-{service}") };
-    Some(folder.join(name).join("control.sock"))
+    Some(folder.join(runtime_folder(service)).join("control.sock"))
 }
 
 /// A path without what the system puts in front of whole ones.
