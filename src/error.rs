@@ -25,6 +25,12 @@ pub enum Error {
         /// Everything there is to say, errors among it.
         diagnostics: Vec<Diagnostic>,
     },
+    /// The file has none of the forms that can be converted, or errors in its
+    /// own. The administrator's fault.
+    NotConverted {
+        /// Everything there is to say, errors among it.
+        diagnostics: Vec<Diagnostic>,
+    },
     /// The log file could not be opened. The administrator's fault.
     LogFile {
         /// The file.
@@ -66,7 +72,7 @@ impl Error {
                 io::ErrorKind::PermissionDenied => Exit::NoPermission,
                 _ => Exit::NoInput,
             },
-            Error::Configuration { .. } => Exit::Config,
+            Error::Configuration { .. } | Error::NotConverted { .. } => Exit::Config,
             Error::NothingBound => Exit::Unavailable,
             Error::OtherSystem { .. } => Exit::Usage,
             Error::Refused { exit, .. } => *exit,
@@ -93,16 +99,8 @@ impl fmt::Display for Error {
                     _ => write!(formatter, "\n    hint: --cfgfile FILE names the configuration file"),
                 }
             }
-            Error::Configuration { diagnostics } => {
-                for diagnostic in diagnostics.iter().take(MOST_SHOWN) {
-                    writeln!(formatter, "{diagnostic}")?;
-                }
-                if let Some(more) = diagnostics.len().checked_sub(MOST_SHOWN).filter(|&more| more > 0) {
-                    writeln!(formatter, "… and {more} more; is this a configuration file?")?;
-                }
-                let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
-                write!(formatter, "{errors} error{}; nothing is served", if errors == 1 { "" } else { "s" })
-            }
+            Error::Configuration { diagnostics } => findings(formatter, diagnostics, "nothing is served"),
+            Error::NotConverted { diagnostics } => findings(formatter, diagnostics, "nothing is converted"),
             Error::LogFile { path, cause } => write!(formatter, "--log-file {}: {cause}", path.display()),
             Error::NothingBound => write!(formatter, "no port could be bound, so there is nothing to serve"),
             Error::OtherSystem { option, why } => write!(formatter, "{option} is not for this system: {why}"),
@@ -110,6 +108,17 @@ impl fmt::Display for Error {
             Error::System { what, cause } => write!(formatter, "{what}: {cause}"),
         }
     }
+}
+
+fn findings(formatter: &mut fmt::Formatter<'_>, diagnostics: &[Diagnostic], end: &str) -> fmt::Result {
+    for diagnostic in diagnostics.iter().take(MOST_SHOWN) {
+        writeln!(formatter, "{diagnostic}")?;
+    }
+    if let Some(more) = diagnostics.len().checked_sub(MOST_SHOWN).filter(|&more| more > 0) {
+        writeln!(formatter, "… and {more} more; is this a configuration file?")?;
+    }
+    let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+    write!(formatter, "{errors} error{}; {end}", if errors == 1 { "" } else { "s" })
 }
 
 impl std::error::Error for Error {

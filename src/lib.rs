@@ -19,6 +19,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod convert;
 pub mod core;
 pub mod error;
 pub mod exit;

@@ -86,12 +86,16 @@ pub struct Options {
         conflicts_with_all = ["cfgfile", "bind"], help_heading = "Beside --debug")]
     pub serve: Vec<OsString>,
 
+    /// Print the native form of a classic file, an inetd.conf or an xinetd.conf, and what it could not carry over
+    #[arg(long, group = "verb", value_name = "FILE", help_heading = "Verbs")]
+    pub convert: Option<PathBuf>,
+
     /// Read a password without echo, or a line from a pipe, and store it sealed; the file then says USER:{stored} (Windows)
     #[arg(long, group = "verb", value_name = "USER", help_heading = "Verbs")]
     pub set_password: Option<String>,
 
     /// Let USER log on as a batch job, which programs of its need (Windows); alone or beside --install
-    #[arg(long, value_name = "USER", conflicts_with_all = ["remove", "debug", "check", "run", "set_password", "reload", "status", "kill", "explain"], help_heading = "Verbs")]
+    #[arg(long, value_name = "USER", conflicts_with_all = ["remove", "debug", "check", "convert", "run", "set_password", "reload", "status", "kill", "explain"], help_heading = "Verbs")]
     pub grant_batch_right: Option<String>,
 
     /// How to serve.
@@ -194,6 +198,8 @@ impl Options {
             Verb::Kill(session)
         } else if let Some(address) = self.explain {
             Verb::Explain(address)
+        } else if let Some(file) = &self.convert {
+            Verb::Convert(file.clone())
         } else if let Some(user) = &self.set_password {
             Verb::SetPassword(user.clone())
         } else if let Some(user) = &self.grant_batch_right {
@@ -235,6 +241,8 @@ pub enum Verb {
     Kill(u64),
     /// Ask it, or a file, what becomes of a client from there.
     Explain(IpAddr),
+    /// Print the native form of this file.
+    Convert(PathBuf),
     /// Store this user's password.
     SetPassword(String),
     /// Let this user log on as a batch job.
@@ -273,6 +281,7 @@ mod tests {
             ["--status", "--reload"],
             ["--kill=1", "--status"],
             ["--explain=::1", "--kill=1"],
+            ["--convert=f", "--check"],
         ] {
             assert!(parse(&words).is_err(), "{words:?}");
         }

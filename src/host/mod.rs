@@ -18,6 +18,7 @@ use windows as system;
 
 use crate::check;
 use crate::cli::{Options, Verb};
+use crate::convert;
 use crate::error::Error;
 use crate::exit::Exit;
 
@@ -37,6 +38,12 @@ pub fn run(options: &Options) -> Result<Exit, Error> {
         Verb::Status => ask::status(options),
         Verb::Kill(session) => ask::kill(options, session),
         Verb::Explain(address) => ask::explain(options, address),
+        Verb::Convert(file) => {
+            let converted = convert::convert(&file, &options.stored, options.service_name())?;
+            remark(converted.notes.iter().map(ToString::to_string));
+            answer(&converted.text)?;
+            Ok(Exit::Ok)
+        }
         Verb::SetPassword(user) => system::set_password(options, &user),
         Verb::GrantBatchRight(user) => system::grant_batch_right(&user),
         Verb::Debug => system::debug(options),
@@ -64,8 +71,16 @@ pub fn answer(text: &str) -> Result<(), Error> {
 
 /// Writes why there is no answer, each line as its reader wants it.
 pub fn complain(text: &str) {
+    remark([format!("wininetd: {text}")]);
+}
+
+/// Writes what there is to say beside an answer.
+fn remark(texts: impl IntoIterator<Item = String>) {
     use std::io::Write;
     let mark = system::error_mark();
-    let lines: String = format!("wininetd: {text}").lines().map(|line| format!("{mark}{line}\n")).collect();
+    let mut lines = String::new();
+    for text in texts {
+        lines.extend(text.lines().map(|line| format!("{mark}{line}\n")));
+    }
     let _ = std::io::stderr().write_all(lines.as_bytes());
 }

@@ -36,6 +36,14 @@ pub fn default_control(service: &str) -> Option<PathBuf> {
     Some(folder.join(runtime_folder(service)).join("control.sock"))
 }
 
+/// The system's list of ports by name.
+pub fn services() -> PathBuf {
+    PathBuf::from("/etc/services")
+}
+
+/// Where TCP wrappers have their rules.
+pub const WRAPPER_RULES: &[&str] = &["/etc/hosts.allow", "/etc/hosts.deny"];
+
 /// A path without what the system puts in front of whole ones.
 pub fn plain(path: PathBuf) -> PathBuf {
     path

@@ -23,6 +23,14 @@ pub fn default_control(service: &str) -> Option<PathBuf> {
     Some(PathBuf::from(format!(r"\\.\pipe\ProtectedPrefix\Administrators\wininetd\{service}")))
 }
 
+/// The system's list of ports by name.
+pub fn services() -> PathBuf {
+    system_directory().join(r"drivers\etc\services")
+}
+
+/// Where TCP wrappers have their rules: there are none here.
+pub const WRAPPER_RULES: &[&str] = &[];
+
 /// A path without the `\\\\?\\` that the system puts in front of whole ones:
 /// no tool that an administrator is told to run takes it.
 pub fn plain(path: PathBuf) -> PathBuf {

@@ -1,0 +1,128 @@
+//! A classic file in the native form.
+
+use std::ops::Range;
+
+use super::note;
+use super::toml::{Document, Entry, Item, Keys, array, literal, string};
+use crate::config::classic::{self, Defaults};
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::plan::Service;
+use crate::config::secret::STORED;
+use crate::config::source::Source;
+use crate::sys::CAPABILITIES;
+
+/// The same services; all errors of the text, if it has some.
+pub(super) fn convert(
+    source: &mut Source,
+    defaults: &Defaults,
+    notes: &mut Vec<Diagnostic>,
+) -> Result<Document, Vec<Diagnostic>> {
+    let (plan, diagnostics) = classic::parse(source, defaults);
+    if diagnostics.iter().any(|found| found.severity == Severity::Error) {
+        return Err(diagnostics);
+    }
+    notes.extend(diagnostics);
+    let mut document = Document {
+        head: vec![format!("The native form of the classic file {}.", source.path.display())],
+        defaults: common(defaults),
+        ..Document::default()
+    };
+    for service in &plan.services {
+        document.items.push(item(source, service, notes));
+    }
+    Ok(document)
+}
+
+/// What is the same for all lines, wherever a native file would have another
+/// default or the command line had a say.
+fn common(defaults: &Defaults) -> Keys {
+    let mut keys = Keys::default();
+    keys.explain("stdio", string("socket"), "the connection itself, as a classic file has it");
+    keys.explain("stderr", string("client"), "as a classic file has it");
+    keys.set("directory", string(&defaults.directory.to_string_lossy()));
+    keys.set("linger_timeout", string(&format!("{}s", defaults.linger_timeout.as_secs())));
+    if let Some(timeout) = defaults.idle_timeout {
+        keys.set("idle_timeout", string(&format!("{}s", timeout.as_secs())));
+    }
+    keys
+}
+
+fn item(source: &Source, service: &Service, notes: &mut Vec<Diagnostic>) -> Item {
+    let typed = &service.typed;
+    let text = |range: &Range<usize>| std::str::from_utf8(&source.text[range.clone()]).ok();
+    let (Some(identity), Some(command)) = (text(&typed.identity), text(&typed.command)) else {
+        let message = "not carried over: this line is not UTF-8, and a native file has to be";
+        let comment = note(notes, Severity::Warning, source, &typed.command, message);
+        return Item::Comment(vec![comment]);
+    };
+    let mut entry = Entry { name: service.name.clone(), ..Entry::default() };
+    entry.keys.set("listen", array(service.listen.iter().map(ToString::to_string)));
+    entry.keys.set("command", literal(command));
+    if let Some(credentials) = &service.program.identity {
+        let (user, password) = identity.split_once(':').unwrap_or((identity, ""));
+        entry.keys.set("user", string(user));
+        // An empty one says something only where accounts are taken by passwords.
+        let typed_empty = CAPABILITIES.passwords && credentials.password.is_some();
+        if !password.is_empty() || typed_empty {
+            entry.keys.set("password", literal(password));
+        }
+        if !password.is_empty() && password != STORED {
+            let message = "this password is in the native file in clear text as well: keep others from \
+                reading that, or store it with --set-password and write {stored}";
+            let user = typed.identity.start..typed.identity.start + user.len();
+            entry.comments.push(note(notes, Severity::Note, source, &user, message));
+        }
+    }
+    Item::Service(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::Stored;
+
+    fn convert_text(text: &str, options: &Stored) -> (String, Vec<Diagnostic>) {
+        let mut source = Source::decode(Path::new("w.conf"), text.into());
+        let mut notes = Vec::new();
+        let document = convert(&mut source, &options.defaults("wininetd"), &mut notes).unwrap();
+        (document.render(), notes)
+    }
+
+    #[test]
+    fn a_line_keeps_its_command_line_and_its_classic_defaults() {
+        let (text, notes) = convert_text("80 none  c:\\a b\\x.exe \"-y\"\n", &Stored::default());
+        let expected = "stdio = \"socket\" # the connection itself, as a classic file has it\n\
+            stderr = \"client\" # as a classic file has it\n";
+        assert!(text.contains(expected), "{text}");
+        let expected =
+            "\n[service.80]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]\ncommand = 'c:\\a b\\x.exe \"-y\"'\n";
+        assert!(text.ends_with(expected), "{text}");
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn options_given_beside_it_are_written_down() {
+        let options = Stored {
+            timeout: Some(30),
+            linger_timeout: Some(0),
+            bind: vec![[127, 0, 0, 1].into()],
+            ..Stored::default()
+        };
+        let (text, _) = convert_text("80 none x\n", &options);
+        for line in ["idle_timeout = \"30s\"", "linger_timeout = \"0s\"", "listen = [\"127.0.0.1:80\"]"] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_carried_and_never_shown() {
+        let (text, notes) = convert_text("80 DOM\\u:pa'ss x\n81 v:{stored} x\n82 w: x\n", &Stored::default());
+        assert!(text.contains("user = 'DOM\\u'\npassword = \"pa'ss\"\n"), "{text}");
+        assert!(text.contains("user = \"v\"\npassword = '{stored}'\n"), "{text}");
+        assert!(text.contains("user = \"w\"\n"), "{text}");
+        assert_eq!(notes.len(), 1);
+        assert!(!notes[0].to_string().contains("pa'ss"), "{}", notes[0]);
+    }
+}

@@ -1,0 +1,197 @@
+//! The fields of a line of an inetd.conf, in the dialects of OpenBSD and
+//! Debian, FreeBSD, NetBSD and GNU.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+/// A word of a line, with its place in the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Word<'a> {
+    /// The byte that it begins at.
+    pub start: usize,
+    /// The word.
+    pub text: &'a str,
+}
+
+impl Word<'_> {
+    /// Its place.
+    pub(super) fn range(&self) -> Range<usize> {
+        self.start..self.start + self.text.len()
+    }
+}
+
+/// The words of a line that begins at the byte `start`.
+pub(super) fn words(start: usize, line: &str) -> Vec<Word<'_>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    for text in line.split(|letter: char| letter.is_ascii_whitespace()) {
+        if !text.is_empty() {
+            found.push(Word { start: start + at, text });
+        }
+        at += text.len() + 1;
+    }
+    found
+}
+
+/// Which addresses a protocol stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    /// `tcp`: of one family or both, by dialect.
+    Unsaid,
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+    /// Both.
+    Both,
+    /// A socket in the file system.
+    Unix,
+}
+
+/// What stands in the protocol's field; without a family it can't be served.
+pub(super) fn family(protocol: &str) -> Option<Family> {
+    match protocol.split([',', '/']).next().unwrap_or_default() {
+        _ if protocol.contains("/ttcp") || protocol.starts_with("rpc/") => None,
+        "tcp" => Some(Family::Unsaid),
+        "tcp4" => Some(Family::V4),
+        "tcp6" | "tcp6only" => Some(Family::V6),
+        "tcp46" => Some(Family::Both),
+        "unix" => Some(Family::Unix),
+        _ => None,
+    }
+}
+
+/// How many at once and how often, from `nowait` and what is behind it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Programs at once.
+    pub at_once: Option<u32>,
+    /// Programs at once for one source.
+    pub at_once_per_source: Option<u32>,
+    /// Starts in a minute.
+    pub a_minute: Option<u32>,
+    /// Starts in a minute for one source.
+    pub a_minute_per_source: Option<u32>,
+}
+
+/// Reads `nowait`, `nowait.MAX`, `nowait:MAX` (starts in a minute) and
+/// FreeBSD's `nowait/CHILDREN/A-MINUTE/CHILDREN-PER-SOURCE`, where 0 is no bound.
+pub(super) fn bounds(text: &str) -> Option<Bounds> {
+    let rest = text.strip_prefix("nowait")?;
+    let number = |text: &str| text.parse::<u32>().ok();
+    if rest.is_empty() {
+        return Some(Bounds::default());
+    }
+    if let Some(rate) = rest.strip_prefix(['.', ':']) {
+        let a_minute = Some(number(rate)?).filter(|&rate| rate > 0);
+        return Some(Bounds { a_minute, ..Bounds::default() });
+    }
+    let numbers: Vec<u32> = rest.strip_prefix('/')?.split('/').map(number).collect::<Option<_>>()?;
+    if numbers.len() > 3 {
+        return None;
+    }
+    let bound = |at: usize| numbers.get(at).copied().filter(|&bound| bound > 0);
+    Some(Bounds {
+        at_once: bound(0),
+        a_minute: None,
+        a_minute_per_source: bound(1),
+        at_once_per_source: bound(2),
+    })
+}
+
+/// `user`, `user:group`, `user.group`, with `/login-class` behind on FreeBSD.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Owner<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// The group in the place of the user's own.
+    pub group: Option<&'a str>,
+    /// The login class.
+    pub class: Option<&'a str>,
+}
+
+/// Reads the user's field.
+pub(super) fn owner(text: &str) -> Owner<'_> {
+    let (text, class) = match text.split_once('/') {
+        Some((text, class)) => (text, Some(class)),
+        None => (text, None),
+    };
+    let (user, group) = match text.split_once(':').or_else(|| text.split_once('.')) {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    Owner { user, group: group.filter(|group| !group.is_empty()), class }
+}
+
+/// The addresses before the name, and the name. Without addresses an empty
+/// list; an error is what is no address.
+pub(super) fn addresses(field: &str) -> (Result<Vec<IpAddr>, &str>, &str) {
+    let Some((hosts, name)) = field.rsplit_once(':') else { return (Ok(Vec::new()), field) };
+    (listed(hosts), name)
+}
+
+/// Addresses separated by commas; `*` is all of them, an empty list.
+pub(super) fn listed(hosts: &str) -> Result<Vec<IpAddr>, &str> {
+    let mut found = Vec::new();
+    for host in hosts.split(',') {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        match bare {
+            "*" => return Ok(Vec::new()),
+            "localhost" => {
+                found.extend([IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])])
+            }
+            _ => found.push(bare.parse().map_err(|_| host)?),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_read_in_each_dialect() {
+        assert_eq!(bounds("nowait"), Some(Bounds::default()));
+        assert_eq!(bounds("nowait.40"), Some(Bounds { a_minute: Some(40), ..Bounds::default() }));
+        assert_eq!(bounds("nowait:40"), bounds("nowait.40"));
+        let freebsd = Bounds {
+            at_once: Some(5),
+            at_once_per_source: Some(2),
+            a_minute: None,
+            a_minute_per_source: Some(60),
+        };
+        assert_eq!(bounds("nowait/5/60/2"), Some(freebsd));
+        assert_eq!(bounds("nowait/0"), Some(Bounds::default()));
+        for wrong in ["wait", "nowait/", "nowait/x", "nowait.", "nowaits", "nowait/1/2/3/4"] {
+            assert_eq!(bounds(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn users_have_groups_and_classes() {
+        let parts = |text| {
+            let Owner { user, group, class } = owner(text);
+            (user, group, class)
+        };
+        assert_eq!(parts("root"), ("root", None, None));
+        assert_eq!(parts("nobody:www-data"), ("nobody", Some("www-data"), None));
+        assert_eq!(parts("sys.adm"), ("sys", Some("adm"), None));
+        assert_eq!(parts("root/daemon"), ("root", None, Some("daemon")));
+        assert_eq!(parts("a:b/c"), ("a", Some("b"), Some("c")));
+    }
+
+    #[test]
+    fn addresses_stand_before_the_name() {
+        let read = |field| {
+            let (addresses, name) = addresses(field);
+            let shown =
+                |addresses: Vec<IpAddr>| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+            (addresses.map(shown), name.to_owned())
+        };
+        assert_eq!(read("ftp"), (Ok(vec![]), "ftp".to_owned()));
+        assert_eq!(read("*:ftp"), (Ok(vec![]), "ftp".to_owned()));
+        assert_eq!(read("127.0.0.1,[::1]:21"), (Ok(vec!["127.0.0.1".into(), "::1".into()]), "21".to_owned()));
+        assert_eq!(read("apples:21"), (Err("apples"), "21".to_owned()));
+    }
+}

@@ -1,0 +1,133 @@
+//! `--convert`: the native form of a classic file, an inetd.conf or an
+//! xinetd.conf that behaves the same. What can't be carried over is said at its
+//! place, and never makes the result more open than what it came from.
+
+mod classic;
+mod form;
+mod inetd;
+mod inetd_line;
+mod program;
+mod toml;
+mod world;
+mod xinetd;
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::cli::Stored;
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::source::Source;
+use crate::error::Error;
+use crate::sys;
+use form::Form;
+use world::World;
+
+/// A file in the native form.
+pub struct Converted {
+    /// The native file.
+    pub text: String,
+    /// What was not carried over, and what to look at, each with its place.
+    pub notes: Vec<Diagnostic>,
+}
+
+impl fmt::Debug for Converted {
+    /// The text may hold passwords.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Converted({} bytes, {:?})", self.text.len(), self.notes)
+    }
+}
+
+/// Converts a file; options given beside it count for a classic one. `service`
+/// is the name under which passwords are stored.
+pub fn convert(path: &Path, options: &Stored, service: &str) -> Result<Converted, Error> {
+    let unreadable =
+        |cause| Error::Unreadable { path: path.to_owned(), example: sys::paths::EXAMPLE_LINE, cause };
+    let source = Source::read(path).map_err(unreadable)?;
+    convert_source(source, options, service, &World::of_system())
+}
+
+fn convert_source(
+    mut source: Source,
+    options: &Stored,
+    service: &str,
+    world: &World,
+) -> Result<Converted, Error> {
+    let mut notes = Vec::new();
+    let converted = match form::recognise(&source, &mut notes) {
+        Ok(Form::Classic) => classic::convert(&mut source, &options.defaults(service), &mut notes),
+        Ok(Form::Inetd) => Ok(inetd::convert(&source, world, &mut notes)),
+        Ok(Form::Xinetd) => xinetd::convert(source, world, &mut notes),
+        Err(errors) => Err(errors),
+    };
+    match converted {
+        Ok(document) => Ok(Converted { text: document.render(), notes }),
+        Err(diagnostics) => Err(Error::NotConverted { diagnostics }),
+    }
+}
+
+/// Puts a finding on the list; returns it as a comment for its place.
+fn note(
+    notes: &mut Vec<Diagnostic>,
+    severity: Severity,
+    source: &Source,
+    range: &Range<usize>,
+    message: impl Into<String>,
+) -> String {
+    let found = Diagnostic::at(severity, source, range, message);
+    let comment = found.headline();
+    notes.push(found);
+    comment
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn convert_bytes(bytes: &[u8]) -> Result<Converted, Error> {
+        let source = Source::decode(Path::new("f"), bytes.to_vec());
+        convert_source(source, &Stored::default(), "wininetd", &World::example())
+    }
+
+    /// Lines that are nearly those of one form or another.
+    fn nearly() -> impl Strategy<Value = String> {
+        let word = prop_oneof![
+            Just("stream".to_owned()),
+            Just("tcp".to_owned()),
+            Just("nowait/1".to_owned()),
+            Just("service".to_owned()),
+            Just("defaults".to_owned()),
+            Just("{".to_owned()),
+            Just("}".to_owned()),
+            Just("only_from".to_owned()),
+            Just("+=".to_owned()),
+            Just("=".to_owned()),
+            Just("\n".to_owned()),
+            Just("10.0.{1,2}".to_owned()),
+            "[0-9]{1,5}",
+            "[a-z:./'\"\\\\{}#=\u{1}é]{1,6}",
+        ];
+        proptest::collection::vec(word, 0..60).prop_map(|words| words.join(" "))
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = convert_bytes(&bytes);
+        }
+
+        #[test]
+        fn whatever_comes_out_is_toml(text in nearly()) {
+            for form in ["80 none x\n", "echo stream tcp nowait root /bin/cat cat\n", "defaults\n{\n}\n"] {
+                if let Ok(converted) = convert_bytes(format!("{form}{text}").as_bytes()) {
+                    let parsed: Result<::toml::Table, _> = converted.text.parse();
+                    prop_assert!(parsed.is_ok(), "{:?}\n{}", parsed, converted.text);
+                }
+            }
+        }
+    }
+}

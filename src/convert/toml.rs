@@ -1,0 +1,218 @@
+//! Writing a native file: stable, and readable by whoever goes on with it.
+
+use std::collections::HashSet;
+
+/// A native file as it is being written.
+#[derive(Default)]
+pub(super) struct Document {
+    /// Comments at its head.
+    pub head: Vec<String>,
+    /// Keys of `[server]`.
+    pub server: Keys,
+    /// Keys of `[defaults]`.
+    pub defaults: Keys,
+    /// Services and comments, in the order of what was converted.
+    pub items: Vec<Item>,
+}
+
+/// A part of the file.
+pub(super) enum Item {
+    /// A service.
+    Service(Entry),
+    /// What has no service: why, and what it was.
+    Comment(Vec<String>),
+}
+
+/// A service as it is being written.
+#[derive(Default)]
+pub(super) struct Entry {
+    /// Its name, before it is made unique.
+    pub name: String,
+    /// What there is to say about it.
+    pub comments: Vec<String>,
+    /// It is written, but not served.
+    pub disabled: bool,
+    /// Its keys.
+    pub keys: Keys,
+}
+
+/// Keys in their order, with values as TOML.
+#[derive(Default)]
+pub(super) struct Keys(Vec<(&'static str, String, &'static str)>);
+
+impl Keys {
+    /// A key with a value that is TOML already.
+    pub(super) fn set(&mut self, key: &'static str, value: impl Into<String>) {
+        self.explain(key, value, "");
+    }
+
+    /// A key with a comment that says why.
+    pub(super) fn explain(&mut self, key: &'static str, value: impl Into<String>, why: &'static str) {
+        self.0.push((key, value.into(), why));
+    }
+
+    fn render(&self, text: &mut String) {
+        for (key, value, why) in &self.0 {
+            text.push_str(&format!("{key} = {value}"));
+            if !why.is_empty() {
+                text.push_str(&format!(" # {why}"));
+            }
+            text.push('\n');
+        }
+    }
+}
+
+impl Document {
+    /// The text of the file.
+    pub(super) fn render(&self) -> String {
+        let mut text = String::new();
+        comments(&self.head, &mut text);
+        for (name, keys) in [("server", &self.server), ("defaults", &self.defaults)] {
+            if !keys.0.is_empty() {
+                text.push_str(&format!("\n[{name}]\n"));
+                keys.render(&mut text);
+            }
+        }
+        let mut names = HashSet::new();
+        for item in &self.items {
+            text.push('\n');
+            match item {
+                Item::Comment(lines) => comments(lines, &mut text),
+                Item::Service(entry) => {
+                    comments(&entry.comments, &mut text);
+                    let name = unique(&plain(&entry.name), &mut names);
+                    text.push_str(&format!("[service.{}]\n", key(&name)));
+                    if entry.disabled {
+                        text.push_str("enabled = false\n");
+                    }
+                    entry.keys.render(&mut text);
+                }
+            }
+        }
+        text
+    }
+}
+
+/// Text as a TOML string, in double quotes where that needs no escapes.
+pub(super) fn string(text: &str) -> String {
+    if text.contains(['\\', '"']) || text.contains(is_escaped) {
+        literal(text)
+    } else {
+        format!("\"{text}\"")
+    }
+}
+
+/// Text as a TOML string, in single quotes wherever they can hold it: nothing
+/// in them has to be escaped, so that a Windows path stays as it is.
+pub(super) fn literal(text: &str) -> String {
+    if !text.contains('\'') && !text.contains(is_escaped) {
+        return format!("'{text}'");
+    }
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            letter if is_escaped(letter) => quoted.push_str(&format!("\\u{:04X}", u32::from(letter))),
+            letter => quoted.push(letter),
+        }
+    }
+    quoted + "\""
+}
+
+/// What may not stand in a TOML string as it is. A tab may, but nobody sees it.
+fn is_escaped(letter: char) -> bool {
+    letter.is_control()
+}
+
+/// Texts as a TOML array.
+pub(super) fn array<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    let texts: Vec<String> = texts.into_iter().map(|text| string(text.as_ref())).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+/// Pairs as an inline table.
+pub(super) fn table<T: AsRef<str>>(pairs: impl IntoIterator<Item = (T, String)>) -> String {
+    let pairs: Vec<String> =
+        pairs.into_iter().map(|(name, value)| format!("{} = {value}", key(name.as_ref()))).collect();
+    format!("{{ {} }}", pairs.join(", "))
+}
+
+fn key(name: &str) -> String {
+    let bare = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { string(name) }
+}
+
+/// A service's name of what another super-server took as one.
+fn plain(name: &str) -> String {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let plain: String = name.chars().map(|letter| if allowed(letter) { letter } else { '-' }).collect();
+    let plain = plain.trim_matches(['-', '.']);
+    if plain.is_empty() { "service".to_owned() } else { plain.to_owned() }
+}
+
+fn unique(name: &str, taken: &mut HashSet<String>) -> String {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    let free = std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken.contains(name));
+    let free = free.unwrap_or_default();
+    taken.insert(free.clone());
+    free
+}
+
+/// Comments hold text of files: nothing in it may end one, or reach a terminal.
+fn comments(lines: &[String], text: &mut String) {
+    for line in lines {
+        let line: String = line
+            .chars()
+            .map(|letter| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter })
+            .collect();
+        text.push_str(format!("# {line}").trim_end());
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_text_is_read_back_as_it_was(text in any::<String>()) {
+            for written in [string(&text), literal(&text)] {
+                let parsed: ::toml::Table = format!("x = {written}").parse().unwrap();
+                prop_assert_eq!(parsed["x"].as_str().unwrap(), &text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_windows_path_stands_in_single_quotes() {
+        assert_eq!(string(r"c:\temp\new"), r"'c:\temp\new'");
+        assert_eq!(literal("it's"), "\"it's\"");
+    }
+
+    #[test]
+    fn services_of_one_name_are_told_apart() {
+        let entry = |name: &str| Item::Service(Entry { name: name.to_owned(), ..Entry::default() });
+        let document =
+            Document { items: vec![entry("a"), entry("a"), entry("../x y")], ..Document::default() };
+        let text = document.render();
+        assert!(
+            text.contains("[service.a]\n\n[service.a-2]\n\n[service.x-y]\n")
+                || text.contains("[service.\"x-y\"]"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_comment_can_not_be_left() {
+        let items = vec![Item::Comment(vec!["a\nlisten = 80\r\u{1b}".to_owned()])];
+        let document = Document { items, ..Document::default() };
+        assert!(document.render().parse::<::toml::Table>().unwrap().is_empty());
+    }
+}

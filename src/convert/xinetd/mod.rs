@@ -1,0 +1,235 @@
+//! An xinetd.conf in the native form: a block a service, with the defaults and
+//! the files that it includes.
+
+mod access;
+mod attributes;
+mod read;
+mod service;
+
+use std::collections::HashSet;
+
+use super::inetd::UNLIMITED;
+use super::toml::{Document, Keys, string};
+use super::world::World;
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::source::Source;
+use attributes::Attributes;
+use service::Reader;
+
+/// What xinetd has unless told otherwise.
+const RATE: &str = "50/s";
+
+/// The same services; all errors of the text, if it can't be read.
+pub(super) fn convert(
+    source: Source,
+    world: &World,
+    notes: &mut Vec<Diagnostic>,
+) -> Result<Document, Vec<Diagnostic>> {
+    let path = source.path.display().to_string();
+    let read::Blocks { sources, services, defaults, findings } = read::read(source);
+    if findings.iter().any(|found| found.severity == Severity::Error) {
+        return Err(findings);
+    }
+    let mut document =
+        Document { head: head(&path), server: server(), defaults: common(), ..Document::default() };
+    document.head.extend(findings.iter().map(Diagnostic::headline));
+    notes.extend(findings);
+    let mut reader = Reader { sources: &sources, world, notes, said: HashSet::new() };
+    for block in &services {
+        let attributes = Attributes::merge(defaults.as_ref(), block);
+        document.items.push(reader.service(block, &attributes));
+    }
+    Ok(document)
+}
+
+fn head(path: &str) -> Vec<String> {
+    vec![
+        format!("The native form of the xinetd.conf {path} and what it includes."),
+        "docs/convert.md says what is carried over, what is not, and why.".to_owned(),
+    ]
+}
+
+fn server() -> Keys {
+    let mut keys = Keys::default();
+    keys.explain("on_stop", string("end"), "as xinetd at SIGTERM, but programs get a grace first");
+    keys
+}
+
+fn common() -> Keys {
+    let mut keys = Keys::default();
+    keys.explain("stdio", string("socket"), "the connection itself");
+    keys.explain("stderr", string("client"), "xinetd makes no difference");
+    keys.set("directory", string("/"));
+    keys.explain("max_connections", UNLIMITED, "xinetd has no bound; this is one that nobody should meet");
+    keys.explain(
+        "rate",
+        string(RATE),
+        "as cps, but only what is over it is refused; xinetd closes the service for a while",
+    );
+    keys.explain("when_full", string("refuse"), "as xinetd does over instances");
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn convert_in(world: &World, text: &str) -> (String, Vec<Diagnostic>) {
+        let mut notes = Vec::new();
+        let source = Source::decode(Path::new("x.conf"), text.into());
+        (convert(source, world, &mut notes).unwrap().render(), notes)
+    }
+
+    fn service(attributes: &str) -> String {
+        let base = "service finger\n{\nsocket_type = stream\nwait = no\nuser = nobody\nserver = /bin/f\n";
+        let (text, _) = convert_in(&World::example(), &format!("{base}{attributes}\n}}\n"));
+        text[text.find("when_full").unwrap()..].split_once("\n\n").unwrap_or_default().1.to_owned()
+    }
+
+    #[test]
+    fn a_block_becomes_a_service() {
+        let text =
+            service("server_args = -l a'b\ngroup = info\ninstances = 5\nper_source = UNLIMITED\ncps = 7 30");
+        let expected = "[service.finger]\nlisten = [\"0.0.0.0:79\"]\ncommand = [\"/bin/f\", \"-l\", \"a'b\"]\n\
+            user = \"nobody\"\ngroup = \"info\"\nmax_connections = 5\nrate = \"7/s\"\n";
+        assert!(text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn addresses_and_families_are_never_more_than_they_were() {
+        assert!(service("flags = IPv6").contains("[\"0.0.0.0:79\", \"[::]:79\"]"));
+        assert!(service("flags = IPv6\nv6only = yes").contains("[\"[::]:79\"]"));
+        assert!(service("bind = 127.0.0.1\nport = 80").contains("[\"127.0.0.1:80\"]"));
+        assert!(service("bind = apples please!").starts_with("# x.conf:7:1: "));
+        assert!(!service("bind = apples").contains("[service"));
+    }
+
+    #[test]
+    fn access_is_carried_as_networks() {
+        let text =
+            service("only_from = 10.0.0.0 192.168.1.{1,2} ::1 localhost 1.2.3.4/30\nno_access = 10.1.0.0");
+        let allow = "allow = [\"10.0.0.0/8\", \"192.168.1.1/32\", \"192.168.1.2/32\", \"::1/128\", \
+            \"127.0.0.1/32\", \"1.2.3.4/30\"]";
+        assert!(text.contains(allow), "{text}");
+        assert!(text.contains("deny = [\"10.1.0.0/16\"]") && !text.contains("enabled"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_only_from_is_nobody() {
+        assert!(service("only_from =").contains("deny = [\"0.0.0.0/0\", \"::/0\"]"));
+    }
+
+    #[test]
+    fn what_restricted_and_can_not_be_carried_switches_the_service_off() {
+        let restrictions = [
+            "only_from = host.example",
+            "no_access = .example",
+            "only_from = 10.0.{1",
+            "access_times = 8:00-17:00",
+            "flags = IDONLY",
+            "umask = 077",
+            "instances = many",
+            "geoip_allow = DE",
+            "only_from = 10.0.0.1\nonly_from -= 10.0.0.2",
+            "cps = 5",
+            "flags += NODELAY",
+        ];
+        for attributes in restrictions {
+            let text = service(attributes);
+            assert!(text.contains("[service.finger]\nenabled = false\n"), "{attributes}: {text}");
+            assert!(text.starts_with("# x.conf:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_program_on_a_stream_is_a_comment() {
+        for attributes in
+            ["type = INTERNAL", "type = RPC", "type = TCPMUX", "redirect = 10.0.0.1 23", "flags = SENSOR"]
+        {
+            let text = service(attributes);
+            assert!(text.contains("not carried over") && !text.contains("[service"), "{text}");
+        }
+        let (text, _) = convert_in(&World::example(), "service x {\nwait = yes\nsocket_type = stream\n}\n");
+        assert!(text.contains("not carried over"), "{text}");
+    }
+
+    #[test]
+    fn defaults_hold_and_lists_grow_and_shrink() {
+        let defaults =
+            "defaults\n{\nonly_from = 10.0.0.1\nonly_from = 10.0.0.2\ninstances = 9\ndisabled = b\n}\n";
+        let block = |name: &str, more: &str| {
+            format!(
+                "service {name}\n{{\nsocket_type = stream\nport = 80\nwait = no\nserver = /x\n{more}\n}}\n"
+            )
+        };
+        let text = [
+            defaults,
+            &block("a", "only_from += 10.0.0.3\nonly_from -= 10.0.0.1"),
+            &block("b", "only_from = 10.0.0.4\ninstances = UNLIMITED\ninstances = 3"),
+        ];
+        let (text, _) = convert_in(&World::example(), &text.concat());
+        assert!(text.contains("allow = [\"10.0.0.2/32\", \"10.0.0.3/32\"]\nmax_connections = 9\n"), "{text}");
+        assert!(text.contains("[service.b]\nenabled = false\n"), "{text}");
+        assert!(text.contains("allow = [\"10.0.0.4/32\"]\n"), "{text}");
+        // The first of an attribute counts, as in xinetd.
+        assert!(text.ends_with("max_connections = 4096\n"), "{text}");
+    }
+
+    #[test]
+    fn rules_of_tcp_wrappers_switch_off_what_asked_them() {
+        let world = World { wrapper_rules: Some("/etc/hosts.allow".into()), ..World::default() };
+        let block = |flags| {
+            format!("service a\n{{\nsocket_type = stream\nport = 80\nwait = no\nserver = /x\n{flags}\n}}\n")
+        };
+        assert!(convert_in(&world, &block("")).0.contains("enabled = false"));
+        assert!(!convert_in(&world, &block("flags = NOLIBWRAP")).0.contains("enabled = false"));
+    }
+
+    #[test]
+    fn environment_and_limits_are_carried() {
+        let text =
+            service("env = A=b C=\npassenv = LANG\nrlimit_data = 2M\nrlimit_cpu = 60\nrlimit_files = 64");
+        assert!(
+            text.contains("environment = { A = \"b\", C = \"\" }\ninherit_environment = [\"LANG\"]\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("limits = { memory = \"2MiB\", cpu_time = \"60s\", open_files = 64 }\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn included_files_and_folders_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        std::fs::create_dir(folder.path().join("d")).unwrap();
+        let block = |name: &str| {
+            format!("service {name}\n{{\nport = 80\nsocket_type = stream\nwait = no\nserver = /x\n}}\n")
+        };
+        write("x.conf", "include more\nincludedir d\ninclude x.conf\ninclude nosuch\n");
+        write("more", &block("more"));
+        write("d/b", &block("b"));
+        write("d/a", &block("a"));
+        write("d/c~", &block("c"));
+        write("d/d.rpmnew", &block("d"));
+        let source = Source::read(&folder.path().join("x.conf")).unwrap();
+        let mut notes = Vec::new();
+        let text = convert(source, &World::default(), &mut notes).unwrap().render();
+        let services: Vec<_> = text.lines().filter(|line| line.starts_with("[service.")).collect();
+        assert_eq!(services, ["[service.more]", "[service.a]", "[service.b]"]);
+        let places: Vec<_> =
+            notes.iter().map(Diagnostic::headline).filter(|note| note.contains("x.conf:")).collect();
+        assert!(places[0].contains("x.conf:3:9:") && places[1].contains("x.conf:4:9:"), "{places:?}");
+    }
+
+    #[test]
+    fn a_block_without_an_end_is_an_error_with_its_place() {
+        let source =
+            Source::decode(Path::new("x.conf"), b"defaults\n{\n}\nservice a\n{\nport = 80\n".to_vec());
+        let errors = convert(source, &World::default(), &mut Vec::new()).err().unwrap();
+        assert!(errors[0].headline().starts_with("x.conf:4:1: "), "{}", errors[0]);
+    }
+}

@@ -1,0 +1,243 @@
+//! The text of an xinetd.conf: its blocks, and those of the files it includes.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::source::Source;
+use crate::convert::inetd_line::{Word, words};
+
+/// A place in one of the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Span {
+    /// The file, by its place among those that were read.
+    pub source: usize,
+    /// The bytes.
+    pub range: Range<usize>,
+}
+
+/// How an attribute is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
+    /// `=`
+    Set,
+    /// `+=`
+    Add,
+    /// `-=`
+    Remove,
+}
+
+/// A line of a block.
+#[derive(Debug, Clone)]
+pub(super) struct Attribute {
+    /// Its name.
+    pub name: String,
+    /// How it is set.
+    pub operator: Operator,
+    /// To what.
+    pub values: Vec<String>,
+    /// Where it stands.
+    pub at: Span,
+}
+
+/// `service NAME { … }` or `defaults { … }`.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// The service's name.
+    pub name: String,
+    /// Its lines.
+    pub attributes: Vec<Attribute>,
+    /// Where it begins.
+    pub at: Span,
+}
+
+/// All that was read.
+#[derive(Default)]
+pub(super) struct Blocks {
+    /// The files.
+    pub sources: Vec<Source>,
+    /// Their services, in the order of reading.
+    pub services: Vec<Block>,
+    /// The first `defaults`.
+    pub defaults: Option<Block>,
+    /// What there is to say about the text.
+    pub findings: Vec<Diagnostic>,
+}
+
+/// Files that are read at most: an include that goes round is found before, so
+/// this is for folders that somebody filled by mistake.
+const MOST_FILES: usize = 1000;
+
+/// Reads a file and what it includes.
+pub(super) fn read(source: Source) -> Blocks {
+    let mut blocks = Blocks::default();
+    let path = whole(&source.path);
+    blocks.file(source, &mut vec![path]);
+    blocks
+}
+
+/// One name for a file, however it was reached.
+fn whole(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+impl Blocks {
+    fn find(
+        &mut self,
+        severity: Severity,
+        source: &Source,
+        range: &Range<usize>,
+        message: impl Into<String>,
+    ) {
+        self.findings.push(Diagnostic::at(severity, source, range, message));
+    }
+
+    /// `above` are the files that are being read: this one and those that
+    /// include it.
+    fn file(&mut self, source: Source, above: &mut Vec<PathBuf>) {
+        let index = self.sources.len();
+        self.sources.push(source.clone());
+        let mut open: Option<(Block, bool)> = None;
+        for (start, line) in source.lines() {
+            let Ok(text) = std::str::from_utf8(line) else {
+                let message = "this line is not UTF-8, and a native file has to be";
+                self.find(Severity::Error, &source, &(start..start + line.len()), message);
+                continue;
+            };
+            let words = words(start, text);
+            let Some(first) = words.first() else { continue };
+            if first.text.starts_with('#') {
+                continue;
+            }
+            let range = first.start..words[words.len() - 1].range().end;
+            let at = Span { source: index, range: range.clone() };
+            match open.take() {
+                Some((block, true)) if words.len() == 1 && first.text == "}" => self.end(block, &source),
+                Some((mut block, true)) => {
+                    match attribute(text, start, &at) {
+                        Some(attribute) => block.attributes.push(attribute),
+                        None => {
+                            let message = "an attribute was expected here: name = value";
+                            self.find(Severity::Error, &source, &range, message);
+                        }
+                    }
+                    open = Some((block, true));
+                }
+                Some((block, false)) if words.len() == 1 && first.text == "{" => open = Some((block, true)),
+                Some((block, false)) => {
+                    self.find(Severity::Error, &source, &range, "{ was expected here, on a line of its own");
+                    open = Some((block, true));
+                }
+                None => open = self.outside(&words, at, &source, above),
+            }
+        }
+        if let Some((block, _)) = open {
+            self.find(
+                Severity::Error,
+                &source,
+                &block.at.range,
+                "this block has no end: } on a line of its own",
+            );
+        }
+    }
+
+    /// A line outside of all blocks; the block that it begins.
+    fn outside(
+        &mut self,
+        words: &[Word<'_>],
+        at: Span,
+        source: &Source,
+        above: &mut Vec<PathBuf>,
+    ) -> Option<(Block, bool)> {
+        let texts: Vec<&str> = words.iter().map(|word| word.text).collect();
+        let block = |name: &str| Block { name: name.to_owned(), attributes: Vec::new(), at: at.clone() };
+        match texts[..] {
+            ["service", name] => return Some((block(name), false)),
+            ["service", name, "{"] => return Some((block(name), true)),
+            ["defaults"] => return Some((block(""), false)),
+            ["defaults", "{"] => return Some((block(""), true)),
+            ["include", path] => self.include(&beside(source, path), &words[1].range(), source, above),
+            ["includedir", path] => self.folder(&beside(source, path), &words[1].range(), source, above),
+            _ => {
+                let message = "service NAME, defaults, include or includedir was expected here";
+                self.find(Severity::Error, source, &at.range, message);
+            }
+        }
+        None
+    }
+
+    fn end(&mut self, block: Block, source: &Source) {
+        if !block.name.is_empty() {
+            self.services.push(block);
+        } else if self.defaults.is_none() {
+            self.defaults = Some(block);
+        } else {
+            let message = "these defaults are not used: there are some already";
+            self.find(Severity::Warning, source, &block.at.range, message);
+        }
+    }
+
+    fn include(&mut self, path: &Path, range: &Range<usize>, source: &Source, above: &mut Vec<PathBuf>) {
+        let name = whole(path);
+        if above.contains(&name) || self.sources.len() >= MOST_FILES {
+            self.find(
+                Severity::Warning,
+                source,
+                range,
+                "not read: this file includes itself, or is one of too many",
+            );
+            return;
+        }
+        match Source::read(path) {
+            Ok(included) => {
+                above.push(name);
+                self.file(included, above);
+                above.pop();
+            }
+            Err(error) => {
+                self.find(Severity::Warning, source, range, format!("not read: {}: {error}", path.display()));
+            }
+        }
+    }
+
+    /// All files of a folder in the order of their names, without those that
+    /// editors and package managers leave behind.
+    fn folder(&mut self, path: &Path, range: &Range<usize>, source: &Source, above: &mut Vec<PathBuf>) {
+        let entries = match std::fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let message = format!("not read: {}: {error}", path.display());
+                return self.find(Severity::Warning, source, range, message);
+            }
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| !name.contains('.') && !name.ends_with('~'))
+            .collect();
+        names.sort();
+        for file in names.iter().map(|name| path.join(name)).filter(|file| file.is_file()) {
+            self.include(&file, range, source, above);
+        }
+    }
+}
+
+/// A path as it is meant in a file: relative to that.
+fn beside(source: &Source, path: &str) -> PathBuf {
+    source.path.parent().unwrap_or_else(|| Path::new("")).join(path)
+}
+
+/// `name = values`, with any blanks or none around the operator.
+fn attribute(text: &str, start: usize, at: &Span) -> Option<Attribute> {
+    let equals = text.find('=')?;
+    let (name, operator) = match text[..equals].as_bytes().last() {
+        Some(b'+') => (&text[..equals - 1], Operator::Add),
+        Some(b'-') => (&text[..equals - 1], Operator::Remove),
+        _ => (&text[..equals], Operator::Set),
+    };
+    let name = name.trim();
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return None;
+    }
+    let values = words(start, &text[equals + 1..]).iter().map(|word| word.text.to_owned()).collect();
+    Some(Attribute { name: name.to_owned(), operator, values, at: at.clone() })
+}
