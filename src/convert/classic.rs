@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::note;
-use super::toml::{Document, Entry, Item, Keys, array, literal, string};
+use super::toml::{Document, Entry, Item, Keys, literal, string};
 use crate::config::classic::{self, Defaults};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::plan::Service;
@@ -55,8 +55,8 @@ fn item(source: &Source, service: &Service, notes: &mut Vec<Diagnostic>) -> Item
         let comment = note(notes, Severity::Warning, source, &typed.command, message);
         return Item::Comment(vec![comment]);
     };
-    let mut entry = Entry { name: service.name.clone(), ..Entry::default() };
-    entry.keys.set("listen", array(service.listen.iter().map(ToString::to_string)));
+    let listen = service.listen.iter().map(ToString::to_string).collect();
+    let mut entry = Entry { name: service.name.clone(), listen, ..Entry::default() };
     entry.keys.set("command", literal(command));
     if let Some(credentials) = &service.program.identity {
         let (user, password) = identity.split_once(':').unwrap_or((identity, ""));

@@ -5,12 +5,13 @@
 mod classic;
 mod form;
 mod inetd;
-mod inetd_line;
 mod program;
 mod toml;
+mod words;
 mod world;
 mod xinetd;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::config::source::Source;
 use crate::error::Error;
 use crate::sys;
 use form::Form;
+use toml::{Entry, Item};
 use world::World;
 
 /// A file in the native form.
@@ -57,7 +59,7 @@ fn convert_source(
     let converted = match form::recognise(&source, &mut notes) {
         Ok(Form::Classic) => classic::convert(&mut source, &options.defaults(service), &mut notes),
         Ok(Form::Inetd) => Ok(inetd::convert(&source, world, &mut notes)),
-        Ok(Form::Xinetd) => xinetd::convert(source, world, &mut notes),
+        Ok(Form::Xinetd) => xinetd::convert(&source, world, &mut notes),
         Err(errors) => Err(errors),
     };
     match converted {
@@ -78,6 +80,49 @@ fn note(
     let comment = found.headline();
     notes.push(found);
     comment
+}
+
+/// Which of two services counts that want the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Winner {
+    /// inetd: what comes later replaces it.
+    Last,
+    /// xinetd: the later one has the same id or can't be bound, and is dropped.
+    First,
+}
+
+/// Switches off what did not count before either.
+fn settle(items: &mut [Item], sources: &[Source], winner: Winner, notes: &mut Vec<Diagnostic>) {
+    let mut entries: Vec<&mut Entry> = items
+        .iter_mut()
+        .filter_map(|item| match item {
+            Item::Service(entry) if !entry.disabled => Some(entry),
+            _ => None,
+        })
+        .collect();
+    if winner == Winner::Last {
+        entries.reverse();
+    }
+    let mut taken: HashMap<String, String> = HashMap::new();
+    for entry in entries {
+        let mut wanted = entry.listen.clone();
+        if winner == Winner::First {
+            wanted.push(entry.name.clone());
+        }
+        let source = &sources[entry.source];
+        match wanted.iter().find_map(|wanted| Some((wanted, taken.get(wanted)?))) {
+            Some((what, place)) => {
+                entry.disabled = true;
+                let message = format!("switched off: {place} has {what} as well, and that one counts");
+                entry.comments.push(note(notes, Severity::Warning, source, &entry.typed, message));
+            }
+            None => {
+                let line = source.place(entry.typed.start).line;
+                let place = format!("{}:{line}", source.path.display());
+                taken.extend(wanted.into_iter().map(|wanted| (wanted, place.clone())));
+            }
+        }
+    }
 }
 
 #[cfg(test)]

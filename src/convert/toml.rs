@@ -1,6 +1,7 @@
 //! Writing a native file: stable, and readable by whoever goes on with it.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// A native file as it is being written.
 #[derive(Default)]
@@ -32,8 +33,14 @@ pub(super) struct Entry {
     pub comments: Vec<String>,
     /// It is written, but not served.
     pub disabled: bool,
-    /// Its keys.
+    /// Its addresses.
+    pub listen: Vec<String>,
+    /// Its other keys.
     pub keys: Keys,
+    /// The file it was typed in, where there are several.
+    pub source: usize,
+    /// Where it was typed.
+    pub typed: Range<usize>,
 }
 
 /// Keys in their order, with values as TOML.
@@ -85,6 +92,12 @@ impl Document {
                     if entry.disabled {
                         text.push_str("enabled = false\n");
                     }
+                    // A path is not one of several.
+                    let listen = match &entry.listen[..] {
+                        [path] if path.starts_with("unix:") => string(path),
+                        addresses => array(addresses),
+                    };
+                    text.push_str(&format!("listen = {listen}\n"));
                     entry.keys.render(&mut text);
                 }
             }
@@ -202,11 +215,9 @@ mod tests {
         let document =
             Document { items: vec![entry("a"), entry("a"), entry("../x y")], ..Document::default() };
         let text = document.render();
-        assert!(
-            text.contains("[service.a]\n\n[service.a-2]\n\n[service.x-y]\n")
-                || text.contains("[service.\"x-y\"]"),
-            "{text}"
-        );
+        for name in ["[service.a]", "[service.a-2]", "[service.x-y]"] {
+            assert!(text.contains(name), "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 mod access;
 mod attributes;
+mod extras;
 mod read;
+mod restrictions;
 mod service;
 
 use std::collections::HashSet;
@@ -11,6 +13,7 @@ use std::collections::HashSet;
 use super::inetd::UNLIMITED;
 use super::toml::{Document, Keys, string};
 use super::world::World;
+use super::{Winner, settle};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 use attributes::Attributes;
@@ -21,7 +24,7 @@ const RATE: &str = "50/s";
 
 /// The same services; all errors of the text, if it can't be read.
 pub(super) fn convert(
-    source: Source,
+    source: &Source,
     world: &World,
     notes: &mut Vec<Diagnostic>,
 ) -> Result<Document, Vec<Diagnostic>> {
@@ -39,6 +42,7 @@ pub(super) fn convert(
         let attributes = Attributes::merge(defaults.as_ref(), block);
         document.items.push(reader.service(block, &attributes));
     }
+    settle(&mut document.items, &sources, Winner::First, notes);
     Ok(document)
 }
 
@@ -79,7 +83,7 @@ mod tests {
     fn convert_in(world: &World, text: &str) -> (String, Vec<Diagnostic>) {
         let mut notes = Vec::new();
         let source = Source::decode(Path::new("x.conf"), text.into());
-        (convert(source, world, &mut notes).unwrap().render(), notes)
+        (convert(&source, world, &mut notes).unwrap().render(), notes)
     }
 
     fn service(attributes: &str) -> String {
@@ -188,6 +192,18 @@ mod tests {
     }
 
     #[test]
+    fn of_two_with_one_name_or_address_the_first_counts() {
+        let block = |name: &str, port: u16| {
+            format!("service {name}\n{{\nport = {port}\nsocket_type = stream\nwait = no\nserver = /x\n}}\n")
+        };
+        let text = [block("a", 80), block("b", 80), block("a", 81), block("c", 82)].concat();
+        let (text, notes) = convert_in(&World::default(), &text);
+        let off: Vec<_> = text.split("[service.").filter(|part| part.contains("enabled = false")).collect();
+        assert!(off.len() == 2 && off[0].starts_with("b]") && off[1].starts_with("a-2]"), "{text}");
+        assert!(notes[0].headline().starts_with("x.conf:8:1: "), "{}", notes[0]);
+    }
+
+    #[test]
     fn environment_and_limits_are_carried() {
         let text =
             service("env = A=b C=\npassenv = LANG\nrlimit_data = 2M\nrlimit_cpu = 60\nrlimit_files = 64");
@@ -217,7 +233,7 @@ mod tests {
         write("d/d.rpmnew", &block("d"));
         let source = Source::read(&folder.path().join("x.conf")).unwrap();
         let mut notes = Vec::new();
-        let text = convert(source, &World::default(), &mut notes).unwrap().render();
+        let text = convert(&source, &World::default(), &mut notes).unwrap().render();
         let services: Vec<_> = text.lines().filter(|line| line.starts_with("[service.")).collect();
         assert_eq!(services, ["[service.more]", "[service.a]", "[service.b]"]);
         let places: Vec<_> =
@@ -229,7 +245,7 @@ mod tests {
     fn a_block_without_an_end_is_an_error_with_its_place() {
         let source =
             Source::decode(Path::new("x.conf"), b"defaults\n{\n}\nservice a\n{\nport = 80\n".to_vec());
-        let errors = convert(source, &World::default(), &mut Vec::new()).err().unwrap();
+        let errors = convert(&source, &World::default(), &mut Vec::new()).err().unwrap();
         assert!(errors[0].headline().starts_with("x.conf:4:1: "), "{}", errors[0]);
     }
 }

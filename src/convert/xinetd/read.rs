@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
-use crate::convert::inetd_line::{Word, words};
+use crate::convert::words::{Word, words};
 
 /// A place in one of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) struct Blocks {
 const MOST_FILES: usize = 1000;
 
 /// Reads a file and what it includes.
-pub(super) fn read(source: Source) -> Blocks {
+pub(super) fn read(source: &Source) -> Blocks {
     let mut blocks = Blocks::default();
     let path = whole(&source.path);
     blocks.file(source, &mut vec![path]);
@@ -94,14 +94,14 @@ impl Blocks {
 
     /// `above` are the files that are being read: this one and those that
     /// include it.
-    fn file(&mut self, source: Source, above: &mut Vec<PathBuf>) {
+    fn file(&mut self, source: &Source, above: &mut Vec<PathBuf>) {
         let index = self.sources.len();
         self.sources.push(source.clone());
         let mut open: Option<(Block, bool)> = None;
         for (start, line) in source.lines() {
             let Ok(text) = std::str::from_utf8(line) else {
                 let message = "this line is not UTF-8, and a native file has to be";
-                self.find(Severity::Error, &source, &(start..start + line.len()), message);
+                self.find(Severity::Error, source, &(start..start + line.len()), message);
                 continue;
             };
             let words = words(start, text);
@@ -112,29 +112,29 @@ impl Blocks {
             let range = first.start..words[words.len() - 1].range().end;
             let at = Span { source: index, range: range.clone() };
             match open.take() {
-                Some((block, true)) if words.len() == 1 && first.text == "}" => self.end(block, &source),
+                Some((block, true)) if words.len() == 1 && first.text == "}" => self.end(block, source),
                 Some((mut block, true)) => {
                     match attribute(text, start, &at) {
                         Some(attribute) => block.attributes.push(attribute),
                         None => {
                             let message = "an attribute was expected here: name = value";
-                            self.find(Severity::Error, &source, &range, message);
+                            self.find(Severity::Error, source, &range, message);
                         }
                     }
                     open = Some((block, true));
                 }
                 Some((block, false)) if words.len() == 1 && first.text == "{" => open = Some((block, true)),
                 Some((block, false)) => {
-                    self.find(Severity::Error, &source, &range, "{ was expected here, on a line of its own");
+                    self.find(Severity::Error, source, &range, "{ was expected here, on a line of its own");
                     open = Some((block, true));
                 }
-                None => open = self.outside(&words, at, &source, above),
+                None => open = self.outside(&words, &at, source, above),
             }
         }
         if let Some((block, _)) = open {
             self.find(
                 Severity::Error,
-                &source,
+                source,
                 &block.at.range,
                 "this block has no end: } on a line of its own",
             );
@@ -145,7 +145,7 @@ impl Blocks {
     fn outside(
         &mut self,
         words: &[Word<'_>],
-        at: Span,
+        at: &Span,
         source: &Source,
         above: &mut Vec<PathBuf>,
     ) -> Option<(Block, bool)> {
@@ -191,7 +191,7 @@ impl Blocks {
         match Source::read(path) {
             Ok(included) => {
                 above.push(name);
-                self.file(included, above);
+                self.file(&included, above);
                 above.pop();
             }
             Err(error) => {
@@ -229,7 +229,7 @@ fn beside(source: &Source, path: &str) -> PathBuf {
 /// `name = values`, with any blanks or none around the operator.
 fn attribute(text: &str, start: usize, at: &Span) -> Option<Attribute> {
     let equals = text.find('=')?;
-    let (name, operator) = match text[..equals].as_bytes().last() {
+    let (name, operator) = match text.as_bytes()[..equals].last() {
         Some(b'+') => (&text[..equals - 1], Operator::Add),
         Some(b'-') => (&text[..equals - 1], Operator::Remove),
         _ => (&text[..equals], Operator::Set),

@@ -1,71 +1,20 @@
-//! An inetd.conf in the native form: a line a service.
+//! A line of an inetd.conf in the native form, or the reason why it has none.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use super::inetd_line::{Bounds, Family, Word, addresses, bounds, family, listed, owner, words};
-use super::note;
-use super::program::started;
-use super::toml::{Document, Entry, Item, Keys, array, string};
-use super::world::World;
+use super::fields::{Bounds, Family, addresses, bounds, family, owner};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
+use crate::convert::note;
+use crate::convert::program::started;
+use crate::convert::toml::{Entry, Item, array, string};
+use crate::convert::words::{Word, listed, words};
+use crate::convert::world::World;
 
-/// inetd has no bound on programs at once. As many as that are none in practice,
-/// and a bound all the same.
-pub(super) const UNLIMITED: &str = "4096";
-
-/// What inetd has unless told otherwise: starts in a minute, over which it closes
-/// the service for ten.
-const RATE: &str = "256/m";
-
-/// The same services.
-pub(super) fn convert(source: &Source, world: &World, notes: &mut Vec<Diagnostic>) -> Document {
-    let text = String::from_utf8_lossy(&source.text);
-    let freebsd = text.lines().any(|line| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        words.get(3).is_some_and(|word| word.starts_with("nowait/") || word.starts_with("wait/"))
-    });
-    let mut reader =
-        Reader { source, world, notes, freebsd, hosts: Ok(Vec::new()), policy: None, said: HashSet::new() };
-    let mut document =
-        Document { head: head(source), server: server(), defaults: defaults(), ..Document::default() };
-    for (start, line) in source.lines() {
-        reader.line(start, line, &mut document.items);
-    }
-    document
-}
-
-fn head(source: &Source) -> Vec<String> {
-    vec![
-        format!("The native form of the inetd.conf {}.", source.path.display()),
-        "docs/convert.md says what is carried over, what is not, and why.".to_owned(),
-    ]
-}
-
-fn server() -> Keys {
-    let mut keys = Keys::default();
-    keys.explain("on_stop", string("leave"), "inetd leaves its programs alone when it stops");
-    keys
-}
-
-fn defaults() -> Keys {
-    let mut keys = Keys::default();
-    keys.explain("stdio", string("socket"), "the connection itself");
-    keys.explain("stderr", string("client"), "inetd makes no difference");
-    keys.set("directory", string("/"));
-    keys.explain("max_connections", UNLIMITED, "inetd has no bound; this is one that nobody should meet");
-    keys.explain(
-        "rate",
-        string(RATE),
-        "as inetd's -R, but only what is over it waits; inetd closes the service for ten minutes",
-    );
-    keys.set("when_full", string("wait"));
-    keys
-}
-
-struct Reader<'a> {
+/// Reads lines, and says what there is to say about them.
+pub(super) struct Reader<'a> {
     source: &'a Source,
     world: &'a World,
     notes: &'a mut Vec<Diagnostic>,
@@ -82,12 +31,26 @@ struct Reader<'a> {
 /// Why a line has no service, and where in it.
 type Refusal = (Range<usize>, String);
 
+impl<'a> Reader<'a> {
+    /// `freebsd`: a field of FreeBSD's was seen in the file.
+    pub(super) fn new(
+        source: &'a Source,
+        world: &'a World,
+        notes: &'a mut Vec<Diagnostic>,
+        freebsd: bool,
+    ) -> Reader<'a> {
+        Reader { source, world, notes, freebsd, hosts: Ok(Vec::new()), policy: None, said: HashSet::new() }
+    }
+}
+
 impl Reader<'_> {
     fn note(&mut self, severity: Severity, range: &Range<usize>, message: impl Into<String>) -> String {
         note(self.notes, severity, self.source, range, message)
     }
 
-    fn line(&mut self, start: usize, line: &[u8], items: &mut Vec<Item>) {
+    /// One line, which begins at the byte `start`: a service, a comment about what
+    /// is none, or something that counts for those below it.
+    pub(super) fn line(&mut self, start: usize, line: &[u8], items: &mut Vec<Item>) {
         let whole = start..start + line.len();
         let Ok(text) = std::str::from_utf8(line) else {
             if !line.starts_with(b"#") {
@@ -181,11 +144,12 @@ impl Reader<'_> {
                 },
             );
         };
-        let mut entry = Entry { disabled: off, ..Entry::default() };
+        let typed = words[0].range();
+        let mut entry = Entry { disabled: off, typed, ..Entry::default() };
         if family == Family::Unix {
-            unix(name, &mut entry)?
+            unix(name, &mut entry)?;
         } else {
-            self.tcp(name, family, &mut entry)?
+            self.tcp(name, family, &mut entry)?;
         }
         self.program(program, arguments, &mut entry);
         self.identity(user, &mut entry);
@@ -238,9 +202,7 @@ impl Reader<'_> {
             entry.comments.push(self.note(Severity::Note, &field.range(), message));
         }
         entry.name = name.to_owned();
-        entry
-            .keys
-            .set("listen", array(listen.iter().map(|&address| SocketAddr::new(address, port).to_string())));
+        entry.listen = listen.iter().map(|&address| SocketAddr::new(address, port).to_string()).collect();
         Ok(())
     }
 
@@ -265,7 +227,10 @@ impl Reader<'_> {
                     (Severity::Note, message.to_owned())
                 }
             };
-            entry.comments.push(self.note(severity, &program.range(), message));
+            // The harmless one is said once, however many lines have it.
+            if severity == Severity::Warning || self.said.insert("tcpd") {
+                entry.comments.push(self.note(severity, &program.range(), message));
+            }
         }
         if let Some(name_of) = &started.other_name {
             let message = format!(
@@ -309,7 +274,7 @@ fn unix(field: &Word<'_>, entry: &mut Entry) -> Result<(), Refusal> {
         return Err((field.range(), "the path of a socket begins with /".to_owned()));
     }
     entry.name = path.rsplit('/').next().unwrap_or_default().to_owned();
-    entry.keys.set("listen", string(&format!("unix:{path}")));
+    entry.listen = vec![format!("unix:{path}")];
     let Some((user, group, mode)) = owner else {
         entry.keys.explain("socket_mode", string("0600"), "not said by inetd.conf: its owner alone");
         return Ok(());
@@ -337,103 +302,5 @@ fn limits(bounds: &Bounds, entry: &mut Entry) {
         if let Some(number) = number {
             entry.keys.set(key, string(&format!("{number}/m")));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    fn convert_in(world: &World, text: &str) -> (String, Vec<Diagnostic>) {
-        let mut notes = Vec::new();
-        let source = Source::decode(Path::new("inetd.conf"), text.into());
-        (convert(&source, world, &mut notes).render(), notes)
-    }
-
-    fn services(text: &str) -> String {
-        let (text, _) = convert_in(&World::example(), text);
-        text[text.find("when_full").unwrap()..].split_once("\n\n").unwrap_or_default().1.to_owned()
-    }
-
-    #[test]
-    fn a_line_becomes_a_service_with_its_addresses_and_arguments() {
-        let expected = "[service.finger]\nlisten = [\"0.0.0.0:79\"]\ncommand = [\"/bin/f\", \"-l\", 'a\\b']\n\
-            user = \"nobody\"\ngroup = \"info\"\n";
-        let text = services("finger stream tcp4 nowait nobody:info /bin/f f -l a\\b\n");
-        assert!(text.ends_with(expected), "{text}");
-    }
-
-    #[test]
-    fn plain_tcp_is_both_families_unless_the_file_is_freebsds() {
-        assert!(services("79 stream tcp nowait root /f f\n").contains("\"0.0.0.0:79\", \"[::]:79\""));
-        let freebsd = services("79 stream tcp nowait/5/60/2 root /f f\n80 stream tcp nowait root /f f\n");
-        assert!(!freebsd.contains("[::]"), "{freebsd}");
-        assert!(
-            freebsd.contains(
-                "max_connections = 5\nmax_connections_per_source = 2\nrate_per_source = \"60/m\"\n"
-            )
-        );
-    }
-
-    #[test]
-    fn addresses_stand_before_a_name_or_on_a_line_of_their_own() {
-        let text =
-            services("127.0.0.1:79 stream tcp nowait root /f f\n[::1]:\n80 stream tcp nowait root /f f\n");
-        assert!(text.contains("[\"127.0.0.1:79\"]") && text.contains("[\"[::1]:80\"]"), "{text}");
-    }
-
-    #[test]
-    fn a_line_that_update_inetd_switched_off_stays_off() {
-        let text = services("#<off># ftp\tstream\ttcp4\tnowait\troot\t/f\tf\n# just a comment\n");
-        assert!(text.starts_with("[service.ftp]\nenabled = false\n"), "{text}");
-    }
-
-    #[test]
-    fn what_can_not_be_carried_is_a_comment_at_its_place() {
-        let lines = [
-            ("tftp dgram udp wait root /f f", 6),
-            ("rusers/1-3 stream rpc/tcp nowait root /f f", 19),
-            ("79 stream tcp wait root /f f", 15),
-            ("echo stream tcp nowait root internal", 29),
-            ("nosuch stream tcp nowait root /f f", 1),
-            ("apples:79 stream tcp nowait root /f f", 1),
-            ("79 stream sctp nowait root /f f", 11),
-            ("this is no line", 1),
-        ];
-        for (line, column) in lines {
-            let (text, notes) = convert_in(&World::example(), line);
-            assert!(text.contains(&format!("# inetd.conf:1:{column}: not carried over: ")), "{text}");
-            assert!(text.ends_with(&format!("# {line}\n")), "{text}");
-            assert_eq!(notes.len(), 1);
-        }
-    }
-
-    #[test]
-    fn tcpd_gives_way_only_where_it_would_restrict_nothing() {
-        let line = "79 stream tcp4 nowait nobody /usr/sbin/tcpd /opt/f -l\n";
-        let text = services(line);
-        assert!(text.contains("command = [\"/opt/f\", \"-l\"]") && !text.contains("enabled"), "{text}");
-        let world = World { wrapper_rules: Some("/etc/hosts.deny".into()), ..World::default() };
-        assert!(convert_in(&world, line).0.contains("[service.79]\nenabled = false\n"));
-    }
-
-    #[test]
-    fn what_asked_for_ipsec_or_goes_on_in_the_next_line_is_switched_off() {
-        let text = services(
-            "#@ in ipsec ah/transport//require\n79 stream tcp4 nowait root /f f\n#@\n80 stream tcp4 nowait root /f f\n",
-        );
-        assert_eq!(text.matches("enabled = false").count(), 1, "{text}");
-        assert!(services("79 stream tcp4 nowait root /f f\n   -s /safe\n").contains("enabled = false"));
-    }
-
-    #[test]
-    fn a_socket_in_the_file_system_keeps_its_owner_and_mode() {
-        let text =
-            services(":u:g:660:/run/x stream unix nowait root /f f\n/run/y stream unix nowait root /f f\n");
-        let first = "[service.x]\nlisten = \"unix:/run/x\"\nsocket_mode = \"660\"\nsocket_user = \"u\"\nsocket_group = \"g\"\n";
-        assert!(text.contains(first), "{text}");
-        assert!(text.contains("listen = \"unix:/run/y\"\nsocket_mode = \"0600\""), "{text}");
     }
 }

@@ -2,36 +2,8 @@
 //! Debian, FreeBSD, NetBSD and GNU.
 
 use std::net::IpAddr;
-use std::ops::Range;
 
-/// A word of a line, with its place in the file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Word<'a> {
-    /// The byte that it begins at.
-    pub start: usize,
-    /// The word.
-    pub text: &'a str,
-}
-
-impl Word<'_> {
-    /// Its place.
-    pub(super) fn range(&self) -> Range<usize> {
-        self.start..self.start + self.text.len()
-    }
-}
-
-/// The words of a line that begins at the byte `start`.
-pub(super) fn words(start: usize, line: &str) -> Vec<Word<'_>> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    for text in line.split(|letter: char| letter.is_ascii_whitespace()) {
-        if !text.is_empty() {
-            found.push(Word { start: start + at, text });
-        }
-        at += text.len() + 1;
-    }
-    found
-}
+use crate::convert::words::listed;
 
 /// Which addresses a protocol stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,22 +100,6 @@ pub(super) fn owner(text: &str) -> Owner<'_> {
 pub(super) fn addresses(field: &str) -> (Result<Vec<IpAddr>, &str>, &str) {
     let Some((hosts, name)) = field.rsplit_once(':') else { return (Ok(Vec::new()), field) };
     (listed(hosts), name)
-}
-
-/// Addresses separated by commas; `*` is all of them, an empty list.
-pub(super) fn listed(hosts: &str) -> Result<Vec<IpAddr>, &str> {
-    let mut found = Vec::new();
-    for host in hosts.split(',') {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        match bare {
-            "*" => return Ok(Vec::new()),
-            "localhost" => {
-                found.extend([IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])])
-            }
-            _ => found.push(bare.parse().map_err(|_| host)?),
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

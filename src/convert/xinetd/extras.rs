@@ -1,0 +1,176 @@
+//! Limits, banners and the rest of a service of xinetd.
+
+use super::attributes::{Attributes, Value};
+use super::service::Reader;
+use crate::config::plan::LONGEST_TEXT;
+use crate::convert::inetd::UNLIMITED;
+use crate::convert::toml::{Entry, string, table};
+
+/// What is not carried over and restricts nobody.
+const HARMLESS: [(&str, &str); 11] = [
+    ("log_on_success", "every connection has its record here"),
+    ("log_on_failure", "every refusal has its record here"),
+    ("log_type", "log_file in [server] and the system's log are for all services"),
+    ("nice", "there are no priorities here"),
+    ("max_load", "the load is not asked here; max_connections bounds it"),
+    ("leaky_bucket", "rate bounds how often a connection begins"),
+    ("mdns", "nothing is announced here"),
+    ("rlimit_as", "limits.memory bounds memory"),
+    ("rlimit_rss", "limits.memory bounds memory"),
+    ("rlimit_stack", "there is no such limit here"),
+    ("deny_time", "it belongs to sensors, and there are none here"),
+];
+
+/// What is read where it is needed, or has no meaning without something else.
+const USED: [&str; 33] = [
+    "access_times",
+    "banner",
+    "banner_fail",
+    "banner_success",
+    "bind",
+    "cps",
+    "disable",
+    "disabled",
+    "enabled",
+    "env",
+    "flags",
+    "group",
+    "groups",
+    "id",
+    "instances",
+    "libwrap",
+    "no_access",
+    "only_from",
+    "passenv",
+    "per_source",
+    "port",
+    "protocol",
+    "redirect",
+    "rlimit_cpu",
+    "rlimit_data",
+    "rlimit_files",
+    "server",
+    "server_args",
+    "socket_type",
+    "type",
+    "umask",
+    "user",
+    "v6only",
+];
+
+impl Reader<'_> {
+    /// How many, how often, and what a program may use.
+    pub(super) fn limits(&mut self, attributes: &Attributes, entry: &mut Entry) {
+        let number = |value: &Value| {
+            value.words.first().and_then(|word| word.parse::<u32>().ok()).filter(|&count| count > 0)
+        };
+        let unlimited = |value: &Value| value.words.first().is_some_and(|word| word == "UNLIMITED");
+        for (name, key) in [("instances", "max_connections"), ("per_source", "max_connections_per_source")] {
+            let Some(value) = attributes.value(name) else { continue };
+            match number(value).filter(|_| value.words.len() == 1) {
+                Some(count) => entry.keys.set(key, count.to_string()),
+                None if unlimited(value) && name == "instances" => entry.keys.set(key, UNLIMITED),
+                None if unlimited(value) => {}
+                None => self.close(entry, &value.at, &format!("{name} is no number and not UNLIMITED")),
+            }
+        }
+        if let Some(value) = attributes.value("cps") {
+            match number(value).filter(|_| value.words.len() == 2) {
+                Some(count) => entry.keys.set("rate", string(&format!("{count}/s"))),
+                None => {
+                    self.close(entry, &value.at, "cps has two numbers: connections a second, and a pause");
+                }
+            }
+        }
+        let mut limits = Vec::new();
+        for (name, key, is_size) in [
+            ("rlimit_data", "memory", true),
+            ("rlimit_cpu", "cpu_time", false),
+            ("rlimit_files", "open_files", false),
+        ] {
+            let Some(value) = attributes.value(name).filter(|value| !unlimited(value)) else { continue };
+            let Some((count, unit)) = value.words.first().and_then(|word| amount(word, is_size)) else {
+                self.close(entry, &value.at, &format!("{name} is no limit that can be read"));
+                continue;
+            };
+            limits.push((
+                key,
+                match key {
+                    "memory" => string(&format!("{count}{unit}")),
+                    "cpu_time" => string(&format!("{count}s")),
+                    _ => count.to_string(),
+                },
+            ));
+        }
+        if !limits.is_empty() {
+            entry.keys.set("limits", table(limits));
+        }
+    }
+
+    /// Banners are files there and texts here.
+    pub(super) fn texts(&mut self, attributes: &Attributes, entry: &mut Entry) {
+        for (key, names) in [("refusal", ["banner", "banner_fail"]), ("banner", ["banner", "banner_success"])]
+        {
+            let mut text = String::new();
+            for value in names.iter().filter_map(|name| attributes.value(name)) {
+                let path = value.words.first().map_or("", |word| &**word);
+                match short_text(path, LONGEST_TEXT - text.len()) {
+                    Ok(more) => text.push_str(&more),
+                    Err(why) => {
+                        self.once(entry, &value.at, format!("the text of {path} is not carried over: {why}"));
+                    }
+                }
+            }
+            if !text.is_empty() {
+                entry.keys.set(key, string(&text));
+            }
+        }
+    }
+
+    /// What has no key here: harmless, or a reason to stay closed.
+    pub(super) fn others(&mut self, attributes: &Attributes, entry: &mut Entry) {
+        for (name, value) in attributes.names() {
+            if let Some((_, why)) = HARMLESS.iter().find(|(known, _)| *known == name) {
+                self.once(entry, &value.at, format!("{name} is not carried over: {why}"));
+            } else if name != "wait" && !USED.contains(&name) {
+                self.close(entry, &value.at, &format!("{name} is not known, nor what it restricts"));
+            }
+        }
+        let Some(umask) = attributes.value("umask") else { return };
+        match umask.words.first().and_then(|word| u32::from_str_radix(word, 8).ok()) {
+            Some(0o022) => {}
+            // Fewer bits take away less: the program's files stay closer.
+            Some(mask) if mask & !0o022 == 0 => {
+                self.once(entry, &umask.at, "umask is not carried over: a program has 022".to_owned());
+            }
+            _ => self.close(
+                entry,
+                &umask.at,
+                "umask is not carried over: a program has 022, and its files would be open wider",
+            ),
+        }
+    }
+}
+
+/// A number, with K or M behind it where it is a size.
+fn amount(word: &str, is_size: bool) -> Option<(u64, &'static str)> {
+    let (digits, unit) = match word.as_bytes().last()? {
+        b'k' | b'K' if is_size => (&word[..word.len() - 1], "KiB"),
+        b'm' | b'M' if is_size => (&word[..word.len() - 1], "MiB"),
+        _ => (word, "B"),
+    };
+    Some((digits.parse().ok().filter(|&count| count > 0)?, unit))
+}
+
+/// A file's text, if it fits into what is sent to a client.
+fn short_text(path: &str, most: usize) -> Result<String, String> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let longest = u64::try_from(most).unwrap_or(0);
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(longest + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() > most {
+        return Err(format!("more than {LONGEST_TEXT} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())
+}

@@ -1,0 +1,118 @@
+//! `--convert` answers with a native file that is TOML, says what it left out,
+//! and never guesses a form.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use testkit::{Finished, run};
+
+/// `--convert` of a file of this text, with more arguments.
+fn convert(text: &str, arguments: &[&str]) -> Finished {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.conf");
+    std::fs::write(&path, text).unwrap();
+    run(&[&["--convert", path.to_str().unwrap()], arguments].concat())
+}
+
+fn table(text: &str) -> toml::Table {
+    text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// The text without the folder of the file.
+fn without_folder(text: &str) -> String {
+    let words = text.split(' ').map(|word| match word.find("old.conf") {
+        Some(at) => &word[at..],
+        None => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+const INETD: &str = "\
+# name type protocol wait user program arguments
+9079 stream tcp4 nowait.30 nobody:users /usr/bin/who who -H
+#<off># 127.0.0.1:9080 stream tcp nowait daemon /usr/bin/uptime uptime
+9069 dgram udp wait nobody /usr/sbin/tftpd tftpd /srv
+";
+
+const NATIVE: &str = r#"
+[server]
+on_stop = "leave" # inetd leaves its programs alone when it stops
+
+[defaults]
+stdio = "socket" # the connection itself
+stderr = "client" # inetd makes no difference
+directory = "/"
+max_connections = 4096 # inetd has no bound; this is one that nobody should meet
+rate = "256/m" # as inetd's -R, but only what is over it waits; inetd closes the service for ten minutes
+when_full = "wait"
+
+[service.9079]
+listen = ["0.0.0.0:9079"]
+command = ["/usr/bin/who", "-H"]
+user = "nobody"
+group = "users"
+rate = "30/m"
+
+[service.9080]
+enabled = false
+listen = ["127.0.0.1:9080"]
+command = ["/usr/bin/uptime"]
+user = "daemon"
+
+# old.conf:4:6: not carried over: only streams are served, no datagrams
+# 9069 dgram udp wait nobody /usr/sbin/tftpd tftpd /srv
+"#;
+
+#[test]
+fn an_inetd_conf_becomes_this_native_file() {
+    let finished = convert(INETD, &[]);
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    let text = without_folder(&finished.output.replace("# /", "# "));
+    assert_eq!(&text[text.find("\n[server]").unwrap()..], NATIVE);
+    assert_eq!(table(&finished.output)["service"].as_table().unwrap().len(), 2);
+    assert!(finished.errors.contains("old.conf:4:6: warning: not carried over"), "{}", finished.errors);
+    assert!(finished.errors.contains("^^^^^"), "{}", finished.errors);
+}
+
+#[test]
+fn a_classic_file_keeps_what_the_options_beside_it_say() {
+    let finished = convert("9080 none  prog 'a b'\n", &["--timeout", "30", "--bind", "127.0.0.1"]);
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    let native = table(&finished.output);
+    assert_eq!(native["defaults"]["idle_timeout"].as_str(), Some("30s"));
+    assert_eq!(native["defaults"]["stdio"].as_str(), Some("socket"));
+    let service = &native["service"]["9080"];
+    assert_eq!(service["command"].as_str(), Some("prog 'a b'"));
+    assert_eq!(service["listen"][0].as_str(), Some("127.0.0.1:9080"));
+}
+
+#[test]
+fn an_xinetd_conf_becomes_a_native_file() {
+    let text = "defaults\n{\n\tonly_from = 10.0.0.0\n}\nservice x\n{\n\tport = 9080\n\tsocket_type = stream\n\t\
+        wait = no\n\tuser = nobody\n\tserver = /usr/bin/who\n\taccess_times = 8:00-17:00\n}\n";
+    let finished = convert(text, &[]);
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    let service = &table(&finished.output)["service"]["x"];
+    assert_eq!(service["allow"][0].as_str(), Some("10.0.0.0/8"));
+    assert_eq!(service["enabled"].as_bool(), Some(false));
+    assert!(finished.errors.contains("old.conf:12:"), "{}", finished.errors);
+}
+
+#[test]
+fn a_file_of_no_form_or_of_two_is_refused_with_what_was_expected() {
+    for text in ["[service.x]\nlisten = 80\n", "80 none prog\n81 stream tcp nowait root /x x\n", ""] {
+        let finished = convert(text, &[]);
+        assert_eq!(finished.code, Some(78), "{}", finished.errors);
+        assert!(finished.output.is_empty());
+        assert!(finished.errors.contains("PORT USER:PASS CMDLINE"), "{}", finished.errors);
+        assert!(finished.errors.contains("nothing is converted"), "{}", finished.errors);
+    }
+    assert_eq!(run(&["--convert", "no-such-file"]).code, Some(66));
+}
+
+#[test]
+fn the_errors_of_a_classic_file_come_with_their_places() {
+    let finished = convert("99999 none prog\n80 none\n", &[]);
+    assert_eq!(finished.code, Some(78));
+    for place in ["old.conf:1:1: ", "old.conf:2:4: "] {
+        assert!(finished.errors.contains(place), "{}", finished.errors);
+    }
+}
