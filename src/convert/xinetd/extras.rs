@@ -152,14 +152,15 @@ impl Reader<'_> {
     }
 }
 
-/// A number, with K or M behind it where it is a size.
+/// A number, with K or M behind it where it is a size; bytes become whole KiB.
 fn amount(word: &str, is_size: bool) -> Option<(u64, &'static str)> {
-    let (digits, unit) = match word.as_bytes().last()? {
-        b'k' | b'K' if is_size => (&word[..word.len() - 1], "KiB"),
-        b'm' | b'M' if is_size => (&word[..word.len() - 1], "MiB"),
-        _ => (word, "B"),
-    };
-    Some((digits.parse().ok().filter(|&count| count > 0)?, unit))
+    let number = |digits: &str| digits.parse().ok().filter(|&count: &u64| count > 0);
+    match word.as_bytes().last()? {
+        b'k' | b'K' if is_size => Some((number(&word[..word.len() - 1])?, "KiB")),
+        b'm' | b'M' if is_size => Some((number(&word[..word.len() - 1])?, "MiB")),
+        _ if is_size => Some((number(word)?.div_ceil(1024), "KiB")),
+        _ => Some((number(word)?, "")),
+    }
 }
 
 /// A file's text, if it fits into what is sent to a client.

@@ -107,7 +107,9 @@ mod tests {
         assert!(service("flags = IPv6\nv6only = yes").contains("[\"[::]:79\"]"));
         assert!(service("bind = 127.0.0.1\nport = 80").contains("[\"127.0.0.1:80\"]"));
         assert!(service("bind = apples please!").starts_with("# x.conf:7:1: "));
-        assert!(!service("bind = apples").contains("[service"));
+        for bind in ["apples", "10.0.0.1,10.0.0.2", "*"] {
+            assert!(!service(&format!("bind = {bind}")).contains("[service"));
+        }
     }
 
     #[test]
@@ -122,7 +124,9 @@ mod tests {
 
     #[test]
     fn an_empty_only_from_is_nobody() {
-        assert!(service("only_from =").contains("deny = [\"0.0.0.0/0\", \"::/0\"]"));
+        for attributes in ["only_from =", "only_from = host.example", "only_from =\nno_access = 10.0.0.1"] {
+            assert!(service(attributes).contains("deny = [\"0.0.0.0/0\", \"::/0\"]"), "{attributes}");
+        }
     }
 
     #[test]

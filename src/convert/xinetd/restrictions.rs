@@ -6,28 +6,29 @@ use super::read::Block;
 use super::service::Reader;
 use crate::convert::toml::{Entry, array};
 
-/// What restricts a service in ways that we have no key for.
-const RESTRICTIONS: [(&str, &str); 1] = [("access_times", "there are no times of access here")];
-
 impl Reader<'_> {
     /// `only_from` and `no_access` as networks, and what else restricts.
     pub(super) fn access(&mut self, attributes: &Attributes, entry: &mut Entry) {
-        if let Some(allowed) = attributes.value("only_from") {
-            let networks = self.networks("only_from", allowed, entry);
-            if allowed.words.is_empty() {
-                entry.keys.explain("deny", array(["0.0.0.0/0", "::/0"]), "only_from is empty");
-                return;
+        let allowed = attributes.value("only_from").map(|value| self.networks("only_from", value, entry));
+        let denied = attributes.value("no_access").map(|value| self.networks("no_access", value, entry));
+        match (allowed, denied) {
+            (Some(allowed), _) if allowed.is_empty() => {
+                entry.keys.explain("deny", array(["0.0.0.0/0", "::/0"]), "only_from has nobody");
             }
-            entry.keys.set("allow", array(networks));
-        }
-        if let Some(denied) = attributes.value("no_access") {
-            let networks = self.networks("no_access", denied, entry);
-            entry.keys.set("deny", array(networks));
-        }
-        for (name, why) in RESTRICTIONS {
-            if let Some(value) = attributes.value(name) {
-                self.close(entry, &value.at, &format!("{name}: {why}"));
+            (allowed, denied) => {
+                for (key, networks) in [("allow", allowed), ("deny", denied)] {
+                    if let Some(networks) = networks.filter(|networks| !networks.is_empty()) {
+                        entry.keys.set(key, array(networks));
+                    }
+                }
             }
+        }
+        if let Some(times) = attributes.value("access_times") {
+            self.close(
+                entry,
+                &times.at,
+                "access_times is not carried over: there are no times of access here",
+            );
         }
     }
 

@@ -100,6 +100,9 @@ impl Reader<'_> {
                     )
                 };
                 let [host] = &bind.words[..] else { return Err(wrong(&bind.words.join(" "))) };
+                if host.contains(['*', ',']) {
+                    return Err(wrong(host));
+                }
                 listed(host).map_err(wrong)?
             }
             None => Vec::new(),
