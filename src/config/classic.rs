@@ -219,7 +219,7 @@ impl Reader<'_> {
 }
 
 /// Whatever is wrong with a line, what may be a password in it is never shown.
-fn hide_passwords(source: &mut Source) {
+pub fn hide_passwords(source: &mut Source) {
     let mut secrets = Vec::new();
     for (start, line) in source.lines() {
         let blanks = line.iter().take_while(|&&byte| !byte.is_ascii_graphic()).count();

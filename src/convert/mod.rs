@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::cli::Stored;
+use crate::config::classic::hide_passwords;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 use crate::error::Error;
@@ -60,7 +61,11 @@ fn convert_source(
         Ok(Form::Classic) => classic::convert(&mut source, &options.defaults(service), &mut notes),
         Ok(Form::Inetd) => Ok(inetd::convert(&source, world, &mut notes)),
         Ok(Form::Xinetd) => xinetd::convert(&source, world, &mut notes),
-        Err(errors) => Err(errors),
+        Err(errors) => {
+            // Lines of a classic file may be among what is cited.
+            hide_passwords(&mut source);
+            Err(form::recognise(&source, &mut notes).err().unwrap_or(errors))
+        }
     };
     match converted {
         Ok(document) => Ok(Converted { text: document.render(), notes }),
@@ -136,6 +141,12 @@ mod tests {
     fn convert_bytes(bytes: &[u8]) -> Result<Converted, Error> {
         let source = Source::decode(Path::new("f"), bytes.to_vec());
         convert_source(source, &Stored::default(), "wininetd", &World::example())
+    }
+
+    #[test]
+    fn an_error_about_the_form_shows_no_password() {
+        let error = convert_bytes(b"80 user:hunter2 x\necho stream tcp nowait root /x x\n").unwrap_err();
+        assert!(error.to_string().contains("user:***") && !error.to_string().contains("hunter2"), "{error}");
     }
 
     /// Lines that are nearly those of one form or another.
