@@ -231,13 +231,14 @@ mod windows {
         let (port, gate) = (free_port(), Gate::new());
         let line = format!("{port} nosuchuser:wrong {}", probe(&format!("gate {}", gate.address())));
         let daemon = Builder::new(&[line]).start();
-        let reasons: Vec<Value> = (0..2)
-            .map(|_| {
-                let mut client = Client::connect(port);
-                assert!(client.is_turned_away());
-                daemon.record(client.port())["reason"].clone()
-            })
-            .collect();
+        // The second one comes after the first pause of the service.
+        let failed = |event: &&Value| event["event"] == "session" && event["outcome"] == "failed";
+        while daemon.events().iter().filter(failed).count() < 2 {
+            assert!(Client::connect(port).is_turned_away());
+            daemon.wait_a_moment();
+        }
+        let events = daemon.events();
+        let reasons: Vec<&Value> = events.iter().filter(failed).map(|event| &event["reason"]).collect();
         assert!(!reasons[0].to_string().contains("not tried again"), "{}", reasons[0]);
         assert!(reasons[1].to_string().contains("not tried again for"), "{}", reasons[1]);
         assert!(!gate.is_visited());

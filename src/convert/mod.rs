@@ -137,6 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::native;
 
     fn convert_bytes(bytes: &[u8]) -> Result<Converted, Error> {
         let source = Source::decode(Path::new("f"), bytes.to_vec());
@@ -177,11 +178,12 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_out_is_toml(text in nearly()) {
+        fn whatever_comes_out_can_be_served(text in nearly()) {
             for form in ["80 none x\n", "echo stream tcp nowait root /bin/cat cat\n", "defaults\n{\n}\n"] {
                 if let Ok(converted) = convert_bytes(format!("{form}{text}").as_bytes()) {
-                    let parsed: Result<::toml::Table, _> = converted.text.parse();
-                    prop_assert!(parsed.is_ok(), "{:?}\n{}", parsed, converted.text);
+                    let written = Source::decode(Path::new("x.toml"), converted.text.clone().into_bytes());
+                    let loaded = native::parse(written, &Stored::default().defaults("wininetd"));
+                    prop_assert!(!loaded.has_errors(), "{:?}\n{}", loaded.diagnostics, converted.text);
                 }
             }
         }

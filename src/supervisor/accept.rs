@@ -54,7 +54,9 @@ impl Supervisor {
         while full < self.turns.len() && !self.held_back {
             if budget == 0 {
                 // Sessions get their turn as well.
-                let _ = self.sender.send(Event::AcceptMore);
+                if !std::mem::replace(&mut self.more_pending, true) {
+                    let _ = self.sender.send(Event::AcceptMore);
+                }
                 return;
             }
             let Some(id) = self.turns.pop_front() else { return };

@@ -114,6 +114,8 @@ pub struct Supervisor {
     /// Listeners that clients may wait at, in the order of their turns: each
     /// gets one client in, then goes to the back.
     turns: VecDeque<ListenerId>,
+    /// The loop will come back to accept more.
+    more_pending: bool,
     /// When a timer for the next token of a rate goes off.
     token_at: Option<Instant>,
     exhaustion: Exhaustion,
@@ -156,6 +158,7 @@ impl Supervisor {
             sessions: HashMap::new(),
             last_session: 0,
             turns: VecDeque::new(),
+            more_pending: false,
             token_at: None,
             exhaustion: Exhaustion::new(),
             held_back: false,
@@ -230,7 +233,12 @@ impl Supervisor {
                 self.turns.push_back(listener);
                 self.accept();
             }
-            Event::AcceptMore => self.accept(),
+            Event::AcceptMore => {
+                self.more_pending = false;
+                // A flood must not keep the loop from its other tasks.
+                tokio::task::yield_now().await;
+                self.accept();
+            }
             Event::TokenIsThere => {
                 self.token_at = None;
                 self.accept();

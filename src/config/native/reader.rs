@@ -337,7 +337,7 @@ impl Reader<'_> {
         let range = value.span();
         match value.get_ref() {
             DeValue::String(line) => {
-                self.no_trap(line, &range)?;
+                self.no_trap(line, &range, false)?;
                 Command::parse(&OsString::from(&**line))
                     .map_err(|fault| {
                         let meant = self.within(&range, line, fault.offset);
@@ -348,7 +348,7 @@ impl Reader<'_> {
             DeValue::Array(_) => {
                 let words = self.texts(value, "an argument")?;
                 for (word, at) in &words {
-                    self.no_trap(word, at)?;
+                    self.no_trap(word, at, false)?;
                 }
                 let arguments: Vec<OsString> = words.iter().map(|(word, _)| OsString::from(word)).collect();
                 Command::of_arguments(&arguments)
@@ -369,12 +369,18 @@ impl Reader<'_> {
         if literal && offset > 0 { range.start + 1 + offset..range.start + 2 + offset } else { range.clone() }
     }
 
-    /// TOML's trap: in double quotes `c:\temp\new` holds a tab and a newline.
-    fn no_trap(&mut self, text: &str, range: &Range<usize>) -> Option<()> {
-        let Some(control) = text.chars().find(|letter| letter.is_control()) else { return Some(()) };
+    /// TOML's trap: in double quotes `c:\temp\new` holds a tab and a newline. In
+    /// a path nobody means them; in a command they may stand, but not where a
+    /// path of Windows begins.
+    fn no_trap(&mut self, text: &str, range: &Range<usize>, is_path: bool) -> Option<()> {
+        let letters: Vec<char> = text.chars().collect();
+        let after_drive =
+            |at: usize| at >= 2 && letters[at - 1] == ':' && letters[at - 2].is_ascii_alphabetic();
+        let trapped = (0..letters.len()).find(|&at| letters[at].is_control() && (is_path || after_drive(at)));
+        let Some(at) = trapped else { return Some(()) };
         let double = self.source.text.get(range.start) == Some(&b'"');
         let hint = double.then(|| "use single quotes, in which a backslash is a backslash".to_owned());
-        let escape = control.escape_default();
+        let escape = letters[at].escape_default();
         self.error(range, format!("this holds a control character, {escape}"), hint);
         None
     }
@@ -385,7 +391,7 @@ impl Reader<'_> {
             self.error(&value.span(), "this path is empty", None);
             return None;
         }
-        self.no_trap(text, &value.span())?;
+        self.no_trap(text, &value.span(), true)?;
         let folder = self.source.path.parent().unwrap_or(Path::new(""));
         Some(folder.join(text))
     }

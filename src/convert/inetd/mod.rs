@@ -8,6 +8,7 @@ use super::world::World;
 use super::{Winner, settle};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::source::Source;
+use crate::sys::CAPABILITIES;
 use service::Reader;
 
 /// inetd has no bound on programs at once. As many as that are none in practice,
@@ -44,7 +45,9 @@ fn head(source: &Source) -> Vec<String> {
 
 fn server() -> Keys {
     let mut keys = Keys::default();
-    keys.explain("on_stop", string("leave"), "inetd leaves its programs alone when it stops");
+    if CAPABILITIES.sessions_outlive_us {
+        keys.explain("on_stop", string("leave"), "inetd leaves its programs alone when it stops");
+    }
     keys
 }
 

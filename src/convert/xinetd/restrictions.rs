@@ -13,13 +13,20 @@ impl Reader<'_> {
         let denied = attributes.value("no_access").map(|value| self.networks("no_access", value, entry));
         match (allowed, denied) {
             (Some(allowed), _) if allowed.is_empty() => {
-                entry.keys.explain("deny", array(["0.0.0.0/0", "::/0"]), "only_from has nobody");
+                entry.keys.explain("allow", array::<&str>([]), "only_from has nobody that can come");
             }
             (allowed, denied) => {
-                for (key, networks) in [("allow", allowed), ("deny", denied)] {
-                    if let Some(networks) = networks.filter(|networks| !networks.is_empty()) {
-                        entry.keys.set(key, array(networks));
-                    }
+                // What both name is denied there as well.
+                let denied = denied.unwrap_or_default();
+                let allowed = allowed.map(|mut list| {
+                    list.retain(|network| !denied.contains(network));
+                    list
+                });
+                if let Some(allowed) = allowed {
+                    entry.keys.set("allow", array(allowed));
+                }
+                if !denied.is_empty() {
+                    entry.keys.set("deny", array(denied));
                 }
             }
         }
@@ -37,7 +44,12 @@ impl Reader<'_> {
         for word in &value.words {
             match access::networks(word) {
                 Some(networks) => {
-                    for network in networks.iter().map(ToString::to_string) {
+                    // Where no address of a family is listened on, none of it comes.
+                    let comes = |network: &&ipnet::IpNet| {
+                        let is_six = |address: &String| address.starts_with('[');
+                        entry.listen.iter().any(|address| is_six(address) != network.addr().is_ipv4())
+                    };
+                    for network in networks.iter().filter(comes).map(ToString::to_string) {
                         if !found.contains(&network) {
                             found.push(network);
                         }
