@@ -29,7 +29,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
         return Err(Error::Configuration { diagnostics });
     }
     let mut report = String::new();
-    for (service, finding) in plan.enabled().zip(&findings) {
+    for (service, finding) in plan.services.iter().zip(&findings) {
         let program =
             finding.program.as_ref().map_or("not found".into(), |program| program.path.to_string_lossy());
         let user = service
@@ -39,13 +39,12 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
             .map_or("the server's own account".to_owned(), |identity| identity.user.to_string());
         let addresses: Vec<_> = service.listen.iter().map(ToString::to_string).collect();
         // Writing to a String can't fail.
-        let _ = writeln!(report, "{}: {program}, as {user}, on {}", service.name, addresses.join(" "));
-    }
-    for service in plan.services.iter().filter(|service| !service.enabled) {
-        let _ = writeln!(report, "{}: disabled", service.name);
+        let disabled = if service.enabled { "" } else { ", not enabled" };
+        let _ =
+            writeln!(report, "{}: {program}, as {user}, on {}{disabled}", service.name, addresses.join(" "));
     }
     diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
-    diagnostics.extend(world::addresses_not_up(&plan, &sources[0]));
+    diagnostics.extend(world::addresses_not_up(&plan, &sources));
     if options.logon {
         let refused = try_accounts(&plan, &sources);
         let _ = writeln!(report, "accounts: {} tried, {} refused", accounts(&plan).len(), refused.len());
@@ -62,7 +61,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     let _ = writeln!(
         report,
         "{}: {count} service{}, {warnings} warning{}",
-        sources[0].path.display(),
+        path.display(),
         if count == 1 { "" } else { "s" },
         if warnings == 1 { "" } else { "s" }
     );
@@ -87,7 +86,7 @@ fn accounts(plan: &Plan) -> Vec<(&Credentials, &Arc<Service>)> {
 fn try_accounts(plan: &Plan, sources: &[Source]) -> Vec<Diagnostic> {
     let refused = |(identity, service): (&Credentials, &Arc<Service>)| {
         let error = try_out(identity).err()?;
-        let source = sources.get(service.typed.source)?;
+        let source = &sources[service.typed.source];
         Some(Diagnostic::at(Severity::Warning, source, &service.typed.identity, error.cause))
     };
     accounts(plan).into_iter().filter_map(refused).collect()

@@ -19,7 +19,7 @@ use crate::sys;
 /// what was given with the default's value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct Stored {
-    /// Configuration file [default: wininetd.conf in the Windows directory, or /etc/wininetd.conf]
+    /// Configuration file; one named .toml is in the native form [default: wininetd.conf in the Windows directory, or /etc/wininetd.conf]
     #[arg(long, value_name = "FILE")]
     pub cfgfile: Option<PathBuf>,
 

@@ -24,7 +24,8 @@ use trust::Strictness;
 /// A file that was read, and what there is to say about its text.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What was typed: the file itself, then those that it includes.
+    /// What was typed: the file, and those that it includes. `Typed.source` is
+    /// a place among them.
     pub sources: Vec<Source>,
     /// What it means.
     pub plan: Plan,
@@ -57,17 +58,21 @@ impl Loaded {
 pub fn read(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
     let mut source = Source::read(path).map_err(|cause| Error::Unreadable {
         path: path.to_owned(),
-        example: sys::paths::EXAMPLE_LINE,
+        example: if is_native(path) { sys::paths::EXAMPLE_TABLE } else { sys::paths::EXAMPLE_LINE },
         cause,
     })?;
-    let is_native = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
-    let mut loaded = if is_native {
-        native::parse(source, defaults)
+    let (sources, plan, mut diagnostics) = if is_native(path) {
+        native::read(source, defaults)
     } else {
         let (plan, diagnostics) = classic::parse(&mut source, defaults);
-        Loaded { sources: vec![source], plan, diagnostics }
+        (vec![source], plan, diagnostics)
     };
-    let judged = loaded.sources.iter().flat_map(|source| trust::judge(source, strictness));
-    loaded.diagnostics.extend(judged.collect::<Vec<_>>());
-    Ok(loaded)
+    diagnostics.extend(trust::judge(&sources, strictness));
+    Ok(Loaded { sources, plan, diagnostics })
+}
+
+/// Whether a file is read in the native form: by its name, so that nothing in
+/// it can be taken for the other.
+pub fn is_native(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }

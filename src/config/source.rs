@@ -30,6 +30,8 @@ pub struct Source {
     pub trust: Trust,
     /// Parts of the text that are never shown, in the order of the text.
     secrets: Vec<Range<usize>>,
+    /// Whether passwords are among them.
+    passwords: bool,
 }
 
 impl fmt::Debug for Source {
@@ -96,7 +98,7 @@ impl Source {
         let line_starts = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
         let text = Zeroizing::new(text);
         let (path, trust, secrets) = (name.to_owned(), Trust::default(), Vec::new());
-        Source { path, text, line_starts, code_page: false, trust, secrets }
+        Source { path, text, line_starts, code_page: false, trust, secrets, passwords: false }
     }
 
     /// The lines, without their ends, each with the place of its first byte.
@@ -112,12 +114,35 @@ impl Source {
     /// From now on these parts, in the order of the text, are shown as stars,
     /// however long they are.
     pub fn hide(&mut self, secrets: Vec<Range<usize>>) {
+        self.passwords = secrets.iter().any(|secret| !secret.is_empty());
         self.secrets = secrets;
     }
 
-    /// Whether any of them holds something.
+    /// So are these, which may only look like passwords. In any order.
+    pub fn hide_suspects(&mut self, suspects: impl IntoIterator<Item = Range<usize>>) {
+        let mut all: Vec<_> = std::mem::take(&mut self.secrets).into_iter().chain(suspects).collect();
+        all.sort_by_key(|range| (range.start, range.end));
+        for range in all {
+            match self.secrets.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => self.secrets.push(range),
+            }
+        }
+    }
+
+    /// Whether the text holds a password.
     pub fn has_secrets(&self) -> bool {
-        self.secrets.iter().any(|secret| !secret.is_empty())
+        self.passwords
+    }
+
+    /// Whether a message about this part quotes what is hidden in it.
+    pub fn quotes_hidden(&self, part: &Range<usize>, message: &str) -> bool {
+        let end = part.end.max(part.start + 1);
+        self.secrets.iter().filter(|secret| secret.start < end && part.start < secret.end).any(|secret| {
+            let secret = String::from_utf8_lossy(&self.text[secret.clone()]);
+            let words = secret.split(|letter: char| letter.is_whitespace() || "\"'=".contains(letter));
+            words.into_iter().any(|word| !word.is_empty() && message.contains(word))
+        })
     }
 
     /// A part of the text as it may be shown.

@@ -32,17 +32,6 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// What lies in this folder is read as well, and so would be what others
-    /// put there.
-    pub fn add_folder(&mut self, folder: &Path) {
-        // One that can't be looked at has files that can't be read either.
-        for found in trust::folder_writers(folder).unwrap_or_default() {
-            if !self.folders.contains(&found) {
-                self.folders.push(found);
-            }
-        }
-    }
-
     /// Looks at an opened file, so that nothing can be swapped between this
     /// and reading it, and at the folders that it is reached through.
     pub fn of(file: &File, path: &Path) -> std::io::Result<Trust> {
@@ -71,8 +60,24 @@ impl Trust {
     }
 }
 
-/// What there is to say of a file that was read.
-pub fn judge(source: &Source, strictness: Strictness) -> Vec<Diagnostic> {
+/// What there is to say of the files that were read. Folders that they share
+/// are spoken of once.
+pub fn judge(sources: &[Source], strictness: Strictness) -> Vec<Diagnostic> {
+    let mut told = Vec::new();
+    sources.iter().flat_map(|source| judge_one(source, strictness, &mut told)).collect()
+}
+
+/// Adds a folder from which files are read, whatever their names.
+pub fn count_folder(source: &mut Source, folder: &Path) -> std::io::Result<()> {
+    for found in trust::folder_writers(folder)? {
+        if !source.trust.folders.contains(&found) {
+            source.trust.folders.push(found);
+        }
+    }
+    Ok(())
+}
+
+fn judge_one(source: &Source, strictness: Strictness, told: &mut Vec<PathBuf>) -> Vec<Diagnostic> {
     let trust = &source.trust;
     let mut found = Vec::new();
     let mut say = |what: &str, others: &Others, severity, hint: String| {
@@ -85,7 +90,8 @@ pub fn judge(source: &Source, strictness: Strictness) -> Vec<Diagnostic> {
         .filter_map(Path::parent)
         .collect();
     let file = [(source.path.as_path(), &trust.writers, "change this file".to_owned())];
-    let folders = trust.folders.iter().map(|(path, others)| {
+    let folders = trust.folders.iter().filter(|(path, _)| !told.contains(path));
+    let folders = folders.map(|(path, others)| {
         (path.as_path(), others, format!("change what lies in the folder {}", path.display()))
     });
     for (path, others, what) in file.into_iter().chain(folders).filter(|(_, others, _)| !others.is_empty()) {
@@ -112,6 +118,7 @@ pub fn judge(source: &Source, strictness: Strictness) -> Vec<Diagnostic> {
         };
         say(&what, others, severity, hint);
     }
+    told.extend(trust.folders.iter().map(|(path, _)| path.clone()));
     if CAPABILITIES.passwords && source.has_secrets() && !trust.readers.is_empty() {
         let hint = format!("`{}` takes that away", trust::mend_readers(&source.path, &trust.readers));
         say("read this file, which holds passwords", &trust.readers, Severity::Warning, hint);

@@ -20,33 +20,32 @@ pub struct Finding {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Looks at every service of a plan that is served.
+/// Looks at every service of a plan.
 pub fn examine(plan: &Plan, sources: &[Source]) -> Vec<Finding> {
-    let look = |service: &std::sync::Arc<Service>| {
-        sources.get(service.typed.source).map(|source| examine_service(service, source))
-    };
-    plan.enabled().filter_map(look).collect()
+    plan.services.iter().map(|service| examine_service(service, &sources[service.typed.source])).collect()
 }
 
 /// The addresses that no interface has now. (At a start the listeners tell.)
-pub fn addresses_not_up(plan: &Plan, source: &Source) -> Vec<Diagnostic> {
-    let ip = |address: &Address| match address {
-        Address::Tcp(address) => Some(address.ip()),
-        Address::Unix(_) => None,
-    };
-    let addresses: std::collections::BTreeSet<_> =
-        plan.enabled().flat_map(|service| &service.listen).filter_map(ip).collect();
-    let not_up = |address: &&std::net::IpAddr| {
-        std::net::UdpSocket::bind((**address, 0))
+pub fn addresses_not_up(plan: &Plan, sources: &[Source]) -> Vec<Diagnostic> {
+    let mut addresses = std::collections::BTreeMap::new();
+    for service in plan.enabled() {
+        for address in &service.listen {
+            if let Address::Tcp(address) = address {
+                addresses.entry(address.ip()).or_insert(service.typed.source);
+            }
+        }
+    }
+    let not_up = |address: &std::net::IpAddr| {
+        std::net::UdpSocket::bind((*address, 0))
             .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable)
     };
-    let warn = |address| {
+    let warn = |(address, source): (std::net::IpAddr, usize)| {
         let message = format!(
             "no interface has the address {address} now; its ports will be tried again until one has"
         );
-        Diagnostic::of_file(Severity::Warning, source, message)
+        Diagnostic::of_file(Severity::Warning, &sources[source], message)
     };
-    addresses.iter().filter(not_up).map(warn).collect()
+    addresses.into_iter().filter(|(address, _)| not_up(address)).map(warn).collect()
 }
 
 fn examine_service(service: &Service, source: &Source) -> Finding {
@@ -57,8 +56,9 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
     match &service.program.identity {
         None => {
             if let Some(own) = sys::process::dangerous_own_identity() {
-                let message =
-                    format!("every client of this service runs the program with all rights of {own}");
+                let message = format!(
+                    "every client of this service runs the program with all rights of {own}, as the server itself"
+                );
                 warn(&service.typed.identity, message, Some("name an account with fewer rights".to_owned()));
             }
         }

@@ -52,14 +52,14 @@ const OF_SERVICE_MANAGER: [&str; 8] = [
     "RUNTIME_DIRECTORY",
 ];
 
+/// Whether a name is set for each session, so that nobody else can set it.
+pub fn is_of_session(name: &OsStr) -> bool {
+    OF_SESSION.iter().any(|listed| same_name(listed.as_ref(), name))
+}
+
 /// What a program with an identity inherits all the same.
 fn is_harmless(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "TZ") || name.starts_with("LC_")
-}
-
-/// Whether this name tells of the client, and so is made anew for each session.
-pub fn is_of_session(name: &OsStr) -> bool {
-    OF_SESSION.iter().any(|listed| same_name(listed.as_ref(), name))
 }
 
 /// Our own environment, as far as programs may have it.

@@ -13,7 +13,8 @@
 //! | [`child::Child`] | waits for a program, asks it to end, ends its whole tree, knows how it ended |
 //! | [`limits`] | why this system can't keep a limit now |
 //! | [`account`] | takes an identity, or says at which step it could not |
-//! | [`command::Command`] | a command line as the system reads it, and the program that it names |
+//! | [`command::Command`] | a command line as the system reads it, or arguments, and the program that it names |
+//! | [`limits`] | which limits of a program this system can't keep |
 //! | [`text`] | bytes of a file as the system's text |
 //! | [`stop::Stop`] | the requests that this system can send us: to stop, to read the files again |
 //! | [`control`] | the channel by which a verb reaches the running server, and who is at its ends |
@@ -107,13 +108,13 @@ pub struct Capabilities {
     /// Bytes of a file that are not UTF-8 are text in the system's code page;
     /// elsewhere they are taken as they are.
     pub code_page: bool,
-    /// The table of keys for this system alone, and that for the other.
-    pub tables: [&'static str; 2],
-    /// Sockets in the file system can be listened on.
+    /// The table of a native file that is for this system.
+    pub table: &'static str,
+    /// Clients may come in by sockets in the file system.
     pub unix_sockets: bool,
-    /// A program can have a group of its own.
+    /// A program may have another group than its account's own.
     pub groups: bool,
-    /// Accounts have profiles.
+    /// Accounts have profiles that are loaded.
     pub profiles: bool,
     /// The descriptors of a program can be limited.
     pub open_files: bool,

@@ -1,96 +1,149 @@
-//! The files that `include` names, in the order of their names.
+//! The files that a file includes: names, or patterns with `*` in their last
+//! part.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::reader::{Place, Reader};
-use crate::config::source::Source;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-/// What was found.
-pub(super) struct Files {
-    pub(super) sources: Vec<Source>,
-    /// Folders in which a new file would be read: whoever can make one there
-    /// chooses what runs.
-    pub(super) folders: Vec<PathBuf>,
+use super::hide::hide;
+use super::report::At;
+use super::units::Fault;
+use crate::config::source::Source;
+use crate::config::trust;
+
+/// What is to be said of an `include`, once all files are known.
+pub(super) struct Found {
+    /// Where it stands.
+    pub at: At,
+    /// What is wrong.
+    pub fault: Fault,
+    /// Whether it is only a warning.
+    pub harmless: bool,
 }
 
-/// More than anybody keeps: a pattern that was meant for another folder.
-const MOST: usize = 1000;
-
-pub(super) fn files(reader: &mut Reader<'_>, patterns: &[(String, Place)]) -> Files {
-    let mut found = Files { sources: Vec::new(), folders: Vec::new() };
-    let mut read: Vec<PathBuf> = vec![reader.source.path.clone()];
-    for (pattern, place) in patterns {
-        let base = reader.source.path.parent().unwrap_or(Path::new(""));
-        let path = base.join(pattern);
-        let paths = match matching(&path) {
-            Ok(Some((folder, paths))) => {
-                found.folders.push(folder);
-                paths
+/// Reads the files that the first one includes, behind it.
+pub(super) fn read(sources: &mut Vec<Source>) -> Vec<Found> {
+    let main = sources[0].path.clone();
+    let folder = main.parent().unwrap_or(Path::new(""));
+    let mut known = vec![identity(&main)];
+    let mut found = Vec::new();
+    for pattern in patterns(&sources[0]) {
+        let at = At { source: 0, range: pattern.span() };
+        let mut say = |fault, harmless| found.push(Found { at: at.clone(), fault, harmless });
+        let (paths, is_pattern) = match resolve(folder, pattern.get_ref(), &mut sources[0]) {
+            Ok(Resolved::Name(path)) => (vec![path], false),
+            Ok(Resolved::Matches(paths)) => (paths, true),
+            Ok(Resolved::NoFolder(path)) => {
+                say(Fault::plain(format!("there is no folder {}", path.display())), true);
+                continue;
             }
-            Ok(None) => vec![path],
-            Err(why) => {
-                reader.error(&place.range, why, None);
+            Err(fault) => {
+                say(fault, false);
                 continue;
             }
         };
         for path in paths {
-            if read.contains(&path) {
-                reader.error(&place.range, format!("{} is read already", path.display()), None);
+            let identity = identity(&path);
+            if known.contains(&identity) {
+                if !is_pattern {
+                    say(Fault::plain(format!("{} is read already", path.display())), false);
+                }
                 continue;
             }
-            if read.len() > MOST {
-                reader.error(&place.range, format!("more than {MOST} files would be read"), None);
-                return found;
-            }
+            known.push(identity);
             match Source::read(&path) {
-                Ok(source) => found.sources.push(source),
-                Err(error) => reader.error(&place.range, format!("{}: {error}", path.display()), None),
+                Ok(mut source) => {
+                    hide(&mut source);
+                    sources.push(source);
+                }
+                Err(error) => say(Fault::plain(format!("{}: {error}", path.display())), false),
             }
-            read.push(path);
         }
     }
     found
 }
 
-/// The folder and the files of a pattern; nothing where it is a plain name. A
-/// folder that is not there has no files.
-fn matching(path: &Path) -> Result<Option<(PathBuf, Vec<PathBuf>)>, String> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    if folder.to_string_lossy().contains('*') {
-        return Err("`*` stands in the last part only".to_owned());
-    }
-    if !name.contains('*') {
-        return Ok(None);
-    }
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Some((folder, Vec::new()))),
-        Err(error) => return Err(format!("{}: {error}", folder.display())),
+/// The values of `include`, as far as they are texts; all others are said when
+/// the file is walked.
+fn patterns(source: &Source) -> Vec<Spanned<String>> {
+    let Ok(text) = std::str::from_utf8(&source.text) else { return Vec::new() };
+    let (document, _) = DeTable::parse_recoverable(text);
+    let owned = |value: &Spanned<DeValue<'_>>| {
+        value.get_ref().as_str().map(|text| Spanned::new(value.span(), text.to_owned()))
     };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| format!("{}: {error}", folder.display()))?;
-        let file = entry.file_name();
-        let file = file.to_string_lossy();
-        // Hidden ones are an editor's.
-        if !file.starts_with('.') && fits(&name, &file) && entry.path().is_file() {
-            paths.push(entry.path());
-        }
+    match document.get_ref().get("include") {
+        Some(value) => match value.get_ref() {
+            DeValue::Array(array) => array.iter().filter_map(owned).collect(),
+            _ => owned(value).into_iter().collect(),
+        },
+        None => Vec::new(),
     }
-    paths.sort();
-    Ok(Some((folder, paths)))
 }
 
-/// Whether a name is what a pattern says: `*` is any text.
-fn fits(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
-            let ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-            ends.into_iter().any(|at| fits(rest, &name[at..]))
-        }),
+enum Resolved {
+    /// A name without a `*`.
+    Name(PathBuf),
+    /// What a pattern matches, by name.
+    Matches(Vec<PathBuf>),
+    /// The folder of a pattern is not there.
+    NoFolder(PathBuf),
+}
+
+fn resolve(folder: &Path, pattern: &str, source: &mut Source) -> Result<Resolved, Fault> {
+    let pattern = Path::new(pattern);
+    let last = pattern.file_name().and_then(|name| name.to_str());
+    let Some(last) = last.filter(|_| !pattern.to_string_lossy().contains(char::is_control)) else {
+        return Err(Fault::plain("this is not the name of a file"));
+    };
+    let folder = folder.join(pattern.parent().unwrap_or(Path::new("")));
+    if folder.to_string_lossy().contains('*') {
+        return Err(Fault::plain("`*` stands in the last part of a path only"));
     }
+    if !last.contains('*') {
+        return Ok(Resolved::Name(folder.join(last)));
+    }
+    let listed = std::fs::read_dir(readable(&folder)).and_then(|entries| {
+        // Whoever can put a file there chooses what is served.
+        trust::count_folder(source, &folder)?;
+        entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
+    });
+    let mut names = match listed {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Resolved::NoFolder(folder)),
+        Err(error) => return Err(Fault::plain(format!("{}: {error}", folder.display()))),
+    };
+    names.retain(|name| matches(last, &name.to_string_lossy()));
+    names.sort();
+    let paths = names.into_iter().map(|name| folder.join(name));
+    Ok(Resolved::Matches(paths.filter(|path| path.is_file()).collect()))
+}
+
+fn readable(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
+}
+
+/// The same for all ways to name a file.
+fn identity(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Whether a name matches a pattern, in which `*` is any text. Hidden files are
+/// matched by a pattern that begins with a dot only: editors leave such behind.
+fn matches(pattern: &str, name: &str) -> bool {
+    if name.starts_with('.') && !pattern.starts_with('.') {
+        return false;
+    }
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some((_, behind)) = rest.split_once(part) else { return false };
+        rest = behind;
+    }
+    rest.ends_with(last)
 }
 
 #[cfg(test)]
@@ -99,11 +152,15 @@ mod tests {
 
     #[test]
     fn a_star_is_any_text() {
-        for (pattern, name) in [("*.toml", "a.toml"), ("a*b*c", "axbyc"), ("*", ""), ("a", "a")] {
-            assert!(fits(pattern, name), "{pattern} {name}");
+        for (pattern, name) in
+            [("*.toml", "a.toml"), ("*", "a"), ("a*b*c", "a1b2bc"), ("a*", "a"), ("**", "x")]
+        {
+            assert!(matches(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("*.toml", "a.tom"), ("a*b", "ab.bak"), ("a", "ab")] {
-            assert!(!fits(pattern, name), "{pattern} {name}");
+        for (pattern, name) in
+            [("*.toml", "a.toml~"), ("*.toml", ".a.toml"), ("a*b*c", "abd"), ("ab*b", "ab"), ("a", "ab")]
+        {
+            assert!(!matches(pattern, name), "{pattern} {name}");
         }
     }
 }

@@ -1,333 +1,247 @@
-//! Every key of the native file: its name, what it holds, where it may stand.
-//! Reading, the errors of slips, the schema and the reference follow this table.
+//! Every key of the native file, as data: what it is called, what may stand
+//! behind it, in which tables. Errors, the schema and the reference come from
+//! here and so agree.
 
-use crate::sys::Capabilities;
+use super::units::{Fault, quote};
+use crate::sys::{CAPABILITIES, Capabilities};
 
-/// What a key holds.
+/// A table of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    /// The file itself.
+    File,
+    /// `[server]`.
+    Server,
+    /// `[defaults]`.
+    Defaults,
+    /// `[service.NAME]`.
+    Service,
+    /// `limits` of a service.
+    Limits,
+}
+
+/// What may stand behind a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Where clients come in.
-    Listen,
-    /// A command line, or its words.
-    Command,
-    /// Text of any kind.
-    Text,
-    /// A password, never shown.
-    Password,
-    /// A file or folder; relative ones count from the file's folder.
-    Path,
-    /// The bits of a mode, in octal digits.
-    Mode,
-    /// Words for a client, as long as fit into a new connection.
-    Words,
-    /// Names of variables.
-    Names,
-    /// Variables and their values.
-    Environment,
-    /// Networks or addresses.
-    Networks,
-    /// Files to read as well.
-    Patterns,
-    /// A number, at least one.
+    /// `true` or `false`.
+    Flag,
+    /// A whole number, at least 1.
     Count,
-    /// One of these words.
-    Choice(&'static [&'static str]),
+    /// A time, of at least so many milliseconds.
+    Duration(u64),
+    /// Bytes.
+    Size,
     /// So many in so long.
     Rate,
-    /// A time.
-    Duration,
-    /// A time, or `false` for never.
-    DurationOrFalse,
-    /// An amount of memory.
-    Size,
-    /// Yes or no.
-    Bool,
-    /// What a program may use.
-    Limits,
-    /// Known, and not there yet.
+    /// A text that is sent to clients.
+    Text,
+    /// A name of the system: a user, a group.
+    Name,
+    /// A path.
+    Path,
+    /// A password, which is never shown.
+    Password,
+    /// A command line, or an array of arguments.
+    Command,
+    /// Addresses to listen on.
+    Listen,
+    /// Networks.
+    Networks,
+    /// One of these words; the others will be known later.
+    Choice(&'static [&'static str], &'static [&'static str]),
+    /// The mode of a file, in octal digits.
+    Mode,
+    /// Names and values of variables.
+    Variables,
+    /// Names of variables.
+    Names,
+    /// Patterns of files.
+    Patterns,
+    /// A table with keys of its own.
+    Table(Table),
+    /// Tables with names of their own: the services.
+    Services,
+    /// The same keys as the table that it stands in, for one system only.
+    System,
+    /// Not there yet.
     Later,
 }
 
 /// A key.
 #[derive(Debug)]
 pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    /// What holds without it.
-    pub(super) default: &'static str,
-    /// What it is, in a sentence.
-    pub(super) about: &'static str,
-    /// Which systems can honour it, if not all.
-    pub(super) only: Option<Only>,
+    /// Its name.
+    pub name: &'static str,
+    /// What may stand behind it.
+    pub kind: Kind,
+    /// Whether `false` may as well, for none.
+    pub off: bool,
+    /// Where it may stand.
+    pub tables: &'static [Table],
+    /// What holds without it, in words.
+    pub default: &'static str,
+    /// What it does, in a sentence.
+    pub doc: &'static str,
+    /// Why this system can't honour it, if so.
+    pub missing: fn(&Capabilities) -> Option<&'static str>,
 }
 
-/// Which systems can honour a key.
-#[derive(Debug)]
-pub(super) struct Only {
-    pub(super) asks: fn(&Capabilities) -> bool,
-    /// Those that can, in words.
-    pub(super) systems: &'static str,
+const FILE: &[Table] = &[Table::File];
+const SERVER: &[Table] = &[Table::Server];
+const SERVICE: &[Table] = &[Table::Service];
+const BOTH: &[Table] = &[Table::Service, Table::Defaults];
+const LIMITS: &[Table] = &[Table::Limits];
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    tables: &'static [Table],
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { name, kind, off: false, tables, default, doc, missing: |_| None }
 }
 
-const UNIX: &str = "Unix";
+impl Key {
+    const fn or_false(mut self) -> Key {
+        self.off = true;
+        self
+    }
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
-    Key { name, kind, default, about, only: None }
+    const fn unless(mut self, missing: fn(&Capabilities) -> Option<&'static str>) -> Key {
+        self.missing = missing;
+        self
+    }
+
+    /// The key of this name in a table, or what to say instead.
+    pub fn find(name: &str, table: Table) -> Result<&'static Key, Fault> {
+        let here = || KEYS.iter().filter(|key| key.tables.contains(&table));
+        if let Some(key) = here().find(|key| key.name == name) {
+            return Ok(key);
+        }
+        let hint = if let Some(nearest) = super::nearest::nearest(name, here().map(|key| key.name)) {
+            Some(format!("did you mean `{nearest}`?"))
+        } else {
+            KEYS.iter()
+                .find(|key| key.name == name)
+                .map(|key| format!("`{name}` stands in {}", key.tables[0].shown()))
+        };
+        Err(Fault { message: format!("there is no key {} in {}", quote(name), table.shown()), hint })
+    }
+
+    /// Why this system can't honour it, if so.
+    pub fn fault(&self) -> Option<&'static str> {
+        (self.missing)(&CAPABILITIES)
+    }
 }
 
-#[allow(clippy::needless_pass_by_value)] // it is made for this call
-const fn only(key: Key, systems: &'static str, asks: fn(&Capabilities) -> bool) -> Key {
-    Key { only: Some(Only { asks, systems }), ..key }
-}
-
-/// The keys above all tables.
-pub(super) const TOP: &[Key] = &[key(
-    "include",
-    Kind::Patterns,
-    "none",
-    "Files with more services, read as if they stood here; `*` in the last part stands for any name.",
-)];
-
-/// The keys of `[server]`.
-pub(super) const SERVER: &[Key] = &[
-    key(
-        "max_connections",
-        Kind::Count,
-        "as many as the descriptor limit leaves room for",
-        "The most connections of all services at once.",
-    ),
-    key(
-        "stop_grace",
-        Kind::Duration,
-        "10s",
-        "How long sessions may go on at a stop; then they are asked to end, and then their trees are ended.",
-    ),
-    key(
-        "on_stop",
-        Kind::Choice(&["end", "leave"]),
-        "end",
-        "What becomes of sessions at a stop: they are ended, or left to go on by themselves (Unix).",
-    ),
-    key("log_file", Kind::Path, "none", "A file for every log line; `--log-file` wins over it."),
-    key(
-        "event_log",
-        Kind::Choice(&["events", "all"]),
-        "events",
-        "What the Event Log of Windows is told: what an administrator should see, or every record as well.",
-    ),
-];
-
-/// The keys of a service, and of `[defaults]` except `listen`.
-pub(super) const SERVICE: &[Key] = &[
-    key(
-        "listen",
-        Kind::Listen,
-        "required",
-        "Where clients come in: a port, `address:port`, `unix:/path`, or an array of such.",
-    ),
-    key(
-        "command",
-        Kind::Command,
-        "required",
-        "What serves a connection: one string as a command line, or an array of the program and its arguments.",
-    ),
-    key("user", Kind::Text, "the server's own account", "The account that the program runs as."),
-    key(
-        "password",
-        Kind::Password,
-        "none",
-        "Its password, or `{stored}` for one of --set-password. Windows only, accepted and unused elsewhere.",
-    ),
-    only(
-        key(
-            "group",
-            Kind::Text,
-            "the account's own",
-            "The program's group in the place of the account's own.",
-        ),
-        UNIX,
-        |can| can.groups,
-    ),
-    only(
-        key("load_profile", Kind::Bool, "true", "Whether the account's profile is loaded."),
-        "Windows",
-        |can| can.profiles,
-    ),
-    key("directory", Kind::Path, "System32, or `/`", "The directory that the program starts in."),
-    key("environment", Kind::Environment, "none", "More variables for the program."),
-    key(
-        "inherit_environment",
-        Kind::Names,
-        "all without a user, none with one",
-        "Names of variables that the program inherits from the server.",
-    ),
-    key(
-        "stdio",
-        Kind::Choice(&["socket"]),
-        "socket",
-        "How the connection becomes the program's streams: `socket` is the connection itself. `pipe` comes with a later version.",
-    ),
-    key(
-        "stderr",
-        Kind::Choice(&["client", "discard"]),
-        "client",
-        "Where the program's standard error goes. `log` comes with a later version.",
-    ),
-    key(
-        "allow",
-        Kind::Networks,
-        "everybody",
-        "Networks that clients may come from; with it nobody else may. The most specific match of `allow` and `deny` decides.",
-    ),
-    key("deny", Kind::Networks, "nobody", "Networks that clients may not come from; it wins a tie."),
-    key("max_connections", Kind::Count, "256", "The most connections at once."),
-    key(
-        "max_connections_per_source",
-        Kind::Count,
-        "no limit",
-        "The most connections at once from one address (IPv6: from one /64); over it a client is refused.",
-    ),
-    key(
-        "when_full",
-        Kind::Choice(&["wait", "refuse"]),
-        "wait",
-        "What happens to a client over `max_connections` or `rate`: it waits in the backlog, or is refused.",
-    ),
-    key(
-        "rate",
-        Kind::Rate,
-        "no limit",
-        "How often connections may begin; as many as in one period may come at once.",
-    ),
-    key(
-        "rate_per_source",
-        Kind::Rate,
-        "no limit",
-        "The same for each address (IPv6: each /64); over it a client is refused.",
-    ),
-    key("refusal", Kind::Words, "none", "What a client that is refused is sent, before it is closed."),
-    key("banner", Kind::Words, "none", "What a client that is served is sent, before its program starts."),
-    only(
-        key(
-            "idle_timeout",
-            Kind::Duration,
-            "that of --timeout, which is never",
-            "A connection on which nothing moved for so long, in either direction, is ended.",
-        ),
-        "Linux, from the kernel's counts",
-        |can| can.byte_counts,
-    ),
-    key(
-        "linger_timeout",
-        Kind::Duration,
-        "60s",
-        "How long what the program wrote last may take to be delivered after its end; `0s` closes at once.",
-    ),
-    key(
-        "keepalive",
-        Kind::DurationOrFalse,
-        "60s",
-        "A client that was silent for so long is asked whether it is there, 6 times, 10 s apart; `false` never asks.",
-    ),
-    key("session_timeout", Kind::Duration, "never", "A connection that lasts for so long is ended."),
-    key(
-        "kill_grace",
-        Kind::Duration,
-        "5s",
-        "How long a program that was asked to end may take; then its whole tree is ended.",
-    ),
-    key("limits", Kind::Limits, "none", "What the program may use."),
-    key("enabled", Kind::Bool, "true", "Whether the service is served."),
-    only(
-        key("socket_mode", Kind::Mode, "0660", "The mode of a `unix:` socket: who may connect."),
-        UNIX,
-        |can| can.unix_sockets,
-    ),
-    only(
-        key("socket_user", Kind::Text, "the server's account", "The owner of a `unix:` socket."),
-        UNIX,
-        |can| can.unix_sockets,
-    ),
-    only(
-        key("socket_group", Kind::Text, "the server's group", "The group of a `unix:` socket."),
-        UNIX,
-        |can| can.unix_sockets,
-    ),
-    key("proxy_protocol", Kind::Later, "none", "Comes with a later version."),
-    key("tls", Kind::Later, "none", "Comes with a later version."),
-    key("warm", Kind::Later, "none", "Comes with a later version."),
-    key("warm_header", Kind::Later, "none", "Comes with a later version."),
-];
-
-/// The keys of `limits`.
-pub(super) const LIMITS: &[Key] = &[
-    key(
-        "memory",
-        Kind::Size,
-        "no limit",
-        "Memory for data: of each process on Unix, of the whole tree on Windows.",
-    ),
-    key(
-        "processes",
-        Kind::Count,
-        "no limit",
-        "Processes of the tree at once: by the job on Windows, by a cgroup of the server's own on Linux.",
-    ),
-    key(
-        "cpu_time",
-        Kind::Duration,
-        "no limit",
-        "Processor time: of each process on Unix (in whole seconds), of the whole tree on Windows.",
-    ),
-    only(
-        key("open_files", Kind::Count, "the server's original limit", "Descriptors of each process."),
-        UNIX,
-        |can| can.open_files,
-    ),
-];
-
-/// The key of this name.
-pub(super) fn find<'a>(keys: &'a [Key], name: &str) -> Option<&'a Key> {
-    keys.iter().find(|key| key.name == name)
-}
-
-/// The known name that was most likely meant.
-pub(super) fn nearest<'a>(names: impl IntoIterator<Item = &'a str>, typed: &str) -> Option<&'a str> {
-    let near = |name: &str| {
-        let distance = distance(name, typed);
-        // A third of the letters may be wrong; more is another word.
-        (distance <= name.len().max(3) / 3).then_some(distance)
-    };
-    let found = names.into_iter().filter_map(|name| Some((near(name)?, name)));
-    found.min().map(|(_, name)| name)
-}
-
-/// How many letters have to be changed, put in or taken out.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().take(80).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, same) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *same);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
+impl Table {
+    /// As it is called in messages.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Table::File => "the file itself",
+            Table::Server => "[server]",
+            Table::Defaults => "[defaults]",
+            Table::Service => "a [service.NAME]",
+            Table::Limits => "`limits`",
         }
     }
-    row[other.len()]
 }
+
+fn without(able: bool, why: &'static str) -> Option<&'static str> {
+    (!able).then_some(why)
+}
+
+const NO_COUNTS: &str = "this system does not tell what moved on a connection that a program has";
+const NO_SOCKETS: &str = "this system has no sockets in the file system for this";
+
+/// All of them, in the order of the reference.
+#[rustfmt::skip] // a line a key
+pub(super) const KEYS: &[Key] = &[
+    key("include", Kind::Patterns, FILE, "none", "More files with services; `*` stands for anything in the last part of a path."),
+    key("server", Kind::Table(Table::Server), FILE, "", "What holds for the server as a whole."),
+    key("defaults", Kind::Table(Table::Defaults), FILE, "", "Keys that hold for every service that does not set them."),
+    key("service", Kind::Services, FILE, "", "The services, each a table `[service.NAME]`."),
+
+    key("max_connections", Kind::Count, SERVER, "what the descriptor limit leaves room for", "The most connections of all services at once."),
+    key("stop_grace", Kind::Duration(0), SERVER, "10s", "How long sessions may go on after a request to stop."),
+    key("on_stop", Kind::Choice(&["end", "leave"], &[]), SERVER, "end", "What becomes of sessions then: `end` ends their trees after the grace, `leave` lets them go on by themselves, as under inetd (Unix)."),
+    key("log_file", Kind::Path, SERVER, "none", "Where log lines go as well; `--log-file` wins over it."),
+    key("event_log", Kind::Choice(&["events", "all"], &[]), SERVER, "events", "What the Event Log of Windows is told: `events` is starts, stops, errors and first failures, `all` every record as well."),
+
+    key("enabled", Kind::Flag, BOTH, "true", "Whether the service is served at all; its text is checked all the same."),
+    key("listen", Kind::Listen, SERVICE, "none: it must be given", "Where clients come in: a port (on all addresses, or those of `--bind`), `ADDRESS:PORT`, `[ADDRESS]:PORT`, `unix:/PATH` (Unix), or an array of these."),
+    key("socket_mode", Kind::Mode, BOTH, "0660", "The mode of a `unix:` socket: who may connect.")
+        .unless(|system| without(system.unix_sockets, NO_SOCKETS)),
+    key("socket_user", Kind::Name, BOTH, "the server's", "The owner of a `unix:` socket.")
+        .unless(|system| without(system.unix_sockets, NO_SOCKETS)),
+    key("socket_group", Kind::Name, BOTH, "the server's", "The group of a `unix:` socket.")
+        .unless(|system| without(system.unix_sockets, NO_SOCKETS)),
+    key("command", Kind::Command, BOTH, "none: it must be given", "The program and its arguments: one string, read as CMDLINE of the classic file, or an array, whose parts are taken as they are."),
+    key("user", Kind::Name, BOTH, "`none`: as the server itself", "The account that the program runs as."),
+    key("password", Kind::Password, BOTH, "none", "Its password, which only Windows needs; `{stored}` is the one that `--set-password` stored."),
+    key("group", Kind::Name, BOTH, "the account's own", "The group of the program (Unix); it needs `user`.")
+        .unless(|system| without(system.groups, "this system has no group of a program")),
+    key("load_profile", Kind::Flag, BOTH, "true", "Whether the account's profile is loaded (Windows).")
+        .unless(|system| without(system.profiles, "this system has no profiles to load")),
+    key("directory", Kind::Path, BOTH, "System32 on Windows, / on Unix", "The directory that the program starts in; a relative one counts from the file's folder."),
+    key("environment", Kind::Variables, BOTH, "none", "Variables that the program finds besides."),
+    key("inherit_environment", Kind::Names, BOTH, "all without `user`, none with it", "Names of the variables that the program inherits from the server."),
+    key("stdio", Kind::Choice(&["socket"], &["pipe"]), BOTH, "socket", "How the connection becomes the program's streams: `socket` is the connection itself. (`pipe` is not there yet.)"),
+    key("stderr", Kind::Choice(&["client", "discard"], &["log"]), BOTH, "client", "Where the program's standard error goes: to the `client`, or nowhere with `discard`. (`log` is not there yet.)"),
+    key("allow", Kind::Networks, BOTH, "everybody", "From where clients may come; if given, from nowhere else. Of `allow` and `deny` the most specific match decides, and `deny` wins a tie."),
+    key("deny", Kind::Networks, BOTH, "nobody", "From where clients may not come."),
+    key("max_connections", Kind::Count, BOTH, "256", "The most connections of the service at once."),
+    key("max_connections_per_source", Kind::Count, BOTH, "no limit", "The most from one source; over it a client is refused. IPv6 sources are counted by /64.").or_false(),
+    key("when_full", Kind::Choice(&["wait", "refuse"], &[]), BOTH, "wait", "What happens to a client over `max_connections` or `rate`: it waits in the backlog, or is refused."),
+    key("rate", Kind::Rate, BOTH, "no limit", "How often a connection may begin.").or_false(),
+    key("rate_per_source", Kind::Rate, BOTH, "no limit", "How often from one source; over it a client is refused.").or_false(),
+    key("refusal", Kind::Text, BOTH, "nothing", "What a refused client is sent."),
+    key("banner", Kind::Text, BOTH, "nothing", "What a client is sent before its program starts."),
+    key("idle_timeout", Kind::Duration(1), BOTH, "`--timeout`, or never", "A connection on which nothing moved for so long is ended (Linux).")
+        .or_false().unless(|system| without(system.byte_counts, NO_COUNTS)),
+    key("session_timeout", Kind::Duration(1), BOTH, "never", "A connection that lasts for so long is ended.").or_false(),
+    key("linger_timeout", Kind::Duration(0), BOTH, "`--linger-timeout`, or 60s", "How long a program's last bytes may take to be delivered after its end."),
+    key("kill_grace", Kind::Duration(0), BOTH, "5s", "How long a program that was asked to end may take."),
+    key("keepalive", Kind::Duration(1000), BOTH, "60s", "After so much silence a client is asked whether it is there, six times, ten seconds apart.").or_false(),
+    key("limits", Kind::Table(Table::Limits), BOTH, "none", "What a program may use."),
+    key("proxy_protocol", Kind::Later, BOTH, "", "Not there yet."),
+    key("tls", Kind::Later, BOTH, "", "Not there yet."),
+    key("warm", Kind::Later, BOTH, "", "Not there yet."),
+    key("warm_header", Kind::Later, BOTH, "", "Not there yet."),
+    key("windows", Kind::System, &[Table::Server, Table::Defaults, Table::Service], "", "Keys of the table that it stands in, for Windows only."),
+    key("unix", Kind::System, &[Table::Server, Table::Defaults, Table::Service], "", "Keys of the table that it stands in, for Unix only."),
+
+    key("memory", Kind::Size, LIMITS, "no limit", "Memory: of each process on Unix, of the whole tree on Windows."),
+    key("processes", Kind::Count, LIMITS, "no limit", "Processes of the tree at once."),
+    key("cpu_time", Kind::Duration(1000), LIMITS, "no limit", "Processor time: of each process on Unix, of the whole tree on Windows."),
+    key("open_files", Kind::Count, LIMITS, "no limit", "Descriptors of each process (Unix).")
+        .unless(|system| without(system.open_files, "this system has no limit of open files")),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_near_and_another_word_is_not() {
-        let names = || SERVICE.iter().map(|key| key.name);
-        assert_eq!(nearest(names(), "comand"), Some("command"));
-        assert_eq!(nearest(names(), "max_conections"), Some("max_connections"));
-        assert_eq!(nearest(names(), "colour"), None);
-        assert_eq!(nearest(names(), "rates"), Some("rate"));
+    fn no_table_has_a_key_twice() {
+        for table in [Table::File, Table::Server, Table::Defaults, Table::Service, Table::Limits] {
+            let mut names: Vec<_> =
+                KEYS.iter().filter(|key| key.tables.contains(&table)).map(|key| key.name).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{table:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_gets_the_nearest_one_or_the_table_that_knows_it() {
+        let hint = |name, table| Key::find(name, table).unwrap_err().hint.unwrap_or_default();
+        assert_eq!(hint("max_conections", Table::Service), "did you mean `max_connections`?");
+        assert_eq!(hint("Listen", Table::Service), "did you mean `listen`?");
+        assert_eq!(hint("max-connections", Table::Service), "did you mean `max_connections`?");
+        assert_eq!(hint("stop_grace", Table::Service), "`stop_grace` stands in [server]");
+        assert_eq!(hint("nonsense_of_mine", Table::Service), "");
     }
 }

@@ -1,208 +1,195 @@
-//! The native file: TOML, with every error of its text in one run, each with
-//! its place. `keys` says what there is, `reader` reads it, `service` makes the
-//! plan of it, `conflicts` finds what contradicts itself.
+//! The native file, in TOML: `[service.NAME]` tables, with `[defaults]` for all
+//! of them and `[server]` for the whole.
+//!
+//! Bytes become TOML (`text`), tables become fields (`fields`, by the table of
+//! `keys`), values are read (`value`, `command`, `units`, `address`), fields
+//! become services (`service`, `rules`) and the server (`server`). Everything
+//! that is wrong is gathered (`report`), and no password is in it (`hide`).
 
-mod conflicts;
+mod address;
+mod command;
+mod fields;
+mod hide;
 mod include;
 mod keys;
-mod passwords;
-mod reader;
-pub mod schema;
+mod nearest;
+mod report;
+mod rules;
+mod schema;
+mod server;
 mod service;
+mod text;
+mod units;
 mod value;
 
 use std::sync::Arc;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
-use super::Loaded;
 use super::classic::Defaults;
-use super::diagnostic::{Diagnostic, Severity};
-use super::plan::{EventLogExtent, OnStop, Plan, Server, Service};
+use super::diagnostic::Diagnostic;
+use super::plan::{Plan, Server};
 use super::source::Source;
-use crate::sys::CAPABILITIES;
-use keys::nearest;
-use reader::{Keys, Reader, Value};
+use fields::{Context, Fields, in_order};
+use keys::{Key, Kind, Table};
+use report::{At, Report};
+pub use schema::schema;
+use service::Entry;
+use units::Fault;
+use value::Value;
 
-/// Reads a native file, and those that it includes.
-pub fn parse(mut source: Source, defaults: &Defaults) -> Loaded {
-    passwords::hide(&mut source);
-    let mut file = File { sources: vec![source], services: Vec::new(), diagnostics: Vec::new() };
-    let server = file.main(defaults);
-    let File { sources, services, mut diagnostics } = file;
-    conflicts::find(&services, &sources, &mut diagnostics);
-    let services: Vec<Arc<Service>> = services.into_iter().map(|typed| Arc::new(typed.service)).collect();
-    let broken = diagnostics.iter().any(|found| found.severity == Severity::Error);
-    if services.is_empty() && !broken {
-        let message = "there is no service in this file, so nothing is served";
-        diagnostics.push(
-            Diagnostic::of_file(Severity::Warning, &sources[0], message)
-                .hint("a service is a table like [service.NAME] with listen and command".to_owned()),
-        );
+/// Reads a native file and those that it includes, which come back behind it.
+/// The plan is valid if no diagnostic is an error.
+pub fn read(mut main: Source, defaults: &Defaults) -> (Vec<Source>, Plan, Vec<Diagnostic>) {
+    hide::hide(&mut main);
+    let mut sources = vec![main];
+    let included = include::read(&mut sources);
+    let mut report = Report::new(&sources);
+    let documents: Vec<_> = (0..sources.len()).map(|number| text::parse(&mut report, number)).collect();
+    for found in included {
+        if found.harmless {
+            report.warning(&found.at, found.fault);
+        } else {
+            report.error(&found.at, found.fault);
+        }
     }
-    Loaded { sources, plan: Plan { services, server }, diagnostics }
+    let mut reader = Reader {
+        report,
+        defaults,
+        server: Fields::default(),
+        shared: Fields::default(),
+        entries: Vec::new(),
+    };
+    for (number, document) in documents.iter().enumerate() {
+        if let Some(document) = document {
+            reader.file(number, document.get_ref());
+        }
+    }
+    let plan = reader.plan();
+    let diagnostics = reader.report.finish();
+    (sources, plan, diagnostics)
 }
 
 /// What was read so far.
-struct File {
-    sources: Vec<Source>,
-    services: Vec<service::Typed>,
-    diagnostics: Vec<Diagnostic>,
-}
-
-/// What `[defaults]` says.
-#[derive(Default)]
-struct Common {
-    keys: Keys,
-}
-
-impl File {
-    fn main(&mut self, defaults: &Defaults) -> Server {
-        let source = self.sources[0].clone();
-        let Some((document, mut reader)) = open(&source, 0, defaults, &mut self.diagnostics) else {
-            return Server::default();
-        };
-        let tables = ["server", "defaults", "service"];
-        let top = reader.keys(&document, keys::TOP, &tables, false, false);
-        let server = server(&mut reader, &document);
-        let common = common(&mut reader, &document);
-        services(&mut reader, &document, &common, &mut self.services);
-        let patterns = match top.get("include").map(|set| &set.value) {
-            Some(Value::Patterns(patterns)) => patterns.clone(),
-            _ => Vec::new(),
-        };
-        let files = include::files(&mut reader, &patterns);
-        self.diagnostics.append(&mut reader.diagnostics);
-        for folder in files.folders {
-            self.sources[0].trust.add_folder(&folder);
-        }
-        for mut source in files.sources {
-            passwords::hide(&mut source);
-            self.included(source, defaults, &common);
-        }
-        server
-    }
-
-    /// A file that was included has services and nothing else.
-    fn included(&mut self, source: Source, defaults: &Defaults, common: &Common) {
-        let number = self.sources.len();
-        if let Some((document, mut reader)) = open(&source, number, defaults, &mut self.diagnostics) {
-            for (name, _) in &document {
-                if matches!(&**name.get_ref(), "server" | "defaults" | "include") {
-                    let message = format!("{} stands in the main file only", name.get_ref());
-                    reader.error(&name.span(), message, None);
-                } else if &**name.get_ref() != "service" {
-                    unknown(&mut reader, name.get_ref(), &name.span());
-                }
-            }
-            services(&mut reader, &document, common, &mut self.services);
-            self.diagnostics.append(&mut reader.diagnostics);
-        }
-        self.sources.push(source);
-    }
-}
-
-fn unknown(reader: &mut Reader<'_>, name: &str, range: &std::ops::Range<usize>) {
-    let hint = nearest(["service"], name).map(|name| format!("did you mean {name}?"));
-    reader.error(range, format!("there is no key {name} here"), hint);
-}
-
-/// The document of a source, as far as it is one. What is wrong with its
-/// grammar is said.
-fn open<'a>(
-    source: &'a Source,
-    number: usize,
+struct Reader<'a> {
+    report: Report<'a>,
     defaults: &'a Defaults,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<(DeTable<'a>, Reader<'a>)> {
-    let mut reader = Reader { source, number, defaults, diagnostics: Vec::new() };
-    let text = match std::str::from_utf8(&source.text) {
-        Ok(text) => text,
-        Err(error) => {
-            let at = error.valid_up_to();
-            let hint = "save the file as UTF-8".to_owned();
-            reader.error(&(at..at + 1), "this is not UTF-8, which TOML is written in", hint);
-            diagnostics.append(&mut reader.diagnostics);
-            return None;
-        }
-    };
-    let (document, faults) = DeTable::parse_recoverable(text);
-    for fault in &faults {
-        let range = fault.span().unwrap_or(0..0);
-        let message = fault.message();
-        let (first, rest) = message.split_once('\n').unwrap_or((message, ""));
-        let backslash = source.text.get(range.clone()).is_some_and(|text| text.contains(&b'\\'))
-            || first.contains("escape");
-        let hint = if backslash {
-            Some("use single quotes, in which a backslash is a backslash".to_owned())
-        } else {
-            (!rest.is_empty()).then(|| rest.replace('\n', ", "))
-        };
-        reader.error(&range, first, hint);
-    }
-    if !faults.is_empty() {
-        // What is left of it may mean something else than what was typed.
-        diagnostics.append(&mut reader.diagnostics);
-        return None;
-    }
-    Some((document.into_inner(), reader))
+    server: Fields,
+    /// `[defaults]`.
+    shared: Fields,
+    entries: Vec<Entry>,
 }
 
-fn server(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Server {
-    let mut server = Server::default();
-    let Some(table) = document.get("server").and_then(|value| reader.table(value, "server")) else {
-        return server;
-    };
-    let keys = reader.keys(table, keys::SERVER, &[], false, false);
-    for (name, set) in &keys {
-        match (*name, &set.value) {
-            ("max_connections", Value::Count(count)) => server.max_connections = usize::try_from(*count).ok(),
-            ("stop_grace", Value::Duration(Some(grace))) => server.stop_grace = *grace,
-            ("on_stop", Value::Text(word)) if word == "leave" => {
-                if !CAPABILITIES.sessions_outlive_us {
-                    reader.error(&set.place.range, "on this system no session outlives the server", None);
+impl Reader<'_> {
+    /// One file. Only the first one speaks for all.
+    fn file(&mut self, source: usize, document: &DeTable<'_>) {
+        let context = Context::of(source);
+        for (name, value) in in_order(document) {
+            let at_key = context.at(name.span());
+            let key = match Key::find(name.get_ref(), Table::File) {
+                Ok(key) => key,
+                Err(fault) => {
+                    self.report.error(&at_key, fault);
+                    continue;
                 }
-                server.on_stop = OnStop::Leave;
+            };
+            if source > 0 && key.kind != Kind::Services {
+                let first = self.report.sources()[0].path.display().to_string();
+                let message = format!("`{}` stands in the file that includes the others: {first}", key.name);
+                self.report.error(&at_key, Fault::plain(message));
+                continue;
             }
-            ("log_file", Value::Path(path)) => server.log_file = Some(path.clone()),
-            ("event_log", Value::Text(word)) if word == "all" => server.event_log = EventLogExtent::All,
-            _ => {}
+            match (key.kind, value.get_ref()) {
+                (Kind::Services, DeValue::Table(services)) => self.services(context, services),
+                (Kind::Services, _) => {
+                    self.mistyped::<()>(&context.at(value.span()), key, value.get_ref());
+                }
+                _ => match (key.name, self.value(context, key, value)) {
+                    ("server", Some(Value::Table(fields))) => self.server = fields,
+                    ("defaults", Some(Value::Table(fields))) => self.shared = fields,
+                    _ => {}
+                },
+            }
         }
     }
-    server
+
+    fn services(&mut self, context: Context, services: &DeTable<'_>) {
+        for (name, value) in in_order(services) {
+            let header = context.at(name.span());
+            let DeValue::Table(table) = value.get_ref() else {
+                let message = format!("a service is a table: [service.{}]", name.get_ref());
+                let message =
+                    if is_name(name.get_ref()) { message } else { "a service is a table".to_owned() };
+                self.report.error(&header, Fault::plain(message));
+                continue;
+            };
+            if !is_name(name.get_ref()) {
+                let message = "a service's name is up to 80 letters, digits and . _ -, and begins with a letter or digit";
+                self.report.error(&header, Fault::plain(message));
+            }
+            let fields = self.fields(context, Table::Service, table);
+            if let Some(first) = self.entries.iter().find(|entry| entry.name == name.get_ref().as_ref()) {
+                let place = self.report.name(&first.header, &header);
+                let message = format!("the service `{}` stands {place} already", first.name);
+                self.report.error(&header, Fault::plain(message));
+                continue;
+            }
+            self.entries.push(Entry { name: name.get_ref().to_string(), header, fields });
+        }
+    }
+
+    /// Everything that was read, joined.
+    fn plan(&mut self) -> Plan {
+        let mut entries = std::mem::take(&mut self.entries);
+        let mut services = Vec::new();
+        for entry in &mut entries {
+            entry.fields = std::mem::take(&mut entry.fields).over(&self.shared);
+            services.extend(self.service(entry).map(Arc::new));
+        }
+        self.have_own_addresses(&entries);
+        let fields = std::mem::take(&mut self.server);
+        let server: Server = self.server(&fields);
+        if entries.is_empty() && !self.report.has_errors() {
+            let at = At { source: 0, range: 0..0 };
+            let hint = format!("a service is a table like:  {}", crate::sys::paths::EXAMPLE_TABLE);
+            let fault = Fault::new("no table of this file is a service, so nothing is served", &hint);
+            self.report.warning(&at, fault);
+        }
+        Plan { services, server }
+    }
+
+    /// No two sockets can be bound to one address.
+    fn have_own_addresses(&mut self, entries: &[Entry]) {
+        let all: Vec<_> = entries
+            .iter()
+            .flat_map(|entry| entry.addresses().iter().map(move |(address, at)| (entry, address, at)))
+            .collect();
+        for (number, (entry, address, at)) in all.iter().enumerate() {
+            let taken = all[..number].iter().find(|(other, taken, _)| {
+                let same = std::ptr::eq(*other, *entry);
+                (same || other.enabled() && entry.enabled()) && address::collide(address, taken)
+            });
+            let Some((other, taken, first)) = taken else { continue };
+            let place = self.report.name(first, at);
+            let owner = if std::ptr::eq(*other, *entry) {
+                "this service".to_owned()
+            } else {
+                format!("the service `{}`", other.name)
+            };
+            let through = if taken == address { String::new() } else { format!(" by {taken}") };
+            let message = format!("{owner} listens on {address}{through} already, {place}");
+            self.report.error(at, Fault::plain(message));
+        }
+    }
 }
 
-fn common(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Common {
-    let Some(table) = document.get("defaults").and_then(|value| reader.table(value, "defaults")) else {
-        return Common::default();
-    };
-    if let Some((name, _)) = table.get_key_value("listen") {
-        reader.error(&name.span(), "addresses are each service's own", None);
-    }
-    let mut keys = service::keys_of(reader, table, "defaults");
-    keys.remove("listen");
-    for set in keys.values_mut() {
-        set.is_own = false;
-    }
-    Common { keys }
-}
-
-fn services(
-    reader: &mut Reader<'_>,
-    document: &DeTable<'_>,
-    common: &Common,
-    services: &mut Vec<service::Typed>,
-) {
-    let Some(table) = document.get("service").and_then(|value| reader.table(value, "service.NAME")) else {
-        return;
-    };
-    for (name, value) in table {
-        let at = name.span();
-        let Some(table) = reader.table(value, &format!("service.{}", name.get_ref())) else { continue };
-        services.extend(service::read(reader, (name.get_ref(), at), table, &common.keys));
-    }
+/// A name that fits into a line of a log and a file's name.
+fn is_name(text: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    text.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+        && text.len() <= 80
+        && text.chars().all(plain)
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
-//! What the native file promises: all of its errors in one run, each at its
-//! place, and nothing that nobody typed.
+//! Promises of the native file, over all of its parts.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,246 +8,408 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::plan::{Stderr, WhenFull};
+use crate::config::diagnostic::Severity;
+use crate::config::plan::{EventLogExtent, OnStop, Rate, Service, Stderr, WhenFull};
+use crate::config::secret::{Password, Secret};
 
 fn defaults() -> Defaults {
+    let bind: Vec<IpAddr> = vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()];
     Defaults {
-        bind: vec![IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8])],
+        bind,
         idle_timeout: None,
-        linger_timeout: Duration::from_secs(60),
-        directory: PathBuf::from("/"),
+        linger_timeout: Duration::from_secs(7),
+        directory: PathBuf::from("/default"),
         service: "wininetd".to_owned(),
     }
 }
 
-fn load(text: &str) -> Loaded {
-    parse(Source::decode(Path::new("f.toml"), text.as_bytes().to_vec()), &defaults())
+fn read_bytes(bytes: &[u8]) -> (Plan, Vec<Diagnostic>) {
+    let source = Source::decode(Path::new("/folder/w.toml"), bytes.to_vec());
+    let (_, plan, diagnostics) = read(source, &defaults());
+    (plan, diagnostics)
 }
 
-/// The errors, each as `line:column: message`.
-fn errors(text: &str) -> Vec<String> {
-    let errors = load(text).diagnostics.into_iter().filter(|found| found.severity == Severity::Error);
-    errors.map(|found| found.headline().trim_start_matches("f.toml:").to_owned()).collect()
+/// The only service of a text without errors.
+fn service(text: &str) -> Service {
+    let (plan, diagnostics) = read_bytes(text.as_bytes());
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    plan.services[0].as_ref().clone()
 }
 
-/// The one service of a text with these keys.
-fn service(keys: &str) -> Arc<Service> {
-    let loaded = load(&format!("[service.a]\nlisten = 80\ncommand = 'cat'\n{keys}\n"));
-    assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
-    loaded.plan.services[0].clone()
+/// A service with these keys besides.
+fn with(keys: &str) -> String {
+    format!("[service.x]\nlisten = 80\ncommand = 'cmd'\n{keys}\n")
+}
+
+/// Everything that is wrong, as `line:column: message | hint`.
+fn faults(text: &str) -> Vec<String> {
+    let (_, diagnostics) = read_bytes(text.as_bytes());
+    let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
+    let place =
+        |headline: &str| headline.split_once("w.toml:").map_or(String::new(), |(_, rest)| rest.to_owned());
+    errors
+        .map(|found| format!("{} | {}", place(&found.headline()), found.hint.as_deref().unwrap_or_default()))
+        .collect()
+}
+
+/// The one thing that is wrong with a service of these keys.
+fn fault(keys: &str) -> String {
+    let found = faults(&with(keys));
+    assert_eq!(found.len(), 1, "{keys}: {found:?}");
+    found[0].clone()
 }
 
 #[test]
-fn a_service_has_what_was_typed_and_the_defaults_of_the_rest() {
-    let typed = service(
-        "max_connections = 5\nwhen_full = 'refuse'\nrate = '50/s'\nallow = ['10.0.0.0/8']\nstderr = 'discard'\n\
-         session_timeout = '10h'\nkeepalive = '30s'\nrefusal = \"busy\\r\\n\"\nlimits = { memory = '1MiB' }",
+fn a_service_of_two_keys_has_the_defaults_of_the_classic_file() {
+    let found = service("[service.x]\nlisten = 80\ncommand = 'cmd a'");
+    assert_eq!(found.name, "x");
+    assert!(found.enabled);
+    let listen: Vec<_> = found.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listen, ["0.0.0.0:80", "[::]:80"]);
+    assert_eq!(found.admit, super::super::plan::Admit::default());
+    assert_eq!(found.keepalive, Some(super::super::plan::KEEPALIVE));
+    assert_eq!((found.program.identity, found.program.stderr), (None, Stderr::Client));
+    assert_eq!(found.program.directory, Path::new("/default"));
+    assert_eq!((found.times.idle_timeout, found.times.linger_timeout), (None, Duration::from_secs(7)));
+}
+
+#[test]
+fn every_key_reaches_the_plan() {
+    let found = service(&with(
+        "directory = 'srv'\nenvironment = { A = 'b' }\ninherit_environment = ['C']\nstdio = 'socket'\n\
+         stderr = 'discard'\nallow = ['10.0.0.0/8', '2001:db8::1']\ndeny = ['10.1.0.0/16']\nmax_connections = 50\n\
+         max_connections_per_source = 4\nwhen_full = 'refuse'\nrate = '50/s'\nrate_per_source = '10/m'\n\
+         refusal = \"busy\\r\\n\"\nbanner = 'hi'\nlinger_timeout = '0s'\nkeepalive = '2m'\nsession_timeout = '10h'\n\
+         kill_grace = '1s'\nenabled = false\nlimits = { memory = '1GiB', cpu_time = '1m', processes = 3 }",
+    ));
+    assert!(!found.enabled);
+    assert_eq!(found.program.directory, Path::new("/folder").join("srv"));
+    assert_eq!(found.program.environment, [("A".into(), "b".into())]);
+    assert_eq!(found.program.inherit_environment, Some(vec!["C".into()]));
+    assert_eq!(found.program.stderr, Stderr::Discard);
+    assert_eq!(found.program.limits.memory, Some(1 << 30));
+    assert_eq!(found.program.limits.cpu_time, Some(Duration::from_mins(1)));
+    assert_eq!((found.program.limits.processes, found.program.limits.open_files), (Some(3), None));
+    let access = &found.admit.access;
+    assert_eq!(access.allow.as_ref().unwrap()[1].to_string(), "2001:db8::1/128");
+    assert_eq!(access.deny[0].to_string(), "10.1.0.0/16");
+    assert_eq!((found.admit.max_connections, found.admit.max_connections_per_source), (50, Some(4)));
+    assert_eq!(found.admit.when_full, WhenFull::Refuse);
+    assert_eq!(found.admit.rate, Some(Rate { count: 50, per: Duration::from_secs(1) }));
+    assert_eq!(found.admit.rate_per_source, Some(Rate { count: 10, per: Duration::from_mins(1) }));
+    assert_eq!((&*found.refusal, &*found.banner), (&b"busy\r\n"[..], &b"hi"[..]));
+    assert_eq!(found.keepalive.unwrap().idle, Duration::from_mins(2));
+    assert_eq!(found.times.linger_timeout, Duration::ZERO);
+    assert_eq!(found.times.session_timeout, Some(Duration::from_hours(10)));
+    assert_eq!(found.times.kill_grace, Duration::from_secs(1));
+}
+
+#[test]
+fn the_server_has_keys_of_its_own() {
+    let text =
+        with("[server]\nmax_connections = 9\nstop_grace = '1m'\nlog_file = 'w.log'\nevent_log = 'all'");
+    let (plan, diagnostics) = read_bytes(text.as_bytes());
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    assert_eq!((plan.server.max_connections, plan.server.stop_grace), (Some(9), Duration::from_mins(1)));
+    assert_eq!(plan.server.log_file, Some(Path::new("/folder").join("w.log")));
+    assert_eq!((plan.server.on_stop, plan.server.event_log), (OnStop::End, EventLogExtent::All));
+}
+
+#[test]
+fn a_default_holds_where_a_service_says_nothing_and_false_is_none() {
+    let shared =
+        "[defaults]\nmax_connections = 5\nrate = '1/s'\nlimits = { memory = '1MiB', processes = 3 }\n";
+    let found = service(&(with("rate = false\nkeepalive = false\nlimits = { memory = '2MiB' }") + shared));
+    assert_eq!((found.admit.max_connections, found.admit.rate, found.keepalive), (5, None, None));
+    // The whole value of a key is replaced.
+    assert_eq!((found.program.limits.memory, found.program.limits.processes), (Some(2 << 20), None));
+}
+
+#[test]
+fn a_service_with_its_own_user_does_not_get_the_password_of_another() {
+    let shared = "[defaults]\nuser = 'a'\npassword = 'pw'\n";
+    let identity = |keys: &str| service(&(with(keys) + shared)).program.identity;
+    let found = identity("").unwrap();
+    assert_eq!(found.user.to_string(), "a");
+    assert_eq!(found.password, Some(Password::Typed(Secret::new("pw"))));
+    let found = identity("user = 'b'\npassword = '{stored}'").unwrap();
+    assert_eq!(found.password, Some(Password::Stored { service: "wininetd".into() }));
+    assert_eq!(identity("user = 'none'"), None);
+}
+
+#[test]
+fn a_table_for_one_system_is_read_on_all_and_used_on_its_own() {
+    let text = with(
+        "max_connections = 1\n[service.x.windows]\nmax_connections = 2\n[service.x.unix]\nmax_connections = 3",
     );
-    assert_eq!((typed.admit.max_connections, typed.admit.when_full), (5, WhenFull::Refuse));
-    assert_eq!(typed.admit.access.allow.as_ref().unwrap()[0].to_string(), "10.0.0.0/8");
-    assert_eq!((typed.program.stderr, typed.program.limits.memory), (Stderr::Discard, Some(1 << 20)));
-    assert_eq!(
-        (typed.times.session_timeout, &*typed.refusal),
-        (Some(Duration::from_hours(10)), &b"busy\r\n"[..])
+    let expected = if crate::sys::CAPABILITIES.table == "windows" { 2 } else { 3 };
+    assert_eq!(service(&text).admit.max_connections, expected);
+    for system in ["windows", "unix"] {
+        assert!(
+            fault(&format!("[service.x.{system}]\nbanana = 1")).contains("5:1: there is no key `banana`")
+        );
+        assert!(fault(&format!("[service.x.{system}]\nrate = 1")).contains("a rate has a unit"));
+    }
+}
+
+#[test]
+fn a_service_of_the_other_system_lacks_nothing_here() {
+    let other = if crate::sys::CAPABILITIES.table == "windows" { "unix" } else { "windows" };
+    let text = |off: &str| {
+        format!("[service.x]\n{off}\n[service.x.{other}]\nenabled = true\nlisten = 1\ncommand = 'c'\n")
+    };
+    assert_eq!(faults(&text("enabled = false")), [""; 0]);
+    assert_eq!(faults(&text("")).len(), 2);
+}
+
+#[test]
+fn a_file_that_is_something_else_is_not_cited_whole() {
+    let (_, found) = read_bytes("this is a log\n".repeat(5000).as_bytes());
+    assert!((2..300).contains(&found.len()), "{}", found.len());
+    assert!(found.last().unwrap().to_string().contains("more to say"), "{}", found.last().unwrap());
+}
+
+#[test]
+fn what_this_system_can_not_honour_is_an_error_outside_of_the_others_table() {
+    let (mine, others) = if crate::sys::CAPABILITIES.table == "windows" {
+        ("group = 'g'", "load_profile = true")
+    } else {
+        ("load_profile = true", "group = 'g'")
+    };
+    let other = if crate::sys::CAPABILITIES.table == "windows" { "unix" } else { "windows" };
+    assert!(
+        fault(&format!("user = 'u'\npassword = 'p'\n{mine}")).contains(&format!("[service.NAME.{other}]"))
     );
-    assert_eq!(typed.listen.len(), 2);
-    let plain = service("");
-    assert_eq!((plain.admit.max_connections, plain.admit.when_full), (256, WhenFull::Wait));
-    assert_eq!(plain.times.kill_grace, Duration::from_secs(5));
-    assert_eq!(plain.keepalive.unwrap().idle, Duration::from_secs(60));
-    assert_eq!(service("keepalive = false").keepalive, None);
+    service(&with(&format!("user = 'u'\npassword = 'p'\n{others}\n[service.x.{other}]\n{mine}")));
 }
 
 #[test]
-fn the_defaults_hold_where_a_service_says_nothing_and_its_own_system_s_table_wins() {
-    let [own, other] = CAPABILITIES.tables;
-    let text = format!(
-        "[defaults]\nmax_connections = 7\nkill_grace = '1s'\n[defaults.{own}]\nrate = '1/s'\n\
-         [service.a]\nlisten = 80\ncommand = 'cat'\n[service.a.{own}]\nkill_grace = '2s'\n[service.a.{other}]\nkill_grace = '3s'\n\
-         [service.b]\nlisten = 81\ncommand = 'cat'\nmax_connections = 8\n"
-    );
-    let loaded = load(&text);
-    assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
-    let [a, b] = &loaded.plan.services[..] else { panic!("two services") };
-    assert_eq!((a.admit.max_connections, a.times.kill_grace), (7, Duration::from_secs(2)));
-    assert_eq!((b.admit.max_connections, b.times.kill_grace), (8, Duration::from_secs(1)));
-    assert!(a.admit.rate.is_some() && b.admit.rate.is_some());
+fn everything_that_is_wrong_is_said_in_one_run_in_the_order_of_the_text() {
+    let text = "[server]\nmax_conections = 1\nstop_grace = 10\n[service.a]\nlisten = 'localhost:80'\ncommand = 5\n\
+                allow = ['10.0.0.1/8']\n[service.b]\nlisten = 80\n[service.c]\nlisten = 80\ncommand = 'c'\n\
+                banana = = 3\nrate = 'often'\n";
+    let found = faults(text);
+    let starts = [
+        "2:1: there is no key",
+        "3:14: a time has a unit",
+        "5:10: `localhost:80`",
+        "6:11: `command` is",
+        "7:10: `10.0.0.1/8` has bits",
+        "11:10: the service `b` listens on 0.0.0.0:80 already, in line 9",
+    ];
+    for start in starts {
+        assert!(found.iter().any(|fault| fault.starts_with(start)), "{start}: {found:#?}");
+    }
+    assert!(found.iter().any(|fault| fault.starts_with("13:10: this is no TOML")), "{found:#?}");
+    assert!(found.iter().any(|fault| fault.starts_with("14:8: `often` is not a rate")), "{found:#?}");
 }
 
 #[test]
-fn all_errors_come_in_one_run_each_at_its_place() {
-    let text = "[service.a]\nlisten = 'apples'\ncommand = 'cat'\ncolour = 1\nkill_grace = 5\nallow = ['10.0.0.1/8']\n\
-                rate = 'often'\n[server]\nstop_grace = '10'\n[sevice.b]\n";
-    let found = errors(text);
-    let places: Vec<&str> = found.iter().map(|found| found.split(": ").next().unwrap()).collect();
-    let mut sorted = places.clone();
-    sorted.sort_unstable();
-    assert_eq!(sorted, ["10:2", "2:10", "4:1", "5:14", "6:10", "7:8", "9:14"], "{found:#?}");
+fn a_key_that_is_not_known_gets_the_nearest_one() {
+    assert!(fault("max_conections = 1").ends_with("did you mean `max_connections`?"));
 }
 
 #[test]
-fn an_unknown_key_names_the_nearest_one_that_there_is() {
-    let found = load("[service.a]\nlisten = 80\ncommand = 'cat'\nmax_conections = 5\n").diagnostics;
-    assert_eq!(found[0].hint.as_deref(), Some("did you mean max_connections?"));
-}
-
-#[test]
-fn keys_that_are_not_there_yet_are_refused_with_words() {
-    for key in [
-        "warm = 4",
-        "warm_header = true",
-        "tls = {}",
-        "proxy_protocol = []",
+fn what_will_be_there_later_is_said_to_be_not_there_yet() {
+    for keys in [
         "stdio = 'pipe'",
         "stderr = 'log'",
+        "tls = {}",
+        "warm = 4",
+        "warm_header = true",
+        "proxy_protocol = []",
     ] {
-        let found = errors(&format!("[service.a]\nlisten = 80\ncommand = 'cat'\n{key}\n"));
-        assert!(found.len() == 1 && found[0].contains("later version"), "{found:?}");
+        assert!(fault(keys).contains("is not there yet"), "{keys}");
     }
-    service("stdio = 'socket'\nstderr = 'client'");
 }
 
 #[test]
-fn a_rule_that_can_never_decide_is_an_error() {
-    let rules = |listen: &str, rules: &str| {
-        errors(&format!("[service.a]\ncommand = 'cat'\nlisten = {listen}\n{rules}\n"))
-    };
-    assert_eq!(
-        rules("'127.0.0.1:80'", "deny = ['2001:db8::/32']")[0],
-        "4:9: 2001:db8::/32 never matches: this service listens on no IPv6 address"
-    );
-    assert!(rules("80", "deny = ['10.0.0.0/8', '10.0.0.0/8']")[0].contains("in this list already"));
+fn a_value_of_the_wrong_kind_is_told_what_is_wanted() {
+    for (keys, wanted) in [
+        ("max_connections = '5'", "a whole number from 1 on; this is a string"),
+        ("max_connections = 0", "a whole number from 1 on"),
+        ("max_connections = -1", "a whole number from 1 on"),
+        ("max_connections_per_source = true", "or `false` for none"),
+        ("idle = 1", "no key"),
+        ("session_timeout = 10", "a time has a unit"),
+        ("session_timeout = '0s'", "at least 1 ms"),
+        ("rate = '0/s'", "lets nobody in"),
+        ("enabled = 'yes'", "`true` or `false`"),
+        ("allow = '10.0.0.0/8'", "an array of networks"),
+        ("when_full = 'maybe'", "\"wait\" or \"refuse\""),
+        ("environment = { A = 1 }", "a string without NUL"),
+        ("environment = { CLIENT_IP = 'x' }", "is set for each session"),
+        ("environment = { 'a=b' = 'x' }", "has no `=`"),
+        ("inherit_environment = ['TCPREMOTEIP']", "is set for each session"),
+        ("limits = { memory = 5 }", "a size has a unit"),
+        ("limits = { memory = '5MB' }", "256MiB"),
+        ("limits = { banana = 5 }", "no key `banana` in `limits`"),
+        ("user = 'NONE'", "small letters"),
+        ("password = 'x'", "belongs to a `user`"),
+        ("directory = ''", "this is empty"),
+    ] {
+        assert!(fault(keys).contains(wanted), "{keys}: {}", fault(keys));
+    }
+    let long = format!("banner = '{}'", "x".repeat(4097));
+    assert!(fault(&long).contains("at most 4096"), "{}", fault(&long));
+}
+
+#[test]
+fn the_trap_of_backslashes_is_named() {
+    for keys in [r#"directory = "c:\temp\new""#, r#"directory = "c:\srv""#, r#"directory = "c:\users""#] {
+        assert!(faults(&with(keys))[0].contains("single quotes"), "{:?}", faults(&with(keys)));
+    }
+    service(&with(r"directory = 'c:\temp\new'"));
+}
+
+#[test]
+fn a_rule_that_can_never_match_is_an_error() {
     assert!(
-        rules("80", "deny = ['10.0.0.0/8']\nallow = ['10.0.0.0/8']")[0]
-            .starts_with("5:10: 10.0.0.0/8 is denied in line 4")
+        fault("allow = ['10.0.0.0/8', '10.0.0.0/8']")
+            .contains("4:24: 10.0.0.0/8 stands in this list already")
     );
-    assert!(rules("80", "deny = ['10.0.0.0/8', '2001:db8::/32']\nallow = ['10.1.0.0/16']").is_empty());
-    // Of the defaults only some services may have the family.
+    assert!(fault("allow = ['10.0.0.0/8']\ndeny = ['10.0.0.0/8']").contains("denied in line 5"));
+    assert!(fault("deny = ['::ffff:10.0.0.1']").contains("10.0.0.1/32"));
+    let one = "[service.x]\nlisten = '127.0.0.1:80'\ncommand = 'c'\n";
+    assert!(faults(&format!("{one}deny = ['::1']"))[0].contains("no address of IPv6"));
+    // What holds for all services need not match each of them.
+    service(&format!("{one}[defaults]\ndeny = ['::1']"));
+}
+
+#[test]
+fn no_two_services_have_one_address_unless_one_is_not_enabled() {
+    let two = |keys: &str| with("") + "[service.y]\nlisten = '127.0.0.1:80'\ncommand = 'c'\n" + keys;
+    let found = &faults(&two(""))[0];
+    let expected = "6:10: the service `x` listens on 127.0.0.1:80 by 0.0.0.0:80 already, in line 2";
+    assert!(found.starts_with(expected), "{found}");
+    assert_eq!(faults(&two("enabled = false")), [""; 0]);
+    let own = "[service.x]\nlisten = [80, '[::1]:80']\ncommand = 'c'";
+    assert!(faults(own)[0].contains("2:15: this service listens on"), "{:?}", faults(own));
+}
+
+#[test]
+fn a_service_lacks_nothing_that_it_needs() {
+    let found = faults(
+        "[service.x]\nuser = 'u'\npassword = 'p'\n[service.'a b']\nlisten = 1\ncommand = 'c'\n[service]\ny = 1",
+    );
     assert!(
-        errors(
-            "[defaults]\ndeny = ['2001:db8::/32']\n[service.a]\ncommand = 'cat'\nlisten = '127.0.0.1:80'\n"
-        )
-        .is_empty()
-    );
-}
-
-#[test]
-fn two_services_at_one_address_are_an_error_that_names_both() {
-    let two = |one: &str, other: &str| {
-        errors(&format!(
-            "[service.a]\ncommand = 'cat'\nlisten = {one}\n[service.b]\ncommand = 'cat'\nlisten = {other}\n"
-        ))
-    };
-    assert_eq!(
-        two("'127.0.0.1:80'", "'127.0.0.1:80'"),
-        ["6:10: 127.0.0.1:80 is listened on in line 3 already"]
-    );
-    assert_eq!(
-        two("80", "'127.0.0.1:80'"),
-        ["6:10: 127.0.0.1:80 can't be bound beside 0.0.0.0:80 in line 3"]
-    );
-    assert_eq!(two("80", "80").len(), 1);
-    assert!(two("'127.0.0.1:80'", "'127.0.0.2:80'").is_empty());
-    assert!(two("80", "80\nenabled = false").is_empty());
-}
-
-#[test]
-fn toml_s_trap_is_told_with_its_way_out() {
-    let found = load("[service.a]\nlisten = 80\ncommand = \"c:\\temp\\new.exe\"\n").diagnostics;
-    assert_eq!(found[0].hint.as_deref(), Some("use single quotes, in which a backslash is a backslash"));
-    let found = load("[service.a]\nlisten = 80\ncommand = \"c:\\windows\\x.exe\"\n").diagnostics;
-    assert_eq!(
-        found[0].hint.as_deref(),
-        Some("use single quotes, in which a backslash is a backslash"),
+        found.iter().any(|fault| fault.starts_with("1:10: the service `x` has no `listen`")),
         "{found:?}"
     );
+    assert!(
+        found.iter().any(|fault| fault.starts_with("1:10: the service `x` has no `command`")),
+        "{found:?}"
+    );
+    assert!(found.iter().any(|fault| fault.starts_with("4:10: a service's name")), "{found:?}");
 }
 
 #[test]
-fn what_is_missing_is_told_at_the_service() {
-    assert_eq!(errors("[service.a]\nlisten = 80\n"), ["1:10: this service has no command"]);
-    assert_eq!(errors("[service.a]\ncommand = 'cat'\n"), ["1:10: this service has no listen"]);
-    assert!(
-        errors("[service.a]\nlisten = 80\ncommand = 'cat'\npassword = 'x'\n")[0].contains("there is none")
-    );
-}
-
-#[cfg(unix)]
-#[test]
-fn a_socket_in_the_file_system_has_a_mode_and_no_rules() {
-    let keys =
-        |keys: &str| errors(&format!("[service.a]\nlisten = 'unix:/run/x'\ncommand = 'cat'\n{keys}\n"));
-    assert!(keys("socket_mode = '0600'\nsocket_group = 'x'").is_empty());
-    assert!(keys("allow = ['10.0.0.0/8']")[0].contains("no address"));
-    assert!(keys("idle_timeout = '5s'")[0].contains("nobody counts"));
-    assert!(
-        errors("[service.a]\nlisten = 80\ncommand = 'cat'\nsocket_mode = '0600'\n")[0]
-            .contains("no unix: socket")
-    );
-    assert!(
-        errors("[service.a]\nlisten = 80\ncommand = 'cat'\nload_profile = true\n")[0]
-            .contains("only on Windows")
-    );
+fn a_file_without_services_is_warned_of() {
+    for text in ["", "# nothing\n", "[defaults]\nrate = '1/s'\n"] {
+        let (plan, diagnostics) = read_bytes(text.as_bytes());
+        assert!(plan.services.is_empty());
+        assert_eq!(diagnostics.len(), 1);
+        assert_eq!(diagnostics[0].severity, Severity::Warning);
+    }
 }
 
 #[test]
-fn files_that_are_included_have_services_and_their_errors_name_them() {
+fn the_example_that_messages_show_is_a_service() {
+    assert_eq!(faults(crate::sys::paths::EXAMPLE_TABLE), [""; 0]);
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_is_an_error_with_its_place() {
+    let found = read_bytes(b"# \xff\n").1;
+    assert!(found[0].to_string().contains("not UTF-8"), "{found:?}");
+}
+
+/// A folder with these files; the first one is read.
+fn read_files(files: &[(&str, &str)]) -> (Plan, Vec<String>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
-    file("conf.d/b.toml", "[service.b]\nlisten = 81\ncommand = 'cat'\n");
-    file("conf.d/a.toml", "[service.a]\nlisten = 82\ncommand = 'cat'\n");
-    file("conf.d/x.conf", "this is none of it");
-    let main = folder.path().join("main.toml");
-    let read = |text: &str| {
-        std::fs::write(&main, text).unwrap();
-        parse(Source::read(&main).unwrap(), &defaults())
-    };
-    let loaded = read(
-        "include = ['conf.d/*.toml']\n[defaults]\nmax_connections = 3\n[service.main]\nlisten = 80\ncommand = 'cat'\n",
-    );
-    assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
-    let names: Vec<_> =
-        loaded.plan.services.iter().map(|service| (&*service.name, service.admit.max_connections)).collect();
-    assert_eq!(names, [("main", 3), ("a", 3), ("b", 3)]);
-    file("conf.d/a.toml", "[server]\n[service.main]\nlisten = 80\ncommand = 'cat'\n");
-    let loaded =
-        read("include = ['conf.d/*.toml', 'missing.toml']\n[service.main]\nlisten = 80\ncommand = 'cat'\n");
-    let found: Vec<String> = loaded.diagnostics.iter().map(Diagnostic::headline).collect();
-    let said = |part: &str| found.iter().any(|found| found.contains(part));
-    assert!(said("missing.toml") && said("a.toml:1:2: server stands in the main file only"), "{found:#?}");
-    assert!(said("a.toml:2:10: a service main is in") && said("main.toml:2 already"), "{found:#?}");
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let main = Source::read(&folder.path().join(files[0].0)).unwrap();
+    let (_, plan, diagnostics) = read(main, &defaults());
+    let shown = diagnostics.iter().map(|found| format!("{}{:?}", found.headline(), found.hint)).collect();
+    (plan, shown, folder)
+}
+
+#[test]
+fn included_files_hold_services_and_are_read_by_name() {
+    let b = "[service.b]\nlisten = 81\ncommand = 'c'\ndirectory = 'd'";
+    let (plan, found, folder) = read_files(&[
+        ("w.toml", "include = ['conf.d/*.toml', 'z.toml']\n[defaults]\nmax_connections = 3"),
+        ("conf.d/b.toml", b),
+        ("conf.d/a.toml", "[service.a]\nlisten = 80\ncommand = 'c'"),
+        ("conf.d/c.toml~", "no toml"),
+        ("z.toml", "[service.z]\nlisten = 82\ncommand = 'c'"),
+    ]);
+    assert!(found.is_empty(), "{found:?}");
+    let names: Vec<_> = plan.services.iter().map(|service| (&*service.name, service.typed.source)).collect();
+    assert_eq!(names, [("a", 1), ("b", 2), ("z", 3)]);
+    assert!(plan.services.iter().all(|service| service.admit.max_connections == 3));
+    assert_eq!(plan.services[1].program.directory, folder.path().join("conf.d").join("d"));
+}
+
+#[test]
+fn what_is_wrong_with_an_include_is_said() {
+    let (_, found, _folder) = read_files(&[
+        (
+            "w.toml",
+            "include = ['gone.toml', 'a.toml', 'none/*.toml', 'x*/y', 'q*.toml', 'w.toml', 5]\n[service.x]\nlisten = 80\ncommand = 'c'",
+        ),
+        ("a.toml", "[server]\n[service.x]\nlisten = 80\ncommand = 'c'"),
+    ]);
+    let all = found.join("\n");
+    for part in [
+        "w.toml:1:12: ",
+        "w.toml:1:35: there is no folder",
+        "last part of a path only",
+        "w.toml is read already",
+        "`include` is an array of strings; this is an integer",
+        "a.toml:1:2: `server` stands in the file that includes the others",
+        "a.toml:2:10: the service `x` stands at ",
+        "w.toml:2:10 already",
+    ] {
+        assert!(all.contains(part), "{part}:\n{all}");
+    }
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        parse(Source::decode(Path::new("f.toml"), bytes), &defaults());
+        for found in read_bytes(&bytes).1 {
+            prop_assert!(found.to_string().contains("w.toml"));
+        }
     }
 
     #[test]
-    fn no_keys_and_values_make_it_panic(
+    fn no_text_makes_it_panic(
         lines in proptest::collection::vec(
-            "(listen|command|rate|allow|limits|environment|password|kill_grace|include) = ('[a-z0-9./: ]{0,12}'|[0-9]{1,6}|\\['[0-9./]{0,9}'\\]|\\{ [a-z]{1,9} = '[0-9a-zA-Z]{0,6}' \\}|true)",
-            0..12
-        )
+            "(\\[service\\.x\\]|\\[defaults\\]|\\[\\[?[a-z.]{0,9}\\]?\\]|[a-z_]{1,9} = ['\"\\[{0-9]{0,3}[a-z0-9ä/:.,= ]{0,9}['\"\\]}]{0,3}|(listen|command|allow|rate|user|limits|environment|keepalive|include|windows) = (1|'|''|\"\\\\x\"|\\[\\]|\\{\\}|\\[1, '::1', 1.5\\]|\\{ a = \\[\\] \\}|false|1979-05-27))", 0..12)
     ) {
-        load(&format!("[service.a]\n{}\n", lines.join("\n")));
+        for found in read_bytes(lines.join("\n").as_bytes()).1 {
+            prop_assert!(found.to_string().contains("w.toml"));
+        }
     }
 
     #[test]
     fn a_password_is_in_no_message(
-        password in "[A-Z]{8,12}",
-        before in proptest::sample::select(vec!["", "listen = 80\n", "command = 'x\n", "user = \n", "[[\n", "colour = 1\n"]),
-        form in proptest::sample::select(vec![
-            "password = '@", "password = \"@\"", "password = '@'", "password = @", "password = [\"@\"]",
-            "password = \"\"\"\n@\"\"\"", "password '@'", "x = { password = '@', y = }", "password = 1\npassword = '@'",
-        ]),
-        after in proptest::sample::select(vec!["", "\nuser = 'a'", "\n\"", "\nlisten = x"]),
+        secret in "[A-Z]{6,12}",
+        key in "(password|pasword|Password|PASSWORD|passwd|'password'|\"password\"|password.x|user)",
+        form in "(= 'X'|= \"X\"|= X|X|'X'|= \"X|= 'X|: X|= \"\"\"\nX\n\"\"\"|= \"\"\"X|= \\['X'\\]|= \\{ a = 'X' \\}|=\n'X')",
+        before in "(|\\[service.x\\]\n|\\[defaults\\]\n|\\[service.x.windows\\]\n|x = = 1\n|user = 'u', |a = \\{ |user = 'u\n)",
+        after in "(|\n|x| # y|\nx = = 1\n| b = 2|\nuser = 5)",
     ) {
-        let text = format!("[service.a]\n{before}{}{after}\n", form.replace('@', &password));
-        for found in load(&text).diagnostics {
-            prop_assert!(!found.to_string().contains(&password), "{found}");
+        let value = if key == "user" { format!("davide:{secret}") } else { secret.clone() };
+        let mut text = String::new();
+        let _ = writeln!(text, "{before}{key} {}{after}", form.replace('X', &value));
+        for found in read_bytes(text.as_bytes()).1 {
+            prop_assert!(!found.to_string().contains(&secret), "{text}\n{found}");
         }
     }
 }

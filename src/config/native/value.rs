@@ -1,221 +1,297 @@
-//! What is written inside of strings: times, sizes, rates, networks, addresses.
-//! Each is read whole or not at all; nothing is guessed.
+//! What stands behind a key becomes a value, or is said to be none.
 
-use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::{DeInteger, DeValue};
 
-use crate::config::plan::{Address, Rate};
+use super::fields::{Context, Fields};
+use super::keys::{Key, Kind};
+use super::report::At;
+use super::text::SINGLE_QUOTES;
+use super::units::{self, Fault};
+use super::{Reader, address};
+use crate::config::plan::{Address, LONGEST_TEXT, Rate};
+use crate::sys::command::Command;
 
-/// What is wrong, and what to write instead.
-pub(super) type Fault = (String, Option<String>);
-
-/// Ten years: more is a slip of the finger, and sums of times must not overflow.
-const LONGEST: Duration = Duration::from_hours(10 * 366 * 24);
-
-/// Digits and the unit behind them.
-fn split(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()))
+/// A value that is right by itself. It may be a password, so it does not print.
+#[derive(Clone)]
+pub(super) enum Value {
+    /// `false` where there could be something: none.
+    Off,
+    Flag(bool),
+    /// A count, or bytes.
+    Number(u64),
+    Duration(Duration),
+    Rate(Rate),
+    /// A text, a name or a password.
+    Text(zeroize::Zeroizing<String>),
+    Path(PathBuf),
+    Choice(&'static str),
+    Mode(u32),
+    Command(Command),
+    Addresses(Vec<(Address, At)>),
+    Networks(Vec<(IpNet, At)>),
+    Variables(Vec<(String, String)>),
+    Names(Vec<String>),
+    Table(Fields),
+    /// It was right, and nobody needs it any more.
+    Read,
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
-    let fault = || {
-        let hint = "write a number and a unit: \"500ms\", \"10s\", \"5m\", \"10h\", \"1d\"".to_owned();
-        (format!("`{text}` is no time"), Some(hint))
-    };
-    let (number, unit) = split(text);
-    let number: u64 = number.parse().map_err(|_| fault())?;
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(fault()),
-    };
-    let time = number.checked_mul(milliseconds).map(Duration::from_millis);
-    time.filter(|time| *time <= LONGEST).ok_or_else(|| (format!("`{text}` is longer than ten years"), None))
-}
+type Toml<'t> = Spanned<DeValue<'t>>;
 
-pub(super) fn size(text: &str) -> Result<u64, Fault> {
-    let fault = || {
-        let hint = "write a number and a unit: \"64KiB\", \"256MiB\", \"1GiB\"".to_owned();
-        (format!("`{text}` is no size"), Some(hint))
-    };
-    let (number, unit) = split(text);
-    let number: u64 = number.parse().map_err(|_| fault())?;
-    let factor: u64 = match unit {
-        "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return Err(fault()),
-    };
-    number.checked_mul(factor).filter(|&size| size > 0 && size <= 1 << 60).ok_or_else(fault)
-}
-
-pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
-    let fault = || {
-        let hint = "write how many in a second, minute or hour: \"50/s\", \"10/m\", \"100/h\"".to_owned();
-        (format!("`{text}` is no rate"), Some(hint))
-    };
-    let (number, unit) = split(text);
-    let count: u32 = number.parse().map_err(|_| fault())?;
-    let per = match unit {
-        "/s" => Duration::from_secs(1),
-        "/m" => Duration::from_mins(1),
-        "/h" => Duration::from_hours(1),
-        _ => return Err(fault()),
-    };
-    if count == 0 {
-        return Err((format!("`{text}` would let nobody in"), Some("enabled = false does that".to_owned())));
-    }
-    Ok(Rate { count, per })
-}
-
-pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
-    let hint =
-        "write an address or a network: \"192.168.0.0/16\", \"2001:db8::/32\", \"192.0.2.7\"".to_owned();
-    let parsed = match text.parse::<IpAddr>() {
-        Ok(address) => Ok(IpNet::from(address)),
-        Err(_) => text.parse::<IpNet>().map_err(|_| (format!("`{text}` is no network"), Some(hint))),
-    };
-    let network = parsed?;
-    if network.trunc() != network {
-        let hint = format!("write {}, or {}", network.trunc(), network.addr());
-        return Err((format!("`{text}` is an address within a network, not the network"), Some(hint)));
-    }
-    if let IpNet::V6(mapped) = network
-        && let Some(ip) = mapped.addr().to_ipv4_mapped()
-        && mapped.prefix_len() >= 96
-    {
-        let hint = format!("write {ip}/{}", mapped.prefix_len() - 96);
-        return Err((format!("`{text}` never matches: IPv4 clients have IPv4 addresses here"), Some(hint)));
-    }
-    Ok(network)
-}
-
-/// A port's addresses are those of `bind`.
-pub(super) fn port(number: i64, bind: &[IpAddr]) -> Result<Vec<Address>, Fault> {
-    let port = u16::try_from(number).ok().filter(|&port| port > 0);
-    let port = port.ok_or_else(|| (format!("{number} is not a port: ports are 1 to 65535"), None))?;
-    Ok(bind.iter().map(|&ip| SocketAddr::new(ip, port).into()).collect())
-}
-
-pub(super) fn listen(text: &str, bind: &[IpAddr]) -> Result<Vec<Address>, Fault> {
-    let form = || {
-        Some(
-            "write a port, \"127.0.0.1:80\", \"[::1]:80\" or \"unix:/path\"; names are not looked up"
-                .to_owned(),
-        )
-    };
-    if let Some(path) = text.strip_prefix("unix:") {
-        return unix(path).map(|address| vec![address]);
-    }
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return port(text.parse().unwrap_or(i64::MAX), bind);
-    }
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() == 0 => Err(("0 is not a port: ports are 1 to 65535".to_owned(), None)),
-        Ok(SocketAddr::V6(address)) if address.ip().to_ipv4_mapped().is_some() => {
-            Err((format!("`{text}` is an IPv4 address in the form of IPv6"), form()))
-        }
-        Ok(address) => Ok(vec![address.into()]),
-        Err(_) => Err((format!("`{text}` is no address to listen on"), form())),
-    }
-}
-
-fn unix(path: &str) -> Result<Address, Fault> {
-    /// What the address of such a socket has room for, with its closing zero.
-    const ROOM: usize = 107;
-    if !path.starts_with('/') || path.ends_with('/') {
-        return Err((
-            format!("`unix:{path}` is no whole path of a socket"),
-            Some("write unix:/path".to_owned()),
-        ));
-    }
-    if path.len() > ROOM {
-        return Err((
-            format!("the path of a socket has {ROOM} bytes at most, this one {}", path.len()),
-            None,
-        ));
-    }
-    Ok(Address::Unix(path.into()))
-}
-
-pub(super) fn mode(text: &str) -> Result<u32, Fault> {
-    let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte)) && (3..=4).contains(&text.len());
-    let mode = if octal { u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777) } else { None };
-    let hint = "write three or four octal digits: \"0660\"".to_owned();
-    mode.ok_or_else(|| (format!("`{text}` is no mode of a socket"), Some(hint)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_a_unit_and_an_end() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("10h"), Ok(Duration::from_hours(10)));
-        for text in ["", "10", "s", "-1s", "1.5s", "10 s", "10sec", "99999999999999999999s", "4000d"] {
-            assert!(duration(text).is_err(), "{text}");
+impl Kind {
+    /// What may stand there, as the end of a sentence.
+    pub fn wanted(self) -> String {
+        match self {
+            Kind::Flag => "`true` or `false`".to_owned(),
+            Kind::Count => "a whole number from 1 on".to_owned(),
+            Kind::Duration(_) => "a time, as \"10s\" or \"5m\"".to_owned(),
+            Kind::Size => "a size, as \"256MiB\"".to_owned(),
+            Kind::Rate => "a rate, as \"50/s\"".to_owned(),
+            Kind::Text | Kind::Name | Kind::Password | Kind::Path => "a string".to_owned(),
+            Kind::Command => "a string or an array of strings".to_owned(),
+            Kind::Listen => "a port, a string or an array of these".to_owned(),
+            Kind::Networks => "an array of networks, as [\"10.0.0.0/8\"]".to_owned(),
+            Kind::Choice(words, _) => {
+                words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
+            }
+            Kind::Mode => "a string of octal digits, as \"0660\"".to_owned(),
+            Kind::Variables => "a table of strings, as { LANG = \"C\" }".to_owned(),
+            Kind::Names | Kind::Patterns => "an array of strings".to_owned(),
+            Kind::Table(_) | Kind::System => "a table".to_owned(),
+            Kind::Services => "tables with names: [service.NAME]".to_owned(),
+            Kind::Later => "nothing yet".to_owned(),
         }
     }
+}
 
-    #[test]
-    fn sizes_and_rates_have_a_unit_and_are_not_nothing() {
-        assert_eq!(size("256MiB"), Ok(256 << 20));
-        assert_eq!(rate("10/m"), Ok(Rate { count: 10, per: Duration::from_mins(1) }));
-        for text in ["256", "256MB", "0MiB", "99999999TiB"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-        for text in ["10", "0/s", "/s", "1/d", "10/ m", "99999999999/s"] {
-            assert!(rate(text).is_err(), "{text}");
-        }
+fn called(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
     }
+}
 
-    #[test]
-    fn a_network_has_no_host_in_it() {
-        assert_eq!(network("192.0.2.7").unwrap().to_string(), "192.0.2.7/32");
-        assert_eq!(network("192.0.2.7/24").unwrap_err().1.unwrap(), "write 192.0.2.0/24, or 192.0.2.7");
-        assert_eq!(network("::ffff:192.0.2.0/120").unwrap_err().1.unwrap(), "write 192.0.2.0/24");
-        for text in ["", "192.0.2.0/33", "example.org", "192.0.2"] {
-            assert!(network(text).is_err(), "{text}");
+fn number(integer: &DeInteger<'_>) -> Option<u64> {
+    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+impl Reader<'_> {
+    /// The value behind a key. What is wrong with it is said.
+    pub fn value(&mut self, context: Context, key: &Key, value: &Toml<'_>) -> Option<Value> {
+        let at = context.at(value.span());
+        if key.off && value.get_ref().as_bool() == Some(false) {
+            return Some(Value::Off);
+        }
+        match (key.kind, value.get_ref()) {
+            (Kind::Later, _) => {
+                self.report.error(&at, Fault::plain(format!("`{}` is not there yet", key.name)));
+                None
+            }
+            (Kind::Flag, DeValue::Boolean(flag)) => Some(Value::Flag(*flag)),
+            (Kind::Count, DeValue::Integer(integer)) => {
+                let fault = || Fault::plain(format!("`{}` is {}", key.name, key.kind.wanted()));
+                let number = number(integer).filter(|&count| count > 0).ok_or_else(fault);
+                self.said(&at, number.map(Value::Number))
+            }
+            (Kind::Duration(least), DeValue::String(text)) => {
+                let least = Duration::from_millis(least);
+                let long_enough =
+                    |time| if time >= least { Ok(Value::Duration(time)) } else { Err(too_short(key, least)) };
+                self.said(&at, units::duration(text).and_then(long_enough))
+            }
+            (Kind::Duration(_), DeValue::Integer(_) | DeValue::Float(_)) => {
+                self.lacks_unit(&at, "time", units::DURATION_HINT)
+            }
+            (Kind::Size, DeValue::String(text)) => self.said(&at, units::size(text).map(Value::Number)),
+            (Kind::Size, DeValue::Integer(_) | DeValue::Float(_)) => {
+                self.lacks_unit(&at, "size", units::SIZE_HINT)
+            }
+            (Kind::Rate, DeValue::String(text)) => self.said(&at, units::rate(text).map(Value::Rate)),
+            (Kind::Rate, DeValue::Integer(_) | DeValue::Float(_)) => {
+                self.lacks_unit(&at, "rate", units::RATE_HINT)
+            }
+            (Kind::Mode, DeValue::String(text)) => self.said(&at, units::mode(text).map(Value::Mode)),
+            (Kind::Text, DeValue::String(text)) => {
+                let fits = text.len() <= LONGEST_TEXT;
+                let fault = || {
+                    Fault::plain(format!("this has {} bytes: at most {LONGEST_TEXT} are sent", text.len()))
+                };
+                self.said(&at, if fits { Ok(Value::Text(text.to_string().into())) } else { Err(fault()) })
+            }
+            (Kind::Password, DeValue::String(text)) => Some(Value::Text(text.to_string().into())),
+            (Kind::Name, DeValue::String(text)) => {
+                self.plain_text(&at, text)?;
+                Some(Value::Text(text.to_string().into()))
+            }
+            (Kind::Path, DeValue::String(text)) => {
+                self.plain_text(&at, text)?;
+                let folder = self.report.sources()[at.source].path.parent().map(PathBuf::from);
+                Some(Value::Path(folder.unwrap_or_default().join(&**text)))
+            }
+            (Kind::Command, DeValue::String(text)) => self.command_line(context, &at, text),
+            (Kind::Command, DeValue::Array(_)) => self.command_of_arguments(context, key, value),
+            (Kind::Choice(words, later), DeValue::String(text)) => {
+                let known = words.iter().find(|word| *word == text);
+                let fault = if later.contains(&&**text) {
+                    Fault::plain(format!("`{} = \"{text}\"` is not there yet", key.name))
+                } else {
+                    Fault::plain(format!("`{}` is {}", key.name, key.kind.wanted()))
+                };
+                self.said(&at, known.map(|word| Value::Choice(word)).ok_or(fault))
+            }
+            (Kind::Listen, DeValue::String(_) | DeValue::Integer(_) | DeValue::Array(_)) => {
+                self.addresses(context, key, value)
+            }
+            (Kind::Networks, DeValue::Array(_)) => {
+                let texts = self.texts(context, key, value)?;
+                // Those that are right are looked at further, beside one that is not.
+                let network = |(text, at): (String, At)| Some((self.said(&at, address::network(&text))?, at));
+                Some(Value::Networks(texts.into_iter().filter_map(network).collect()))
+            }
+            (Kind::Names, DeValue::Array(_)) => {
+                let names = self.texts(context, key, value)?.into_iter().map(|(name, at)| {
+                    self.variable_name(&at, &name)?;
+                    Some(name)
+                });
+                all(names).map(Value::Names)
+            }
+            (Kind::Variables, DeValue::Table(_)) => self.variables(context, value),
+            (Kind::Patterns, DeValue::String(_) | DeValue::Array(_)) => {
+                self.texts(context, key, value).map(|_| Value::Read)
+            }
+            (Kind::Table(table), DeValue::Table(found)) => {
+                Some(Value::Table(self.fields(context, table, found)))
+            }
+            _ => self.mistyped(&at, key, value.get_ref()),
         }
     }
 
-    #[test]
-    fn what_is_no_address_is_an_error_and_never_all_addresses() {
-        let bind: [IpAddr; 2] = [[0, 0, 0, 0].into(), [0u16; 8].into()];
-        assert_eq!(listen("80", &bind).unwrap().len(), 2);
-        assert_eq!(listen("[::1]:80", &bind).unwrap()[0].to_string(), "[::1]:80");
-        assert_eq!(listen("unix:/run/x", &bind).unwrap()[0].to_string(), "unix:/run/x");
-        for text in [
-            "",
-            "apples",
-            "localhost:80",
-            "*:80",
-            ":80",
-            "127.0.0.1",
-            "127.0.0.1:0",
-            "0",
-            "70000",
-            "unix:x",
-            "unix:/",
-            "::1:80",
-        ] {
-            assert!(listen(text, &bind).is_err(), "{text}");
-        }
+    /// Says that this is not what the key takes.
+    pub fn mistyped<T>(&mut self, at: &At, key: &Key, value: &DeValue<'_>) -> Option<T> {
+        let or_false = if key.off { ", or `false` for none" } else { "" };
+        let (name, wanted, found) = (key.name, key.kind.wanted(), called(value));
+        self.report.error(at, Fault::plain(format!("`{name}` is {wanted}{or_false}; this is {found}")));
+        None
     }
 
-    #[test]
-    fn a_mode_is_octal() {
-        assert_eq!(mode("0660"), Ok(0o660));
-        for text in ["660x", "0o660", "1777", "8", "", "0999"] {
-            assert!(mode(text).is_err(), "{text}");
-        }
+    /// A value, or its fault, which is said.
+    pub fn said<T>(&mut self, at: &At, found: Result<T, Fault>) -> Option<T> {
+        found.map_err(|fault| self.report.error(at, fault)).ok()
     }
+
+    fn lacks_unit(&mut self, at: &At, what: &str, hint: &str) -> Option<Value> {
+        self.report.error(at, Fault::new(format!("a {what} has a unit"), hint));
+        None
+    }
+
+    /// The strings of an array, or a single one.
+    pub fn texts(&mut self, context: Context, key: &Key, value: &Toml<'_>) -> Option<Vec<(String, At)>> {
+        let items: Vec<&Toml<'_>> = match value.get_ref() {
+            DeValue::Array(array) => array.iter().collect(),
+            _ => vec![value],
+        };
+        let texts = items.into_iter().map(|item| {
+            let at = context.at(item.span());
+            match item.get_ref() {
+                DeValue::String(text) => Some((text.to_string(), at)),
+                other => self.mistyped(&at, key, other),
+            }
+        });
+        all(texts)
+    }
+
+    fn addresses(&mut self, context: Context, key: &Key, value: &Toml<'_>) -> Option<Value> {
+        let items: Vec<&Toml<'_>> = match value.get_ref() {
+            DeValue::Array(array) => array.iter().collect(),
+            _ => vec![value],
+        };
+        if items.is_empty() {
+            self.report.error(&context.at(value.span()), Fault::plain("there is no address to listen on"));
+            return None;
+        }
+        let found = items.into_iter().map(|item| {
+            let at = context.at(item.span());
+            let addresses = match item.get_ref() {
+                DeValue::String(text) => address::listen(text, &self.defaults.bind),
+                DeValue::Integer(integer) => address::port(number(integer), &self.defaults.bind),
+                other => return self.mistyped(&at, key, other),
+            };
+            let addresses = self.said(&at, addresses)?;
+            Some(addresses.into_iter().map(|address| (address, at.clone())).collect::<Vec<_>>())
+        });
+        all(found).map(|found| Value::Addresses(found.concat()))
+    }
+
+    fn variables(&mut self, context: Context, value: &Toml<'_>) -> Option<Value> {
+        let table = value.get_ref().as_table()?;
+        let found = table.iter().map(|(name, value)| {
+            let at = context.at(value.span());
+            self.variable_name(&context.at(name.span()), name.get_ref())?;
+            let text = match value.get_ref() {
+                DeValue::String(text) if !text.contains('\0') => text.to_string(),
+                _ => {
+                    self.report.error(&at, Fault::plain("the value of a variable is a string without NUL"));
+                    return None;
+                }
+            };
+            Some((name.get_ref().to_string(), text))
+        });
+        all(found).map(Value::Variables)
+    }
+
+    fn variable_name(&mut self, at: &At, name: &str) -> Option<()> {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            self.report.error(at, Fault::plain("a variable's name is not empty and has no `=` and no NUL"));
+            return None;
+        }
+        if crate::session::environment::is_of_session(name.as_ref()) {
+            self.report.error(at, Fault::plain(format!("{} is set for each session", units::quote(name))));
+            return None;
+        }
+        Some(())
+    }
+
+    /// What is a name or a path holds no control characters: they are a
+    /// backslash's that had another meaning.
+    pub fn plain_text(&mut self, at: &At, text: &str) -> Option<()> {
+        if text.is_empty() {
+            self.report.error(at, Fault::plain("this is empty"));
+            return None;
+        }
+        let Some(letter) = text.chars().find(|letter| letter.is_control()) else { return Some(()) };
+        let raw = self.raw(at);
+        let trap = raw.starts_with('"') && raw.contains('\\');
+        let message = format!("this holds the control character {letter:?}");
+        let hint = trap.then(|| SINGLE_QUOTES.to_owned());
+        self.report.error(at, Fault { message, hint });
+        None
+    }
+
+    /// A part of the text, as it was typed.
+    pub fn raw(&self, at: &At) -> &str {
+        let text = self.report.sources()[at.source].text.get(at.range.clone());
+        text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+}
+
+fn too_short(key: &Key, least: Duration) -> Fault {
+    let message = format!("`{}` is at least {} ms", key.name, least.as_millis());
+    let hint = key.off.then(|| "`false` is for none".to_owned());
+    Fault { message, hint }
+}
+
+/// All of them, once each was looked at.
+fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().collect()
 }

@@ -30,18 +30,18 @@ impl Command {
         Ok(Command { arguments })
     }
 
-    /// Takes the words of a command as they are. The place of a fault is the
-    /// word's.
-    pub fn of_arguments(words: &[OsString]) -> Result<Command, CommandFault> {
-        let fault = |offset, message: &str| CommandFault { offset, message: message.to_owned(), hint: None };
-        if words.first().is_none_or(|name| name.is_empty()) {
-            return Err(fault(0, "the program's name is empty"));
+    /// Takes the program's name and its arguments as they are. A fault comes
+    /// with the number of the word.
+    pub fn of_arguments(words: &[String]) -> Result<Command, (usize, CommandFault)> {
+        let fault = |message: &str| CommandFault { offset: 0, message: message.to_owned(), hint: None };
+        if words.first().is_none_or(String::is_empty) {
+            return Err((0, fault("the program's name is empty")));
         }
-        let word = |(place, word): (usize, &OsString)| {
-            CString::new(word.as_bytes())
-                .map_err(|_| fault(place, "a command line can't hold a NUL character"))
+        let argument = |(number, word): (usize, &String)| {
+            CString::new(&**word).map_err(|_| (number, fault("an argument can't hold a NUL character")))
         };
-        Ok(Command { arguments: words.iter().enumerate().map(word).collect::<Result<_, _>>()? })
+        let arguments = words.iter().enumerate().map(argument).collect::<Result<_, _>>()?;
+        Ok(Command { arguments })
     }
 
     /// The arguments, the program's name first.
@@ -210,6 +210,16 @@ mod tests {
     fn an_unclosed_quote_is_named_with_its_place() {
         assert_eq!(Command::parse(OsStr::new("echo 'a")).unwrap_err().offset, 5);
         assert_eq!(Command::parse(OsStr::new("echo \"a")).unwrap_err().offset, 5);
+    }
+
+    #[test]
+    fn arguments_are_taken_as_they_are() {
+        let given = ["/bin/echo", "a b", "'", "", "\\"].map(str::to_owned);
+        let command = Command::of_arguments(&given).unwrap();
+        let words: Vec<_> = command.arguments().iter().map(|word| word.to_str().unwrap()).collect();
+        assert_eq!(words, given);
+        assert_eq!(Command::of_arguments(&["e".to_owned(), "\0".to_owned()]).unwrap_err().0, 1);
+        assert!(Command::of_arguments(&[]).is_err());
     }
 
     #[test]

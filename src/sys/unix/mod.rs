@@ -55,7 +55,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     refuses: "a service of root",
     passwords: false,
     code_page: false,
-    tables: ["unix", "windows"],
+    table: "unix",
     unix_sockets: true,
     groups: true,
     profiles: false,

@@ -51,3 +51,6 @@ pub fn plain(path: PathBuf) -> PathBuf {
 
 /// An example line for somebody who has no file yet.
 pub const EXAMPLE_LINE: &str = "7777  nobody:  date";
+
+/// The same of the native form.
+pub const EXAMPLE_TABLE: &str = r#"service.date = { listen = 7777, user = "nobody", command = "date" }"#;

@@ -10,7 +10,7 @@ use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_SZ, Re
 use super::super::{CommandFault, Program, ProgramFault};
 use super::handle::wide;
 use super::paths::{system_directory, windows_directory};
-use super::scm::word;
+use super::quote::{quoted, word};
 
 /// A command line that could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,39 +57,44 @@ impl Command {
         Ok(Command { line, name })
     }
 
-    /// Makes a command line of the words of a command. The place of a fault is
-    /// the word's.
-    pub fn of_arguments(words: &[OsString]) -> Result<Command, CommandFault> {
-        let fault = |offset, message: &str, hint: Option<&str>| CommandFault {
-            offset,
-            message: message.to_owned(),
+    /// Takes the program's name and its arguments, quoted as the C runtime
+    /// reads them. A fault comes with the number of the word.
+    pub fn of_arguments(words: &[String]) -> Result<Command, (usize, CommandFault)> {
+        let fault = |message: String, hint: Option<&str>| CommandFault {
+            offset: 0,
+            message,
             hint: hint.map(str::to_owned),
         };
-        let texts: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-        let name = texts.first().filter(|name| !name.is_empty());
-        let Some(name) = name else { return Err(fault(0, "the program's name is empty", None)) };
+        let Some(name) = words.first().filter(|name| !name.is_empty()) else {
+            return Err((0, fault("the program's name is empty".to_owned(), None)));
+        };
         if name.contains('"') {
-            return Err(fault(0, "a program's name has no quotes in it", None));
+            return Err((0, fault("a program's name can't hold a \"".to_owned(), None)));
         }
-        let batch = is_batch(Path::new(&**name));
+        // Windows drops blanks and dots at the end of a name.
+        let batch = is_batch(Path::new(name.trim_end_matches([' ', '.'])));
         let mut line = format!("\"{name}\"");
-        for (place, text) in texts.iter().enumerate().skip(1) {
-            if text.contains('\0') {
-                return Err(fault(place, "a command line can't hold a NUL character", None));
+        for (number, word) in words.iter().enumerate() {
+            if word.contains('\0') {
+                return Err((number, fault("an argument can't hold a NUL character".to_owned(), None)));
             }
-            // cmd.exe reads them again, by rules of its own.
-            if batch && text.contains(['"', '&', '|', '<', '>', '^', '%', '!', '\r', '\n']) {
-                let hint = "write the command as one string, as cmd.exe is to read it";
-                return Err(fault(
-                    place,
-                    "cmd.exe would read this argument of a batch file in its own way",
-                    Some(hint),
-                ));
+            // cmd.exe reads the line a second time, by rules of its own: within
+            // quotes, too, it takes these for more than text.
+            let meant = |letter: char| letter.is_control() || "\"%!&|<>^".contains(letter);
+            if let Some(letter) = word.chars().find(|&letter| batch && meant(letter)) {
+                let message =
+                    format!("cmd.exe, which runs batch files, would interpret the character {letter:?}");
+                let hint = "write the command as one string, in cmd.exe's own quoting, or start a program";
+                return Err((number, fault(message, Some(hint))));
             }
-            line.push(' ');
-            line.push_str(&word(text));
+            if number > 0 {
+                line.push(' ');
+                // These separate arguments for cmd.exe.
+                let parts = batch && word.contains([',', ';', '=', '(', ')']);
+                line.push_str(&if parts { quoted(word) } else { self::word(word) });
+            }
         }
-        Ok(Command { line, name: Name::Clear(name.to_string()) })
+        Ok(Command { line, name: Name::Clear(name.clone()) })
     }
 
     /// Where the program is now. May touch the disk or the network.
@@ -317,15 +322,28 @@ mod tests {
         assert!(line.to_string_lossy().ends_with(r#"/d /s /c ""c:\a b\x.cmd" 1""#), "{line:?}");
     }
 
+    fn of_arguments(words: &[&str]) -> Result<String, usize> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Command::of_arguments(&words).map(|command| command.line).map_err(|(number, _)| number)
+    }
+
     #[test]
-    fn words_are_quoted_as_programs_read_them() {
-        let line = |words: &[&str]| {
-            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-            Command::of_arguments(&words).map(|command| command.line).map_err(|fault| fault.offset)
-        };
-        assert_eq!(line(&[r"c:\a b\x.exe", "a b", "c\"d", ""]).unwrap(), r#""c:\a b\x.exe" "a b" "c\"d" """#);
-        assert_eq!(line(&[r"c:\x.cmd", "a", "%PATH%"]), Err(2));
-        assert_eq!(line(&[""]), Err(0));
+    fn arguments_are_quoted_as_programs_read_them() {
+        let line = of_arguments(&[r"c:\a b\x.exe", "1", "", r#"a "b" \"#]).unwrap();
+        assert_eq!(line, r#""c:\a b\x.exe" 1 "" "a \"b\" \\""#);
+        assert_eq!(of_arguments(&["x.exe", "%PATH%"]).unwrap(), r#""x.exe" %PATH%"#);
+        assert_eq!(of_arguments(&[]), Err(0));
+        assert_eq!(of_arguments(&["x.exe", "a\0"]), Err(1));
+    }
+
+    #[test]
+    fn arguments_that_cmd_would_interpret_are_refused_for_batch_files() {
+        for argument in ["%PATH%", "a&b", "a\"b", "^", "a|b", ">x", "a\nb", "!x!"] {
+            for name in ["x.cmd", "X.BAT", "x.bat.", "x.bat "] {
+                assert_eq!(of_arguments(&[name, "1", argument]), Err(2), "{name} {argument}");
+            }
+        }
+        assert_eq!(of_arguments(&["x.cmd", "a=b", "c d"]).unwrap(), r#""x.cmd" "a=b" "c d""#);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod passwords;
 pub mod paths;
 pub mod process;
 pub mod prompt;
+mod quote;
 pub mod registry;
 pub mod rights;
 pub mod scm;
@@ -34,7 +35,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     refuses: "a service",
     passwords: true,
     code_page: true,
-    tables: ["windows", "unix"],
+    table: "windows",
     unix_sockets: false,
     groups: false,
     profiles: true,

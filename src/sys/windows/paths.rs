@@ -45,6 +45,9 @@ pub fn plain(path: PathBuf) -> PathBuf {
 /// An example line for somebody who has no file yet.
 pub const EXAMPLE_LINE: &str = r"7777  none  c:\windows\system32\whoami.exe";
 
+/// The same of the native form.
+pub const EXAMPLE_TABLE: &str = r#"service.hello = { listen = 7777, command = "whoami" }"#;
+
 pub(super) fn system_directory() -> PathBuf {
     directory(GetSystemDirectoryW).unwrap_or_else(|| PathBuf::from(r"C:\Windows\System32"))
 }

@@ -13,6 +13,7 @@ use windows_sys::Win32::System::Services::{
 use windows_sys::Win32::UI::Shell::CommandLineToArgvW;
 
 use super::handle::{check, size, text_at, wide};
+use super::quote::word;
 use super::security::Local;
 use crate::config::secret::Secret;
 
@@ -85,30 +86,6 @@ pub fn line(program: &Path, arguments: &[OsString]) -> OsString {
         line.push_str(&word(&argument.to_string_lossy()));
     }
     line.into()
-}
-
-/// A word of a command line, as the C runtime reads it: in quotes where it has
-/// blanks, with the backslashes before a quote doubled.
-pub(super) fn word(text: &str) -> String {
-    if !text.is_empty() && !text.contains([' ', '\t', '"']) {
-        return text.to_owned();
-    }
-    let mut word = String::from("\"");
-    let mut backslashes = 0;
-    for letter in text.chars() {
-        match letter {
-            '\\' => backslashes += 1,
-            '"' => {
-                word.extend(std::iter::repeat_n('\\', backslashes + 1));
-                backslashes = 0;
-            }
-            _ => backslashes = 0,
-        }
-        word.push(letter);
-    }
-    word.extend(std::iter::repeat_n('\\', backslashes));
-    word.push('"');
-    word
 }
 
 /// The words of a command line, as the system reads them.

@@ -1,0 +1,162 @@
+//! Words with a unit, as text: times, sizes, rates, modes.
+
+use std::time::Duration;
+
+use crate::config::plan::Rate;
+
+/// What is wrong with a text, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// What is wrong.
+    pub message: String,
+    /// What to write, if known.
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    /// A fault with a hint.
+    pub fn new(message: impl Into<String>, hint: &str) -> Fault {
+        Fault { message: message.into(), hint: Some(hint.to_owned()) }
+    }
+
+    /// A fault that says everything.
+    pub fn plain(message: impl Into<String>) -> Fault {
+        Fault { message: message.into(), hint: None }
+    }
+}
+
+/// A text of the file, in a message: in part, if somebody pasted a novel.
+pub(super) fn quote(text: &str) -> String {
+    let shown: String = text.chars().take(LONGEST_QUOTE).collect();
+    if shown.len() < text.len() { format!("`{shown}…`") } else { format!("`{shown}`") }
+}
+
+/// In characters: enough for any path that somebody typed.
+const LONGEST_QUOTE: usize = 100;
+
+/// Ten years: more is a slip of the finger, and sums of times must not overflow.
+const LONGEST: Duration = Duration::from_hours(10 * 366 * 24);
+
+/// The form of a time, for hints and for the schema.
+pub(super) const DURATION_HINT: &str =
+    "write a whole number and its unit, as \"500ms\", \"10s\", \"5m\", \"10h\" or \"1d\"";
+/// The same of a size.
+pub(super) const SIZE_HINT: &str =
+    "write a whole number and its unit, as \"512B\", \"64KiB\", \"256MiB\" or \"1GiB\"";
+/// The same of a rate.
+pub(super) const RATE_HINT: &str = "write how many in which time, as \"50/s\", \"10/m\" or \"100/h\"";
+
+/// `10s`, `5m`.
+pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
+    let fault = || Fault::new(format!("{} is not a time", quote(text)), DURATION_HINT);
+    let (number, unit) = split(text).ok_or_else(fault)?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(fault()),
+    };
+    let too_long = || Fault::plain(format!("{} is longer than ten years", quote(text)));
+    let total = number.and_then(|number| number.checked_mul(milliseconds)).ok_or_else(too_long)?;
+    Some(Duration::from_millis(total)).filter(|&total| total <= LONGEST).ok_or_else(too_long)
+}
+
+/// `256MiB`.
+pub(super) fn size(text: &str) -> Result<u64, Fault> {
+    let fault = || Fault::new(format!("{} is not a size", quote(text)), SIZE_HINT);
+    let (number, unit) = split(text).ok_or_else(fault)?;
+    let shift = match unit {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(fault()),
+    };
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+    match bytes.filter(|&bytes| i64::try_from(bytes).is_ok()) {
+        None => Err(Fault::plain(format!("{} is more than any system has", quote(text)))),
+        Some(0) => Err(Fault::plain("a limit of no bytes lets nothing run")),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+/// `50/s`.
+pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
+    let fault = || Fault::new(format!("{} is not a rate", quote(text)), RATE_HINT);
+    let (number, unit) = split(text).ok_or_else(fault)?;
+    let per = match unit {
+        "/s" => Duration::from_secs(1),
+        "/m" => Duration::from_mins(1),
+        "/h" => Duration::from_hours(1),
+        _ => return Err(fault()),
+    };
+    match number.and_then(|number| u32::try_from(number).ok()) {
+        Some(0) => Err(Fault::new("a rate of 0 lets nobody in", "`enabled = false` closes a service")),
+        Some(count) => Ok(Rate { count, per }),
+        None => Err(Fault::plain(format!("{} is more often than can be counted", quote(text)))),
+    }
+}
+
+/// `0660`.
+pub(super) fn mode(text: &str) -> Result<u32, Fault> {
+    let octal = (1..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| octal && mode <= 0o777);
+    mode.ok_or_else(|| {
+        Fault::new(format!("{} is not a mode", quote(text)), "write up to four octal digits, as \"0660\"")
+    })
+}
+
+/// Digits, and what follows them. The number is missing if it is too large.
+fn split(text: &str) -> Option<(Option<u64>, &str)> {
+    let end = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, unit) = text.split_at(end);
+    (end > 0).then(|| (digits.parse().ok(), unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit_and_an_end() {
+        assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("10s").unwrap(), Duration::from_secs(10));
+        assert_eq!(duration("5m").unwrap(), Duration::from_mins(5));
+        assert_eq!(duration("10h").unwrap(), Duration::from_hours(10));
+        assert_eq!(duration("1d").unwrap(), Duration::from_hours(24));
+        for text in ["", "10", "s", "-1s", "1.5s", "10 s", "10S", "1h30m", "3661d", "99999999999999999999s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two() {
+        assert_eq!(size("7B").unwrap(), 7);
+        assert_eq!(size("64KiB").unwrap(), 65_536);
+        assert_eq!(size("256MiB").unwrap(), 268_435_456);
+        assert_eq!(size("1GiB").unwrap(), 1_073_741_824);
+        for text in ["256", "256MB", "0B", "-1B", "1 GiB", "99999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_let_somebody_in() {
+        assert_eq!(rate("50/s").unwrap(), Rate { count: 50, per: Duration::from_secs(1) });
+        assert_eq!(rate("10/m").unwrap().per, Duration::from_mins(1));
+        assert_eq!(rate("100/h").unwrap().per, Duration::from_hours(1));
+        for text in ["0/s", "50", "50/", "/s", "50/d", "50 / s", "4294967296/s"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!((mode("0660").unwrap(), mode("600").unwrap()), (0o660, 0o600));
+        for text in ["", "0888", "1777", "00660", "rw-", "+660"] {
+            assert!(mode(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The native file, through the built binary: every error in one run with its
+//! place, and a file without errors is served.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::path::Path;
+
+use testkit::{Builder, Client, Finished, free_port, probe_path, run};
+
+/// `--check` of the first of these files.
+fn check(files: &[(&str, &str)]) -> Finished {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    run(&["--check", "--cfgfile", folder.path().join(files[0].0).to_str().unwrap()])
+}
+
+/// The line of the report that begins at this place of this file.
+fn said<'a>(text: &'a str, place: &str) -> &'a str {
+    let found = text.lines().find_map(|line| line.split_once(&format!("{place}: ")));
+    found.unwrap_or_else(|| panic!("nothing at {place}:\n{text}")).1
+}
+
+const BROKEN: &str = "[server]\n\
+    stop_grace = 10\n\
+    [defaults]\n\
+    max_conections = 5\n\
+    [service.a]\n\
+    listen = 'localhost:80'\n\
+    command = 5\n\
+    idle = '5 minutes'\n\
+    session_timeout = '5 minutes'\n\
+    [service.b]\n\
+    listen = 8080\n\
+    command = 'cmd'\n\
+    allow = ['10.0.0.0/8']\n\
+    deny = ['10.0.0.0/8', 'example.org']\n\
+    [service.c]\n\
+    listen = ['127.0.0.1:8080']\n\
+    command = \"c:\\temp\\new.exe\"\n\
+    user = 'x'\n\
+    password = 'hunter2\n\
+    [service.d]\n\
+    command = 'cmd'\n\
+    stdio = 'pipe'\n";
+
+#[test]
+fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
+    let finished = check(&[("w.toml", BROKEN)]);
+    assert_eq!(finished.code, Some(78), "{}", finished.errors);
+    for (place, message) in [
+        ("w.toml:2:14", "a time has a unit"),
+        ("w.toml:4:1", "there is no key `max_conections`"),
+        ("w.toml:6:10", "`localhost:80` is not an address"),
+        ("w.toml:7:11", "`command` is a string or an array of strings; this is an integer"),
+        ("w.toml:8:1", "there is no key `idle`"),
+        ("w.toml:9:19", "`5 minutes` is not a time"),
+        ("w.toml:13:10", "allowing 10.0.0.0/8 has no effect"),
+        ("w.toml:14:23", "`example.org` is not a network"),
+        ("w.toml:16:11", "the service `b` listens on 127.0.0.1:8080 by 0.0.0.0:8080 already, in line 11"),
+        ("w.toml:17:11", "this holds the control character"),
+        ("w.toml:22:9", "`stdio = \"pipe\"` is not there yet"),
+    ] {
+        assert!(said(&finished.errors, place).starts_with(message), "{place}: {}", finished.errors);
+    }
+    for hint in ["did you mean `max_connections`?", "use single quotes", "names of hosts are not looked up"] {
+        assert!(finished.errors.contains(hint), "{hint}: {}", finished.errors);
+    }
+    assert!(finished.errors.contains("w.toml:19:"), "{}", finished.errors);
+    assert!(!finished.errors.contains("hunter2"), "{}", finished.errors);
+}
+
+#[test]
+fn errors_of_included_files_name_their_file() {
+    let service = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n";
+    let finished = check(&[
+        ("w.toml", &format!("include = ['conf.d/*.toml', 'gone.toml']\n{service}")),
+        ("conf.d/one.toml", service),
+        ("conf.d/two.toml", "[service.two]\nlisten = 7001\ncommand = 'cmd'\n[defaults]\n"),
+    ]);
+    assert_eq!(finished.code, Some(78), "{}", finished.errors);
+    for (place, message) in [
+        ("w.toml:1:29", ""),
+        ("one.toml:1:10", "the service `a` stands at "),
+        ("two.toml:2:10", "the service `a` listens on 0.0.0.0:7001 already, at "),
+        ("two.toml:4:2", "`defaults` stands in the file that includes the others"),
+    ] {
+        assert!(said(&finished.errors, place).starts_with(message), "{place}: {}", finished.errors);
+    }
+    assert!(finished.errors.contains("w.toml:2:10"), "{}", finished.errors);
+}
+
+#[test]
+fn what_the_world_lacks_is_said_at_the_place_in_the_file_that_holds_it() {
+    let finished = check(&[
+        ("w.toml", "include = 'conf.d/*.toml'\n"),
+        (
+            "conf.d/a.toml",
+            "[service.a]\nlisten = 7001\ncommand = ['no-such-program', 'x']\nuser = 'nosuchuser'\npassword = 'hunter2'\n",
+        ),
+    ]);
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    let output = &finished.output;
+    assert!(said(output, "a.toml:3:11").starts_with("warning: "), "{output}");
+    assert!(said(output, "a.toml:4:8").starts_with("warning: "), "{output}");
+    assert!(!output.contains("hunter2"), "{output}");
+}
+
+#[test]
+fn a_folder_of_included_files_that_anybody_can_change_is_spoken_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("conf.d");
+    std::fs::create_dir(&inside).unwrap();
+    let path = folder.path().join("w.toml");
+    std::fs::write(&path, "include = 'conf.d/*.toml'\n").unwrap();
+    if !open_to_everybody(&inside) {
+        return;
+    }
+    let finished = run(&["--check", "--cfgfile", path.to_str().unwrap()]);
+    let text = finished.output + &finished.errors;
+    assert!(text.contains("everybody can change what lies in the folder"), "{text}");
+}
+
+#[cfg(unix)]
+fn open_to_everybody(folder: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    true
+}
+
+/// A test of access lists needs Windows' own tools.
+#[cfg(not(unix))]
+fn open_to_everybody(_: &Path) -> bool {
+    false
+}
+
+#[test]
+fn services_of_a_native_file_are_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let (line, array) = (free_port(), free_port());
+    let probe = probe_path();
+    let text = format!(
+        "[service.line]\nlisten = {line}\ncommand = '\"{0}\" say \"a b\"'\n\
+         [service.array]\nlisten = '127.0.0.1:{array}'\ncommand = ['{0}', 'arguments', 'a b', '', 'c\"d\\']\n\
+         [service.off]\nenabled = false\nlisten = {line}\ncommand = '{0}'\n",
+        probe.display()
+    );
+    let path = folder.path().join("w.toml");
+    std::fs::write(&path, text).unwrap();
+    let _daemon = Builder::new(&[]).arguments(&["--cfgfile", path.to_str().unwrap()]).start();
+    assert_eq!(Client::connect(line).read_text(), "a b");
+    assert_eq!(Client::connect(array).read_text(), "arguments\na b\n\nc\"d\\");
+}
+
+#[test]
+fn the_example_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/native.toml");
+    let finished = run(&["--check", "--cfgfile", path.to_str().unwrap()]);
+    assert!(
+        finished.output.contains("greeting: ") || finished.errors.contains("can change"),
+        "{}",
+        finished.errors
+    );
+}
