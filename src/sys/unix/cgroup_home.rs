@@ -21,8 +21,8 @@ pub(super) enum Version {
 pub(super) struct Home {
     pub(super) folder: PathBuf,
     pub(super) version: Version,
-    /// Processes that must leave it before it can have others below it.
-    ours: Vec<u32>,
+    /// We are in it, and must leave it before it can have others below it.
+    must_leave: bool,
 }
 
 /// Our own cgroup once we have left the one that has the sessions below it.
@@ -47,7 +47,7 @@ impl Home {
             },
         };
         let home = match version {
-            Version::One => Home { folder, version, ours: Vec::new() },
+            Version::One => Home { folder, version, must_leave: false },
             Version::Two => second_home(folder)?,
         };
         match writable(&home.folder) {
@@ -58,25 +58,49 @@ impl Home {
 
     /// Makes it so that cgroups below it count processes.
     pub(super) fn made_ready(self) -> Result<Home, String> {
-        let Home { folder, version, ours } = self;
+        let Home { folder, version, must_leave } = self;
+        if must_leave {
+            leave(&folder)?;
+        }
         let fault = |what: &Path, error: io::Error| format!("{}: {error}; {CURE}", what.display());
-        if !ours.is_empty() {
-            let own = folder.join(OWN);
-            match fs::create_dir(&own) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fault(&own, error)),
-                _ => {}
-            }
-            let door = own.join("cgroup.procs");
-            for process in ours {
-                fs::write(&door, process.to_string()).map_err(|error| fault(&door, error))?;
-            }
-        }
+        let control = folder.join("cgroup.subtree_control");
         if version == Version::Two && !controls(&folder, "cgroup.subtree_control") {
-            let control = folder.join("cgroup.subtree_control");
-            fs::write(&control, "+pids").map_err(|error| fault(&control, error))?;
+            // Programs that run already may have forked between list and move.
+            let mut result = fs::write(&control, "+pids");
+            for _ in 0..ROUNDS {
+                let busy = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy);
+                if !busy || !must_leave {
+                    break;
+                }
+                leave(&folder)?;
+                result = fs::write(&control, "+pids");
+            }
+            result.map_err(|error| fault(&control, error))?;
         }
-        Ok(Home { folder, version, ours: Vec::new() })
+        Ok(Home { folder, version, must_leave: false })
     }
+}
+
+/// How often programs that fork meanwhile are followed.
+const ROUNDS: usize = 100;
+
+/// Moves us, and the programs that run already, into a cgroup of our own below.
+fn leave(folder: &Path) -> Result<(), String> {
+    let fault = |what: &Path, error: io::Error| format!("{}: {error}; {CURE}", what.display());
+    let own = folder.join(OWN);
+    match fs::create_dir(&own) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fault(&own, error)),
+        _ => {}
+    }
+    let door = own.join("cgroup.procs");
+    for process in processes(folder).map_err(|error| fault(folder, error))? {
+        match fs::write(&door, process.to_string()) {
+            // It has ended meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            result => result.map_err(|error| fault(&door, error))?,
+        }
+    }
+    Ok(())
 }
 
 /// The home in version 2: our own cgroup, or the one above if we are in the
@@ -87,21 +111,29 @@ fn second_home(own: PathBuf) -> Result<Home, String> {
         && controls(above, "cgroup.controllers")
         && processes(above).is_ok_and(|processes| processes.is_empty())
     {
-        return Ok(Home { folder: above.to_owned(), version: Version::Two, ours: Vec::new() });
+        return Ok(Home { folder: above.to_owned(), version: Version::Two, must_leave: false });
     }
     // The system's own root, and no container's, may have both.
     if !own.join("cgroup.type").exists() {
-        return Ok(Home { folder: own, version: Version::Two, ours: Vec::new() });
+        return Ok(Home { folder: own, version: Version::Two, must_leave: false });
     }
     let inside = processes(&own).map_err(|error| format!("{}: {error}; {CURE}", own.display()))?;
-    let is_ours = |&pid: &u32| pid == std::process::id() || super::init::stands_for(pid);
+    // What we have started is moved with us; what somebody else has is not ours to move.
+    let own_pid = std::process::id();
+    let descendants = libc::pid_t::try_from(own_pid).map(|pid| super::orphans::with_descendants(vec![pid]));
+    let descendants = descendants.unwrap_or_default();
+    let is_ours = |&pid: &u32| {
+        pid == own_pid
+            || super::init::stands_for(pid)
+            || libc::pid_t::try_from(pid).is_ok_and(|pid| descendants.contains(&pid))
+    };
     if let Some(other) = inside.iter().find(|pid| !is_ours(pid)) {
         return Err(format!(
             "process {other} shares the cgroup {} with us, which is to be ours alone; {CURE}",
             own.display()
         ));
     }
-    Ok(Home { folder: own, version: Version::Two, ours: inside })
+    Ok(Home { folder: own, version: Version::Two, must_leave: true })
 }
 
 /// Whether `pids` is among the controllers that a file of a cgroup lists.
@@ -207,12 +239,12 @@ mod tests {
         let own = std::process::id();
         let folder = delegated(&format!("{own}\n"));
         let home = second_home(folder.path().to_owned()).unwrap();
-        assert_eq!((&*home.folder, &*home.ours), (folder.path(), &[own][..]));
+        assert_eq!((&*home.folder, home.must_leave), (folder.path(), true));
         let home = home.made_ready().unwrap();
         let read = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
         assert_eq!(read("wininetd/cgroup.procs"), own.to_string());
         assert_eq!(read("cgroup.subtree_control"), "+pids");
-        assert!(home.ours.is_empty());
+        assert!(!home.must_leave);
     }
 
     #[test]
@@ -221,7 +253,7 @@ mod tests {
         let own = folder.path().join(OWN);
         fs::create_dir(&own).unwrap();
         let home = second_home(own).unwrap();
-        assert_eq!((&*home.folder, home.ours), (folder.path(), Vec::new()));
+        assert_eq!((&*home.folder, home.must_leave), (folder.path(), false));
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub use super::inherited::Inherited;
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
 pub struct Listener {
-    /// Of a socket in the file system; before the socket, so that the file is
-    /// gone before the socket refuses.
+    /// Of a socket in the file system. Before the socket: while that is open no
+    /// other file can have its inode, by which it is known.
     file: Option<SocketFile>,
     socket: AsyncFd<OwnedFd>,
 }

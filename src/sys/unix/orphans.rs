@@ -56,7 +56,7 @@ const MOST_WALKED: usize = 1 << 16;
 
 /// Everything below these processes, themselves first. A process that left by
 /// setsid may have children that did not.
-fn with_descendants(mut processes: Vec<libc::pid_t>) -> Vec<libc::pid_t> {
+pub(super) fn with_descendants(mut processes: Vec<libc::pid_t>) -> Vec<libc::pid_t> {
     let mut next = 0;
     while next < processes.len().min(MOST_WALKED) {
         let threads = std::fs::read_dir(format!("/proc/{}/task", processes[next]));
