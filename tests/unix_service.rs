@@ -317,7 +317,8 @@ fn install_writes_a_unit_and_again_with_one_option_changes_only_that() {
     let unit = || std::fs::read_to_string(folder.path().join("etc/systemd/system/wininetd.service")).unwrap();
     installed(folder.path(), &["--timeout", "5", "--account", "nobody"]);
     let before = unit();
-    assert!(before.contains(" --cfgfile /etc/wininetd.conf --timeout 5\nUser=nobody\n"), "{before}");
+    assert!(before.contains(" --cfgfile /etc/wininetd.conf --timeout 5\n"), "{before}");
+    assert!(before.contains(" --reload\nUser=nobody\n"), "{before}");
     assert!(folder.path().join("etc/wininetd.conf").exists());
     let said = installed(folder.path(), &["--linger-timeout", "3"]).output;
     assert_eq!(unit(), before.replace("--timeout 5\n", "--timeout 5 --linger-timeout 3\n"));
@@ -371,4 +372,37 @@ fn killed_at_any_moment_it_starts_again_at_once() {
     let _another = Client::connect(port);
     assert!(gate.visitor().pid > 0);
     assert!(!daemon.text().contains("listen_failed"), "{}", daemon.text());
+}
+
+#[test]
+fn sighup_reads_the_file_again_and_systemd_hears_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    notify.set_read_timeout(Some(LIMIT)).unwrap();
+    let word = || {
+        let mut buffer = [0; 4096];
+        let length = notify.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let (one, two) = (free_port(), free_port());
+    let daemon = Builder::new(&[service(one, "say 1")])
+        .without_verb()
+        .variable("NOTIFY_SOCKET", folder.path().join("notify").to_str().unwrap())
+        .start();
+    assert!(word().starts_with("READY=1"));
+    std::fs::write(daemon.file("wininetd.conf"), service(two, "say 2") + "\n").unwrap();
+    let pid = libc::pid_t::try_from(daemon.pid()).unwrap();
+    // SAFETY: no pointers; the daemon is our child.
+    unsafe { libc::kill(pid, libc::SIGHUP) };
+    assert_eq!(daemon.event("reloading", |_| true)["reason"], "SIGHUP");
+    assert!(word().starts_with("RELOADING=1"));
+    assert!(word().starts_with("READY=1"));
+    daemon.event("reloaded", |_| true);
+    assert_eq!(Client::connect(two).read_text(), "2");
+    std::fs::write(daemon.file("wininetd.conf"), "99999 none x\n").unwrap();
+    // SAFETY: as above.
+    unsafe { libc::kill(pid, libc::SIGHUP) };
+    let failed = daemon.event("reload_failed", |_| true);
+    assert!(failed["message"].as_str().unwrap().contains("wininetd.conf:1:1"), "{failed}");
+    assert_eq!(Client::connect(two).read_text(), "2");
 }

@@ -406,3 +406,27 @@ fn message(library: &std::path::Path, id: u32) -> String {
         String::from_utf16_lossy(&text[..length as usize])
     }
 }
+
+#[test]
+fn changed_parameters_and_reload_make_it_read_its_file_again() {
+    let (one, two, three) = (free_port(), free_port(), free_port());
+    let service = Service::new(&said(one));
+    service.install(&[]);
+    service.start(&[]);
+    assert_eq!(Client::connect(one).read_text(), "yes");
+    service.write(&[line(two, "say two")]);
+    service.parameters_changed();
+    service.event("reloaded");
+    assert_eq!(Client::connect(two).read_text(), "two");
+    service.write(&[line(three, "say three")]);
+    let answer = service.verb(&["--reload"]);
+    assert_eq!(answer.code, Some(0), "{}", answer.errors);
+    assert_eq!(Client::connect(three).read_text(), "three");
+    service.write(&["99999 none x".to_owned()]);
+    let answer = service.verb(&["--reload"]);
+    assert_eq!(answer.code, Some(78), "{}", answer.errors);
+    assert!(answer.errors.contains(":1:1: 99999 is not a port"), "{}", answer.errors);
+    let status = service.verb(&["--status"]);
+    assert!(status.output.contains(&three.to_string()), "{}{}", status.output, status.errors);
+    service.stop();
+}

@@ -27,6 +27,7 @@ use windows_sys::Win32::Security::{
     ACL, DACL_SECURITY_INFORMATION, GetSecurityDescriptorDacl, PROTECTED_DACL_SECURITY_INFORMATION,
 };
 use windows_sys::Win32::System::Registry::{HKEY, HKEY_LOCAL_MACHINE, KEY_READ, RegCloseKey, RegOpenKeyExW};
+use windows_sys::Win32::System::Services::{ControlService, SERVICE_CONTROL_PARAMCHANGE, SERVICE_STATUS};
 use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject};
 
 use crate::daemon::run_program;
@@ -217,6 +218,17 @@ impl Service {
             until("end of its process", || is_gone(process).then_some(()));
         }
         stopped
+    }
+
+    /// Says to it that its parameters have changed.
+    pub fn parameters_changed(&self) {
+        let service = self.registered();
+        // SAFETY: the handle is open; zeroes are a valid status to be overwritten.
+        unsafe {
+            let mut status: SERVICE_STATUS = std::mem::zeroed();
+            let sent = ControlService(service.raw_handle(), SERVICE_CONTROL_PARAMCHANGE, &raw mut status);
+            assert!(sent != 0, "{}", std::io::Error::last_os_error());
+        }
     }
 
     /// The state once it is another than this.

@@ -1,0 +1,171 @@
+//! What a program finds and may use, by the keys of the native file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use testkit::{Builder, Client, Daemon, Gate, free_port};
+
+/// A service of this program with these keys.
+fn service(program: &str, keys: &str) -> (u16, Daemon) {
+    let port = free_port();
+    let daemon = Builder::native(&format!("[service.a]\nlisten = {port}\ncommand = [{program}]\n{keys}\n"));
+    (port, daemon.variable("WANTED", "1").variable("UNWANTED", "2").start())
+}
+
+#[test]
+fn its_environment_has_what_is_added_and_only_what_is_to_be_inherited() {
+    let (port, _daemon) = service(
+        "'@', 'environment'",
+        "inherit_environment = ['WANTED']\nenvironment = { ADDED = 'a b', WANTED = '3' }",
+    );
+    let found = Client::connect(port).read_text();
+    let lines: Vec<&str> = found.lines().collect();
+    assert!(lines.contains(&"ADDED=a b") && lines.contains(&"WANTED=3"), "{found}");
+    assert!(!found.contains("UNWANTED"), "{found}");
+    assert!(lines.contains(&"WININETD_SERVICE=a") && found.contains("CLIENT_IP=127.0.0.1"), "{found}");
+}
+
+#[test]
+fn it_starts_in_its_directory_and_relative_ones_count_from_the_files_folder() {
+    let (port, daemon) = service("'@', 'directory'", "directory = '.'");
+    let found = Client::connect(port).read_text();
+    let folder = daemon.file("").canonicalize().unwrap();
+    assert_eq!(std::path::Path::new(&found).canonicalize().unwrap(), folder);
+}
+
+#[test]
+fn its_standard_error_can_go_nowhere() {
+    let (port, _daemon) = service("'@', 'complain', 'seen'", "stderr = 'discard'");
+    assert_eq!(Client::connect(port).read_text(), "");
+    let (port, _daemon) = service("'@', 'complain', 'seen'", "stderr = 'client'");
+    assert_eq!(Client::connect(port).read_text(), "seen");
+}
+
+#[test]
+fn a_banner_comes_before_what_the_program_says() {
+    let (port, _daemon) = service("'@', 'say', 'program'", "banner = \"banner\\r\\n\"");
+    assert_eq!(Client::connect(port).read_text(), "banner\r\nprogram");
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    fn is_root() -> bool {
+        // SAFETY: no preconditions.
+        unsafe { libc::geteuid() == 0 }
+    }
+
+    #[test]
+    fn memory_and_descriptors_end_at_their_limits() {
+        let allocate = "'@', 'allocate', '200000000'";
+        let (port, _daemon) = service(allocate, "limits = { memory = '64MiB' }");
+        assert_eq!(Client::connect(port).read_text(), "refused\n");
+        let (port, _daemon) = service(allocate, "limits = { memory = '512MiB' }");
+        assert_eq!(Client::connect(port).read_text(), "allocated 200000000\n");
+        let (port, _daemon) = service("'@', 'open', '100'", "limits = { open_files = 20 }");
+        assert_eq!(Client::connect(port).read_text(), "opened 17\n");
+    }
+
+    #[test]
+    fn processor_time_ends_at_its_limit() {
+        let (port, daemon) = service("'@', 'spin'", "limits = { cpu_time = '1s' }");
+        let mut client = Client::connect(port);
+        assert!(client.is_turned_away());
+        let client_port = client.port();
+        drop(client);
+        // SIGXCPU, or SIGKILL for who ignores it.
+        let record = daemon.record(client_port);
+        assert_eq!(record["signal"], libc::SIGXCPU, "{record}");
+    }
+
+    #[test]
+    fn a_group_takes_the_place_of_the_accounts_own() {
+        if !is_root() {
+            return;
+        }
+        let (port, _daemon) = service("'/usr/bin/id', '-gn'", "user = 'nobody'\ngroup = 'daemon'");
+        assert_eq!(Client::connect(port).read_text(), "daemon\n");
+    }
+
+    #[test]
+    fn processes_end_at_their_limit_where_there_are_cgroups_and_are_an_error_elsewhere() {
+        let gate = Gate::new();
+        let text = format!(
+            "[service.a]\nlisten = {}\ncommand = ['@', 'fork', '8', '{}']\nlimits = {{ processes = 4 }}\n",
+            free_port(),
+            gate.address()
+        );
+        let port: u16 = text.lines().nth(1).unwrap().split(' ').next_back().unwrap().parse().unwrap();
+        let daemon = Builder::native(&text).launch();
+        if !is_root() || !std::path::Path::new("/sys/fs/cgroup/pids").exists() {
+            // Whoever can't keep it says so, or serves as promised.
+            daemon.request_stop();
+            return;
+        }
+        daemon.event("ready", |_| true);
+        let mut client = Client::connect(port);
+        let told: String =
+            String::from_utf8(client.read_exact("1 started\n".len() * 3 + "4 failed\n".len())).unwrap();
+        assert!(told.starts_with("1 started\n2 started\n3 started\n4 failed\n"), "{told}");
+        drop((0..4).map(|_| gate.visitor()).collect::<Vec<_>>());
+        assert!(String::from_utf8(client.read_all()).unwrap().contains("8 failed"));
+        assert_eq!(daemon.stop().code, Some(0));
+    }
+
+    #[test]
+    fn a_socket_in_the_file_system_serves_its_users_and_is_gone_at_the_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.sock");
+        let text = format!(
+            "[service.a]\nlisten = 'unix:{}'\ncommand = ['@', 'environment']\nsocket_mode = '0600'\n",
+            path.display()
+        );
+        let daemon = Builder::native(&text).start();
+        let found = std::fs::metadata(&path).unwrap();
+        assert!(found.file_type().is_socket() && found.permissions().mode() & 0o777 == 0o600);
+        let mut stream = UnixStream::connect(&path).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        assert!(said.contains("PROTO=UNIX\n") && !said.contains("CLIENT_IP"), "{said}");
+        assert!(said.contains(&format!("UNIXREMOTEEUID={}\n", found.uid())), "{said}");
+        drop(stream);
+        let record = daemon.event("session", |_| true);
+        assert_eq!(record["peer"], format!("unix:uid={}", found.uid()));
+        assert_eq!(record["local"], format!("unix:{}", path.display()));
+        // Another mode is another socket, at the same place.
+        daemon.rewrite(&text.replace("0600", "0666"));
+        daemon.reload();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        assert_eq!(daemon.stop().code, Some(0));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_what_is_a_strangers_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.sock");
+        let text = format!("[service.a]\nlisten = 'unix:{}'\ncommand = ['@', 'line']\n", path.display());
+        drop(UnixListener::bind(&path).unwrap());
+        let daemon = Builder::native(&text).start();
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(b"hello\n").unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "hello\n");
+        daemon.kill();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "a file").unwrap();
+        let finished = Builder::native(&text).launch().finish();
+        assert_eq!(finished.code, Some(69), "{}", finished.errors);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
+        std::fs::remove_file(&path).unwrap();
+        let stranger = UnixListener::bind(&path).unwrap();
+        let finished = Builder::native(&text).launch().finish();
+        assert_eq!(finished.code, Some(69), "{}", finished.errors);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(stranger);
+    }
+}
