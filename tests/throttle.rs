@@ -113,3 +113,22 @@ fn a_program_that_crashes_by_itself_pauses_its_service() {
     assert!(client.is_turned_away());
     assert!(daemon.record(client.port())["reason"].as_str().unwrap().starts_with("paused"));
 }
+
+#[cfg(windows)]
+#[test]
+fn a_program_that_can_not_be_loaded_pauses_its_service() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    // Linked to a library that nobody has.
+    let mut bytes = std::fs::read(probe_path()).unwrap();
+    let name = b"ws2_32.dll";
+    let at = bytes.windows(name.len()).position(|part| part.eq_ignore_ascii_case(name)).unwrap();
+    bytes[at..at + 3].copy_from_slice(b"zzz");
+    let program = folder.path().join("unloadable.exe");
+    std::fs::write(&program, bytes).unwrap();
+    let text = format!("[service.a]\nlisten = {port}\ncommand = ['{}', 'say', 'x']\n", program.display());
+    let daemon = Builder::native(&text).start();
+    assert!(Client::connect(port).is_turned_away());
+    let paused = daemon.event("service_paused", |_| true);
+    assert!(paused["cause"].as_str().unwrap().contains("0xc0000135"), "{paused}");
+}

@@ -106,14 +106,17 @@ impl Ended {
     /// Whether the program failed by itself: it could not be loaded, or it
     /// ended abnormally at once, while its client had neither sent nor ended
     /// anything. Whatever a client can cause is none, or one client could
-    /// pause the service for all. Where nobody counts what clients sent, none
-    /// is seen.
-    pub(super) fn own_fault(&self, socket: &Socket) -> Option<OwnFault> {
+    /// pause the service for all. Where nobody counts what clients sent, only
+    /// what was not even loaded is seen.
+    pub(super) fn own_fault(&self, socket: &Socket, child: &Child) -> Option<OwnFault> {
         let Ended::Known { exit, why: None, lived } = self else { return None };
         if *lived >= QUICK || !exit.is_abnormal() {
             return None;
         }
-        let silent = socket.counts().is_some_and(|counts| counts.received == 0 && !counts.end_received);
+        let silent = match socket.counts() {
+            Some(counts) => counts.received == 0 && !counts.end_received,
+            None => exit.is_not_loaded() && child.has_read_nothing(),
+        };
         silent.then(|| OwnFault(format!("the program ended at once: {exit}")))
     }
 }

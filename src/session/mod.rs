@@ -100,7 +100,7 @@ pub async fn serve(
     spawner.give_back(running.account.take());
     record.seconds = began.elapsed();
     record.ended(&ended);
-    let fault = ended.own_fault(&socket);
+    let fault = ended.own_fault(&socket, &running.child);
     match ended {
         Ended::Unknown(_) => {
             // Some process may still have it.

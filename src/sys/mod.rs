@@ -231,6 +231,12 @@ impl Exit {
             Exit::Code(code) => code >= FIRST_EXCEPTION || code == NOT_LOADED,
         }
     }
+
+    /// Whether Windows' loader ended it, before its first instruction: a library
+    /// or an entry of one is missing, is of another kind, or did not begin.
+    pub fn is_not_loaded(self) -> bool {
+        matches!(self, Exit::Code(0xC000_0135 | 0xC000_0139 | 0xC000_007B | 0xC000_0142))
+    }
 }
 
 impl std::fmt::Display for Exit {

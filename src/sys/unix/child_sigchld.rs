@@ -64,6 +64,11 @@ impl Child {
         }
     }
 
+    /// Whether it is sure that the program has read nothing: not known here.
+    pub fn has_read_nothing(&self) -> bool {
+        false
+    }
+
     /// Ends the program's tree now; `wait` then returns.
     pub fn end_tree(&self) {
         if !self.is_over {

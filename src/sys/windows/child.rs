@@ -16,8 +16,8 @@ use windows_sys::Win32::System::JobObjects::{
     SetInformationJobObject, TerminateJobObject,
 };
 use windows_sys::Win32::System::Threading::{
-    GetExitCodeProcess, INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD,
-    WT_EXECUTEONLYONCE,
+    GetExitCodeProcess, GetProcessIoCounters, INFINITE, IO_COUNTERS, RegisterWaitForSingleObject,
+    UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE,
 };
 
 use super::super::Exit;
@@ -142,6 +142,15 @@ impl Child {
     /// way to ask. False, so that the caller ends its tree.
     pub fn ask_to_end(&self) -> bool {
         false
+    }
+
+    /// Whether it is sure that the program has read nothing, so that nothing
+    /// which a client sent can have changed how it ended.
+    pub fn has_read_nothing(&self) -> bool {
+        let mut counters = IO_COUNTERS::default();
+        // SAFETY: the handle is the process's, the pointer is valid for the call.
+        let asked = unsafe { GetProcessIoCounters(self.process.as_raw_handle(), &raw mut counters) };
+        asked != 0 && counters.ReadOperationCount == 0
     }
 
     /// Ends the program's tree now; `wait` then returns.
