@@ -54,8 +54,8 @@ mkdir -p "$documents/examples"
 mv "$stage/etc/systemd/system/wininetd.service.d/hardening.conf" "$documents/examples/"
 rmdir "$stage/etc/systemd/system/wininetd.service.d" "$stage/etc/systemd/system" "$stage/etc/systemd"
 
-cp examples/*.conf README.md packaging/debian/README.Debian "$documents/"
-mv "$documents"/*.conf "$documents/examples/"
+cp examples/*.conf examples/*.toml docs/wininetd.schema.json README.md packaging/debian/README.Debian "$documents/"
+mv "$documents"/*.conf "$documents"/*.toml "$documents"/*.schema.json "$documents/examples/"
 cp -R docs "$documents/docs"
 gzip -9nc CHANGELOG.md >"$documents/CHANGELOG.md.gz"
 

@@ -5,9 +5,8 @@
 //! connection, and the file that owns each step:
 //!
 //! ```text
-//! text ► plan ──► bind, accept ──► may_connect ──► spawn ──► wait ──► linger ──► record
-//! config/         listen/          supervisor/     spawn/    session/mod.rs      log/
-//!                                  core/
+//! text ► plan ──► bind ──► may_connect ► accept ► may_start ──► spawn ──► wait ──► linger ──► record
+//! config/         listen/  supervisor/, which asks core/       spawn/    session/            log/
 //! ```
 //!
 //! [`supervisor`] owns all mutable state and is the only one that decides, by
