@@ -1,7 +1,7 @@
 //! What a program finds and may use, by the keys of the native file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
-use testkit::{Builder, Client, Daemon, Gate, free_port};
+use testkit::{Builder, Client, Daemon, free_port};
 
 /// A service of this program with these keys.
 fn service(program: &str, keys: &str) -> (u16, Daemon) {
@@ -52,6 +52,7 @@ mod unix {
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
+    use testkit::Gate;
 
     fn is_root() -> bool {
         // SAFETY: no preconditions.
