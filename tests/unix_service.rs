@@ -406,3 +406,21 @@ fn sighup_reads_the_file_again_and_systemd_hears_of_it() {
     assert!(failed["message"].as_str().unwrap().contains("wininetd.conf:1:1"), "{failed}");
     assert_eq!(Client::connect(two).read_text(), "2");
 }
+
+#[test]
+fn a_reload_opens_a_bare_port_nowhere_but_where_the_manager_did() {
+    let (port, other) = (free_port(), free_port());
+    let builder = Builder::new(&[service(port, "say before")]);
+    let daemon = with_sockets(builder, vec![listener("127.0.0.1", port, false)]).start();
+    assert_eq!(Client::connect(port).read_text(), "before");
+    let lines = [service(port, "say after"), service(other, "say other")].join("\n");
+    std::fs::write(daemon.file("wininetd.conf"), lines + "\n").unwrap();
+    daemon.reload();
+    assert_eq!(Client::connect(port).read_text(), "after");
+    assert_eq!(Client::connect(other).read_text(), "other");
+    // All other addresses of that port are still closed.
+    assert!(std::net::TcpStream::connect(("127.0.0.2", port)).is_err());
+    assert!(std::net::TcpStream::connect(("::1", port)).is_err());
+    let listen = daemon.service(&port.to_string())["listen"].clone();
+    assert_eq!(listen, serde_json::json!([format!("127.0.0.1:{port}")]));
+}

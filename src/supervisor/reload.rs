@@ -1,7 +1,6 @@
 //! Reading the files again: all or nothing. The text is read beside the loop;
 //! what is new is bound before anything old is touched; sessions go on.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -16,7 +15,8 @@ use crate::core::ServiceId;
 use crate::core::reload::changes;
 use crate::error::Error;
 use crate::host::manager::Manager;
-use crate::listen::ListenerId;
+use crate::listen::inherited::{Assignment, assign};
+use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::Event as Logged;
 
@@ -56,6 +56,9 @@ pub(super) struct Reload {
     waiting: Vec<oneshot::Sender<Reply>>,
     next: Vec<oneshot::Sender<Reply>>,
 }
+
+/// See [`Supervisor::given_listeners`].
+type GivenListeners = (Vec<(ListenerId, ServiceId)>, Vec<ListenerId>, Vec<(ServiceId, Address)>);
 
 impl Supervisor {
     /// Reads the files again. Requests that come while one is read are one
@@ -154,21 +157,19 @@ impl Supervisor {
     }
 
     async fn change_listeners(&mut self, wanted: &[(ServiceId, Address)]) {
-        let settings = |supervisor: &Supervisor, service: ServiceId| {
-            let plan = &supervisor.services.get(&service)?.service;
-            Some((plan.unix_socket.clone(), plan.keepalive))
-        };
+        let (kept, unwanted, wanted) = self.given_listeners(wanted);
+        for (id, service) in kept {
+            self.adopt(id, service);
+        }
         // A socket in the file system with another mode or owner is another one.
-        let stays = |(id, address): (&ListenerId, &Address)| {
-            let want = wanted.iter().find(|(_, other)| other == address);
-            let unix = want.and_then(|(service, _)| settings(self, *service)).map(|(unix, _)| unix);
-            unix.is_none_or(|unix| self.slots.get(id).is_some_and(|slot| slot.may_stay(&unix)))
+        let stays = |slot: &Slot| {
+            let want = wanted.iter().find(|(_, address)| *address == slot.address);
+            let plan = want.and_then(|(service, _)| self.services.get(service));
+            plan.is_none_or(|served| slot.may_stay(&served.service.unix_socket))
         };
-        let addresses: BTreeMap<ListenerId, Address> =
-            self.slots.iter().map(|(id, slot)| (*id, slot.address.clone())).collect();
-        let staying: Vec<bool> = addresses.iter().map(stays).collect();
-        let ids: Vec<ListenerId> = addresses.keys().copied().collect();
-        let now: Vec<(Address, bool)> = addresses.into_values().zip(staying).collect();
+        let own = self.slots.iter().filter(|(_, slot)| slot.given.is_none());
+        let (ids, now): (Vec<ListenerId>, Vec<(Address, bool)>) =
+            own.map(|(id, slot)| (*id, (slot.address.clone(), stays(slot)))).unzip();
         let targets: Vec<Address> = wanted.iter().map(|(_, address)| address.clone()).collect();
         let changes = changes(&now, &targets);
         let mut said = true;
@@ -179,14 +180,10 @@ impl Supervisor {
             }
         }
         for (place, want) in changes.keep {
-            let service = wanted[want].0;
-            let keepalive = settings(self, service).and_then(|(_, keepalive)| keepalive);
-            if let Some(slot) = self.slots.get_mut(&ids[place]) {
-                slot.adopt(service, keepalive);
-            }
+            self.adopt(ids[place], wanted[want].0);
         }
-        for place in changes.close {
-            self.close_slot(ids[place]).await;
+        for id in unwanted.into_iter().chain(changes.close.into_iter().map(|place| ids[place])) {
+            self.close_slot(id).await;
         }
         for (want, old) in changes.replace {
             let (service, address) = &wanted[want];
@@ -203,7 +200,32 @@ impl Supervisor {
         }
     }
 
-    async fn close_slot(&mut self, id: ListenerId) -> Option<crate::listen::Slot> {
+    /// The sockets that a service manager has opened for us: those that stand
+    /// for something that is wanted, with its service; those that nobody wants;
+    /// and what is wanted besides.
+    fn given_listeners(&self, wanted: &[(ServiceId, Address)]) -> GivenListeners {
+        let given = self.slots.iter().filter_map(|(id, slot)| Some((*id, slot.given?)));
+        let (ids, sockets): (Vec<ListenerId>, Vec<_>) = given.unzip();
+        let Assignment { listeners, unwanted } = assign(wanted, &sockets);
+        let mut kept = Vec::new();
+        let mut others = Vec::new();
+        for (service, address, place) in listeners {
+            match place {
+                Some(place) => kept.push((ids[place], service)),
+                None => others.push((service, address)),
+            }
+        }
+        (kept, unwanted.into_iter().map(|place| ids[place]).collect(), others)
+    }
+
+    fn adopt(&mut self, id: ListenerId, service: ServiceId) {
+        let keepalive = self.services.get(&service).and_then(|served| served.service.keepalive);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.adopt(service, keepalive);
+        }
+    }
+
+    async fn close_slot(&mut self, id: ListenerId) -> Option<Slot> {
         let mut slot = self.slots.remove(&id)?;
         self.turns.retain(|other| *other != id);
         if let Some(closing) = slot.close() {
