@@ -99,8 +99,8 @@ impl fmt::Display for Error {
                     _ => write!(formatter, "\n    hint: --cfgfile FILE names the configuration file"),
                 }
             }
-            Error::Configuration { diagnostics } => findings(formatter, diagnostics, "nothing is served"),
-            Error::NotConverted { diagnostics } => findings(formatter, diagnostics, "nothing is converted"),
+            Error::Configuration { diagnostics } => findings(formatter, diagnostics, ""),
+            Error::NotConverted { diagnostics } => findings(formatter, diagnostics, "; nothing is converted"),
             Error::LogFile { path, cause } => write!(formatter, "--log-file {}: {cause}", path.display()),
             Error::NothingBound => write!(formatter, "no port could be bound, so there is nothing to serve"),
             Error::OtherSystem { option, why } => write!(formatter, "{option} is not for this system: {why}"),
@@ -118,7 +118,7 @@ fn findings(formatter: &mut fmt::Formatter<'_>, diagnostics: &[Diagnostic], end:
         writeln!(formatter, "… and {more} more; is this a configuration file?")?;
     }
     let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
-    write!(formatter, "{errors} error{}; {end}", if errors == 1 { "" } else { "s" })
+    write!(formatter, "{errors} error{}{end}", if errors == 1 { "" } else { "s" })
 }
 
 impl std::error::Error for Error {

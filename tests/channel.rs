@@ -90,3 +90,17 @@ fn where_no_server_answers_that_is_said() {
     assert_eq!(answer.code, Some(69), "{}", answer.errors);
     assert!(answer.errors.contains("--control"), "{}", answer.errors);
 }
+
+#[test]
+fn a_channel_that_the_server_of_before_still_has_is_tried_again() {
+    let (_, _, before) = daemon();
+    let control = before.control();
+    let text = format!("[service.b]\nlisten = '127.0.0.1:{}'\ncommand = ['@', 'line']\n", free_port());
+    let after = Builder::native(&text).arguments(&["--control", &control]).start();
+    let said = after.event("configuration", |event| event["message"].to_string().contains("control channel"));
+    assert!(said["hint"].as_str().unwrap().contains("tried again"), "{said}");
+    assert_eq!(before.stop().code, Some(0));
+    after.event("configuration", |event| event["message"].to_string().contains("is open now"));
+    let status = run(&["--control", &control, "--status", "--json"]);
+    assert!(status.output.contains("\"b\""), "{}{}", status.output, status.errors);
+}

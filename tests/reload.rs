@@ -164,3 +164,26 @@ fn a_thousand_reloads_under_load_refuse_nobody_and_break_no_session() {
     assert_eq!(finished.events("reloaded").len(), RELOADS);
     assert!(finished.events("session").iter().all(|record| record["outcome"] == "served"));
 }
+
+#[test]
+fn a_service_that_comes_back_still_counts_the_sessions_that_it_had() {
+    let (port, other, gate) = (free_port(), free_port(), Gate::new());
+    let counted = format!(
+        "[service.one]\nlisten = {port}\ncommand = ['@', 'gate', '{}']\nmax_connections = 1\nwhen_full = 'refuse'\n",
+        gate.address()
+    );
+    let daemon = Builder::native(&counted).start();
+    let mut client = Client::connect(port);
+    let visitor = gate.visitor();
+    daemon.rewrite(&says("two", &other.to_string(), "2"));
+    daemon.reload();
+    // It can still be found, and so be killed.
+    assert_eq!(daemon.service("one")["sessions"][0]["id"].to_string(), visitor.session);
+    daemon.rewrite(&counted);
+    daemon.reload();
+    let mut second = Client::connect(port);
+    assert!(second.is_turned_away());
+    assert_eq!(daemon.record(second.port())["reason"], "max_connections");
+    drop(visitor);
+    assert_eq!(client.read_all(), b"");
+}

@@ -48,7 +48,7 @@ fn an_unknown_service_is_answered_with_those_that_there_are() {
     let file = folder.path().join("wininetd.conf");
     std::fs::write(&file, format!("7777 none {}\n8888 none {}\n", probe("say no"), probe("say no"))).unwrap();
     let finished = run_with_input(&["--run", "web", "--cfgfile", file.to_str().unwrap()], "");
-    assert_eq!(finished.code, Some(64));
+    assert_eq!(finished.code, Some(66));
     assert!(finished.errors.contains("no service web"), "{}", finished.errors);
     assert!(finished.errors.contains("7777, 8888"), "{}", finished.errors);
 }

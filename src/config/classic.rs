@@ -55,10 +55,30 @@ pub fn parse(source: &mut Source, defaults: &Defaults) -> (Plan, Vec<Diagnostic>
                 source,
                 "no line of this file is a service, so nothing is served",
             )
-            .hint(format!("a service is a line like:  {}", sys::paths::EXAMPLE_LINE)),
+            .hint(
+                other_form(source)
+                    .unwrap_or_else(|| format!("a service is a line like:  {}", sys::paths::EXAMPLE_LINE)),
+            ),
         );
     }
     (Plan { services, server: Server::default() }, diagnostics)
+}
+
+/// What to say where the file looks like one of another form.
+fn other_form(source: &Source) -> Option<String> {
+    let begins = |words: &[&str]| {
+        source.lines().any(|(_, line)| {
+            let line = String::from_utf8_lossy(line);
+            words.iter().any(|word| line.trim_start().starts_with(word))
+        })
+    };
+    if begins(&["[service", "[server]", "[defaults]"]) {
+        Some("this looks like the native form, which is in files named .toml".to_owned())
+    } else if begins(&["service ", "defaults"]) {
+        Some("this looks like an xinetd.conf: --convert FILE writes its native form".to_owned())
+    } else {
+        None
+    }
 }
 
 struct Reader<'a> {

@@ -274,6 +274,35 @@ pub const KEEPALIVE: Keepalive =
 /// into the buffer of a new connection, so that sending it never waits.
 pub const LONGEST_TEXT: usize = 4096;
 
+impl Service {
+    /// Whether another says the same, wherever it was typed.
+    pub fn says_the_same(&self, other: &Service) -> bool {
+        let Service {
+            name,
+            enabled,
+            listen,
+            unix_socket,
+            keepalive,
+            admit,
+            refusal,
+            banner,
+            program,
+            times,
+            typed: _,
+        } = self;
+        *name == other.name
+            && *enabled == other.enabled
+            && *listen == other.listen
+            && *unix_socket == other.unix_socket
+            && *keepalive == other.keepalive
+            && *admit == other.admit
+            && *refusal == other.refusal
+            && *banner == other.banner
+            && *program == other.program
+            && *times == other.times
+    }
+}
+
 impl Plan {
     /// The services that are served.
     pub fn enabled(&self) -> impl Iterator<Item = &Arc<Service>> {

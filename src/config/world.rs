@@ -92,6 +92,21 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
             None
         }
     };
+    let directory = &service.program.directory;
+    if !directory.is_dir() {
+        let message =
+            format!("the directory {} is not there, in which the program is to start", directory.display());
+        warn(&service.typed.command, message, None);
+    }
+    for address in &service.listen {
+        if let Address::Unix(path) = address
+            && let Some(folder) = path.parent().filter(|folder| !folder.is_dir())
+        {
+            let message =
+                format!("the folder {} is not there, in which the socket is to be made", folder.display());
+            warn(&service.typed.listen, message, None);
+        }
+    }
     Finding { program, warnings }
 }
 

@@ -36,9 +36,16 @@ struct Patience {
     request: Duration,
     /// To take its answer, and to go.
     reply: Duration,
+    /// The longest that its answer may take to be found: files on a disk that
+    /// does not answer must not take all places.
+    work: Duration,
 }
 
-const PATIENCE: Patience = Patience { request: Duration::from_secs(2), reply: Duration::from_secs(5) };
+const PATIENCE: Patience = Patience {
+    request: Duration::from_secs(2),
+    reply: Duration::from_secs(5),
+    work: Duration::from_secs(55),
+};
 
 /// Answers clients until nobody takes commands any more. Dropping it closes
 /// the channel.
@@ -99,7 +106,11 @@ async fn reply_to(
     let (reply, answer) = oneshot::channel();
     // A supervisor that is gone drops the one end, and so the other fails.
     let _ = commands.send(Command { request, reply }).await;
-    Some(answer.await.unwrap_or_else(|_| Reply::refused("the server is stopping", Exit::Unavailable)))
+    let too_long = "this takes too long; the log tells what comes of it";
+    Some(match tokio::time::timeout(patience.work, answer).await {
+        Ok(reply) => reply.unwrap_or_else(|_| Reply::refused("the server is stopping", Exit::Unavailable)),
+        Err(_) => Reply::refused(too_long, Exit::Unavailable),
+    })
 }
 
 /// The request's line without its newline, which a client that has ended its
@@ -139,7 +150,7 @@ mod tests {
     /// A test fails after this; reaching it is never part of one.
     const LIMIT: Duration = Duration::from_mins(1);
     const BRIEF: Duration = Duration::from_millis(100);
-    const ENDLESS: Patience = Patience { request: LIMIT, reply: LIMIT };
+    const ENDLESS: Patience = Patience { request: LIMIT, reply: LIMIT, work: LIMIT };
 
     fn run(test: impl Future<Output = ()>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -241,7 +252,7 @@ mod tests {
     #[test]
     fn a_slow_request_is_ended_at_its_deadline_and_not_later() {
         run(async {
-            let (path, _folder) = obedient(Patience { request: BRIEF, reply: BRIEF });
+            let (path, _folder) = obedient(Patience { request: BRIEF, reply: BRIEF, work: LIMIT });
             assert_eq!(told(&path, b"{").await, "the request took too long to arrive");
             // Each byte is no new beginning.
             let mut stream = connect(&path).await.unwrap();
@@ -278,7 +289,8 @@ mod tests {
     #[test]
     fn clients_that_do_not_read_are_dropped_and_their_places_are_free_again() {
         run(async {
-            let (mut commands, path, _folder) = server(Patience { request: LIMIT, reply: BRIEF });
+            let (mut commands, path, _folder) =
+                server(Patience { request: LIMIT, reply: BRIEF, work: LIMIT });
             let mut deaf = Vec::new();
             for _ in 0..MOST_CLIENTS {
                 let mut stream = connect(&path).await.unwrap();

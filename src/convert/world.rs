@@ -23,7 +23,8 @@ impl World {
     /// As it is here.
     pub(super) fn of_system() -> World {
         let rules = |path: &&&str| {
-            let text = read(path.as_ref());
+            // What can't be read may say anything.
+            let Ok(text) = try_read(path.as_ref()) else { return true };
             text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))
         };
         World {
@@ -46,14 +47,21 @@ impl World {
     }
 }
 
-/// A file that is not there has nothing to say.
+/// A file that can't be read has no names.
 fn read(path: &std::path::Path) -> String {
+    try_read(path).unwrap_or_default()
+}
+
+/// A file that is not there has nothing to say.
+fn try_read(path: &std::path::Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    if let Ok(file) = std::fs::File::open(path) {
-        let _ = file.take(LONGEST).read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    match std::fs::File::open(path) {
+        Ok(file) => file.take(LONGEST).read_to_end(&mut bytes)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Lines `name port/protocol aliases # comment`; the first of a name counts.

@@ -18,7 +18,9 @@ pub struct Bucket {
 /// How long until there is a token, or the time at which the bucket is full
 /// once one is taken.
 fn look(rate: Rate, full_at: Duration, now: Duration) -> Result<Duration, Duration> {
-    let taken = full_at.max(now).saturating_add(rate.per / rate.count.max(1));
+    // A rate that was another before is never waited for longer than it says.
+    let full_at = full_at.clamp(now, now.saturating_add(rate.per));
+    let taken = full_at.saturating_add(rate.per / rate.count.max(1));
     match taken.checked_sub(now.saturating_add(rate.per)) {
         None | Some(Duration::ZERO) => Ok(taken),
         Some(wait) => Err(wait),
@@ -139,6 +141,15 @@ mod tests {
         assert!(sources.wait(TEN_A_MINUTE, key(1), ms(0)).is_some());
         assert!(sources.take(TEN_A_MINUTE, key(2), ms(0)));
         assert!(sources.take(TEN_A_MINUTE, (ServiceId(2), Source::V4([192, 0, 2, 1])), ms(0)));
+    }
+
+    #[test]
+    fn a_rate_that_has_changed_is_waited_for_as_it_says_now() {
+        let mut sources = SourceBuckets::default();
+        let key = (SERVICE, Source::V4([192, 0, 2, 1]));
+        assert!(sources.take(Rate { count: 1, per: Duration::from_hours(1) }, key, ms(0)));
+        let now = Rate { count: 100, per: Duration::from_secs(1) };
+        assert_eq!(sources.wait(now, key, ms(0)), Some(ms(10)));
     }
 
     #[test]

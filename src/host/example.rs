@@ -3,16 +3,33 @@
 
 use std::path::Path;
 
+use crate::config::is_native;
 use crate::sys;
 
 /// Writes the example if there is no file. True if it was written.
 pub(super) fn write_if_missing(path: &Path) -> std::io::Result<bool> {
     use std::io::Write;
     match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(mut file) => file.write_all(text().as_bytes()).map(|()| true),
+        Ok(mut file) => {
+            let text = if is_native(path) { native() } else { text() };
+            file.write_all(text.as_bytes()).map(|()| true)
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn native() -> String {
+    let text = format!(
+        "\
+# wininetd: each [service.NAME] with `listen` and `command` is a service.
+# Look at a changed file with: wininetd --check --cfgfile FILE
+#
+# {}
+",
+        sys::paths::EXAMPLE_TABLE
+    );
+    if cfg!(windows) { text.replace('\n', "\r\n") } else { text }
 }
 
 fn text() -> String {

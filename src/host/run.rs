@@ -39,7 +39,7 @@ fn find(plan: &Plan, name: &str) -> Result<Arc<Service>, Error> {
         [] => format!("there is no service {name}, nor any other, in the configuration"),
         _ => format!("there is no service {name} in the configuration; there are: {}", names.join(", ")),
     };
-    Err(Error::Refused { message, exit: Exit::Usage })
+    Err(Error::Refused { message, exit: Exit::NoInput })
 }
 
 /// Starts the program and waits for it.

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 
@@ -16,6 +17,7 @@ use crate::config::trust::Strictness;
 use crate::config::{self, Loaded, plan::Plan, world};
 use crate::control;
 use crate::control::server::Command;
+use crate::core::backoff::Backoff;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::manager::Manager;
@@ -166,21 +168,47 @@ async fn run(
     first.look_beside(loaded, log.clone());
     let (questions, commands) = tokio::sync::mpsc::channel(1);
     if let Some(path) = control {
-        answer(&path, questions, log);
+        answer(path, questions, log.clone());
     }
     supervisor.run(&mut stop, commands, host.manager).await;
     Ok(Exit::Ok)
 }
 
+/// The first try again of a channel that another server still has,
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// and the longest pause between two.
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
+
 /// Answers whoever asks at the control channel. Without one the server serves
-/// all the same.
-fn answer(path: &Path, questions: Sender<Command>, log: &Log) {
-    match Channel::open(path) {
-        Ok(channel) => drop(tokio::spawn(control::server::serve(channel, questions))),
-        Err(error) => {
-            let message = format!("the control channel {}: {error}", path.display());
-            let hint = Some("--status, --reload and their kin can't ask this server; --control PATH names another channel".to_owned());
-            log.event(Event::Configuration { level: Level::Warning, message, hint });
+/// all the same, and tries again: the server of before may be stopping.
+fn answer(path: PathBuf, questions: Sender<Command>, log: Log) {
+    let first = Channel::open(&path);
+    let say = move |level, message, hint: Option<&str>| {
+        log.event(Event::Configuration { level, message, hint: hint.map(str::to_owned) });
+    };
+    tokio::spawn(async move {
+        let channel = match first {
+            Ok(channel) => channel,
+            Err(error) => {
+                let hint =
+                    "it is tried again; until then --status, --reload and their kin can't ask this server";
+                let message = format!("the control channel {}: {error}", path.display());
+                say(Level::Warning, message, Some(hint));
+                let channel = opened(&path).await;
+                say(Level::Info, format!("the control channel {} is open now", path.display()), None);
+                channel
+            }
+        };
+        control::server::serve(channel, questions).await;
+    });
+}
+
+async fn opened(path: &Path) -> Channel {
+    let mut pause = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+    loop {
+        tokio::time::sleep(pause.failed()).await;
+        if let Ok(channel) = Channel::open(path) {
+            return channel;
         }
     }
 }

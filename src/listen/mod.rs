@@ -48,7 +48,7 @@ pub struct Slot {
     pub is_missing: bool,
     /// An address of before that is listened on until this one can be, since
     /// the two overlap.
-    instead: Option<Address>,
+    instead: Option<(Address, UnixSocket)>,
     bound: Option<Bound>,
 }
 
@@ -107,8 +107,8 @@ impl Slot {
                 Ok(())
             }
             (Err(error), None) => Err(error),
-            (Err(error), Some(instead)) => {
-                if let Ok(listener) = Listener::bind(instead, &self.unix, self.keepalive) {
+            (Err(error), Some((instead, unix))) => {
+                if let Ok(listener) = Listener::bind(instead, unix, self.keepalive) {
                     self.watch(id, listener, supervisor);
                 }
                 Err(error)
@@ -137,7 +137,8 @@ impl Slot {
     /// Takes the place of a slot that was closed for it: should its own address
     /// not be free, the other's is listened on meanwhile.
     pub fn replaces(&mut self, other: &Slot) {
-        self.instead = Some(other.instead.clone().unwrap_or_else(|| other.address.clone()));
+        let own = || (other.address.clone(), other.unix.clone());
+        self.instead = Some(other.instead.clone().unwrap_or_else(own));
     }
 
     /// Whether a socket made for these settings can stay as it is.

@@ -119,6 +119,8 @@ pub enum Event {
         added: Vec<String>,
         /// Names of those that are gone.
         removed: Vec<String>,
+        /// Names of those that say something else now.
+        changed: Vec<String>,
     },
     /// They were, and what they said before still holds.
     ReloadFailed {
@@ -330,10 +332,11 @@ impl Event {
             }
             Event::AcceptPaused { cause } => field("cause", Text(cause)),
             Event::Reloading { why } => field("reason", Text(why)),
-            Event::Reloaded { services, added, removed } => {
+            Event::Reloaded { services, added, removed, changed } => {
                 field("services", Number(*services as u64));
                 field("added", List(added));
                 field("removed", List(removed));
+                field("changed", List(changed));
             }
             Event::ReloadFailed { message } => field("message", Text(message)),
             Event::ServicePaused { service, cause, pause } => {

@@ -64,7 +64,7 @@ pub(super) async fn wait(
                     ending.kill_at(since(kill));
                 }
             }
-            Order::Leave => return Ended::Left,
+            Order::Leave { .. } => return Ended::Left,
         }
         match ending.act(began.elapsed()) {
             Act::Ask => {
@@ -139,16 +139,17 @@ async fn idle(socket: &Socket, timeout: Option<Duration>) {
 pub(super) async fn ordered(orders: &mut watch::Receiver<Order>) {
     loop {
         let order = *orders.borrow_and_update();
-        let changed = match order {
-            Order::Serve => orders.changed().await,
-            Order::Leave => return,
-            Order::End { ask, kill, .. } => {
-                let deadline = kill.map_or(ask, |kill| kill.min(ask));
-                match tokio::time::timeout_at(deadline, orders.changed()).await {
-                    Ok(changed) => changed,
-                    Err(_) => return,
-                }
-            }
+        let deadline = match order {
+            Order::Serve => None,
+            Order::Leave { until } => Some(until),
+            Order::End { ask, kill, .. } => Some(kill.map_or(ask, |kill| kill.min(ask))),
+        };
+        let changed = match deadline {
+            None => orders.changed().await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, orders.changed()).await {
+                Ok(changed) => changed,
+                Err(_) => return,
+            },
         };
         if changed.is_err() {
             // The supervisor is gone, and with it everything.

@@ -15,6 +15,7 @@ use crate::core::{Peer, ServiceId, SessionId};
 use crate::log::event::{Outcome, Record};
 use crate::spawn::Spawner;
 use crate::supervisor::{Event, OwnFault};
+use crate::sys;
 use crate::sys::net::Socket;
 use ending::{Ended, ordered, wait};
 
@@ -54,8 +55,12 @@ pub enum Order {
         /// Why.
         why: Why,
     },
-    /// Let the program go on by itself: the server ends.
-    Leave,
+    /// Let the program go on by itself: the server ends. Last bytes are delivered
+    /// until then.
+    Leave {
+        /// The server's end.
+        until: Instant,
+    },
 }
 
 impl Order {
@@ -89,9 +94,11 @@ pub async fn serve(
             record.outcome = Outcome::Failed;
             record.step = Some(error.step.name());
             record.seconds = began.elapsed();
-            let fault = OwnFault(format!("{}: {}", error.step.name(), error.cause));
+            // A client can fill a system up; that must not close the service for all.
+            let own = !sys::spawn::ran_out(&error);
+            let fault = own.then(|| OwnFault(format!("{}: {}", error.step.name(), error.cause)));
             record.reason = Some(error.cause);
-            return (record, Some(fault));
+            return (record, fault);
         }
     };
     record.pid = Some(running.child.pid());

@@ -89,13 +89,10 @@ impl Supervisor {
         }
     }
 
-    /// A rate has a token in so long. There is one timer, for the next of them.
+    /// A rate has a token in so long. The loop waits for the next of them.
     fn come_back_in(&mut self, wait: Duration) {
         let at = Instant::now() + wait;
-        if self.token_at.is_none_or(|other| at < other) {
-            self.token_at = Some(at);
-            self.later(wait, Event::TokenIsThere);
-        }
+        self.token_at = Some(self.token_at.map_or(at, |other| other.min(at)));
     }
 
     fn turn(&mut self, id: ListenerId) -> Turn {

@@ -56,41 +56,19 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: seconds(self.began.elapsed()),
-            services: self.order.iter().map(|service| self.status_of(service)).collect(),
+            services: self.order.iter().map(|service| self.status_of(service)).chain(self.gone()).collect(),
         }
     }
 
     fn status_of(&self, service: &Service) -> protocol::Service {
         let found = self.services.iter().find(|(_, served)| served.service.name == service.name);
         let Some((id, served)) = found else {
-            return protocol::Service {
-                name: service.name.clone(),
-                state: State::Disabled,
-                reason: None,
-                listen: Vec::new(),
-                live: 0,
-                served: 0,
-                refused: 0,
-                failed: 0,
-                sessions: Vec::new(),
-            };
+            return self.without_entrance(service, None);
         };
         let (state, reason) = self.state_of(*id);
         let slots = self.slots.values().filter(|slot| slot.service == *id);
         let listen =
             slots.filter_map(|slot| slot.listener()?.local_addr().ok()).map(|address| address.to_string());
-        let mut sessions: Vec<_> = self
-            .sessions
-            .values()
-            .filter(|live| live.session.service_id == *id)
-            .map(|Live { session, began, pid, .. }| protocol::Session {
-                id: session.id.0,
-                client: session.peer.to_string(),
-                pid: pid.get().copied(),
-                seconds: seconds(began.elapsed()),
-            })
-            .collect();
-        sessions.sort_unstable_by_key(|session| session.id);
         protocol::Service {
             name: service.name.clone(),
             state,
@@ -100,8 +78,49 @@ impl Supervisor {
             served: served.served,
             refused: served.refused,
             failed: served.failed,
+            sessions: self.sessions_of(&service.name),
+        }
+    }
+
+    /// Services that are in the file no more, while sessions of theirs go on.
+    fn gone(&self) -> impl Iterator<Item = protocol::Service> {
+        let named = |service: &Service| self.order.iter().any(|other| other.name == service.name);
+        let gone = self.retired.iter().filter(move |(_, service)| !named(service));
+        let gone = gone.map(|(_, service)| {
+            self.without_entrance(service, Some("it is in the file no more; sessions go on".to_owned()))
+        });
+        gone.filter(|service| service.live > 0)
+    }
+
+    fn without_entrance(&self, service: &Service, reason: Option<String>) -> protocol::Service {
+        let sessions = self.sessions_of(&service.name);
+        protocol::Service {
+            name: service.name.clone(),
+            state: State::Disabled,
+            reason,
+            listen: Vec::new(),
+            live: sessions.len() as u64,
+            served: 0,
+            refused: 0,
+            failed: 0,
             sessions,
         }
+    }
+
+    fn sessions_of(&self, name: &str) -> Vec<protocol::Session> {
+        let mut sessions: Vec<_> = self
+            .sessions
+            .values()
+            .filter(|live| live.session.service.name == name)
+            .map(|Live { session, began, pid, .. }| protocol::Session {
+                id: session.id.0,
+                client: session.peer.to_string(),
+                pid: pid.get().copied(),
+                seconds: seconds(began.elapsed()),
+            })
+            .collect();
+        sessions.sort_unstable_by_key(|session| session.id);
+        sessions
     }
 
     fn state_of(&self, id: ServiceId) -> (State, Option<String>) {

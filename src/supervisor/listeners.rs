@@ -16,10 +16,12 @@ impl Supervisor {
     /// before, where one of its name was there.
     pub(super) fn take_services(&mut self, plan: &Plan) -> Vec<ServiceId> {
         let mut before = std::mem::take(&mut self.services);
+        self.retired.retain(|(id, _)| self.admission.live_of(*id) > 0);
         let mut ids = Vec::new();
         for service in plan.enabled() {
             let known = before.iter().find(|(_, served)| served.service.name == service.name);
-            let id = known.map(|(id, _)| *id).unwrap_or_else(|| {
+            let retired = || self.retired.iter().find(|(_, old)| old.name == service.name).map(|(id, _)| *id);
+            let id = known.map(|(id, _)| *id).or_else(retired).unwrap_or_else(|| {
                 self.last_service += 1;
                 ServiceId(self.last_service)
             });
@@ -28,10 +30,12 @@ impl Supervisor {
                 None => Served { service: service.clone(), served: 0, refused: 0, failed: 0 },
             };
             self.services.insert(id, served);
+            self.retired.retain(|(other, _)| *other != id);
             ids.push(id);
         }
-        for gone in before.into_keys() {
+        for (gone, served) in before {
             self.refusals.forget(gone);
+            self.retired.push((gone, served.service));
         }
         self.order.clone_from(&plan.services);
         self.server.clone_from(&plan.server);

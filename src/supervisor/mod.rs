@@ -48,8 +48,6 @@ pub enum Event {
     Rebind(ListenerId),
     /// Go on accepting, now that others had their turn.
     AcceptMore,
-    /// A rate has a token again.
-    TokenIsThere,
     /// Try again to accept.
     AcceptAgain,
     /// Accepting has worked for a while.
@@ -97,6 +95,9 @@ pub struct Supervisor {
     server: plan::Server,
     /// All services that are served.
     services: BTreeMap<ServiceId, Served>,
+    /// Services that are gone, until their last session is: one of the same name
+    /// that comes back is the same, or its limits would be counted anew.
+    retired: Vec<(ServiceId, Arc<Service>)>,
     /// The order of the file, disabled ones among them.
     order: Vec<Arc<Service>>,
     last_service: usize,
@@ -116,7 +117,7 @@ pub struct Supervisor {
     turns: VecDeque<ListenerId>,
     /// The loop will come back to accept more.
     more_pending: bool,
-    /// When a timer for the next token of a rate goes off.
+    /// When a rate that somebody waits for has its next token.
     token_at: Option<Instant>,
     exhaustion: Exhaustion,
     /// Out of something: nobody is accepted until the timer or a session's end.
@@ -145,6 +146,7 @@ impl Supervisor {
         let mut supervisor = Supervisor {
             server: plan.server.clone(),
             services: BTreeMap::new(),
+            retired: Vec::new(),
             order: Vec::new(),
             last_service: 0,
             admission: Admission::new(0),
@@ -199,6 +201,7 @@ impl Supervisor {
                 ready = true;
                 self.say_ready(manager);
             }
+            let token_at = self.token_at;
             let busy = !ready || orphans || !self.sessions.is_empty() || self.refusals.are_silent();
             tokio::select! {
                 biased;
@@ -206,9 +209,8 @@ impl Supervisor {
                     Request::Stop(request) => break request,
                     Request::Reload { why } => self.reload(why, None, manager),
                 },
-                // Before clients, so that a flood of them hides nothing.
+                // These before clients, so that a flood of them hides nothing.
                 Some(command) = commands.recv() => self.answer(command, manager),
-                Some(event) = self.events.recv() => self.handle(event, manager).await,
                 _ = second.tick(), if busy => {
                     orphans = sys::child::reap_orphans();
                     self.tell_refusals(false);
@@ -216,6 +218,11 @@ impl Supervisor {
                         manager.starting();
                     }
                 }
+                () = tokio::time::sleep_until(token_at.unwrap_or(self.began)), if token_at.is_some() => {
+                    self.token_at = None;
+                    self.accept();
+                }
+                Some(event) = self.events.recv() => self.handle(event, manager).await,
             }
         };
         self.stop(request, stop, commands, manager).await;
@@ -237,10 +244,6 @@ impl Supervisor {
                 self.more_pending = false;
                 // A flood must not keep the loop from its other tasks.
                 tokio::task::yield_now().await;
-                self.accept();
-            }
-            Event::TokenIsThere => {
-                self.token_at = None;
                 self.accept();
             }
             Event::AcceptAgain => {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{Event, Supervisor};
 use crate::config::Loaded;
 use crate::config::diagnostic::Severity;
-use crate::config::plan::Address;
+use crate::config::plan::{Address, Service};
 use crate::control::protocol::Reply;
 use crate::core::ServiceId;
 use crate::core::reload::changes;
@@ -55,6 +55,29 @@ pub(super) struct Reload {
     /// Who waits for what comes of the one that runs, and of the one after it.
     waiting: Vec<oneshot::Sender<Reply>>,
     next: Vec<oneshot::Sender<Reply>>,
+}
+
+/// Names of services that a reload concerns.
+struct Difference {
+    added: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<String>,
+}
+
+impl Difference {
+    fn between(before: &[Arc<Service>], after: &[Arc<Service>]) -> Difference {
+        let names = |of: &[Arc<Service>], wanted: &dyn Fn(&Service) -> bool| {
+            of.iter().filter(|service| wanted(service)).map(|service| service.name.clone()).collect()
+        };
+        let find = |of: &[Arc<Service>], name: &str| of.iter().find(|service| service.name == name).cloned();
+        Difference {
+            added: names(after, &|service| find(before, &service.name).is_none()),
+            removed: names(before, &|service| find(after, &service.name).is_none()),
+            changed: names(after, &|service| {
+                find(before, &service.name).is_some_and(|old| !old.says_the_same(service))
+            }),
+        }
+    }
 }
 
 /// See [`Supervisor::given_listeners`].
@@ -113,12 +136,9 @@ impl Supervisor {
     /// Serves another plan from now on. Says what changed.
     async fn apply(&mut self, loaded: Loaded) -> String {
         let plan = &loaded.plan;
-        let names = |supervisor: &Supervisor| -> Vec<String> {
-            supervisor.services.values().map(|served| served.service.name.clone()).collect()
-        };
-        let before = names(self);
+        let before = self.present();
         let ids = self.take_services(plan);
-        let after = names(self);
+        let after = self.present();
         self.spawner.forget_accounts();
         let wanted: Vec<(ServiceId, Address)> = ids
             .iter()
@@ -127,15 +147,19 @@ impl Supervisor {
             .collect();
         self.change_listeners(&wanted).await;
         self.configure_admission(plan, &ids);
-        let added: Vec<String> = after.iter().filter(|name| !before.contains(name)).cloned().collect();
-        let removed: Vec<String> = before.iter().filter(|name| !after.contains(name)).cloned().collect();
-        let message = self.summary(&loaded, &added, &removed);
-        self.log.event(Logged::Reloaded { services: ids.len(), added, removed });
+        let changes = Difference::between(&before, &after);
+        let message = self.summary(&loaded, &changes);
+        let Difference { added, removed, changed } = changes;
+        self.log.event(Logged::Reloaded { services: ids.len(), added, removed, changed });
         self.reloader.look_beside(loaded, self.log.clone());
         message
     }
 
-    fn summary(&self, loaded: &Loaded, added: &[String], removed: &[String]) -> String {
+    fn present(&self) -> Vec<Arc<Service>> {
+        self.services.values().map(|served| served.service.clone()).collect()
+    }
+
+    fn summary(&self, loaded: &Loaded, changes: &Difference) -> String {
         let mut text = String::new();
         // Writing to a String can't fail.
         for found in loaded.diagnostics.iter().filter(|found| found.severity == Severity::Warning) {
@@ -148,10 +172,14 @@ impl Supervisor {
         }
         let services = self.services.len();
         let _ = write!(text, "{services} service{}", if services == 1 { "" } else { "s" });
-        for (what, names) in [("added", added), ("removed", removed)] {
+        let Difference { added, removed, changed } = changes;
+        for (what, names) in [("added", added), ("removed", removed), ("changed", changed)] {
             if !names.is_empty() {
                 let _ = write!(text, ", {what} {}", names.join(" "));
             }
+        }
+        if added.is_empty() && removed.is_empty() && changed.is_empty() {
+            text.push_str(", none of them changed");
         }
         text
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::reload::Reload;
 use super::{EVERY_SECOND, Event, Live, Supervisor};
 use crate::config::plan::OnStop;
 use crate::control::server::Command;
@@ -33,6 +34,8 @@ impl Supervisor {
         for closed in closing {
             let _ = closed.await;
         }
+        // Whoever waits for a reload hears that it will not be.
+        self.reload = Reload::default();
         self.tell_refusals(true);
         let graces = self.sessions.values().map(|live| live.session.service.times.kill_grace);
         let kill_grace = graces.max().unwrap_or_default();
@@ -40,11 +43,11 @@ impl Supervisor {
         let mut times =
             Times::requested(began.elapsed(), self.server.stop_grace, kill_grace, request.at_most);
         let leaves = self.server.on_stop == OnStop::Leave;
-        let grace = if leaves { Duration::ZERO } else { times.ask.saturating_sub(began.elapsed()) };
+        let grace = times.ask.saturating_sub(began.elapsed());
         self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
         manager.stopping(times.end.saturating_sub(began.elapsed()));
         if leaves {
-            self.order_all(Order::Leave);
+            self.order_all(Order::Leave { until: began + times.ask });
         } else {
             self.order_end(times);
         }
@@ -91,8 +94,10 @@ impl Supervisor {
 
     /// Even a session that can't be brought to an end has a record.
     fn give_up(&mut self) {
-        for (_, Live { session, .. }) in self.sessions.drain() {
+        for (_, Live { session, began, pid, .. }) in self.sessions.drain() {
             let mut record = session.record();
+            record.pid = pid.get().copied();
+            record.seconds = began.elapsed();
             record.reason = Some("could not be ended".to_owned());
             self.log.event(Logged::Session(Box::new(record)));
         }

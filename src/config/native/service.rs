@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::Reader;
 use super::fields::Fields;
-use super::keys::Table;
 use super::report::At;
 use super::units::{Fault, quote};
 use super::value::Value;
@@ -249,7 +248,7 @@ impl Reader<'_> {
         if let Some(field) = limits.field("processes")
             && let Some(why) = sys::limits::processes_fault()
         {
-            self.cannot(&field.at, Table::Limits, "processes", &why);
+            self.report.error(&field.at, Fault::plain(format!("`processes`: {why}")));
         }
         for name in ["processes", "open_files"] {
             let room = u64::from(u32::MAX);

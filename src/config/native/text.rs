@@ -43,6 +43,9 @@ fn hint(text: &str, at: usize, message: &str) -> Option<String> {
     }
     match message {
         message if message.starts_with("string values must be quoted") => Some("put it in quotes".to_owned()),
+        message if message.starts_with("invalid float") || message.starts_with("invalid boolean") => {
+            Some("text, times and addresses stand in quotes".to_owned())
+        }
         "duplicate key" => Some("it stands further up already: a key or table stands once".to_owned()),
         _ => None,
     }

@@ -7,7 +7,7 @@ use crate::convert::inetd::UNLIMITED;
 use crate::convert::toml::{Entry, string, table};
 
 /// What is not carried over and restricts nobody.
-const HARMLESS: [(&str, &str); 11] = [
+const HARMLESS: [(&str, &str); 10] = [
     ("log_on_success", "every connection has its record here"),
     ("log_on_failure", "every refusal has its record here"),
     ("log_type", "log_file in [server] and the system's log are for all services"),
@@ -15,14 +15,13 @@ const HARMLESS: [(&str, &str); 11] = [
     ("max_load", "the load is not asked here; max_connections bounds it"),
     ("leaky_bucket", "rate bounds how often a connection begins"),
     ("mdns", "nothing is announced here"),
-    ("rlimit_as", "limits.memory bounds memory"),
     ("rlimit_rss", "limits.memory bounds memory"),
     ("rlimit_stack", "there is no such limit here"),
     ("deny_time", "it belongs to sensors, and there are none here"),
 ];
 
 /// What is read where it is needed, or has no meaning without something else.
-const USED: [&str; 33] = [
+const USED: [&str; 34] = [
     "access_times",
     "banner",
     "banner_fail",
@@ -46,6 +45,7 @@ const USED: [&str; 33] = [
     "port",
     "protocol",
     "redirect",
+    "rlimit_as",
     "rlimit_cpu",
     "rlimit_data",
     "rlimit_files",
@@ -85,10 +85,15 @@ impl Reader<'_> {
         let mut limits = Vec::new();
         for (name, key, is_size) in [
             ("rlimit_data", "memory", true),
+            // Where both are set the other is the narrower one.
+            ("rlimit_as", "memory", true),
             ("rlimit_cpu", "cpu_time", false),
             ("rlimit_files", "open_files", false),
         ] {
             let Some(value) = attributes.value(name).filter(|value| !unlimited(value)) else { continue };
+            if limits.iter().any(|(known, _)| *known == key) {
+                continue;
+            }
             let Some((count, unit)) = value.words.first().and_then(|word| amount(word, is_size)) else {
                 self.close(entry, &value.at, &format!("{name} is no limit that can be read"));
                 continue;

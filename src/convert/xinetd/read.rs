@@ -181,7 +181,7 @@ impl Blocks {
         let name = whole(path);
         if above.contains(&name) || self.sources.len() >= MOST_FILES {
             self.find(
-                Severity::Warning,
+                Severity::Error,
                 source,
                 range,
                 "not read: this file includes itself, or is one of too many",
@@ -195,7 +195,8 @@ impl Blocks {
                 above.pop();
             }
             Err(error) => {
-                self.find(Severity::Warning, source, range, format!("not read: {}: {error}", path.display()));
+                // It may have restricted every service.
+                self.find(Severity::Error, source, range, format!("not read: {}: {error}", path.display()));
             }
         }
     }
@@ -207,7 +208,7 @@ impl Blocks {
             Ok(entries) => entries,
             Err(error) => {
                 let message = format!("not read: {}: {error}", path.display());
-                return self.find(Severity::Warning, source, range, message);
+                return self.find(Severity::Error, source, range, message);
             }
         };
         let mut names: Vec<String> = entries

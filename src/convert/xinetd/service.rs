@@ -127,6 +127,11 @@ impl Reader<'_> {
             false => started(program, &[&[program][..], &arguments[..]].concat()),
         };
         entry.keys.set("command", array(&started.command));
+        if let Some(rules) = self.world.wrapper_rules.as_ref().filter(|_| started.wrapped) {
+            // Whatever the flags say: tcpd itself asks them.
+            let why = format!("tcpd asks {}, which has rules and is not asked here", rules.display());
+            self.close(entry, &server.at, &why);
+        }
         if started.wrapped {
             self.once(entry, &server.at, "tcpd is left out; its rules are not asked here".to_owned());
         }

@@ -61,6 +61,15 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     Ok(child)
 }
 
+/// Whether the system has run out of something, which others may have taken: it
+/// says nothing about the program.
+pub fn ran_out(error: &SpawnError) -> bool {
+    matches!(
+        error.code,
+        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOSPC | libc::ENOBUFS)
+    )
+}
+
 fn nowhere() -> io::Result<File> {
     File::options().read(true).write(true).open("/dev/null")
 }

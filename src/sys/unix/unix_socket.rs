@@ -50,6 +50,21 @@ pub(super) fn bind(path: &Path, wanted: &UnixSocket, backlog: i32) -> io::Result
     // Before anything is touched: with a wrong name the old socket stays.
     let user = owner(wanted.user.as_deref(), "account", account::user_by_name)?;
     let group = owner(wanted.group.as_deref(), "group", groups::by_name)?;
+    if user.is_some() || group.is_some() {
+        // Between the bind and the owner, whoever can write there could put
+        // another file in the socket's place, and be given that.
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        if let Some((folder, others)) = super::trust::folder_writers(folder)?.first() {
+            return Err(io::Error::new(
+                ErrorKind::PermissionDenied,
+                format!(
+                    "{} can change the folder {}: a socket with an owner of its own must be in one that only the server can change",
+                    others.names(),
+                    folder.display()
+                ),
+            ));
+        }
+    }
     let address = SockAddr::unix(path)?;
     remove_stale(path, &address)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -271,6 +271,12 @@ pub(super) fn rights_hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// Whether the system has run out of something, which others may have taken: it
+/// says nothing about the program.
+pub fn ran_out(error: &SpawnError) -> bool {
+    is_transient(error)
+}
+
 /// Whether the system lacked something that it may have a moment later. (Wine
 /// calls it an internal error when a process that it started is slow to begin.)
 pub fn is_transient(error: &SpawnError) -> bool {
