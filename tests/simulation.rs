@@ -6,12 +6,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 mod simulation {
+    pub mod administrator;
+    pub mod promises;
     pub mod random;
+    pub mod sums;
     pub mod world;
 }
 
 use simulation::random::Random;
-use simulation::world::{Sums, World};
+use simulation::sums::Sums;
+use simulation::world::World;
 
 /// What an ordinary run of the tests takes; CI takes many more.
 const HISTORIES: u64 = 2_000;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::core::explain::Verdict;
 use crate::exit::Exit;
 
 /// The version of the protocol. A new one is a new language: what is only
@@ -262,29 +263,6 @@ pub struct Explanation {
     pub verdict: Verdict,
     /// The rule or limit that decides.
     pub because: String,
-}
-
-/// What becomes of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It is served.
-    Admit,
-    /// It waits until there is room.
-    Wait,
-    /// It is turned away.
-    Refuse,
-}
-
-impl Verdict {
-    /// Its name, as on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verdict::Admit => "admit",
-            Verdict::Wait => "wait",
-            Verdict::Refuse => "refuse",
-        }
-    }
 }
 
 /// JSON has its own escape for a newline, so that one ends the line.

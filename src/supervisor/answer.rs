@@ -8,7 +8,7 @@ use crate::config::plan::Service;
 use crate::control::protocol::{self, Explanation, Reply, Request, State, Status};
 use crate::control::server::Command;
 use crate::core::ending::Why;
-use crate::core::explain::{Verdict, explain};
+use crate::core::explain::explain;
 use crate::core::{Peer, ServiceId, SessionId};
 use crate::host::manager::Manager;
 use crate::session::Order;
@@ -42,7 +42,7 @@ impl Supervisor {
         let said: Vec<_> = asked
             .map(|(id, served)| {
                 let (verdict, because) = explain(&self.admission, *id, peer, now);
-                Explanation { service: served.service.name.clone(), verdict: written(verdict), because }
+                Explanation { service: served.service.name.clone(), verdict, because }
             })
             .collect();
         match name {
@@ -137,14 +137,6 @@ impl Supervisor {
             Some(fault) => (State::Retrying, Some(fault)),
             None => (State::Listening, None),
         }
-    }
-}
-
-fn written(verdict: Verdict) -> protocol::Verdict {
-    match verdict {
-        Verdict::Admit => protocol::Verdict::Admit,
-        Verdict::Wait => protocol::Verdict::Wait,
-        Verdict::Refuse => protocol::Verdict::Refuse,
     }
 }
 

@@ -6,116 +6,65 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wininetd::config::plan::{Access, Address, Admit, Rate, WhenFull};
+use wininetd::config::plan::{Address, Admit, WhenFull};
 use wininetd::core::admission::{Admission, Connect};
 use wininetd::core::ending::{Act, Ending, Why};
 use wininetd::core::refusals::{Reason, Refusals};
-use wininetd::core::reload::{changes, overlap};
 use wininetd::core::stop::Stop;
 use wininetd::core::{Peer, ServiceId, SessionId};
 
+use super::promises::{allowed, holds};
 use super::random::Random;
+use super::sums::Sums;
 
-const SERVICES: usize = 4;
+/// Services that there may be.
+pub const SERVICES: usize = 4;
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often each thing has happened.
-#[derive(Debug, Default)]
-pub struct Sums {
-    arrived: u64,
-    served: u64,
-    refused: u64,
-    failed: u64,
-    pauses: u64,
-    recovered: u64,
-    made_room: u64,
-    reloads: u64,
-    asked: u64,
-    ended_by_force: u64,
-    stops: u64,
-    waited_for_a_token: u64,
-}
-
-impl Sums {
-    pub fn add(&mut self, other: &Sums) {
-        for (sum, more) in self.all().into_iter().zip(other.values()) {
-            *sum += more;
-        }
-    }
-
-    fn all(&mut self) -> [&mut u64; 12] {
-        let Sums { arrived, served, refused, failed, pauses, recovered, made_room, reloads, .. } = self;
-        let Sums { asked, ended_by_force, stops, waited_for_a_token, .. } = self;
-        [
-            arrived,
-            served,
-            refused,
-            failed,
-            pauses,
-            recovered,
-            made_room,
-            reloads,
-            asked,
-            ended_by_force,
-            stops,
-            waited_for_a_token,
-        ]
-    }
-
-    fn values(&self) -> [u64; 12] {
-        let copy = &mut Sums { ..*self };
-        copy.all().map(|sum| *sum)
-    }
-
-    pub fn each_happened(&self) -> bool {
-        self.values().iter().all(|&sum| sum > 0)
-    }
-}
-
 /// A client's program.
-struct Session {
-    service: ServiceId,
-    peer: Peer,
-    ending: Ending,
+pub struct Session {
+    pub service: ServiceId,
+    pub peer: Peer,
+    pub ending: Ending,
     /// Ends only by force.
-    deaf: bool,
-    lingers: bool,
+    pub deaf: bool,
+    pub lingers: bool,
     /// When it has to be gone, once it was asked.
-    gone_by: Option<Duration>,
+    pub gone_by: Option<Duration>,
 }
 
 /// A service as the administrator sees it.
-struct Service {
-    admit: Admit,
-    limit: usize,
-    addresses: Vec<Address>,
-    backlog: VecDeque<Peer>,
+pub struct Service {
+    pub admit: Admit,
+    pub limit: usize,
+    pub addresses: Vec<Address>,
+    pub backlog: VecDeque<Peer>,
     /// Its program can't be started.
-    broken: bool,
+    pub broken: bool,
     /// When its sessions began, since its rate was last changed.
-    begins: Vec<Duration>,
+    pub begins: Vec<Duration>,
     /// The same for each source.
-    begins_of: BTreeMap<String, Vec<Duration>>,
+    pub begins_of: BTreeMap<String, Vec<Duration>>,
     /// By the curve nobody is started before this, and one at a time after.
-    closed_until: Option<Duration>,
-    next_pause: Duration,
-    probe: Option<SessionId>,
+    pub closed_until: Option<Duration>,
+    pub next_pause: Duration,
+    pub probe: Option<SessionId>,
 }
 
 pub struct World {
-    random: Random,
-    now: Duration,
-    admission: Admission,
-    refusals: Refusals,
-    total: usize,
-    services: BTreeMap<ServiceId, Service>,
-    sessions: BTreeMap<SessionId, Session>,
-    last_session: u64,
-    bound: Vec<Address>,
-    lines: u64,
-    told: u64,
-    stop: Option<Stop>,
-    sums: Sums,
+    pub random: Random,
+    pub now: Duration,
+    pub admission: Admission,
+    pub refusals: Refusals,
+    pub total: usize,
+    pub services: BTreeMap<ServiceId, Service>,
+    pub sessions: BTreeMap<SessionId, Session>,
+    pub last_session: u64,
+    pub bound: Vec<Address>,
+    pub lines: u64,
+    pub told: u64,
+    pub stop: Option<Stop>,
+    pub sums: Sums,
 }
 
 impl World {
@@ -413,121 +362,6 @@ impl World {
         }
     }
 
-    fn admit(&mut self) -> Admit {
-        let random = &mut self.random;
-        let mut rate = || {
-            let rate = Rate {
-                count: 1 + u32::try_from(random.below(3)).unwrap(),
-                per: *random.pick(&[Duration::from_secs(1), Duration::from_secs(60)]),
-            };
-            random.once_in(3).then_some(rate)
-        };
-        let (rate, rate_per_source) = (rate(), rate());
-        let nets =
-            ["192.0.2.0/24", "192.0.2.1/32", "10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32", "0.0.0.0/0"];
-        let random = &mut self.random;
-        let mut list =
-            || -> Vec<_> { (0..random.below(4)).map(|_| random.pick(&nets).parse().unwrap()).collect() };
-        let (allow, deny) = (list(), list());
-        let access = Access { allow: self.random.once_in(4).then_some(allow), deny };
-        let access = if self.random.once_in(2) { Access::default() } else { access };
-        Admit {
-            access,
-            max_connections: 1 + self.random.below(4),
-            max_connections_per_source: self.random.once_in(2).then(|| 1 + self.random.below(3)),
-            when_full: *self.random.pick(&[WhenFull::Wait, WhenFull::Refuse]),
-            rate,
-            rate_per_source,
-        }
-    }
-
-    /// Another configuration: some services stay, some change, some are new or gone.
-    fn reload(&mut self) {
-        if self.stop.is_some() {
-            return;
-        }
-        self.sums.reloads += 1;
-        self.total = 1 + self.random.below(8);
-        let live = self.sessions.len();
-        let mut left = std::mem::take(&mut self.services);
-        for number in 0..SERVICES {
-            let id = ServiceId(number + 1);
-            let before = left.remove(&id);
-            if self.random.once_in(4) {
-                // Whoever waits at a listener that is closed is told so by the system.
-                self.sums.arrived -= before.map_or(0, |gone| gone.backlog.len() as u64);
-                continue;
-            }
-            let keeps = self.random.once_in(2);
-            let admit = match &before {
-                Some(before) if keeps => before.admit.clone(),
-                _ => self.admit(),
-            };
-            let ip = [[0, 0, 0, 0], [127, 0, 0, 1], [127, 0, 0, 2]][self.random.below(3)];
-            let address = Address::Tcp((ip, 80 + u16::try_from(number).unwrap()).into());
-            let mut service = before.unwrap_or_else(|| Service {
-                admit: admit.clone(),
-                limit: 0,
-                addresses: Vec::new(),
-                backlog: VecDeque::new(),
-                broken: false,
-                begins: Vec::new(),
-                begins_of: BTreeMap::new(),
-                closed_until: None,
-                next_pause: Duration::ZERO,
-                probe: None,
-            });
-            if service.admit.rate != admit.rate {
-                service.begins.clear();
-            }
-            if service.admit.rate_per_source != admit.rate_per_source {
-                service.begins_of.clear();
-            }
-            service.limit = admit.max_connections;
-            service.admit = admit;
-            service.addresses = vec![address];
-            (service.closed_until, service.probe, service.next_pause) = (None, None, Duration::from_secs(1));
-            self.services.insert(id, service);
-        }
-        let services = self.services.iter().map(|(id, service)| (*id, &service.admit, service.limit));
-        self.admission.configure(self.total, services);
-        for gone in (1..=SERVICES).map(ServiceId).filter(|id| !self.services.contains_key(id)) {
-            // They are not told any more, so they count as told.
-            let before: u64 = self.refusals.tell().iter().map(|(_, _, count)| count).sum();
-            self.told += before;
-            self.refusals.forget(gone);
-        }
-        assert_eq!(self.admission.live(), live, "sessions go on");
-        self.listen();
-    }
-
-    /// The listeners follow, with nothing that stays closed on the way.
-    fn listen(&mut self) {
-        let wanted: Vec<Address> =
-            self.services.values().flat_map(|service| service.addresses.clone()).collect();
-        let now: Vec<_> = self.bound.iter().map(|address| (address.clone(), true)).collect();
-        let found = changes(&now, &wanted);
-        let kept: Vec<Address> = found.keep.iter().map(|(place, _)| now[*place].0.clone()).collect();
-        for want in &found.bind {
-            // The old ones are all still there.
-            assert!(!self.bound.iter().any(|old| overlap(old, &wanted[*want])), "bound before it is closed");
-        }
-        self.bound.extend(found.bind.iter().map(|want| wanted[*want].clone()));
-        let closed: Vec<Address> = found.close.iter().map(|place| now[*place].0.clone()).collect();
-        self.bound.retain(|address| !closed.contains(address));
-        for (want, old) in found.replace {
-            let old: Vec<_> = old.iter().map(|place| now[*place].0.clone()).collect();
-            assert!(kept.iter().all(|kept| !old.contains(kept)), "unchanged listeners keep their sockets");
-            self.bound.retain(|address| !old.contains(address));
-            assert!(!self.bound.iter().any(|other| overlap(other, &wanted[want])), "it can be bound");
-            self.bound.push(wanted[want].clone());
-        }
-        let (mut bound, mut wanted) = (self.bound.clone(), wanted);
-        bound.sort();
-        wanted.sort();
-        assert_eq!(bound, wanted);
-    }
-
     fn stop(&mut self) {
         let longest = Duration::from_secs(5);
         let at_most = self.random.once_in(4).then_some(Duration::from_secs(3));
@@ -598,31 +432,5 @@ impl World {
         self.told += self.refusals.tell().iter().map(|(_, _, count)| count).sum::<u64>();
         assert_eq!(self.lines + self.told, self.sums.refused, "each refusal has a line or is counted");
         self.sums
-    }
-}
-
-/// The rules once more: the longest prefix decides, deny wins a tie.
-fn allowed(access: &Access, peer: Peer) -> bool {
-    let Some(ip) = peer.ip() else { return true };
-    let longest = |rules: &[ipnet::IpNet]| {
-        (0..=128u8)
-            .rev()
-            .find(|&length| rules.iter().any(|rule| rule.prefix_len() == length && rule.contains(&ip)))
-    };
-    let denied = longest(&access.deny);
-    match (&access.allow, denied) {
-        (None, denied) => denied.is_none(),
-        (Some(allow), None) => longest(allow).is_some(),
-        (Some(allow), Some(denied)) => longest(allow).is_some_and(|length| length > denied),
-    }
-}
-
-/// No window sees more than a burst and its share.
-fn holds(rate: Rate, begins: &[Duration]) {
-    let last = *begins.last().unwrap();
-    for (place, first) in begins.iter().enumerate() {
-        let count = (begins.len() - place) as f64 - 1.0;
-        let share = (last - *first).as_secs_f64() / rate.per.as_secs_f64() * f64::from(rate.count);
-        assert!(count <= f64::from(rate.count) + share, "the rate");
     }
 }

@@ -1,0 +1,32 @@
+//! Rules and rates once more, in the plainest way.
+
+use std::time::Duration;
+
+use wininetd::config::plan::{Access, Rate};
+use wininetd::core::Peer;
+
+/// The rules once more: the longest prefix decides, deny wins a tie.
+pub fn allowed(access: &Access, peer: Peer) -> bool {
+    let Some(ip) = peer.ip() else { return true };
+    let longest = |rules: &[ipnet::IpNet]| {
+        (0..=128u8)
+            .rev()
+            .find(|&length| rules.iter().any(|rule| rule.prefix_len() == length && rule.contains(&ip)))
+    };
+    let denied = longest(&access.deny);
+    match (&access.allow, denied) {
+        (None, denied) => denied.is_none(),
+        (Some(allow), None) => longest(allow).is_some(),
+        (Some(allow), Some(denied)) => longest(allow).is_some_and(|length| length > denied),
+    }
+}
+
+/// No window sees more than a burst and its share.
+pub fn holds(rate: Rate, begins: &[Duration]) {
+    let last = *begins.last().unwrap();
+    for (place, first) in begins.iter().enumerate() {
+        let count = (begins.len() - place) as f64 - 1.0;
+        let share = (last - *first).as_secs_f64() / rate.per.as_secs_f64() * f64::from(rate.count);
+        assert!(count <= f64::from(rate.count) + share, "the rate");
+    }
+}
