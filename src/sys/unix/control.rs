@@ -5,13 +5,14 @@ use std::fs::{DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::super::ControlFault;
+use super::unix_socket::SocketFile;
 use super::{process, trust};
 
 /// Who is answered, in words.
@@ -31,25 +32,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Channel {
     listener: UnixListener,
-    file: Made,
-}
-
-/// A file that we have made, by more than its name: another server may have
-/// put its own there since.
-#[derive(Debug)]
-struct Made {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        let found = std::fs::symlink_metadata(&self.path);
-        if found.is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode)) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
+    file: SocketFile,
 }
 
 impl Channel {
@@ -69,13 +52,13 @@ impl Channel {
             }
             bound => bound?,
         }
-        let found = std::fs::symlink_metadata(&path)?;
-        let file = Made { path, device: found.dev(), inode: found.ino() };
+        let file = SocketFile::of(&path)?;
         // Nobody can connect before it listens, and so nobody does before its
         // mode is right; the mask of the process, which other threads share,
         // is not touched.
-        std::fs::set_permissions(&file.path, Permissions::from_mode(0o600))?;
+        std::fs::set_permissions(file.path(), Permissions::from_mode(0o600))?;
         socket.listen(BACKLOG)?;
+        let file = file.still_ours()?;
         socket.set_nonblocking(true)?;
         let listener = UnixListener::from_std(std::os::fd::OwnedFd::from(socket).into())?;
         Ok(Channel { listener, file })
@@ -93,7 +76,7 @@ impl Channel {
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.file.path
+        self.file.path()
     }
 }
 
@@ -214,6 +197,8 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn run<T>(test: impl Future<Output = T>) -> T {

@@ -25,9 +25,20 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<SocketFile> {
+    pub(super) fn of(path: &Path) -> io::Result<SocketFile> {
         let found = path.symlink_metadata()?;
         Ok(SocketFile { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    fn is_there(&self) -> bool {
+        let now = self.path.symlink_metadata();
+        now.is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode))
+    }
+
+    /// Fails if another server has taken the path before we listened: one that
+    /// starts at the same time sees ours as one that was left behind.
+    pub(super) fn still_ours(self) -> io::Result<SocketFile> {
+        if self.is_there() { Ok(self) } else { Err(in_use()) }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -37,8 +48,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let now = self.path.symlink_metadata();
-        if now.is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode)) {
+        if self.is_there() {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -81,7 +91,7 @@ pub(super) fn bind(path: &Path, wanted: &UnixSocket, backlog: i32) -> io::Result
     }
     set_mode(path, wanted.mode).map_err(|error| in_words(&error, "its mode"))?;
     socket.listen(backlog)?;
-    Ok((socket.into(), file))
+    Ok((socket.into(), file.still_ours()?))
 }
 
 /// The number of an owner.
