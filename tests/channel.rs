@@ -91,6 +91,8 @@ fn where_no_server_answers_that_is_said() {
     assert!(answer.errors.contains("--control"), "{}", answer.errors);
 }
 
+// Wine lets two servers have one pipe; docs/windows-open-points.md has how to look.
+#[cfg(unix)]
 #[test]
 fn a_channel_that_the_server_of_before_still_has_is_tried_again() {
     let (_, _, before) = daemon();
