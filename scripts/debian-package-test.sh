@@ -248,7 +248,7 @@ inside() {
 # The unit where it is installed, with this machine's units below it.
 verify() {
     mkdir -p "$work/units"
-    sed "s|^ExecStart=\\([-@:+!]*\\)/|ExecStart=\\1$root/|" "$root/lib/systemd/system/wininetd.service" >"$work/units/wininetd.service"
+    sed "s@^\\(Exec[A-Z][a-z]*=[-:+!]*\\)/@\\1$root/@" "$root/lib/systemd/system/wininetd.service" >"$work/units/wininetd.service"
     # Man pages are this machine's, not the package's.
     systemd-analyze verify --man=no "$work/units/wininetd.service" 2>&1 || true
 }
