@@ -5,7 +5,7 @@ use std::fs::{DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -32,7 +32,22 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Channel {
     listener: UnixListener,
+    // Before its folder, which must be empty to go.
     file: SocketFile,
+    _folder: MadeFolder,
+}
+
+/// A folder that was made for the channel, and goes with it.
+#[derive(Debug)]
+struct MadeFolder(Option<PathBuf>);
+
+impl Drop for MadeFolder {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.0 {
+            // One that somebody else uses by now stays.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
 }
 
 impl Channel {
@@ -42,7 +57,7 @@ impl Channel {
     pub fn open(path: &Path) -> io::Result<Channel> {
         let path = std::path::absolute(path)?;
         check_length(&path).map_err(|message| io::Error::new(ErrorKind::InvalidInput, message))?;
-        prepare_folder(path.parent().unwrap_or(&path))?;
+        let folder = prepare_folder(path.parent().unwrap_or(&path))?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let address = SockAddr::unix(&path)?;
         match socket.bind(&address) {
@@ -61,7 +76,7 @@ impl Channel {
         let file = file.still_ours()?;
         socket.set_nonblocking(true)?;
         let listener = UnixListener::from_std(std::os::fd::OwnedFd::from(socket).into())?;
-        Ok(Channel { listener, file })
+        Ok(Channel { listener, file, _folder: folder })
     }
 
     /// The next client that may ask. Others are closed without a word.
@@ -121,12 +136,13 @@ fn check_length(path: &Path) -> Result<(), String> {
 
 /// Who can change the folder can put a socket of their own in our place. In a
 /// sticky one as well: before ours is there.
-fn prepare_folder(folder: &Path) -> io::Result<()> {
+fn prepare_folder(folder: &Path) -> io::Result<MadeFolder> {
     let mode = if process::is_privileged() { 0o755 } else { 0o700 };
-    match DirBuilder::new().mode(mode).create(folder) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        made => made.map_err(|error| io::Error::new(error.kind(), format!("its folder: {error}")))?,
-    }
+    let made = match DirBuilder::new().mode(mode).create(folder) {
+        Ok(()) => MadeFolder(Some(folder.to_owned())),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => MadeFolder(None),
+        Err(error) => return Err(io::Error::new(error.kind(), format!("its folder: {error}"))),
+    };
     let in_words = |who: &str, folder: &Path, mend: String| {
         let message = format!(
             "{who} can change {}, and so put another server there; `{mend}` takes that away",
@@ -144,7 +160,7 @@ fn prepare_folder(folder: &Path) -> io::Result<()> {
     }
     match trust::folder_writers(folder)?.first() {
         Some((folder, others)) => in_words(&others.names(), folder, trust::mend_writers(folder, others)),
-        None => Ok(()),
+        None => Ok(made),
     }
 }
 
@@ -197,8 +213,6 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn run<T>(test: impl Future<Output = T>) -> T {
