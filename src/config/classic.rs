@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::plan::{
-    Admit, KEEPALIVE, Limits, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr, Times, Typed,
+    Address, Admit, KEEPALIVE, Limits, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr, Times, Typed,
     UnixSocket,
 };
 use super::secret::STORED;
@@ -31,6 +31,44 @@ pub struct Defaults {
     pub directory: PathBuf,
     /// The registered service whose stored passwords are meant.
     pub service: String,
+}
+
+impl Defaults {
+    /// A service that says no more than what it is: all else is as everywhere.
+    pub(super) fn service(
+        &self,
+        name: String,
+        listen: Vec<Address>,
+        command: Command,
+        identity: Option<Credentials>,
+        typed: Typed,
+    ) -> Service {
+        Service {
+            name,
+            enabled: true,
+            listen,
+            unix_socket: UnixSocket::default(),
+            keepalive: Some(KEEPALIVE),
+            admit: Admit::default(),
+            refusal: Vec::new(),
+            banner: Vec::new(),
+            program: Program {
+                command,
+                identity,
+                directory: self.directory.clone(),
+                environment: Vec::new(),
+                inherit_environment: None,
+                stderr: Stderr::Client,
+                limits: Limits::default(),
+            },
+            times: Times {
+                idle_timeout: self.idle_timeout,
+                linger_timeout: self.linger_timeout,
+                ..Times::default()
+            },
+            typed,
+        }
+    }
 }
 
 /// Reads a classic file. The plan is valid if no diagnostic is an error.
@@ -127,31 +165,11 @@ impl Reader<'_> {
         }
         let command = self.command(&typed.command, &line[command_field]);
         let (port, identity, command) = (port?, identity?, command?);
-        Some(Service {
-            name: port.to_string(),
-            listen: self.defaults.bind.iter().map(|&address| SocketAddr::new(address, port).into()).collect(),
-            enabled: true,
-            unix_socket: UnixSocket::default(),
-            keepalive: Some(KEEPALIVE),
-            admit: Admit { max_connections: max_connections(), ..Admit::default() },
-            refusal: Vec::new(),
-            banner: Vec::new(),
-            program: Program {
-                command,
-                identity,
-                directory: self.defaults.directory.clone(),
-                environment: Vec::new(),
-                inherit_environment: None,
-                stderr: Stderr::Client,
-                limits: Limits::default(),
-            },
-            times: Times {
-                idle_timeout: self.defaults.idle_timeout,
-                linger_timeout: self.defaults.linger_timeout,
-                ..Times::default()
-            },
-            typed,
-        })
+        let listen =
+            self.defaults.bind.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
+        let service = self.defaults.service(port.to_string(), listen, command, identity, typed);
+        let admit = Admit { max_connections: max_connections(), ..Admit::default() };
+        Some(Service { admit, ..service })
     }
 
     /// A service that an editor has indented is a comment; nobody means that.

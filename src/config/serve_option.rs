@@ -11,9 +11,7 @@ use std::sync::Arc;
 use super::Loaded;
 use super::classic::Defaults;
 use super::diagnostic::{Diagnostic, Severity};
-use super::plan::{
-    Address, Admit, KEEPALIVE, Limits, Plan, Program, Server, Service, Stderr, Times, Typed, UnixSocket,
-};
+use super::plan::{Address, Plan, Server, Service, Typed};
 use super::source::Source;
 use crate::error::Error;
 use crate::sys;
@@ -78,31 +76,9 @@ impl Reader<'_> {
         let listen = self.addresses(&address);
         let program = self.command(&command, &place(middle..middle + 1));
         let (listen, program) = (listen?, program?);
-        Some(Service {
-            name: String::from_utf8_lossy(&source.text[address.clone()]).into_owned(),
-            enabled: true,
-            listen,
-            unix_socket: UnixSocket::default(),
-            keepalive: Some(KEEPALIVE),
-            admit: Admit::default(),
-            refusal: Vec::new(),
-            banner: Vec::new(),
-            program: Program {
-                command: program,
-                identity: None,
-                directory: self.defaults.directory.clone(),
-                environment: Vec::new(),
-                inherit_environment: None,
-                stderr: Stderr::Client,
-                limits: Limits::default(),
-            },
-            times: Times {
-                idle_timeout: self.defaults.idle_timeout,
-                linger_timeout: self.defaults.linger_timeout,
-                ..Times::default()
-            },
-            typed: Typed { source: 0, identity: address.clone(), listen: address, command },
-        })
+        let name = String::from_utf8_lossy(&source.text[address.clone()]).into_owned();
+        let typed = Typed { source: 0, identity: address.clone(), listen: address, command };
+        Some(self.defaults.service(name, listen, program, None, typed))
     }
 
     fn addresses(&mut self, range: &Range<usize>) -> Option<Vec<Address>> {
