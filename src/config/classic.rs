@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::plan::{
-    Address, Admit, KEEPALIVE, Limits, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr, Times, Typed,
-    UnixSocket,
+    Address, Admit, KEEPALIVE, Limits, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr, Stdio, Times,
+    Typed, UnixSocket,
 };
 use super::secret::STORED;
 use super::source::Source;
@@ -52,12 +52,16 @@ impl Defaults {
             admit: Admit::default(),
             refusal: Vec::new(),
             banner: Vec::new(),
+            proxy_protocol: None,
+            tls: None,
+            warm: None,
             program: Program {
                 command,
                 identity,
                 directory: self.directory.clone(),
                 environment: Vec::new(),
                 inherit_environment: None,
+                stdio: Stdio::Socket,
                 stderr: Stderr::Client,
                 limits: Limits::default(),
             },

@@ -76,8 +76,15 @@ pub struct Service {
     pub refusal: Vec<u8>,
     /// Sent to a client that does, before its program starts.
     pub banner: Vec<u8>,
+    /// Whose PROXY header is believed; without a list none is expected. Every
+    /// connection begins with one then, and other senders are refused.
+    pub proxy_protocol: Option<Vec<IpNet>>,
+    /// How clients are spoken to; without it in clear text.
+    pub tls: Option<Tls>,
     /// What serves a connection.
     pub program: Program,
+    /// Programs that are started ahead of their clients.
+    pub warm: Option<Warm>,
     /// How long things may take.
     pub times: Times,
     /// Where its parts were typed.
@@ -184,6 +191,27 @@ impl fmt::Display for Rate {
     }
 }
 
+/// Files in PEM. What is in them is read at the start and at each reload.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tls {
+    /// The server's certificate, then those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Authorities of client certificates. With it every client needs one.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Programs that are started ahead of their clients. They have pipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warm {
+    /// How many wait at a time.
+    pub programs: usize,
+    /// Whether the first that such a program reads is a PROXY v1 line that
+    /// names its client.
+    pub header: bool,
+}
+
 /// What serves a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -198,10 +226,21 @@ pub struct Program {
     /// Names that it inherits; without a list all of them where it has no
     /// identity of its own, and none where it has one.
     pub inherit_environment: Option<Vec<OsString>>,
+    /// How the connection becomes its streams.
+    pub stdio: Stdio,
     /// Where its standard error goes.
     pub stderr: Stderr,
     /// What it may use.
     pub limits: Limits,
+}
+
+/// How a connection becomes a program's streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdio {
+    /// It is them.
+    Socket,
+    /// They are pipes, and the server moves the bytes.
+    Pipe,
 }
 
 /// Where standard error goes.
@@ -211,6 +250,8 @@ pub enum Stderr {
     Client,
     /// Nowhere.
     Discard,
+    /// Into the log, by lines.
+    Log,
 }
 
 /// What a program may use. Each is without a limit unless given.
@@ -286,7 +327,10 @@ impl Service {
             admit,
             refusal,
             banner,
+            proxy_protocol,
+            tls,
             program,
+            warm,
             times,
             typed: _,
         } = self;
@@ -298,7 +342,10 @@ impl Service {
             && *admit == other.admit
             && *refusal == other.refusal
             && *banner == other.banner
+            && *proxy_protocol == other.proxy_protocol
+            && *tls == other.tls
             && *program == other.program
+            && *warm == other.warm
             && *times == other.times
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 
 use crate::cli::Options;
 use crate::config;
-use crate::config::plan::{Plan, Service, Stderr};
+use crate::config::plan::{Plan, Service};
 use crate::config::trust::Strictness;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -13,7 +13,7 @@ use crate::session::environment;
 use crate::spawn::Running;
 use crate::sys::account::Account;
 use crate::sys::stop::BesideProgram;
-use crate::sys::{self, SpawnError, Start, Stdio, process};
+use crate::sys::{self, Errors, SpawnError, Start, Stdio, process};
 
 /// Runs the program of the service with this name, and ends as it does.
 pub(super) fn run(options: &Options, name: &str) -> Result<sys::Exit, Error> {
@@ -97,7 +97,7 @@ fn start(service: &Service) -> Result<Running, SpawnError> {
         account: account.as_deref(),
         stdio: Stdio::Console,
         // Whoever sits here wants to see it, wherever clients' goes.
-        stderr: Stderr::Client,
+        errors: Errors::Output,
         limits: &program.limits,
     })?;
     Ok(Running { child, account })

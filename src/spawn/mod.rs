@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::config::plan::Service;
+use crate::config::plan::{Service, Stderr};
 use crate::core::ServiceId;
 use crate::core::spawn_queue::{STUCK_AFTER, SpawnQueue, THREADS};
 use crate::session::environment;
 use crate::sys::account::Account;
 use crate::sys::child::Child;
 use crate::sys::net::Socket;
-use crate::sys::{SpawnError, Start, Stdio, Step};
+use crate::sys::{Errors, SpawnError, Start, Stdio, Step};
 use accounts::Accounts;
 
 /// A program that runs, and what must live as long as it does.
@@ -182,7 +182,10 @@ fn start(
         environment: &environment,
         account: account.as_deref(),
         stdio: Stdio::Connection(socket),
-        stderr: service.program.stderr,
+        errors: match service.program.stderr {
+            Stderr::Client | Stderr::Log => Errors::Output,
+            Stderr::Discard => Errors::Nowhere,
+        },
         limits: &service.program.limits,
     };
     let spawned = match crate::sys::spawn::spawn(&start) {

@@ -8,6 +8,9 @@
 //! | [`process::prepare`] | once, before any thread: nothing of ours can be inherited, descriptor limit raised, no crash dialogs |
 //! | [`net::Listener`] | a bound, non-inheritable socket in the loop's poll set; `accept` never blocks |
 //! | [`net::Socket`] | one connection, never in the poll set while a program has it; `linger` ends it well |
+//! | [`net::Stream`] | the same connection while no program has it: the server itself reads and writes, and waits in the loop |
+//! | [`net::Counter`] | asks what moved on a connection, from any thread, where the kernel counts |
+//! | [`pipe`] | pipes to and from a program: our end waits in the loop, the program's is a plain blocking one |
 //! | [`net::accept_fault`] | whose fault an accept error is |
 //! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
 //! | [`child::Child`] | waits for a program, asks it to end, ends its whole tree, knows how it ended |
@@ -33,7 +36,7 @@ pub use unix::*;
 #[cfg(windows)]
 pub use windows::*;
 
-use crate::config::plan::{Limits, Stderr};
+use crate::config::plan::Limits;
 
 /// The identity that a service asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -293,8 +296,8 @@ pub struct Start<'a> {
     pub account: Option<&'a account::Account>,
     /// What becomes the three streams.
     pub stdio: Stdio<'a>,
-    /// Where the third of them goes.
-    pub stderr: Stderr,
+    /// Where what it writes to the third of them goes.
+    pub errors: Errors<'a>,
     /// What the program may use.
     pub limits: &'a Limits,
 }
@@ -304,8 +307,26 @@ pub struct Start<'a> {
 pub enum Stdio<'a> {
     /// A connection. The program and all that it starts are on their own.
     Connection(&'a net::Socket),
+    /// Pipes, whose other ends the server has. As above.
+    Pipes {
+        /// What it reads.
+        input: &'a pipe::End,
+        /// What it writes.
+        output: &'a pipe::End,
+    },
     /// Our own streams. The program stays at our terminal, whose keys reach it.
     Console,
+}
+
+/// Where what a program writes to its standard error goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Errors<'a> {
+    /// Where its output goes.
+    Output,
+    /// Nowhere.
+    Nowhere,
+    /// Into a pipe of their own.
+    Pipe(&'a pipe::End),
 }
 
 /// The step at which a program could not be started. Its name is the `step`

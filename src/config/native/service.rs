@@ -9,8 +9,8 @@ use super::report::At;
 use super::units::{Fault, quote};
 use super::value::Value;
 use crate::config::plan::{
-    Address, Admit, KEEPALIVE, KILL_GRACE, Limits, MAX_CONNECTIONS, Program, Service, Stderr, Times, Typed,
-    UnixSocket, WhenFull,
+    Address, Admit, KEEPALIVE, KILL_GRACE, Limits, MAX_CONNECTIONS, Program, Service, Stderr, Stdio, Times,
+    Typed, UnixSocket, WhenFull,
 };
 use crate::config::secret::STORED;
 use crate::sys::account::parse_credentials;
@@ -85,6 +85,9 @@ impl Reader<'_> {
             },
             refusal: fields.text("refusal").unwrap_or_default().as_bytes().to_vec(),
             banner: fields.text("banner").unwrap_or_default().as_bytes().to_vec(),
+            proxy_protocol: None,
+            tls: None,
+            warm: None,
             program: program?,
             times: self.times(fields, &listen),
             typed: Typed {
@@ -161,6 +164,7 @@ impl Reader<'_> {
                 Some(Value::Names(names)) => Some(names.iter().map(OsString::from).collect()),
                 _ => None,
             },
+            stdio: Stdio::Socket,
             stderr: match fields.choice("stderr") {
                 Some("discard") => Stderr::Discard,
                 _ => Stderr::Client,

@@ -20,9 +20,9 @@ pub(super) struct Birth<'a> {
     pub arguments: *const *const c_char,
     pub environment: *const *const c_char,
     pub directory: *const c_char,
-    /// The connection. Without one the program stays at our terminal, with
-    /// our streams and in our session.
-    pub stdio: Option<c_int>,
+    /// Its three streams. Without them the program stays at our terminal,
+    /// with ours and in our session.
+    pub stdio: Option<[c_int; 3]>,
     /// What takes the place of standard error.
     pub stderr: Option<c_int>,
     pub account: Option<&'a Account>,
@@ -71,10 +71,10 @@ impl Birth<'_> {
                 let written = libc::write(door, c"0".as_ptr().cast(), 1);
                 at(Step::Limits, if written == 1 { 0 } else { -1 })?;
             }
-            if let Some(connection) = self.stdio {
+            if let Some(streams) = self.stdio {
                 at(Step::Session, libc::setsid().into())?;
-                for stream in 0..3 {
-                    at(Step::Stdio, libc::dup2(connection, stream).into())?;
+                for (descriptor, stream) in streams.into_iter().zip(0..) {
+                    at(Step::Stdio, libc::dup2(descriptor, stream).into())?;
                 }
             }
             if let Some(stderr) = self.stderr {

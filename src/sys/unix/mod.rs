@@ -37,6 +37,7 @@ pub mod notify;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 mod orphans;
 pub mod paths;
+pub mod pipe;
 mod poll;
 pub mod process;
 pub mod spawn;

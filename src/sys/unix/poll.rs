@@ -1,7 +1,8 @@
 //! Descriptors in the loop's poll set.
 
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -11,8 +12,17 @@ pub(super) trait Steady: AsRawFd {}
 impl Steady for OwnedFd {}
 impl Steady for BorrowedFd<'_> {}
 
+impl Steady for Arc<OwnedFd> {}
+impl Steady for PipeReader {}
+impl Steady for PipeWriter {}
+
 /// Waits for `descriptor` to be readable while the result lives.
 pub(super) fn watch<T: Steady>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    watch_for(descriptor, Interest::READABLE)
+}
+
+/// Waits for `descriptor` to be ready while the result lives.
+pub(super) fn watch_for<T: Steady>(descriptor: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     // SAFETY: only types whose descriptor stays open and the same are Steady.
-    unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(descriptor, interest) }.map_err(io::Error::from)
 }

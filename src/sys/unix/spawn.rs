@@ -10,12 +10,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::super::{SpawnError, Start, Stdio, Step};
+use super::super::{Errors, SpawnError, Start, Stdio, Step};
 use super::become_program::{Birth, Failure};
 use super::cgroup::Cgroup;
 use super::child::Child;
 use super::limits;
-use crate::config::plan::Stderr;
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
@@ -29,10 +28,12 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         .map(|(name, value)| c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat())))
         .collect::<Result<Vec<_>, _>>()?;
     let (argument_pointers, environment_pointers) = (pointers(arguments), pointers(&environment));
-    let nowhere = match start.stderr {
-        Stderr::Client => None,
-        Stderr::Discard => Some(nowhere().map_err(|error| SpawnError::new(Step::Stdio, error))?),
+    let stdio_fault = |error| SpawnError::new(Step::Stdio, error);
+    let nowhere = match start.errors {
+        Errors::Nowhere => Some(nowhere().map_err(stdio_fault)?),
+        Errors::Output | Errors::Pipe(_) => None,
     };
+    give_pipes(start).map_err(stdio_fault)?;
     let mut cgroup = start.limits.processes.map(Cgroup::new).transpose()?;
     let limits = limits::of_process(start.limits);
     let birth = Birth {
@@ -41,10 +42,17 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         environment: environment_pointers.as_ptr(),
         directory: directory.as_ptr(),
         stdio: match start.stdio {
-            Stdio::Connection(socket) => Some(socket.as_raw_fd()),
+            Stdio::Connection(socket) => Some([socket.as_raw_fd(); 3]),
+            Stdio::Pipes { input, output } => {
+                Some([input.as_raw_fd(), output.as_raw_fd(), output.as_raw_fd()])
+            }
             Stdio::Console => None,
         },
-        stderr: nowhere.as_ref().map(AsRawFd::as_raw_fd),
+        stderr: match start.errors {
+            Errors::Output => None,
+            Errors::Nowhere => nowhere.as_ref().map(AsRawFd::as_raw_fd),
+            Errors::Pipe(end) => Some(end.as_raw_fd()),
+        },
         account: start.account,
         limits: &limits,
         cgroup: cgroup.as_ref().map(Cgroup::door),
@@ -68,6 +76,19 @@ pub fn ran_out(error: &SpawnError) -> bool {
         error.code,
         Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOSPC | libc::ENOBUFS)
     )
+}
+
+/// Pipes are the account's, as a terminal would be.
+fn give_pipes(start: &Start<'_>) -> io::Result<()> {
+    let Some(account) = start.account.filter(|account| !account.is_own) else { return Ok(()) };
+    if let Stdio::Pipes { input, output } = start.stdio {
+        input.give_to(account)?;
+        output.give_to(account)?;
+    }
+    if let Errors::Pipe(end) = start.errors {
+        end.give_to(account)?;
+    }
+    Ok(())
 }
 
 fn nowhere() -> io::Result<File> {

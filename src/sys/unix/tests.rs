@@ -6,14 +6,14 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{Exit, SpawnError, Start, Stdio};
+use super::super::{Errors, Exit, SpawnError, Start, Stdio};
 use super::account::{Account, parse_credentials};
 use super::child::Child;
 use super::command::Command;
 use super::limits::processes_fault;
 use super::net::Listener;
 use super::spawn::spawn;
-use crate::config::plan::{Address, Limits, Stderr, UnixSocket};
+use crate::config::plan::{Address, Limits, UnixSocket};
 
 /// Far beyond what any step takes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -25,15 +25,15 @@ struct Session {
     _script: tempfile::NamedTempFile,
 }
 
-async fn started(script: &str, limits: Limits, stderr: Stderr) -> Result<Session, SpawnError> {
-    started_as(None, script, limits, stderr).await
+async fn started(script: &str, limits: Limits, errors: Errors<'_>) -> Result<Session, SpawnError> {
+    started_as(None, script, limits, errors).await
 }
 
 async fn started_as(
     account: Option<&Account>,
     script: &str,
     limits: Limits,
-    stderr: Stderr,
+    errors: Errors<'_>,
 ) -> Result<Session, SpawnError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(script.as_bytes()).unwrap();
@@ -54,7 +54,7 @@ async fn started_as(
         environment: &[("PATH".into(), path)],
         account,
         stdio: Stdio::Connection(&socket),
-        stderr,
+        errors,
         limits: &limits,
     })?;
     Ok(Session { child, client, _script: file })
@@ -62,7 +62,7 @@ async fn started_as(
 
 impl Session {
     async fn of(script: &str, limits: Limits) -> Session {
-        started(script, limits, Stderr::Client).await.unwrap()
+        started(script, limits, Errors::Output).await.unwrap()
     }
 
     /// What the program wrote, once nobody holds the connection any more.
@@ -89,8 +89,8 @@ impl Session {
 #[tokio::test]
 async fn standard_error_goes_to_the_client_or_nowhere() {
     let script = "echo seen; echo unseen >&2; echo wrong >&3";
-    for (stderr, expected) in [(Stderr::Client, true), (Stderr::Discard, false)] {
-        let mut session = started(script, Limits::default(), stderr).await.unwrap();
+    for (errors, expected) in [(Errors::Output, true), (Errors::Nowhere, false)] {
+        let mut session = started(script, Limits::default(), errors).await.unwrap();
         session.exit().await;
         let text = session.text();
         assert!(text.starts_with("seen\n"), "{text}");
@@ -179,7 +179,7 @@ async fn a_program_has_the_group_that_was_given_in_the_place_of_its_accounts_own
     credentials.group = Some("nogroup".to_owned());
     let account = Account::take(&credentials).unwrap();
     let script = "id -un; id -gn; id -Gn";
-    let session = started_as(Some(&account), script, Limits::default(), Stderr::Client).await;
+    let session = started_as(Some(&account), script, Limits::default(), Errors::Output).await;
     let mut session = session.unwrap();
     session.exit().await;
     assert_eq!(session.text(), "daemon\nnogroup\nnogroup\n");
@@ -238,6 +238,6 @@ async fn a_session_has_no_more_processes_than_its_limit() {
 #[tokio::test]
 async fn a_limit_that_can_not_be_kept_is_an_error() {
     let limits = Limits { processes: Some(3), ..Limits::default() };
-    let error = started("echo ran", limits, Stderr::Client).await.err().unwrap();
+    let error = started("echo ran", limits, Errors::Output).await.err().unwrap();
     assert_eq!((error.step.name(), Some(error.cause)), ("limits", processes_fault()));
 }
