@@ -11,6 +11,7 @@ pub mod firsts;
 pub mod idle;
 pub mod logon;
 pub mod peer;
+pub mod proxy_header;
 pub mod rate;
 pub mod refusals;
 pub mod reload;

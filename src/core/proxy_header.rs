@@ -1,0 +1,329 @@
+//! The PROXY protocol, versions 1 and 2: the header by which a proxy names the
+//! client that it speaks for. A socket that becomes a program's input takes
+//! nothing back, so what is asked for never reaches beyond the header's end.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+/// The longest header that is read, in bytes. Version 1 has at most 107 by the
+/// specification; version 2 could have 65551, and no proxy sends a tenth of it.
+pub const LONGEST: usize = 4096;
+
+/// The longest line of version 1, CRLF included, in bytes.
+const LONGEST_LINE: usize = 107;
+/// The shortest header of any version, `PROXY UNKNOWN` and CRLF, in bytes.
+const SHORTEST: usize = 15;
+
+/// How a line of version 1 begins, by what it names.
+const UNKNOWN: &[u8] = b"PROXY UNKNOWN";
+const TCP4: &[u8] = b"PROXY TCP4 ";
+const TCP6: &[u8] = b"PROXY TCP6 ";
+
+/// How a header of version 2 begins.
+const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// What every header of version 2 has, up to and with the length of the rest.
+const FIXED: usize = 16;
+/// The type of the extension that holds a checksum of the header.
+const CRC32C: u8 = 3;
+
+/// What the bytes that were read so far mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The header goes on, for at least so many bytes more (one at least, and
+    /// never more than [`LONGEST`] in all). So many can be read at once.
+    More(usize),
+    /// The header is complete, and is exactly these bytes.
+    Done(Named),
+}
+
+/// Whom a header names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// Nobody: the peer speaks for itself, or for somebody without an internet
+    /// address (LOCAL, UNKNOWN, UNSPEC and AF_UNIX).
+    Peer,
+    /// Somebody who connected to the proxy. IPv4 addresses are never shown as
+    /// IPv6 ones, so the two can be of different families.
+    Client {
+        /// Where the client's connection comes from.
+        client: SocketAddr,
+        /// Where it went to.
+        local: SocketAddr,
+    },
+}
+
+/// The bytes are no header. Says why, and holds nothing of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Looks at all bytes that were read since the connection's beginning. What can
+/// not become a header any more fails with the first byte that shows it.
+pub fn read(bytes: &[u8]) -> Result<Progress, Malformed> {
+    match bytes.first() {
+        None => Ok(Progress::More(SHORTEST)),
+        Some(b'P') => text(bytes),
+        Some(b'\r') => binary(bytes),
+        Some(_) => Err(Malformed("it is no PROXY header")),
+    }
+}
+
+/// The line of version 1 that names a client, CRLF included. Where there is no
+/// pair of addresses of one family it names nobody.
+pub fn line(client: Option<SocketAddr>, local: Option<SocketAddr>) -> String {
+    if let (Some(client), Some(local)) = (client, local) {
+        let (from, to) = (client.ip().to_canonical(), local.ip().to_canonical());
+        if from.is_ipv4() == to.is_ipv4() {
+            let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
+            return format!("PROXY {family} {from} {to} {} {}\r\n", client.port(), local.port());
+        }
+    }
+    "PROXY UNKNOWN\r\n".to_owned()
+}
+
+/// Version 1: one line.
+fn text(bytes: &[u8]) -> Result<Progress, Malformed> {
+    let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+    let (line, ending) = bytes.split_at(end);
+    // Neither character ends a line alone, and nothing comes behind both.
+    if !b"\r\n".starts_with(ending) {
+        return Err(Malformed("its line does not end with CRLF"));
+    }
+    let whole = !ending.is_empty();
+    let (named, least) = if let Some(words) = line.strip_prefix(TCP4) {
+        addresses::<Ipv4Addr>(words, whole, 7, |byte| byte.is_ascii_digit() || byte == b'.')?
+    } else if let Some(words) = line.strip_prefix(TCP6) {
+        addresses::<Ipv6Addr>(words, whole, 2, |byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))?
+    } else if let Some(ignored) = line.strip_prefix(UNKNOWN) {
+        if !matches!(ignored.first(), None | Some(b' ')) {
+            return Err(Malformed("its protocol is none of TCP4, TCP6 and UNKNOWN"));
+        }
+        (Named::Peer, 0)
+    } else {
+        return beginning(line, whole);
+    };
+    let more = match ending.len() {
+        0 => least + 2,
+        1 => 1,
+        _ => 0,
+    };
+    if bytes.len() + more > LONGEST_LINE {
+        return Err(Malformed("its line is longer than 107 bytes"));
+    }
+    Ok(if more == 0 { Progress::Done(named) } else { Progress::More(more) })
+}
+
+/// A line that does not say yet what it names.
+fn beginning(line: &[u8], whole: bool) -> Result<Progress, Malformed> {
+    // The shortest of each: without anything, from :: to ::, from 0.0.0.0 to 0.0.0.0.
+    let possible = [(UNKNOWN, SHORTEST), (TCP6, 22), (TCP4, 32)];
+    let shortest = possible.iter().find(|(begins, _)| begins.starts_with(line));
+    match shortest {
+        Some((_, shortest)) if !whole => Ok(Progress::More(shortest - line.len())),
+        _ if !b"PROXY ".starts_with(&line[..line.len().min(6)]) => Err(Malformed("it is no PROXY header")),
+        _ => Err(Malformed("its protocol is none of TCP4, TCP6 and UNKNOWN")),
+    }
+}
+
+/// The two addresses and the two ports of a line, as far as they are there, and
+/// how many bytes of them are missing at least. An address has at least
+/// `shortest` bytes, all of them `letters`.
+fn addresses<Ip: FromStr + Into<IpAddr>>(
+    words: &[u8],
+    whole: bool,
+    shortest: usize,
+    letters: impl Fn(u8) -> bool,
+) -> Result<(Named, usize), Malformed> {
+    let shortest = [shortest, shortest, 1, 1];
+    let words: Vec<&[u8]> = words.split(|&byte| byte == b' ').collect();
+    let (mut ips, mut ports) = ([None; 2], [None; 2]);
+    for (at, word) in words.iter().enumerate() {
+        let complete = whole || at + 1 < words.len();
+        match at {
+            0 | 1 => {
+                ips[at] = parsed::<Ip>(word).map(Into::into);
+                let begins = !complete && word.iter().all(|&byte| letters(byte));
+                if ips[at].is_none() && !begins {
+                    return Err(Malformed("an address is not one of its family"));
+                }
+            }
+            2 | 3 => {
+                ports[at - 2] = port(word);
+                // What begins a port is a port.
+                let begins = !complete && word.is_empty();
+                if ports[at - 2].is_none() && !begins {
+                    return Err(Malformed("a port is no number up to 65535"));
+                }
+            }
+            _ => return Err(Malformed("something follows its ports")),
+        }
+    }
+    if let ([Some(from), Some(to)], [Some(from_port), Some(to_port)]) = (ips, ports) {
+        return Ok((named(from, from_port, to, to_port), 0));
+    }
+    if whole {
+        return Err(Malformed("an address or a port is missing"));
+    }
+    let (begun, last) = (words.len(), words.last().map_or(0, |word| word.len()));
+    let missing: usize = shortest[begun..].iter().map(|shortest| 1 + shortest).sum();
+    Ok((Named::Peer, shortest[begun - 1].saturating_sub(last) + missing))
+}
+
+fn parsed<T: FromStr>(word: &[u8]) -> Option<T> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+/// A port in digits alone, of which the first is 0 only if it is the last.
+fn port(word: &[u8]) -> Option<u16> {
+    let plain = word.iter().all(u8::is_ascii_digit) && (word.len() == 1 || word.first() != Some(&b'0'));
+    if plain { parsed(word) } else { None }
+}
+
+fn named(from: IpAddr, from_port: u16, to: IpAddr, to_port: u16) -> Named {
+    let address = |ip: IpAddr, port| SocketAddr::new(ip.to_canonical(), port);
+    Named::Client { client: address(from, from_port), local: address(to, to_port) }
+}
+
+/// What a header of version 2 has behind its fixed part.
+#[derive(Clone, Copy)]
+enum Block {
+    /// Something that is not looked at.
+    Ignored,
+    Inet,
+    Inet6,
+    Unix,
+}
+
+impl Block {
+    /// The length of its addresses and ports, in bytes.
+    fn least(self) -> usize {
+        match self {
+            Block::Ignored => 0,
+            Block::Inet => 12,
+            Block::Inet6 => 36,
+            Block::Unix => 216,
+        }
+    }
+}
+
+/// Version 2: a signature, four bytes that say what follows and how long it is,
+/// addresses, and extensions.
+fn binary(bytes: &[u8]) -> Result<Progress, Malformed> {
+    let known = bytes.len().min(SIGNATURE.len());
+    if bytes[..known] != SIGNATURE[..known] {
+        return Err(Malformed("it is no PROXY header"));
+    }
+    let command = bytes.get(12).copied().unwrap_or(0x20);
+    if command >> 4 != 2 {
+        return Err(Malformed("its version is not 2"));
+    }
+    if !matches!(command & 0x0f, 0 | 1) {
+        return Err(Malformed("its command is neither LOCAL nor PROXY"));
+    }
+    let family = bytes.get(13).copied().unwrap_or(0);
+    let block = if command & 0x0f == 0 { Block::Ignored } else { block(family)? };
+    let Some(&[high, low]) = bytes.get(14..FIXED) else {
+        return Ok(Progress::More(FIXED - bytes.len()));
+    };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if length < block.least() {
+        return Err(Malformed("it is shorter than its addresses"));
+    }
+    if FIXED + length > LONGEST {
+        return Err(Malformed("it is longer than 4096 bytes"));
+    }
+    match (FIXED + length).checked_sub(bytes.len()) {
+        None => Err(Malformed("something follows it")),
+        Some(0) => complete(bytes, block).map(Progress::Done),
+        Some(more) => Ok(Progress::More(more)),
+    }
+}
+
+/// What follows for a family and a protocol.
+fn block(family: u8) -> Result<Block, Malformed> {
+    match (family >> 4, family & 0x0f) {
+        (4.., _) => Err(Malformed("its family is unknown")),
+        (_, 2) => Err(Malformed("it is for datagrams")),
+        (_, 3..) => Err(Malformed("its protocol is unknown")),
+        (1, 1) => Ok(Block::Inet),
+        (2, 1) => Ok(Block::Inet6),
+        (3, 1) => Ok(Block::Unix),
+        // With one of the two unspecified, nobody knows what the addresses are
+        // nor where they end.
+        _ => Ok(Block::Ignored),
+    }
+}
+
+/// Reads a complete header of version 2.
+fn complete(header: &[u8], block: Block) -> Result<Named, Malformed> {
+    let mut rest = &header[FIXED..];
+    let found = match block {
+        Block::Ignored => return Ok(Named::Peer),
+        Block::Unix => Named::Peer,
+        Block::Inet => {
+            let (from, to) = (taken::<4>(&mut rest)?, taken::<4>(&mut rest)?);
+            two_ports(from.into(), to.into(), &mut rest)?
+        }
+        Block::Inet6 => {
+            let (from, to) = (taken::<16>(&mut rest)?, taken::<16>(&mut rest)?);
+            two_ports(from.into(), to.into(), &mut rest)?
+        }
+    };
+    extensions(header, FIXED + block.least())?;
+    Ok(found)
+}
+
+fn two_ports(from: IpAddr, to: IpAddr, rest: &mut &[u8]) -> Result<Named, Malformed> {
+    let (from_port, to_port) = (taken(rest)?, taken(rest)?);
+    Ok(named(from, u16::from_be_bytes(from_port), to, u16::from_be_bytes(to_port)))
+}
+
+/// The next bytes of what is left.
+fn taken<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Malformed> {
+    let (first, others) = rest.split_first_chunk().ok_or(Malformed("an extension is cut off"))?;
+    *rest = others;
+    Ok(*first)
+}
+
+/// Walks over the extensions that begin at a byte of the header. The one that
+/// has a checksum must be right; the others are for whom they concern.
+fn extensions(header: &[u8], mut at: usize) -> Result<(), Malformed> {
+    let mut sum = None;
+    while at < header.len() {
+        let mut rest = &header[at..];
+        let [kind, high, low] = taken(&mut rest)?;
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if length > rest.len() {
+            return Err(Malformed("an extension is cut off"));
+        }
+        if kind == CRC32C && (length != 4 || sum.replace(at + 3).is_some()) {
+            return Err(Malformed("its checksum is not one of 4 bytes"));
+        }
+        at += 3 + length;
+    }
+    let Some(sum) = sum else { return Ok(()) };
+    let (before, mut after) = header.split_at(sum);
+    let told = u32::from_be_bytes(taken(&mut after)?);
+    // It is made with zeros where it is put then.
+    let made = !crc32c(crc32c(crc32c(!0, before), &[0; 4]), after);
+    if told == made { Ok(()) } else { Err(Malformed("its checksum is wrong")) }
+}
+
+/// Goes on with a CRC32C: Castagnoli's polynomial, the lowest bit first.
+fn crc32c(sum: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(sum, |sum, &byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 * (sum & 1)))
+    })
+}
+
+#[cfg(test)]
+#[path = "proxy_header_tests.rs"]
+mod tests;
