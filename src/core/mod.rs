@@ -9,6 +9,7 @@ pub mod exhaustion;
 pub mod explain;
 pub mod firsts;
 pub mod idle;
+pub mod lines;
 pub mod logon;
 pub mod peer;
 pub mod proxy_header;

@@ -1,0 +1,207 @@
+//! What a program writes to its standard error, as lines for the log. A program
+//! may write anything, for ever, so a line has a longest length and a session a
+//! budget.
+
+use std::time::Duration;
+
+use super::rate::Bucket;
+use crate::config::plan::Rate;
+
+/// The longest line that is told, in bytes, with the mark of one that was cut.
+/// The log shows as many characters of a text.
+pub const LONGEST_LINE: usize = 1024;
+
+/// Stands for the rest of a line that was longer.
+const CUT: &str = "… (cut)";
+
+/// Makes lines of bytes. What ends a line is LF, CRLF or the end; lines without
+/// anything are not told.
+///
+/// After a CR alone a terminal writes over the line, as progress bars do, and
+/// only what a person would see in the end is told.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// One byte more than a line may have shows that there were more.
+    kept: Vec<u8>,
+    /// A CR came, and nothing after it yet.
+    returned: bool,
+}
+
+impl Lines {
+    /// Takes what the program wrote, and tells the lines that end in it.
+    pub fn take(&mut self, bytes: &[u8], line: &mut dyn FnMut(&str)) {
+        for &byte in bytes {
+            match byte {
+                b'\n' => self.end(line),
+                b'\r' => self.returned = true,
+                byte => {
+                    if std::mem::take(&mut self.returned) {
+                        self.kept.clear();
+                    }
+                    if self.kept.len() <= LONGEST_LINE {
+                        self.kept.push(byte);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing more comes: tells the line that was begun, if there is one.
+    pub fn end(&mut self, line: &mut dyn FnMut(&str)) {
+        if !self.kept.is_empty() {
+            // Only whole lines are decoded, for a character may come in pieces.
+            let text = String::from_utf8_lossy(&self.kept);
+            if text.len() <= LONGEST_LINE {
+                line(&text);
+            } else {
+                let end = text.floor_char_boundary(LONGEST_LINE - CUT.len());
+                line(&[&text[..end], CUT].concat());
+            }
+        }
+        self.kept.clear();
+        self.returned = false;
+    }
+}
+
+/// At once as many lines as a stack trace or two has, and on the average ten
+/// lines a second.
+const ALLOWED: Rate = Rate { count: 100, per: Duration::from_secs(10) };
+
+/// How many lines of one session are logged, so that a program which complains
+/// for ever fills no disk.
+#[derive(Debug)]
+pub struct Budget {
+    bucket: Bucket,
+    lost: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget { bucket: Bucket::new(ALLOWED), lost: 0 }
+    }
+}
+
+impl Budget {
+    /// Whether a line may be logged; if not, it is counted as lost. `now` is the
+    /// time since any fixed moment.
+    pub fn allow(&mut self, now: Duration) -> bool {
+        let allowed = self.bucket.take(now);
+        if !allowed {
+            self.lost = self.lost.saturating_add(1);
+        }
+        allowed
+    }
+
+    /// How many lines were lost since this was last asked: for when a line is
+    /// allowed again, and for the session's end.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The lines of what a program wrote in these pieces.
+    fn told(pieces: &[&[u8]]) -> Vec<String> {
+        let (mut lines, mut told) = (Lines::default(), Vec::new());
+        for piece in pieces {
+            lines.take(piece, &mut |line| told.push(line.to_owned()));
+        }
+        lines.end(&mut |line| told.push(line.to_owned()));
+        told
+    }
+
+    #[test]
+    fn lines_end_with_lf_or_crlf_or_the_end_and_empty_ones_are_not_told() {
+        assert_eq!(told(&[b"one\ntwo\r\n\n\r\n\r\rthree"]), ["one", "two", "three"]);
+        assert_eq!(told(&[b"", b"\n", b"\r"]), [""; 0]);
+        assert_eq!(told(&[b"one\r", b"\ntwo\r\r", b"\n"]), ["one", "two"]);
+    }
+
+    #[test]
+    fn a_line_is_told_when_it_ends_and_not_before() {
+        let mut lines = Lines::default();
+        lines.take(b"one", &mut |line| panic!("{line}"));
+        let mut told = Vec::new();
+        lines.take(b"\ntwo", &mut |line| told.push(line.to_owned()));
+        assert_eq!(told, ["one"]);
+    }
+
+    #[test]
+    fn of_a_progress_bar_the_last_state_is_told() {
+        assert_eq!(told(&[b"10%\r55%", b"\r", b"100%\r\ndone\n"]), ["100%", "done"]);
+        assert_eq!(told(&[b"10%\r55%\r"]), ["55%"]);
+        assert_eq!(told(&[&[b'x'; 3000], b"\rshort\n"]), ["short"]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_with_a_mark_and_its_rest_is_dropped() {
+        let whole = "x".repeat(LONGEST_LINE);
+        assert_eq!(told(&[whole.as_bytes(), b"\n"]), [whole]);
+        let cut = format!("{}{CUT}", "x".repeat(LONGEST_LINE - CUT.len()));
+        assert_eq!(told(&[&[b'x'; 1025], b"\nnext\n"]), [cut.as_str(), "next"]);
+        assert_eq!(told(&[&[b'x'; 100_000], &[b'x'; 100_000], b"\nnext"]), [&cut, "next"]);
+    }
+
+    #[test]
+    fn what_is_no_text_is_shown_as_that_and_a_split_character_is_whole() {
+        assert_eq!(told(&[b"a\xffb\xe2\x82", b"\xac\n\xe2\x82"]), ["a\u{fffd}b€", "\u{fffd}"]);
+        // Every byte becomes three, and a character is never cut in two.
+        let cut = told(&[&[0xff; 1000], b"\n"]);
+        assert!(cut[0].len() <= LONGEST_LINE && cut[0].ends_with(&format!("\u{fffd}{CUT}")), "{cut:?}");
+        assert!(!told(&["€".repeat(400).as_bytes()])[0].contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn control_characters_are_left_to_the_log() {
+        assert_eq!(told(&[b"\x1b[31m\0\t\x07\n"]), ["\x1b[31m\0\t\x07"]);
+    }
+
+    #[test]
+    fn a_burst_is_allowed_and_then_ten_lines_a_second_and_the_lost_ones_are_counted() {
+        let mut budget = Budget::default();
+        let ms = |ms| Duration::from_secs(7) + Duration::from_millis(ms);
+        let allowed = |budget: &mut Budget, now| (0..1000).filter(|_| budget.allow(now)).count();
+        assert_eq!(allowed(&mut budget, ms(0)), 100);
+        assert_eq!((budget.take_lost(), budget.take_lost()), (900, 0));
+        assert_eq!((1..=1000).filter(|now| budget.allow(ms(*now))).count(), 10);
+        assert_eq!(budget.take_lost(), 990);
+        // It fills again, and no further than at the beginning.
+        assert_eq!(allowed(&mut budget, ms(3_600_000)), 100);
+    }
+
+    /// Bytes that have much of what matters here.
+    fn written() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            proptest::sample::select(vec!["\n", "\r", "\r\n", "€", "x", " "])
+                .prop_map(|text| text.as_bytes().to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..8),
+            (any::<u8>(), 300usize..1200).prop_map(|(byte, count)| vec![byte; count]),
+        ];
+        proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_bounded_and_the_same_however_the_bytes_come(bytes in written(), piece in 1usize..2000) {
+            let whole = told(&[&bytes]);
+            prop_assert_eq!(&whole, &told(&bytes.chunks(piece).collect::<Vec<_>>()));
+            for line in whole {
+                prop_assert!(!line.is_empty() && line.len() <= LONGEST_LINE && !line.contains(['\r', '\n']));
+            }
+        }
+
+        #[test]
+        fn what_is_kept_meanwhile_is_bounded(bytes in written(), times in 1usize..20) {
+            let mut lines = Lines::default();
+            for _ in 0..times {
+                lines.take(&bytes, &mut |_| ());
+                prop_assert!(lines.kept.capacity() <= 2 * LONGEST_LINE);
+            }
+        }
+    }
+}
