@@ -1,9 +1,13 @@
 //! A log line for machines: one JSON object.
 
-use serde_json::{Map, Value as Json};
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
+use serde_json::{Map, Serializer, Value as Json};
 
 use super::event::{Event, Value};
-use super::text::LONGEST;
+use super::text::{LONGEST, is_unsafe};
 
 /// Appends one line.
 pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
@@ -25,8 +29,31 @@ pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
         object.insert(name.to_owned(), value);
     });
     // Text keys and plain values can't fail to be written.
-    let _ = serde_json::to_writer(&mut *lines, &object);
+    let _ = object.serialize(&mut Serializer::with_formatter(&mut *lines, Escaping));
     lines.push(b'\n');
+}
+
+/// JSON itself escapes only what is below U+0020, and the log is also looked at
+/// in a terminal, which takes some of what is above it for commands.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_unsafe) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            let mut letters = rest[at..].chars();
+            for unit in letters.next().unwrap_or_default().encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = letters.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
 }
 
 fn cut(text: &str) -> Json {
@@ -36,6 +63,8 @@ fn cut(text: &str) -> Json {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -51,5 +80,27 @@ mod tests {
             serde_json::json!({"time": "1970-01-01T00:00:00.000Z", "level": "info", "event": "stopping", "id": 3,
                 "reason": "a\nb", "sessions": 2, "grace_seconds": 1.5})
         );
+    }
+
+    fn shown(message: &str) -> String {
+        let mut lines = Vec::new();
+        line(&mut lines, jiff::Timestamp::UNIX_EPOCH, &Event::Fault { message: message.to_owned() });
+        String::from_utf8(lines).unwrap()
+    }
+
+    #[test]
+    fn hostile_text_stays_one_harmless_line() {
+        let line = shown("a b\n\x1b[31m\"\u{7f}\u{9b}2J\u{202e}€");
+        assert!(line.contains(r#""message":"a b\n\u001b[31m\"\u007f\u009b2J\u202e€""#), "{line}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_harmless_and_reads_back(text: String) {
+            let line = shown(&text);
+            prop_assert!(!line.trim_end_matches('\n').contains(is_unsafe), "{line:?}");
+            let read: Json = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(read["message"].as_str().unwrap(), text);
+        }
     }
 }

@@ -72,13 +72,15 @@ pub fn escaped(text: &str) -> String {
 }
 
 /// Control characters, and those that turn the direction of writing around.
-fn is_unsafe(letter: char) -> bool {
+pub(super) fn is_unsafe(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shown(message: &str) -> String {
@@ -101,5 +103,14 @@ mod tests {
     #[test]
     fn long_text_is_cut() {
         assert!(shown(&"x".repeat(100_000)).len() < LONGEST + 100);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_one_harmless_line(text: String) {
+            let line = shown(&text);
+            prop_assert!(!line.strip_suffix('\n').unwrap().contains(is_unsafe), "{line:?}");
+            prop_assert!(!escaped(&text).contains(is_unsafe));
+        }
     }
 }
