@@ -23,6 +23,7 @@ pub mod core;
 pub mod error;
 pub mod exit;
 pub mod host;
+pub mod keyring;
 pub mod listen;
 pub mod log;
 pub mod session;
@@ -30,6 +31,9 @@ pub mod spawn;
 pub mod supervisor;
 #[allow(unsafe_code)]
 pub mod sys;
+#[path = "tls_none.rs"]
+pub mod tls;
+pub mod workers;
 
 use clap::Parser;
 use clap::error::ErrorKind;

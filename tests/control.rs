@@ -68,7 +68,14 @@ fn ask(path: &Path, words: &[&str]) -> Finished {
 }
 
 fn supervisor(request: Request) -> Reply {
-    let session = Session { id: 7, client: "192.0.2.1:5\u{1b}[2J".to_owned(), pid: Some(42), seconds: 0.5 };
+    let session = Session {
+        id: 7,
+        client: "192.0.2.1:5\u{1b}[2J".to_owned(),
+        pid: Some(42),
+        seconds: 0.5,
+        bytes_in: None,
+        bytes_out: None,
+    };
     match request {
         Request::Status => Reply::Status(Status {
             version: "0.0.1".to_owned(),
@@ -80,6 +87,7 @@ fn supervisor(request: Request) -> Reply {
                 reason: None,
                 listen: vec!["127.0.0.1:80".to_owned()],
                 live: 1,
+                warm: None,
                 served: 2,
                 refused: 3,
                 failed: 4,

@@ -350,6 +350,31 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Whether the server moves the bytes between the client and the program.
+    pub fn has_pipes(&self) -> bool {
+        self.program.stdio == Stdio::Pipe
+    }
+
+    /// Whether something is read from a client before its program has it.
+    pub fn has_prelude(&self) -> bool {
+        self.proxy_protocol.is_some() || self.tls.is_some()
+    }
+
+    /// Descriptors or handles that a session holds at the most: its connection,
+    /// its program, both ends of its pipes while that starts.
+    pub fn descriptors(&self) -> usize {
+        let pipes = if self.has_pipes() { 4 } else { 0 };
+        let errors = if self.program.stderr == Stderr::Log { 2 } else { 0 };
+        2 + pipes + errors
+    }
+
+    /// Those of programs that wait for their clients.
+    pub fn descriptors_of_waiting(&self) -> usize {
+        self.warm.map_or(0, |warm| warm.programs * self.descriptors())
+    }
+}
+
 impl Plan {
     /// The services that are served.
     pub fn enabled(&self) -> impl Iterator<Item = &Arc<Service>> {

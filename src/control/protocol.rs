@@ -205,6 +205,9 @@ pub struct Service {
     pub listen: Vec<String>,
     /// Sessions that have not ended.
     pub live: u64,
+    /// Programs that wait for their clients, where some are started ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm: Option<u64>,
     /// Sessions that were served, since the start.
     pub served: u64,
     /// Clients that were refused, since the start.
@@ -252,6 +255,12 @@ pub struct Session {
     pub pid: Option<u32>,
     /// How long it has lasted.
     pub seconds: f64,
+    /// Bytes from the client, where somebody counts them.
+    #[serde(default)]
+    pub bytes_in: Option<u64>,
+    /// Bytes to the client, where somebody counts them.
+    #[serde(default)]
+    pub bytes_out: Option<u64>,
 }
 
 /// What would become of a client at one service.
@@ -337,7 +346,14 @@ mod tests {
     }
 
     fn status() -> Status {
-        let session = Session { id: 7, client: "192.0.2.1:5".to_owned(), pid: Some(42), seconds: 1.5 };
+        let session = Session {
+            id: 7,
+            client: "192.0.2.1:5".to_owned(),
+            pid: Some(42),
+            seconds: 1.5,
+            bytes_in: Some(3),
+            bytes_out: None,
+        };
         Status {
             version: "0.0.1".to_owned(),
             pid: 9,
@@ -348,6 +364,7 @@ mod tests {
                 reason: None,
                 listen: vec!["127.0.0.1:1".to_owned()],
                 live: 1,
+                warm: Some(5),
                 served: 2,
                 refused: 3,
                 failed: 4,
@@ -360,8 +377,8 @@ mod tests {
     fn the_status_is_the_json_that_is_documented() {
         let json = concat!(
             r#"{"version":"0.0.1","pid":9,"uptime_seconds":60.25,"services":[{"name":"a","state":"paused","#,
-            r#""reason":null,"listen":["127.0.0.1:1"],"live":1,"served":2,"refused":3,"failed":4,"#,
-            r#""sessions":[{"id":7,"client":"192.0.2.1:5","pid":42,"seconds":1.5}]}]}"#
+            r#""reason":null,"listen":["127.0.0.1:1"],"live":1,"warm":5,"served":2,"refused":3,"failed":4,"#,
+            r#""sessions":[{"id":7,"client":"192.0.2.1:5","pid":42,"seconds":1.5,"bytes_in":3,"bytes_out":null}]}]}"#
         );
         assert_eq!(serde_json::to_string(&status()).unwrap(), json);
         let line = String::from_utf8(Reply::Status(status()).to_line()).unwrap();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::protocol::{Explanation, Service, Status};
+use super::protocol::{Explanation, Service, Session, Status};
 use crate::log::escaped;
 
 /// The columns of numbers, whose digits stand below each other.
@@ -65,7 +65,10 @@ fn below(text: &mut String, service: &Service) {
     if let Some(reason) = &service.reason {
         let _ = writeln!(text, "    {}", escaped(reason));
     }
-    let rows: Vec<[String; 4]> = service
+    if let Some(warm) = service.warm {
+        let _ = writeln!(text, "    warm: {warm} waiting");
+    }
+    let rows: Vec<[String; 5]> = service
         .sessions
         .iter()
         .map(|session| {
@@ -74,11 +77,12 @@ fn below(text: &mut String, service: &Service) {
                 escaped(&session.client),
                 session.pid.map_or("no process yet".to_owned(), |pid| format!("process {pid}")),
                 lasting(session.seconds),
+                moved(session),
             ]
         })
         .collect();
     let widths: Vec<usize> =
-        (0..4).map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0)).collect();
+        (0..5).map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0)).collect();
     for row in &rows {
         text.push_str("    ");
         for (cell, width) in row.iter().zip(&widths) {
@@ -86,6 +90,13 @@ fn below(text: &mut String, service: &Service) {
         }
         end_line(text);
     }
+}
+
+/// What moved on a session's connection, as far as somebody counts it.
+fn moved(session: &Session) -> String {
+    let one = |bytes: Option<u64>, way| bytes.map(|bytes| format!("{bytes} {way}"));
+    let ways = [one(session.bytes_in, "in"), one(session.bytes_out, "out")];
+    ways.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn line(text: &mut String, row: &[String; 7], widths: &[usize]) {
@@ -127,7 +138,7 @@ fn lasting(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::protocol::{Session, State, Verdict};
+    use super::super::protocol::{State, Verdict};
     use super::*;
 
     fn service(name: &str, sessions: Vec<Session>) -> Service {
@@ -137,6 +148,7 @@ mod tests {
             reason: None,
             listen: vec!["127.0.0.1:1".to_owned(), "[::1]:1".to_owned()],
             live: sessions.len() as u64,
+            warm: None,
             served: 1200,
             refused: 0,
             failed: 7,
@@ -150,19 +162,28 @@ mod tests {
 
     #[test]
     fn columns_stand_below_each_other_and_sessions_below_their_service() {
-        let session = |id, client: &str, pid| Session { id, client: client.to_owned(), pid, seconds: 0.25 };
+        let session = |id, client: &str, pid| Session {
+            id,
+            client: client.to_owned(),
+            pid,
+            seconds: 0.25,
+            bytes_in: pid.map(|_| 12),
+            bytes_out: pid.map(|_| 3456),
+        };
         let sessions = vec![session(9, "192.0.2.1:5", Some(77)), session(10, "[2001:db8::1]:50000", None)];
         let mut paused = service("b", vec![]);
+        paused.warm = Some(3);
         (paused.state, paused.reason, paused.listen) = (State::Paused, Some("it failed".to_owned()), vec![]);
         let expected = "\
 wininetd 1.2.3, process 42, up 1 h 2 min
 
 SERVICE  STATE      LIVE  SERVED  REFUSED  FAILED  LISTEN
 漢字     listening     2    1200        0       7  127.0.0.1:1 [::1]:1
-    session 9   192.0.2.1:5          process 77      0.2 s
+    session 9   192.0.2.1:5          process 77      0.2 s  12 in, 3456 out
     session 10  [2001:db8::1]:50000  no process yet  0.2 s
 b        paused        0    1200        0       7  -
     it failed
+    warm: 3 waiting
 ";
         assert_eq!(shown(vec![service("漢字", sessions), paused]), expected);
     }
@@ -170,7 +191,14 @@ b        paused        0    1200        0       7  -
     #[test]
     fn nothing_that_steers_a_terminal_is_shown() {
         let hostile = "\x1b[2J\u{202e}\r\n\u{9b}31m";
-        let session = Session { id: 1, client: hostile.to_owned(), pid: None, seconds: f64::NAN };
+        let session = Session {
+            id: 1,
+            client: hostile.to_owned(),
+            pid: None,
+            seconds: f64::NAN,
+            bytes_in: None,
+            bytes_out: None,
+        };
         let mut one = service(hostile, vec![session]);
         (one.reason, one.listen) = (Some(hostile.to_owned()), vec![hostile.to_owned()]);
         let because = hostile.to_owned();

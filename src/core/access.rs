@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::Peer;
 use crate::config::plan::Access;
 
 /// What the rules say of an address, and which of them.
@@ -55,6 +56,12 @@ pub fn decide(access: &Access, ip: IpAddr) -> Decision {
         (None, None) if access.allow.is_some() => Decision::NotAllowed,
         (None, None) => Decision::Open,
     }
+}
+
+/// Whether a PROXY header from there is believed. Who may connect to a socket in
+/// the file system is: its mode says so.
+pub fn is_sender(senders: &[IpNet], peer: Peer) -> bool {
+    peer.ip().is_none_or(|ip| senders.iter().any(|network| network.contains(&ip.to_canonical())))
 }
 
 #[cfg(test)]

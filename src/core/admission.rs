@@ -2,10 +2,12 @@
 //! and each source, rates, and the pauses of services that fail by themselves.
 //!
 //! Before a client is accepted only its service is known (`may_connect`); then
-//! so is its source (`may_start`). Whoever is refused takes nothing from
-//! others: no place and no token.
+//! so is its source (`may_start`). Behind a proxy that is known later: its
+//! connection enters first (`may_enter`), and goes on when a header has named
+//! the client (`may_go_on`). Whoever is refused takes nothing from others: no
+//! place and no token.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -45,7 +47,17 @@ pub struct Admission {
     /// Live sessions of each source and service. No larger than the sessions.
     sources: HashMap<(ServiceId, Source), usize>,
     buckets: SourceBuckets,
-    sessions: HashMap<SessionId, (ServiceId, Source)>,
+    sessions: HashMap<SessionId, Live>,
+}
+
+/// A session that has begun.
+#[derive(Debug, Clone, Copy)]
+struct Live {
+    service: ServiceId,
+    /// Where its client comes from, once that is known.
+    source: Option<Source>,
+    /// It holds a token of its service's rate, for which nothing has started yet.
+    token: bool,
 }
 
 /// The entrance of one service.
@@ -55,8 +67,29 @@ struct Entrance {
     room: Room,
     bucket: Option<Bucket>,
     throttle: Throttle,
+    /// Sessions that are still at their header or handshake, oldest first, and
+    /// since when.
+    preludes: VecDeque<(SessionId, Duration)>,
     /// It is gone from the configuration; its last sessions are not.
     retired: bool,
+}
+
+/// Headers and handshakes of one service at once: clients that never finish
+/// theirs must not take all places of those who would.
+const MOST_PRELUDES: usize = 64;
+
+/// A header or handshake that takes longer gives up its place when somebody
+/// waits for it.
+const PRELUDE_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Entrance {
+    /// How long until the oldest prelude may be asked for its place, where all
+    /// of these are taken.
+    fn preludes_full(&self, now: Duration) -> Option<Duration> {
+        let limit = (self.room.limit / 2).clamp(1, MOST_PRELUDES);
+        let (_, since) = self.preludes.front().filter(|_| self.preludes.len() >= limit)?;
+        Some((*since + PRELUDE_PATIENCE).saturating_sub(now))
+    }
 }
 
 impl Admission {
@@ -90,6 +123,7 @@ impl Admission {
                 room: Room::new(limit),
                 bucket: None,
                 throttle: Throttle::new(),
+                preludes: VecDeque::new(),
                 retired: false,
             };
             let entrance = self.services.entry(id).or_insert_with(new);
@@ -138,6 +172,11 @@ impl Admission {
             let place_to_come = room.can_make_room() || room.is_making_room();
             return if waits || place_to_come { Connect::Wait } else { Connect::Accept };
         }
+        match entrance.preludes_full(now) {
+            Some(Duration::ZERO) => return Connect::Wait,
+            Some(wait) => return Connect::WaitFor(wait),
+            None => {}
+        }
         match entrance.bucket.and_then(|bucket| bucket.wait(now)) {
             Some(wait) if waits => Connect::WaitFor(wait),
             _ => Connect::Accept,
@@ -156,32 +195,117 @@ impl Admission {
         if let Some(reason) = self.refusal(service, peer, now) {
             return Err(reason);
         }
-        let source = peer.source();
-        // A service that is gone has let nobody in.
-        let Some(entrance) = self.services.get_mut(&service) else { return Err(Reason::Full) };
-        if let Some(bucket) = &mut entrance.bucket {
-            bucket.take(now);
+        let tries = self.enter(session, service, now);
+        let connections = self.go_on(session, service, peer.source(), now);
+        Ok(Admitted { connections, tries })
+    }
+
+    /// Whether a connection that will name its client is let in. If it is, it
+    /// has begun. True if it is the one that tries whether the service works.
+    pub fn may_enter(
+        &mut self,
+        session: SessionId,
+        service: ServiceId,
+        now: Duration,
+    ) -> Result<bool, Reason> {
+        let Some(entrance) = self.services.get(&service) else { return Err(Reason::Full) };
+        if let Some(reason) = self.no_entrance(entrance, now) {
+            return Err(reason);
         }
-        if let Some(rate) = entrance.admit.rate_per_source {
+        Ok(self.enter(session, service, now))
+    }
+
+    /// Whether a session that has begun goes on, now that its client is known.
+    /// How many connections the client's source has then.
+    pub fn may_go_on(&mut self, session: SessionId, client: Peer, now: Duration) -> Result<usize, Reason> {
+        let Some(&Live { service, source: None, .. }) = self.sessions.get(&session) else {
+            return Err(Reason::Full);
+        };
+        // One whose service is gone meanwhile goes on under its last rules.
+        if let Some(reason) =
+            self.services.get(&service).and_then(|entrance| self.no_client(service, entrance, client, now))
+        {
+            return Err(reason);
+        }
+        Ok(self.go_on(session, service, client.source(), now))
+    }
+
+    fn enter(&mut self, session: SessionId, service: ServiceId, now: Duration) -> bool {
+        let mut tries = false;
+        if let Some(entrance) = self.services.get_mut(&service) {
+            if let Some(bucket) = &mut entrance.bucket {
+                bucket.take(now);
+            }
+            tries = entrance.throttle.began(session, now);
+            entrance.room.live += 1;
+        }
+        self.total.live += 1;
+        self.sessions.insert(session, Live { service, source: None, token: true });
+        tries
+    }
+
+    fn go_on(&mut self, session: SessionId, service: ServiceId, source: Source, now: Duration) -> usize {
+        let rate = self.services.get(&service).and_then(|entrance| entrance.admit.rate_per_source);
+        if let Some(rate) = rate {
             self.buckets.take(rate, (service, source), now);
         }
-        let tries = entrance.throttle.began(session, now);
-        entrance.room.live += 1;
-        self.total.live += 1;
-        self.sessions.insert(session, (service, source));
+        if let Some(live) = self.sessions.get_mut(&session) {
+            live.source = Some(source);
+        }
         let connections = self.sources.entry((service, source)).or_insert(0);
         *connections += 1;
-        Ok(Admitted { connections: *connections, tries })
+        *connections
+    }
+
+    /// A session that has begun is at its header or handshake.
+    pub fn prelude_begins(&mut self, session: SessionId, now: Duration) {
+        if let Some(entrance) = self.entrance_of(session) {
+            entrance.preludes.push_back((session, now));
+        }
+    }
+
+    /// It is over.
+    pub fn prelude_over(&mut self, session: SessionId) {
+        if let Some(entrance) = self.entrance_of(session) {
+            entrance.preludes.retain(|(other, _)| *other != session);
+        }
+    }
+
+    /// A session ends before anything was started for it: it says nothing of its
+    /// service, and takes no token.
+    pub fn tried_nothing(&mut self, session: SessionId, now: Duration) {
+        let token = self.sessions.get_mut(&session).is_some_and(|live| std::mem::take(&mut live.token));
+        if let Some(entrance) = self.entrance_of(session) {
+            entrance.throttle.tried_nothing(session, now);
+            if let Some(bucket) = entrance.bucket.as_mut().filter(|_| token) {
+                bucket.give_back();
+            }
+        }
+    }
+
+    fn entrance_of(&mut self, session: SessionId) -> Option<&mut Entrance> {
+        self.sessions.get(&session).and_then(|live| self.services.get_mut(&live.service))
     }
 
     /// Why a client from there would be turned away now, once it is accepted.
     pub fn refusal(&self, service: ServiceId, peer: Peer, now: Duration) -> Option<Reason> {
         let Some(entrance) = self.services.get(&service) else { return Some(Reason::Full) };
+        // A rule is the better reason: it holds whatever else is.
+        self.denied(entrance, peer)
+            .or_else(|| self.no_entrance(entrance, now))
+            .or_else(|| self.no_client(service, entrance, peer, now))
+    }
+
+    fn denied(&self, entrance: &Entrance, peer: Peer) -> Option<Reason> {
         match peer.ip().map(|ip| decide(&entrance.admit.access, ip)) {
-            Some(Decision::Denied(rule)) => return Some(Reason::Denied(rule)),
-            Some(Decision::NotAllowed) => return Some(Reason::NotAllowed),
-            Some(Decision::Open | Decision::Allowed(_)) | None => {}
+            Some(Decision::Denied(rule)) => Some(Reason::Denied(rule)),
+            Some(Decision::NotAllowed) => Some(Reason::NotAllowed),
+            Some(Decision::Open | Decision::Allowed(_)) | None => None,
         }
+    }
+
+    /// Why nobody would be let in now, whoever it is.
+    fn no_entrance(&self, entrance: &Entrance, now: Duration) -> Option<Reason> {
         match entrance.throttle.gate(now) {
             Gate::Closed(rest) => return Some(Reason::Paused(rest)),
             // Nobody is accepted then; who comes all the same is no second try.
@@ -191,18 +315,29 @@ impl Admission {
         if self.full_room(entrance).is_some() {
             return Some(Reason::Full);
         }
-        let key = (service, peer.source());
+        let rate = entrance.bucket.filter(|bucket| bucket.wait(now).is_some());
+        rate.map(|bucket| Reason::Rate(bucket.rate()))
+    }
+
+    /// Why this client would be turned away, although somebody would be let in.
+    fn no_client(
+        &self,
+        service: ServiceId,
+        entrance: &Entrance,
+        client: Peer,
+        now: Duration,
+    ) -> Option<Reason> {
+        if let Some(reason) = self.denied(entrance, client) {
+            return Some(reason);
+        }
+        let key = (service, client.source());
         let live = self.sources.get(&key).copied().unwrap_or(0);
         let admit = &entrance.admit;
         if let Some(most) = admit.max_connections_per_source.filter(|&most| live >= most) {
             return Some(Reason::SourceFull(most));
         }
-        if let Some(rate) = admit.rate_per_source.filter(|&rate| self.buckets.wait(rate, key, now).is_some())
-        {
-            return Some(Reason::SourceRate(rate));
-        }
-        let rate = entrance.bucket.filter(|bucket| bucket.wait(now).is_some());
-        rate.map(|bucket| Reason::Rate(bucket.rate()))
+        let rate = admit.rate_per_source.filter(|&rate| self.buckets.wait(rate, key, now).is_some());
+        rate.map(Reason::SourceRate)
     }
 
     /// What the rules of a service say of an address.
@@ -210,20 +345,31 @@ impl Admission {
         self.services.get(&service).map(|entrance| decide(&entrance.admit.access, ip))
     }
 
-    /// Whether a lingering session could make room for a client of this
-    /// service, if one really waits.
-    pub fn can_make_room(&self, service: ServiceId) -> bool {
-        let room = self.services.get(&service).and_then(|entrance| self.full_room(entrance));
-        room.is_some_and(Room::can_make_room)
+    /// Whether a session that lingers, or that is slow with its header or
+    /// handshake, could make room for a client of this service, if one really
+    /// waits.
+    pub fn can_make_room(&self, service: ServiceId, now: Duration) -> bool {
+        let Some(entrance) = self.services.get(&service) else { return false };
+        match self.full_room(entrance) {
+            Some(room) => room.can_make_room(),
+            None => entrance.preludes_full(now) == Some(Duration::ZERO),
+        }
     }
 
     /// The session that must end at once, because a client waits for its place.
     /// Returned once only.
-    pub fn make_room(&mut self, service: ServiceId) -> Option<SessionId> {
-        let room = &mut self.services.get_mut(&service)?.room;
-        let session = if room.is_full() { room.make_room()? } else { self.total.make_room()? };
+    pub fn make_room(&mut self, service: ServiceId, now: Duration) -> Option<SessionId> {
+        let entrance = self.services.get_mut(&service)?;
+        let session = if entrance.room.is_full() {
+            entrance.room.make_room()?
+        } else if self.total.is_full() {
+            self.total.make_room()?
+        } else {
+            entrance.preludes_full(now).filter(Duration::is_zero)?;
+            return entrance.preludes.pop_front().map(|(session, _)| session);
+        };
         // It is leaving one room and no longer to be asked in the other.
-        if let Some(owner) = self.sessions.get(&session).and_then(|(owner, _)| self.services.get_mut(owner)) {
+        if let Some(owner) = self.entrance_of(session) {
             owner.room.lingers_no_more(session);
         }
         self.total.lingers_no_more(session);
@@ -246,17 +392,35 @@ impl Admission {
     }
 
     fn throttle_of(&mut self, session: SessionId) -> Option<&mut Throttle> {
-        let (service, _) = self.sessions.get(&session)?;
-        self.services.get_mut(service).map(|entrance| &mut entrance.throttle)
+        self.entrance_of(session).map(|entrance| &mut entrance.throttle)
+    }
+
+    /// The service has failed by itself in a program that had no client yet. The
+    /// pause that begins with it, if one does.
+    pub fn failed_alone(&mut self, service: ServiceId, cause: &str, now: Duration) -> Option<Duration> {
+        self.services.get_mut(&service)?.throttle.failed_alone(cause, now)
+    }
+
+    /// A program of it waits well for its client. True if that ends a pause.
+    pub fn works_alone(&mut self, service: ServiceId, now: Duration) -> bool {
+        self.services.get_mut(&service).is_some_and(|entrance| entrance.throttle.works_alone(now))
+    }
+
+    /// How long no program of this service may be started without a client: a
+    /// pause, or a session that tries.
+    pub fn may_start_alone(&self, service: ServiceId, now: Duration) -> Result<(), Option<Duration>> {
+        match self.services.get(&service).map(|entrance| entrance.throttle.gate(now)) {
+            Some(Gate::Open | Gate::Trying) => Ok(()),
+            Some(Gate::Closed(rest)) => Err(Some(rest)),
+            Some(Gate::Wait) | None => Err(None),
+        }
     }
 
     /// A session's program is gone, and its last bytes are being delivered.
     pub fn lingers(&mut self, session: SessionId) {
-        if let Some(entrance) =
-            self.sessions.get(&session).and_then(|(service, _)| self.services.get_mut(service))
-        {
-            self.total.lingers(session);
+        if let Some(entrance) = self.entrance_of(session) {
             entrance.room.lingers(session);
+            self.total.lingers(session);
         }
     }
 
@@ -264,7 +428,8 @@ impl Admission {
     /// service and told nothing has shown that it works.
     pub fn ended(&mut self, session: SessionId) {
         self.worked(session);
-        let Some((service, source)) = self.sessions.remove(&session) else { return };
+        self.prelude_over(session);
+        let Some(Live { service, source, .. }) = self.sessions.remove(&session) else { return };
         self.total.live -= 1;
         self.total.forget(session);
         if let Some(entrance) = self.services.get_mut(&service) {
@@ -274,28 +439,14 @@ impl Admission {
                 self.services.remove(&service);
             }
         }
-        if let Some(count) = self.sources.get_mut(&(service, source)) {
+        let Some(key) = source.map(|source| (service, source)) else { return };
+        if let Some(count) = self.sources.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
-                self.sources.remove(&(service, source));
+                self.sources.remove(&key);
             }
         }
     }
-}
-
-/// How many sessions the descriptor limit leaves room for: each holds its
-/// connection and its program, and a reserve stays for listeners, logs, files,
-/// and clients that are just being turned away.
-pub fn total_from_descriptors(limit: usize, listeners: usize) -> usize {
-    const EACH: usize = 2;
-    const RESERVE: usize = 96;
-    (limit.saturating_sub(listeners + RESERVE) / EACH).max(1)
-}
-
-/// The most connections of one service, where the total is small: no service
-/// may take what all others need.
-pub fn share_of_total(limit: usize, total: usize, services: usize) -> usize {
-    if services <= 1 { limit } else { limit.min(total * 3 / 4).max(1) }
 }
 
 #[cfg(test)]

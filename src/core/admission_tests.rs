@@ -37,7 +37,7 @@ fn a_full_service_waits_and_others_do_not() {
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
     begin(&mut admission, 1, A, home()).unwrap();
     assert_eq!(admission.may_connect(A, START), Connect::Wait);
-    assert_eq!(admission.make_room(A), None);
+    assert_eq!(admission.make_room(A, START), None);
     assert_eq!(admission.may_connect(B, START), Connect::Accept);
     admission.ended(SessionId(1));
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
@@ -52,7 +52,7 @@ fn a_full_service_refuses_where_it_is_to() {
     // A place that is about to be free is waited for.
     admission.lingers(SessionId(1));
     assert_eq!(admission.may_connect(A, START), Connect::Wait);
-    assert_eq!(admission.make_room(A), Some(SessionId(1)));
+    assert_eq!(admission.make_room(A, START), Some(SessionId(1)));
     assert_eq!(admission.may_connect(A, START), Connect::Wait);
 }
 
@@ -64,13 +64,13 @@ fn the_oldest_lingering_session_makes_room_and_is_told_once() {
     }
     admission.lingers(SessionId(2));
     admission.lingers(SessionId(1));
-    assert_eq!(admission.make_room(A), Some(SessionId(2)));
+    assert_eq!(admission.make_room(A, START), Some(SessionId(2)));
     // Until it has gone, nobody else is asked to.
-    assert_eq!(admission.make_room(A), None);
+    assert_eq!(admission.make_room(A, START), None);
     admission.ended(SessionId(2));
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
     begin(&mut admission, 3, A, home()).unwrap();
-    assert_eq!(admission.make_room(A), Some(SessionId(1)));
+    assert_eq!(admission.make_room(A, START), Some(SessionId(1)));
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn the_total_holds_over_all_services_and_any_lingering_session_makes_room() {
     begin(&mut admission, 2, B, home()).unwrap();
     assert_eq!(begin(&mut admission, 3, B, home()).unwrap_err(), "max_connections");
     admission.lingers(SessionId(1));
-    assert_eq!(admission.make_room(B), Some(SessionId(1)));
-    assert_eq!(admission.make_room(A), None);
+    assert_eq!(admission.make_room(B, START), Some(SessionId(1)));
+    assert_eq!(admission.make_room(A, START), None);
 }
 
 #[test]
@@ -158,18 +158,4 @@ fn new_limits_hold_for_who_comes_and_nobody_is_forgotten() {
         admission.ended(SessionId(session));
     }
     assert_eq!((admission.live(), admission.services.len()), (0, 1));
-}
-
-#[test]
-fn one_service_can_not_take_the_whole_total() {
-    assert_eq!(share_of_total(256, 94, 2), 70);
-    assert_eq!(share_of_total(256, 94, 1), 256);
-    assert_eq!(share_of_total(256, 10_000, 5), 256);
-    assert_eq!(share_of_total(256, 1, 5), 1);
-}
-
-#[test]
-fn a_small_descriptor_limit_still_serves_one() {
-    assert_eq!(total_from_descriptors(20, 4), 1);
-    assert_eq!(total_from_descriptors(1024, 200), 364);
 }

@@ -14,6 +14,8 @@ pub enum Why {
     Stop,
     /// An administrator said so.
     Killed,
+    /// A client waits for its place, and it has kept that for long enough.
+    Room,
 }
 
 impl Why {
@@ -24,6 +26,7 @@ impl Why {
             Why::Timeout => "session timeout",
             Why::Stop => "stop",
             Why::Killed => "killed",
+            Why::Room => "made room",
         }
     }
 }

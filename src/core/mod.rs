@@ -4,6 +4,7 @@
 pub mod access;
 pub mod admission;
 pub mod backoff;
+pub mod capacity;
 pub mod ending;
 pub mod exhaustion;
 pub mod explain;

@@ -43,6 +43,11 @@ impl Bucket {
         look(self.rate, self.full_at, now).err()
     }
 
+    /// Gives back a token that was taken for nothing.
+    pub fn give_back(&mut self) {
+        self.full_at = self.full_at.saturating_sub(self.rate.per / self.rate.count.max(1));
+    }
+
     /// Takes a token. False if there was none.
     pub fn take(&mut self, now: Duration) -> bool {
         let taken = look(self.rate, self.full_at, now);

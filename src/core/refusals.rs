@@ -19,6 +19,8 @@ pub enum Reason {
     Denied(IpNet),
     /// No rule lets its address in.
     NotAllowed,
+    /// It is not one whose PROXY header is believed.
+    NotASender,
     /// The service fails by itself and is paused for so long.
     Paused(Duration),
     /// All places are taken, and the service refuses then.
@@ -35,7 +37,7 @@ impl Reason {
     /// Its kind, in one word, for what is counted.
     pub fn kind(&self) -> &'static str {
         match self {
-            Reason::Denied(_) | Reason::NotAllowed => "denied",
+            Reason::Denied(_) | Reason::NotAllowed | Reason::NotASender => "denied",
             Reason::Paused(_) => "paused",
             Reason::Full => "full",
             Reason::SourceFull(_) => "source full",
@@ -50,6 +52,7 @@ impl fmt::Display for Reason {
         match self {
             Reason::Denied(rule) => write!(formatter, "deny {rule}"),
             Reason::NotAllowed => formatter.write_str("no rule of allow matches"),
+            Reason::NotASender => formatter.write_str("not a sender of proxy_protocol"),
             Reason::Paused(rest) => {
                 let seconds = rest.as_secs_f64().ceil();
                 write!(formatter, "paused, since the service fails by itself: {seconds} s more")

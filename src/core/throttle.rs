@@ -15,6 +15,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// doubling up to this.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
+/// Sessions are counted from 1.
+const NOBODY: SessionId = SessionId(0);
+
 /// What happens to clients of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
@@ -90,6 +93,34 @@ impl Throttle {
     /// The service works, as this session shows. True if that ends a pause.
     pub fn worked(&mut self, session: SessionId) -> bool {
         let recovered = self.state == State::Probing(session);
+        if recovered {
+            self.reset();
+        }
+        recovered
+    }
+
+    /// This session came to its end before the program had its turn, so it says
+    /// nothing: the next one tries.
+    pub fn tried_nothing(&mut self, session: SessionId, now: Duration) {
+        if self.state == State::Probing(session) {
+            self.state = State::Paused { until: now };
+        }
+    }
+
+    /// The service has failed by itself without any session: a program that was
+    /// started ahead of its client. The pause that begins with it, if one does.
+    pub fn failed_alone(&mut self, cause: &str, now: Duration) -> Option<Duration> {
+        // While one session tries, only that one says how it is.
+        if self.gate(now) == Gate::Trying {
+            self.state = State::Well;
+        }
+        self.failed(NOBODY, cause, now)
+    }
+
+    /// The service works without any session: a program waits for its client.
+    /// True if that ends a pause.
+    pub fn works_alone(&mut self, now: Duration) -> bool {
+        let recovered = self.gate(now) == Gate::Trying;
         if recovered {
             self.reset();
         }

@@ -150,6 +150,24 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// A line that a program wrote to its standard error.
+    Stderr {
+        /// The service.
+        service: String,
+        /// The session; none before a program that was started ahead has a client.
+        session: Option<SessionId>,
+        /// The line.
+        line: String,
+    },
+    /// Such lines that were too many for the log.
+    StderrLost {
+        /// The service.
+        service: String,
+        /// The session.
+        session: Option<SessionId>,
+        /// How many.
+        lines: u64,
+    },
     /// A connection has come to its end. The record.
     Session(Box<Record>),
     /// A stop was requested.
@@ -195,6 +213,8 @@ pub struct Record {
     pub session: SessionId,
     /// Who connected.
     pub peer: Peer,
+    /// For whom, where a PROXY header has named another.
+    pub client: Option<Peer>,
     /// To which of our addresses.
     pub local: Address,
     /// As whom the program ran, if as another account.
@@ -250,6 +270,8 @@ impl Event {
             Event::Refusals { .. } => 33,
             Event::ServicePaused { .. } => 34,
             Event::ServiceResumed { .. } => 35,
+            Event::Stderr { .. } => 36,
+            Event::StderrLost { .. } => 37,
             Event::LogLost { .. } => 40,
             Event::Fault { .. } => Event::FAULT,
         }
@@ -275,6 +297,8 @@ impl Event {
             Event::ServicePaused { .. } => "service_paused",
             Event::ServiceResumed { .. } => "service_resumed",
             Event::Refusals { .. } => "refusals",
+            Event::Stderr { .. } => "stderr",
+            Event::StderrLost { .. } => "stderr_lost",
             Event::Session(_) => "session",
             Event::LogLost { .. } => "log_lost",
             Event::Fault { .. } => "fault",
@@ -289,9 +313,10 @@ impl Event {
             | Event::ReloadFailed { .. }
             | Event::ListenFailed { .. }
             | Event::Fault { .. } => Level::Error,
-            Event::AcceptPaused { .. } | Event::ServicePaused { .. } | Event::LogLost { .. } => {
-                Level::Warning
-            }
+            Event::AcceptPaused { .. }
+            | Event::ServicePaused { .. }
+            | Event::StderrLost { .. }
+            | Event::LogLost { .. } => Level::Warning,
             Event::Session(record) if record.outcome == Outcome::Failed => Level::Warning,
             _ => Level::Info,
         }
@@ -350,6 +375,16 @@ impl Event {
                 field("reason", Text(reason));
                 field("count", Number(*count));
             }
+            Event::Stderr { service, session, line } => {
+                field("service", Text(service));
+                number(field, "session", session.map(|session| session.0));
+                field("line", Text(line));
+            }
+            Event::StderrLost { service, session, lines } => {
+                field("service", Text(service));
+                number(field, "session", session.map(|session| session.0));
+                field("lines", Number(*lines));
+            }
             Event::AcceptResumed | Event::Stopped => {}
             Event::Session(record) => record.fields(field),
             Event::Stopping { why, sessions, grace } => {
@@ -369,17 +404,22 @@ fn optional(field: &mut dyn FnMut(&'static str, Value<'_>), name: &'static str, 
     }
 }
 
+fn number(field: &mut dyn FnMut(&'static str, Value<'_>), name: &'static str, number: Option<u64>) {
+    if let Some(number) = number {
+        field(name, Value::Number(number));
+    }
+}
+
 impl Record {
     fn fields(&self, field: &mut dyn FnMut(&'static str, Value<'_>)) {
         use Value::{Number, Seconds, Text};
         field("service", Text(&self.service));
         field("session", Number(self.session.0));
         field("peer", Text(&self.peer.to_string()));
+        optional(field, "client", self.client.map(|client| client.to_string()).as_deref());
         field("local", Text(&self.local.to_string()));
         optional(field, "user", self.user.as_deref());
-        if let Some(pid) = self.pid {
-            field("pid", Number(pid.into()));
-        }
+        number(field, "pid", self.pid.map(u64::from));
         let outcome = match self.outcome {
             Outcome::Served => "served",
             Outcome::Refused => "refused",
@@ -395,10 +435,7 @@ impl Record {
         }
         field("seconds", Seconds(self.seconds));
         field("linger_seconds", Seconds(self.linger_seconds));
-        for (name, bytes) in [("bytes_in", self.bytes_in), ("bytes_out", self.bytes_out)] {
-            if let Some(bytes) = bytes {
-                field(name, Number(bytes));
-            }
-        }
+        number(field, "bytes_in", self.bytes_in);
+        number(field, "bytes_out", self.bytes_out);
     }
 }

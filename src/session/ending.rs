@@ -1,22 +1,24 @@
 //! The time with the program: waiting for its end, or bringing it about, and
 //! what the end says of the service.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Order, Session};
+use super::flow::Counted;
+use super::pump::Phase;
+use super::{Order, Session, Verdict};
 use crate::core::ending::{Act, Ending, Why};
 use crate::core::idle::{Idle, Look};
-use crate::supervisor::{Event, OwnFault};
+use crate::supervisor::Event;
 use crate::sys::Exit;
 use crate::sys::child::Child;
-use crate::sys::net::Socket;
 
 /// A program that ends sooner than this has hardly begun; one that lives for
 /// longer works.
-const QUICK: Duration = Duration::from_secs(1);
+pub(super) const QUICK: Duration = Duration::from_secs(1);
 
 /// How the time with the program ended.
 #[derive(Debug)]
@@ -36,13 +38,16 @@ pub(super) enum Ended {
     Unknown(String),
 }
 
-/// Waits for the program's end and its whole tree's, or brings it about.
+/// Waits for the program's end and its whole tree's, or brings it about. Its
+/// bytes are moved meanwhile by `pump`, which is told how far things are.
 pub(super) async fn wait(
     session: &Session,
     child: &mut Child,
-    socket: &Socket,
+    counted: &Counted,
     orders: &mut watch::Receiver<Order>,
     supervisor: &mpsc::UnboundedSender<Event>,
+    mut pump: Pin<&mut impl Future<Output = ()>>,
+    phase: &watch::Sender<Phase>,
 ) -> Ended {
     let times = &session.service.times;
     let began = Instant::now();
@@ -53,7 +58,8 @@ pub(super) async fn wait(
     let since = |at: Instant| at.saturating_duration_since(began);
     let mut is_idle = false;
     let mut tries = session.tries;
-    let idle = idle(socket, times.idle_timeout);
+    let mut is_pumped = false;
+    let idle = idle(counted, times.idle_timeout);
     tokio::pin!(idle);
     let exit = loop {
         match *orders.borrow_and_update() {
@@ -68,7 +74,7 @@ pub(super) async fn wait(
         }
         match ending.act(began.elapsed()) {
             Act::Ask => {
-                if !child.ask_to_end() {
+                if !child.ask_to_end() && !end_input(session, phase) {
                     ending.can_not_ask(began.elapsed());
                 }
             }
@@ -78,6 +84,7 @@ pub(super) async fn wait(
             }
             Act::Wait(until) => tokio::select! {
                 exit = child.wait() => break exit,
+                () = pump.as_mut(), if !is_pumped => is_pumped = true,
                 () = &mut idle, if !is_idle => {
                     is_idle = true;
                     ending.ask_at(began.elapsed(), Why::Idle);
@@ -96,38 +103,48 @@ pub(super) async fn wait(
             },
         }
     };
+    phase.send_replace(Phase::Over);
     match exit {
         Ok(exit) => Ended::Known { exit, why: ending.why(began.elapsed()), lived: began.elapsed() },
         Err(error) => Ended::Unknown(format!("waiting for the program: {error}")),
     }
 }
 
+/// Asks by the end of its input, where that is ours to end.
+fn end_input(session: &Session, phase: &watch::Sender<Phase>) -> bool {
+    let ours = session.service.has_pipes();
+    if ours {
+        phase.send_replace(Phase::InputEnds);
+    }
+    ours
+}
+
 impl Ended {
-    /// Whether the program failed by itself: it could not be loaded, or it
-    /// ended abnormally at once, while its client had neither sent nor ended
+    /// What it says of the service: that failed by itself if the program could
+    /// not be loaded, or abnormally at once, while its client had neither sent nor ended
     /// anything. Whatever a client can cause is none, or one client could
     /// pause the service for all. Where nobody counts what clients sent, only
     /// what was not even loaded is seen.
-    pub(super) fn own_fault(&self, socket: &Socket, child: &Child) -> Option<OwnFault> {
-        let Ended::Known { exit, why: None, lived } = self else { return None };
+    pub(super) fn verdict(&self, counted: &Counted, child: &Child) -> Verdict {
+        let Ended::Known { exit, why: None, lived } = self else { return Verdict::Works };
         if *lived >= QUICK || !exit.is_abnormal() {
-            return None;
+            return Verdict::Works;
         }
-        let silent = match socket.counts() {
+        let silent = match counted.counts() {
             Some(counts) => counts.received == 0 && !counts.end_received,
             None => exit.is_not_loaded() && child.has_read_nothing(),
         };
-        silent.then(|| OwnFault(format!("the program ended at once: {exit}")))
+        if silent { Verdict::Failed(format!("the program ended at once: {exit}")) } else { Verdict::Works }
     }
 }
 
 /// Returns when the connection is idle for the timeout; never without one.
-async fn idle(socket: &Socket, timeout: Option<Duration>) {
+async fn idle(counted: &Counted, timeout: Option<Duration>) {
     let Some(timeout) = timeout else { return std::future::pending().await };
     let began = Instant::now();
     let mut idle = Idle::new(timeout);
     loop {
-        let Some(counts) = socket.counts() else { return std::future::pending().await };
+        let Some(counts) = counted.counts() else { return std::future::pending().await };
         match idle.look(began.elapsed(), (counts.received, counts.acknowledged), counts.quiet) {
             Look::Again(rest) => tokio::time::sleep(rest).await,
             Look::End => return,
@@ -135,25 +152,25 @@ async fn idle(socket: &Socket, timeout: Option<Duration>) {
     }
 }
 
-/// Returns when the session must be gone.
-pub(super) async fn ordered(orders: &mut watch::Receiver<Order>) {
+/// Returns when the session must be gone, with the reason.
+pub(super) async fn ordered(orders: &mut watch::Receiver<Order>) -> Why {
     loop {
         let order = *orders.borrow_and_update();
         let deadline = match order {
             Order::Serve => None,
-            Order::Leave { until } => Some(until),
-            Order::End { ask, kill, .. } => Some(kill.map_or(ask, |kill| kill.min(ask))),
+            Order::Leave { until } => Some((until, Why::Stop)),
+            Order::End { ask, kill, why } => Some((kill.map_or(ask, |kill| kill.min(ask)), why)),
         };
         let changed = match deadline {
             None => orders.changed().await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, orders.changed()).await {
+            Some((deadline, why)) => match tokio::time::timeout_at(deadline, orders.changed()).await {
                 Ok(changed) => changed,
-                Err(_) => return,
+                Err(_) => return why,
             },
         };
         if changed.is_err() {
             // The supervisor is gone, and with it everything.
-            return;
+            return Why::Stop;
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use crate::config::plan::{Address, Program};
+use crate::config::plan::{Address, Program, Service};
 use crate::core::{Peer, SessionId};
 use crate::sys::account::Account;
 use crate::sys::process::NEEDED_BY_PROGRAMS;
@@ -12,7 +12,7 @@ use crate::sys::text::same_name;
 type Variables = Vec<(OsString, OsString)>;
 
 /// Names that tell of the client. Inherited copies would lie.
-const OF_SESSION: [&str; 24] = [
+const OF_SESSION: [&str; 26] = [
     "CLIENT_IP",
     "CLIENT_PORT",
     "PROTO",
@@ -37,6 +37,8 @@ const OF_SESSION: [&str; 24] = [
     "SSL_PROTOCOL",
     "SSL_CIPHER",
     "SSL_TLS_SNI_SERVERNAME",
+    "SSL_PEER_CERT_SUBJECT",
+    "SSL_PEER_CERT_HASH",
 ];
 
 /// Names by which a service manager speaks to us. A program that believed them
@@ -137,6 +139,22 @@ pub fn of_service(service: &str) -> Variables {
     vec![("WININETD_SERVICE".into(), service.into())]
 }
 
+/// What a program that waits for its client finds: only by which protocol that
+/// will come.
+pub fn of_waiting(service: &Service) -> Variables {
+    let mut variables = of_service(&service.name);
+    let is_unix = service.listen.iter().all(|address| matches!(address, Address::Unix(_)));
+    let protocol = if service.tls.is_some() {
+        "SSL"
+    } else if is_unix {
+        "UNIX"
+    } else {
+        "TCP"
+    };
+    variables.push(("PROTO".into(), protocol.into()));
+    variables
+}
+
 /// Who the client is, in the dialects of WinInetd, UCSPI, systemd and CGI.
 /// Nothing in it can be chosen by the client but its own address.
 pub fn of_session(
@@ -145,6 +163,7 @@ pub fn of_session(
     client: Peer,
     local: &Address,
     connections: usize,
+    secured: &[(&'static str, String)],
 ) -> Variables {
     let mut variables = Vec::with_capacity(16);
     let mut set = |name: &str, value: &dyn std::fmt::Display| {
@@ -180,7 +199,8 @@ pub fn of_session(
     set("TCPCONNNUM", &connections);
     set("WININETD_SERVICE", &service);
     set("WININETD_SESSION", &session.0);
-    variables
+    let secured = secured.iter().map(|(name, value)| ((*name).into(), value.into())).collect();
+    merge(variables, secured)
 }
 
 #[cfg(test)]
@@ -268,7 +288,7 @@ mod tests {
     fn a_zone_is_no_part_of_the_address() {
         let client =
             std::net::SocketAddr::V6(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, 3));
-        let made = of_session("s", SessionId(1), Peer::Inet(client), &client.into(), 1);
+        let made = of_session("s", SessionId(1), Peer::Inet(client), &client.into(), 1, &[]);
         assert_eq!(made[0], ("CLIENT_IP".into(), OsString::from("fe80::1")));
     }
 }

@@ -2,7 +2,16 @@
 
 pub mod ending;
 pub mod environment;
+pub mod flow;
+mod link;
+mod prelude;
+mod pump;
+mod scratch;
+mod start;
+pub mod stdio;
+pub mod warm;
 
+use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,12 +21,18 @@ use tokio::time::Instant;
 use crate::config::plan::{Address, Service};
 use crate::core::ending::Why;
 use crate::core::{Peer, ServiceId, SessionId};
+use crate::log::Log;
 use crate::log::event::{Outcome, Record};
 use crate::spawn::Spawner;
-use crate::supervisor::{Event, OwnFault};
-use crate::sys;
+use crate::supervisor::Event;
 use crate::sys::net::Socket;
+use crate::sys::{self, SpawnError};
+use crate::tls::Keys;
 use ending::{Ended, ordered, wait};
+use flow::{Counted, Flow};
+use prelude::{Passed, Stopped};
+use pump::Phase;
+use start::Started;
 
 /// An accepted connection that was admitted.
 #[derive(Debug, Clone)]
@@ -38,6 +53,10 @@ pub struct Session {
     pub tries: bool,
     /// The program's process, once it runs.
     pub pid: Arc<OnceLock<u32>>,
+    /// What we moved for it.
+    pub flow: Arc<Flow>,
+    /// Who counts what moves.
+    pub counted: Counted,
 }
 
 /// What the supervisor tells a session.
@@ -70,83 +89,128 @@ impl Order {
     }
 }
 
-/// Serves one connection and returns its record, and why its program failed by
-/// itself, if it did.
+/// What a session needs of the server.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Starts programs.
+    pub spawner: Spawner,
+    /// Decides.
+    pub supervisor: mpsc::UnboundedSender<Event>,
+    /// Where a program's standard error may go.
+    pub log: Log,
+    /// What the service needs for TLS, or why it is not there.
+    pub keys: Option<Result<Keys, Arc<str>>>,
+}
+
+/// What a session says of its service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It works, as far as this session shows.
+    Works,
+    /// It failed by itself, for this reason, which no client can cause.
+    Failed(String),
+    /// Nothing: no program had its turn.
+    Nothing,
+}
+
+/// Serves one connection; returns its record, and what it says of its service.
 pub async fn serve(
     session: Session,
-    mut socket: Socket,
-    spawner: Spawner,
+    socket: Socket,
+    context: Context,
     mut orders: watch::Receiver<Order>,
-    supervisor: mpsc::UnboundedSender<Event>,
-) -> (Record, Option<OwnFault>) {
+) -> (Record, Verdict) {
     let began = Instant::now();
     let mut record = session.record();
-    if !session.service.banner.is_empty() {
-        // A client that is gone already is the program's to find.
-        let _ = socket.send_text(&session.service.banner);
-    }
-    let variables = session.variables();
-    let spawned = spawner.spawn(session.service_id, session.service.clone(), socket, variables).await;
-    let mut running;
-    (socket, running) = match spawned {
-        Ok((socket, Ok(running))) => (socket, running),
-        Ok((_, Err(error))) | Err(error) => {
-            record.outcome = Outcome::Failed;
-            record.step = Some(error.step.name());
-            record.seconds = began.elapsed();
+    let passed = match prelude::pass(&session, socket, &context, &mut orders).await {
+        Ok(passed) => passed,
+        Err(stopped) => {
+            record.stopped(stopped, &session, began);
+            return (record, Verdict::Nothing);
+        }
+    };
+    record.client = Some(passed.client).filter(|client| *client != session.peer);
+    let variables = session.variables(&passed);
+    let Passed { mut link, client, local, .. } = passed;
+    link.send_text(&session.service.banner).await;
+    let started = start::start(&session, link, (client, &local), variables, &context).await;
+    let Started { mut link, mut running, ours, mut errors } = match started {
+        Ok(started) => started,
+        Err(error) => {
+            record.not_started(&error, began);
             // A client can fill a system up; that must not close the service for all.
             let own = !sys::spawn::ran_out(&error);
-            let fault = own.then(|| OwnFault(format!("{}: {}", error.step.name(), error.cause)));
-            record.reason = Some(error.cause);
-            return (record, fault);
+            let fault = format!("{}: {}", error.step.name(), error.cause);
+            return (record, if own { Verdict::Failed(fault) } else { Verdict::Works });
         }
     };
     record.pid = Some(running.child.pid());
     let _ = session.pid.set(running.child.pid());
-    let ended = wait(&session, &mut running.child, &socket, &mut orders, &supervisor).await;
-    spawner.give_back(running.account.take());
-    record.seconds = began.elapsed();
+    let supervisor = &context.supervisor;
+    let verdict;
+    let until;
+    let (ended, cut) = {
+        let (phase, phases) = watch::channel(Phase::Runs);
+        let pump = pump::carry(&mut link, ours, errors.as_mut(), &session.flow, phases);
+        tokio::pin!(pump);
+        let child = &mut running.child;
+        let ended =
+            wait(&session, child, &session.counted, &mut orders, supervisor, pump.as_mut(), &phase).await;
+        context.spawner.give_back(running.account.take());
+        record.seconds = began.elapsed();
+        until = Instant::now() + session.service.times.linger_timeout;
+        verdict = ended.verdict(&session.counted, child);
+        let cut = match ended {
+            // Nobody listens where nothing moved for so long.
+            Ended::Known { why: Some(why @ Why::Idle), .. } => Some(why.text()),
+            Ended::Known { .. } => {
+                let _ = supervisor.send(Event::Lingers(session.id, verdict.clone()));
+                until_cut(pump, until, &mut orders).await
+            }
+            Ended::Left | Ended::Unknown(_) => None,
+        };
+        (ended, cut)
+    };
     record.ended(&ended);
-    let fault = ended.own_fault(&socket, &running.child);
     match ended {
         Ended::Unknown(_) => {
             // Some process may still have it.
-            socket.abandon();
-            return (record, fault);
+            link.abandon();
+            return (record, verdict);
         }
         Ended::Left => {
             running.child.leave();
-            return (record, None);
+            return (record, verdict);
         }
-        Ended::Known { why: Some(Why::Idle), .. } => {}
-        Ended::Known { .. } => {
-            let _ = supervisor.send(Event::Lingers(session.id, fault.clone()));
-            let cut = linger(&mut socket, session.service.times.linger_timeout, &mut orders).await;
-            record.reason = record.reason.or(cut.map(str::to_owned));
-            record.linger_seconds = began.elapsed() - record.seconds;
-        }
+        Ended::Known { .. } => {}
     }
-    if let Some(counts) = socket.counts() {
+    let cut = match cut {
+        None if !session.service.times.linger_timeout.is_zero() => {
+            // A client that resets has said that it wants no more.
+            until_cut(async { drop(link.linger().await) }, until, &mut orders).await
+        }
+        cut => cut,
+    };
+    record.reason = record.reason.or(cut.map(str::to_owned));
+    record.linger_seconds = began.elapsed() - record.seconds;
+    if let Some(counts) = link.counts(&session.counted) {
         record.bytes_in = Some(counts.received);
         record.bytes_out = Some(counts.acknowledged);
     }
-    (record, fault)
+    (record, verdict)
 }
 
-/// Delivers what the program wrote last; says why if that was cut short.
-async fn linger(
-    socket: &mut Socket,
-    timeout: Duration,
+/// Delivers what is left; says why if that was cut short.
+async fn until_cut(
+    doing: impl Future<Output = ()>,
+    until: Instant,
     orders: &mut watch::Receiver<Order>,
 ) -> Option<&'static str> {
-    if timeout.is_zero() {
-        return None;
-    }
     tokio::select! {
-        // A client that resets has said that it wants no more.
-        _ = socket.linger() => None,
-        () = tokio::time::sleep(timeout) => Some("linger timeout"),
-        () = ordered(orders) => Some("linger cut"),
+        biased;
+        () = doing => None,
+        () = tokio::time::sleep_until(until) => Some("linger timeout"),
+        _ = ordered(orders) => Some("linger cut"),
     }
 }
 
@@ -165,6 +229,7 @@ impl Session {
             service: self.service.name.clone(),
             session: self.id,
             peer: self.peer,
+            client: None,
             local: self.local.clone(),
             user: self.service.program.identity.as_ref().map(|credentials| credentials.user.to_string()),
             pid: None,
@@ -179,12 +244,29 @@ impl Session {
         }
     }
 
-    fn variables(&self) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-        environment::of_session(&self.service.name, self.id, self.peer, &self.local, self.connections)
+    fn variables(&self, passed: &Passed) -> Vec<(OsString, OsString)> {
+        let Passed { client, local, connections, secured, .. } = passed;
+        environment::of_session(&self.service.name, self.id, *client, local, *connections, secured)
     }
 }
 
 impl Record {
+    /// Nothing was started.
+    fn stopped(&mut self, stopped: Stopped, session: &Session, began: Instant) {
+        self.outcome = stopped.outcome;
+        self.step = stopped.step;
+        self.reason = Some(stopped.reason);
+        self.client = stopped.client.filter(|client| *client != session.peer);
+        self.seconds = began.elapsed();
+    }
+
+    fn not_started(&mut self, error: &SpawnError, began: Instant) {
+        self.outcome = Outcome::Failed;
+        self.step = Some(error.step.name());
+        self.reason = Some(error.cause.clone());
+        self.seconds = began.elapsed();
+    }
+
     fn ended(&mut self, ended: &Ended) {
         match ended {
             Ended::Known { exit, why, .. } => {

@@ -13,6 +13,7 @@ use crate::config::plan::{Service, Stderr};
 use crate::core::ServiceId;
 use crate::core::spawn_queue::{STUCK_AFTER, SpawnQueue, THREADS};
 use crate::session::environment;
+use crate::session::stdio::Theirs;
 use crate::sys::account::Account;
 use crate::sys::child::Child;
 use crate::sys::net::Socket;
@@ -31,10 +32,20 @@ pub struct Running {
 /// One program to start.
 struct Job {
     service: Arc<Service>,
-    socket: Socket,
+    given: Given,
     /// What the session adds to the environment.
     variables: Vec<(OsString, OsString)>,
-    reply: oneshot::Sender<(Socket, Result<Running, SpawnError>)>,
+    reply: oneshot::Sender<(Option<Socket>, Result<Running, SpawnError>)>,
+}
+
+/// What becomes a program's streams.
+#[derive(Debug)]
+pub struct Given {
+    /// The connection itself, unless there are pipes. It comes back for the end
+    /// of the session.
+    pub socket: Option<Socket>,
+    /// The program's ends of its pipes.
+    pub theirs: Theirs,
 }
 
 /// The threads that start programs.
@@ -81,17 +92,16 @@ impl Spawner {
         Ok(spawner)
     }
 
-    /// Starts the service's program on the connection, which comes back for
-    /// the end of the session.
+    /// Starts the service's program.
     pub async fn spawn(
         &self,
         id: ServiceId,
         service: Arc<Service>,
-        socket: Socket,
+        given: Given,
         variables: Vec<(OsString, OsString)>,
-    ) -> Result<(Socket, Result<Running, SpawnError>), SpawnError> {
+    ) -> Result<(Option<Socket>, Result<Running, SpawnError>), SpawnError> {
         let (reply, mut answer) = oneshot::channel();
-        self.shared.queue().push(id, Job { service, socket, variables, reply });
+        self.shared.queue().push(id, Job { service, given, variables, reply });
         self.shared.filled.notify_one();
         loop {
             match tokio::time::timeout(STUCK_AFTER, &mut answer).await {
@@ -141,16 +151,16 @@ impl Spawner {
 fn work(shared: &Shared) {
     loop {
         let (service, job, began) = next(shared);
-        let Job { service: plan, socket, variables, reply } = job;
+        let Job { service: plan, given, variables, reply } = job;
         shared.accounts.clear_returned();
-        let result = start(shared, &plan, &socket, variables);
+        let result = start(shared, &plan, &given, variables);
         shared.queue().done(service, began);
         if shared.began.elapsed() >= began + STUCK_AFTER {
             // What was held back behind a stuck spawn may go on now.
             shared.filled.notify_all();
         }
         // A session that is gone drops the program, which ends it.
-        let _ = reply.send((socket, result));
+        let _ = reply.send((given.socket, result));
     }
 }
 
@@ -165,10 +175,18 @@ fn next(shared: &Shared) -> (ServiceId, Job, Duration) {
     }
 }
 
+fn stdio(given: &Given) -> Option<Stdio<'_>> {
+    match (&given.theirs.pipes, &given.socket) {
+        (Some((input, output)), _) => Some(Stdio::Pipes { input, output }),
+        (None, Some(socket)) => Some(Stdio::Connection(socket)),
+        (None, None) => None,
+    }
+}
+
 fn start(
     shared: &Shared,
     service: &Service,
-    socket: &Socket,
+    given: &Given,
     variables: Vec<(OsString, OsString)>,
 ) -> Result<Running, SpawnError> {
     let account = match &service.program.identity {
@@ -181,10 +199,11 @@ fn start(
         directory: &service.program.directory,
         environment: &environment,
         account: account.as_deref(),
-        stdio: Stdio::Connection(socket),
-        errors: match service.program.stderr {
-            Stderr::Client | Stderr::Log => Errors::Output,
-            Stderr::Discard => Errors::Nowhere,
+        stdio: stdio(given).ok_or_else(|| SpawnError::new(Step::Stdio, "the connection is gone"))?,
+        errors: match (&given.theirs.errors, service.program.stderr) {
+            (Some(end), _) => Errors::Pipe(end),
+            (None, Stderr::Client) => Errors::Output,
+            (None, Stderr::Discard | Stderr::Log) => Errors::Nowhere,
         },
         limits: &service.program.limits,
     };

@@ -4,11 +4,12 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::{Event, Live, Supervisor};
-use crate::config::plan::{Address, Service};
+use crate::config::plan::{Address, Service, Stderr};
+use crate::core::access::is_sender;
 use crate::core::admission::{Admitted, Connect};
 use crate::core::ending::Why;
 use crate::core::exhaustion::CALM_AFTER;
@@ -16,6 +17,7 @@ use crate::core::refusals::Reason;
 use crate::core::{Peer, ServiceId, SessionId};
 use crate::listen::ListenerId;
 use crate::log::event::{Event as Logged, Outcome};
+use crate::session::flow::{Counted, Flow};
 use crate::session::{self, Order, Session};
 use crate::sys;
 use crate::sys::AcceptFault;
@@ -100,18 +102,19 @@ impl Supervisor {
         let Some(slot) = self.slots.get(&id) else { return Turn::Nobody };
         let service = slot.service;
         let Some(listener) = slot.listener().cloned() else { return Turn::Nobody };
-        match self.admission.may_connect(service, self.began.elapsed()) {
+        let now = self.began.elapsed();
+        match self.admission.may_connect(service, now) {
             Connect::Accept => {}
             Connect::WaitFor(wait) => return Turn::Later(wait),
             Connect::Wait => {
-                if self.admission.can_make_room(service) {
+                if self.admission.can_make_room(service, now) {
                     // A lingering session gives up its last bytes for a client that
                     // is really there, never for one that may come.
                     if !listener.has_client() {
                         return Turn::Nobody;
                     }
-                    if let Some(session) = self.admission.make_room(service) {
-                        self.order(session, Order::ask_now(Why::Stop));
+                    if let Some(session) = self.admission.make_room(service, now) {
+                        self.order(session, Order::ask_now(Why::Room));
                     }
                 }
                 return Turn::Full;
@@ -151,12 +154,29 @@ impl Supervisor {
         let Some(plan) = self.services.get(&service).map(|served| served.service.clone()) else { return };
         self.last_session += 1;
         let id = SessionId(self.last_session);
-        let admitted = self.admission.may_start(id, service, peer, self.began.elapsed());
+        let now = self.began.elapsed();
+        let admitted = match &plan.proxy_protocol {
+            None => self.admission.may_start(id, service, peer, now),
+            Some(senders) if is_sender(senders, peer) => {
+                let entered = self.admission.may_enter(id, service, now);
+                entered.map(|tries| Admitted { connections: 0, tries })
+            }
+            Some(_) => Err(Reason::NotASender),
+        };
         let Admitted { connections, tries } = match admitted {
             Ok(admitted) => admitted,
             Err(reason) => return self.turn_away(id, (service, plan), socket, (peer, local), &reason),
         };
+        if plan.has_prelude() {
+            self.admission.prelude_begins(id, now);
+        }
         let pid = Arc::new(OnceLock::new());
+        let flow = Arc::new(Flow::new());
+        let counted = match plan.has_pipes() {
+            true => Counted::ByUs(flow.clone()),
+            false => Counted::BySystem(socket.counter()),
+        };
+        let works_beside = plan.has_pipes() || plan.has_prelude() || plan.program.stderr == Stderr::Log;
         let session = Session {
             id,
             service: plan,
@@ -166,14 +186,44 @@ impl Supervisor {
             connections,
             tries,
             pid: pid.clone(),
+            flow,
+            counted,
         };
         let (orders, order) = watch::channel(Order::Serve);
-        self.sessions.insert(id, Live { orders, session: session.clone(), began: Instant::now(), pid });
-        let (spawner, sender) = (self.spawner.clone(), self.sender.clone());
-        tokio::spawn(async move {
-            let (record, fault) = session::serve(session, socket, spawner, order, sender.clone()).await;
-            let _ = sender.send(Event::Ended(Box::new(record), fault));
-        });
+        let live = Live {
+            orders,
+            session: session.clone(),
+            began: Instant::now(),
+            pid,
+            client: None,
+            refused: None,
+        };
+        self.sessions.insert(id, live);
+        let (context, sender) = (self.context(service), self.sender.clone());
+        let serve = async move {
+            let (record, verdict) = session::serve(session, socket, context, order).await;
+            let _ = sender.send(Event::Ended(Box::new(record), verdict));
+        };
+        if works_beside {
+            self.workers.spawn(serve);
+        } else {
+            tokio::spawn(serve);
+        }
+    }
+
+    /// A PROXY header has named a client: rules and limits are asked about it.
+    pub(super) fn named(
+        &mut self,
+        session: SessionId,
+        client: Peer,
+        reply: oneshot::Sender<Result<usize, Reason>>,
+    ) {
+        let named = self.admission.may_go_on(session, client, self.began.elapsed());
+        if let Some(live) = self.sessions.get_mut(&session) {
+            live.client = Some(client);
+            live.refused = named.as_ref().err().cloned();
+        }
+        let _ = reply.send(named);
     }
 
     /// Closes a connection that gets no program, with a word if it is to have
@@ -200,13 +250,16 @@ impl Supervisor {
                 connections: 0,
                 tries: false,
                 pid,
+                flow: Arc::new(Flow::new()),
+                counted: Counted::BySystem(socket.counter()),
             };
             let mut record = session.record();
             record.outcome = Outcome::Refused;
             record.reason = Some(reason.to_string());
             self.log.event(Logged::Session(Box::new(record)));
         }
-        if service.refusal.is_empty() {
+        // A client that expects TLS would not understand it.
+        if service.refusal.is_empty() || service.tls.is_some() {
             return;
         }
         let _ = socket.send_text(&service.refusal);

@@ -75,6 +75,7 @@ impl Supervisor {
             reason,
             listen: listen.collect(),
             live: self.admission.live_of(*id) as u64,
+            warm: service.warm.map(|_| self.warm.waiting(*id) as u64),
             served: served.served,
             refused: served.refused,
             failed: served.failed,
@@ -100,6 +101,7 @@ impl Supervisor {
             reason,
             listen: Vec::new(),
             live: sessions.len() as u64,
+            warm: None,
             served: 0,
             refused: 0,
             failed: 0,
@@ -112,11 +114,16 @@ impl Supervisor {
             .sessions
             .values()
             .filter(|live| live.session.service.name == name)
-            .map(|Live { session, began, pid, .. }| protocol::Session {
-                id: session.id.0,
-                client: session.peer.to_string(),
-                pid: pid.get().copied(),
-                seconds: seconds(began.elapsed()),
+            .map(|Live { session, began, pid, client, .. }| {
+                let counts = session.counted.counts();
+                protocol::Session {
+                    id: session.id.0,
+                    client: client.unwrap_or(session.peer).to_string(),
+                    pid: pid.get().copied(),
+                    seconds: seconds(began.elapsed()),
+                    bytes_in: counts.map(|counts| counts.received),
+                    bytes_out: counts.map(|counts| counts.acknowledged),
+                }
             })
             .collect();
         sessions.sort_unstable_by_key(|session| session.id);

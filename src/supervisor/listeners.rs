@@ -4,7 +4,7 @@
 use super::{Event, Served, Supervisor};
 use crate::config::plan::{Address, Plan};
 use crate::core::ServiceId;
-use crate::core::admission::{share_of_total, total_from_descriptors};
+use crate::core::capacity::{share_of_total, total_from_descriptors};
 use crate::listen::inherited::{Assignment, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::event::{Event as Logged, Level};
@@ -44,7 +44,10 @@ impl Supervisor {
 
     /// Limits hold from now on as the plan says, as far as there are descriptors.
     pub(super) fn configure_admission(&mut self, plan: &Plan, ids: &[ServiceId]) {
-        let room = total_from_descriptors(sys::process::descriptor_limit(), self.slots.len());
+        let each = plan.enabled().map(|service| service.descriptors()).max().unwrap_or(1);
+        let waiting: usize = plan.enabled().map(|service| service.descriptors_of_waiting()).sum();
+        let kept = self.slots.len() + waiting;
+        let room = total_from_descriptors(sys::process::descriptor_limit(), kept, each);
         let most = plan.enabled().map(|service| service.admit.max_connections).max().unwrap_or(0);
         let most = most.max(plan.server.max_connections.unwrap_or(0));
         if room < most {

@@ -6,14 +6,16 @@ mod answer;
 mod listeners;
 mod reload;
 mod stop;
+mod warm;
 
 pub use reload::Reloader;
+pub use warm::WarmId;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::config::Loaded;
@@ -21,19 +23,22 @@ use crate::config::plan::{self, Plan, Service};
 use crate::control::server::Command;
 use crate::core::admission::Admission;
 use crate::core::exhaustion::Exhaustion;
-use crate::core::refusals::{Refusals, TOLD_EVERY};
-use crate::core::{ServiceId, SessionId};
+use crate::core::refusals::{Reason, Refusals, TOLD_EVERY};
+use crate::core::{Peer, ServiceId, SessionId};
 use crate::error::Error;
 use crate::host::manager::Manager;
+use crate::keyring::{Keyring, Read as Keys};
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Outcome, Record};
-use crate::session::{Order, Session};
+use crate::session::warm::{Taker, Waited};
+use crate::session::{Context, Order, Session, Verdict};
 use crate::spawn::Spawner;
 use crate::sys;
 use crate::sys::Request;
 use crate::sys::net::Inherited;
 use crate::sys::stop::Stop;
+use crate::workers::Workers;
 
 /// While sessions live, what their programs left behind is reaped this often,
 /// and while something lasts, a service manager is told so.
@@ -56,18 +61,29 @@ pub enum Event {
     /// enough: it works.
     Worked(SessionId),
     /// A session's program is gone, and its last bytes are being delivered.
-    Lingers(SessionId, Option<OwnFault>),
+    Lingers(SessionId, Verdict),
+    /// A PROXY header has named the client of a session. It wants to know how many
+    /// connections that one's source has, or why it is turned away.
+    Named(SessionId, Peer, oneshot::Sender<Result<usize, Reason>>),
+    /// A session's header and handshake are done.
+    Passed(SessionId),
+    /// A session takes a program that waits; without one it hears nothing.
+    WantsProgram(SessionId, Taker),
+    /// A program that was started ahead waits for its client.
+    WarmWaits(WarmId),
+    /// It has waited for a while.
+    WarmWorks(WarmId),
+    /// It waits no more.
+    WarmOver(WarmId, Waited),
+    /// A service may have programs started ahead again.
+    FillAgain(ServiceId),
     /// A session has ended.
-    Ended(Box<Record>, Option<OwnFault>),
+    Ended(Box<Record>, Verdict),
     /// A client that was turned away is gone.
     TurnedAway,
     /// The files were read again.
-    Loaded(Box<Result<Loaded, Error>>),
+    Loaded(Box<Result<(Loaded, Keys), Error>>),
 }
-
-/// Why a program failed by itself, which no client can cause.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnFault(pub String);
 
 /// A session that has not ended.
 #[derive(Debug)]
@@ -78,6 +94,10 @@ struct Live {
     began: Instant,
     /// The program's process, once it runs.
     pid: Arc<OnceLock<u32>>,
+    /// For whom it is, once a PROXY header has named somebody.
+    client: Option<Peer>,
+    /// Why that one was turned away.
+    refused: Option<Reason>,
 }
 
 /// A service, and what came of its connections.
@@ -111,6 +131,10 @@ pub struct Supervisor {
     slots: BTreeMap<ListenerId, Slot>,
     last_listener: usize,
     sessions: HashMap<SessionId, Live>,
+    warm: warm::Warm,
+    /// What services need for TLS.
+    keyring: Keyring,
+    workers: Workers,
     last_session: u64,
     /// Listeners that clients may wait at, in the order of their turns: each
     /// gets one client in, then goes to the back.
@@ -142,6 +166,8 @@ impl Supervisor {
     ) -> Result<Supervisor, Error> {
         let spawner = Spawner::start()
             .map_err(|cause| Error::System { what: "the threads that start programs", cause })?;
+        let workers =
+            Workers::start().map_err(|cause| Error::System { what: "the threads that move bytes", cause })?;
         let (sender, events) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor {
             server: plan.server.clone(),
@@ -158,6 +184,9 @@ impl Supervisor {
             slots: BTreeMap::new(),
             last_listener: 0,
             sessions: HashMap::new(),
+            warm: warm::Warm::default(),
+            keyring: Keyring::default(),
+            workers,
             last_session: 0,
             turns: VecDeque::new(),
             more_pending: false,
@@ -174,7 +203,10 @@ impl Supervisor {
         let ids = supervisor.take_services(&plan);
         supervisor.make_slots(&plan, &ids, given);
         supervisor.configure_admission(&plan, &ids);
+        // Files that were just read with the configuration: nothing is served yet.
+        supervisor.renew_keys(Keyring::read(&plan));
         supervisor.bind_all().await;
+        supervisor.renew_warm();
         Ok(supervisor)
     }
 
@@ -259,17 +291,29 @@ impl Supervisor {
             }
             Event::Worked(session) => {
                 self.worked(session);
+                self.fill_all();
                 self.accept();
             }
-            Event::Lingers(session, fault) => {
-                self.judge(session, fault);
+            Event::Named(session, client, reply) => self.named(session, client, reply),
+            Event::Passed(session) => {
+                self.admission.prelude_over(session);
+                self.accept();
+            }
+            Event::WantsProgram(session, taker) => self.give_program(session, taker),
+            Event::WarmWaits(id) => self.warm_waits(id),
+            Event::WarmWorks(id) => self.warm_works(id),
+            Event::WarmOver(id, waited) => self.warm_over(id, waited),
+            Event::FillAgain(service) => self.fill_again(service),
+            Event::Lingers(session, verdict) => {
+                self.judge(session, verdict);
                 self.admission.lingers(session);
                 // Somebody may be waiting for just that.
                 self.accept();
             }
-            Event::Ended(record, fault) => {
-                self.judge(record.session, fault);
+            Event::Ended(record, verdict) => {
+                self.judge(record.session, verdict);
                 self.ended(*record);
+                self.fill_all();
                 self.held_back = false;
                 self.accept();
             }
@@ -279,7 +323,8 @@ impl Supervisor {
     }
 
     fn ended(&mut self, record: Record) {
-        if let Some(live) = self.sessions.remove(&record.session)
+        let live = self.sessions.remove(&record.session);
+        if let Some(live) = &live
             && let Some(served) = self.services.get_mut(&live.session.service_id)
         {
             match record.outcome {
@@ -289,13 +334,24 @@ impl Supervisor {
             }
         }
         self.admission.ended(record.session);
+        // Turned away after its header: not each of those has a line of its own.
+        if let Some(Live { session, refused: Some(reason), .. }) = live
+            && !self.refusals.refused(session.service_id, &reason, self.began.elapsed())
+        {
+            return;
+        }
         self.log.event(Logged::Session(Box::new(record)));
     }
 
     /// What a session's program says of its service.
-    fn judge(&mut self, session: SessionId, fault: Option<OwnFault>) {
-        let Some(OwnFault(cause)) = fault else { return self.worked(session) };
-        let pause = self.admission.failed(session, &cause, self.began.elapsed());
+    fn judge(&mut self, session: SessionId, verdict: Verdict) {
+        let now = self.began.elapsed();
+        let cause = match verdict {
+            Verdict::Works => return self.worked(session),
+            Verdict::Nothing => return self.admission.tried_nothing(session, now),
+            Verdict::Failed(cause) => cause,
+        };
+        let pause = self.admission.failed(session, &cause, now);
         if let Some(pause) = pause {
             self.log.event(Logged::ServicePaused { service: self.name_of(session), cause, pause });
         }
@@ -322,6 +378,17 @@ impl Supervisor {
                 let service = served.service.name.clone();
                 self.log.event(Logged::Refusals { service, reason, count });
             }
+        }
+    }
+
+    /// What a session or a program of this service needs of us.
+    fn context(&self, service: ServiceId) -> Context {
+        let tls = self.services.get(&service).and_then(|served| served.service.tls.as_ref());
+        Context {
+            spawner: self.spawner.clone(),
+            supervisor: self.sender.clone(),
+            log: self.log.clone(),
+            keys: tls.and_then(|files| self.keyring.get(files)),
         }
     }
 

@@ -15,10 +15,11 @@ use crate::core::ServiceId;
 use crate::core::reload::changes;
 use crate::error::Error;
 use crate::host::manager::Manager;
+use crate::keyring::{Finding, Keyring, Read as Keys};
 use crate::listen::inherited::{Assignment, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
-use crate::log::event::Event as Logged;
+use crate::log::event::{Event as Logged, Level};
 
 /// How the files are read, and what is done beside once they are.
 #[derive(Clone)]
@@ -103,7 +104,10 @@ impl Supervisor {
         manager.reloading();
         let (load, sender) = (self.reloader.load.clone(), self.sender.clone());
         let read = move || {
-            let _ = sender.send(Event::Loaded(Box::new(load())));
+            let _ = sender.send(Event::Loaded(Box::new(load().map(|loaded| {
+                let keys = Keyring::read(&loaded.plan);
+                (loaded, keys)
+            }))));
         };
         if let Err(cause) = std::thread::Builder::new().name("reload".to_owned()).spawn(read) {
             let error = Error::System { what: "a thread that reads the files", cause };
@@ -112,9 +116,9 @@ impl Supervisor {
     }
 
     /// The files were read.
-    pub(super) async fn loaded(&mut self, loaded: Result<Loaded, Error>, manager: &mut dyn Manager) {
+    pub(super) async fn loaded(&mut self, loaded: Result<(Loaded, Keys), Error>, manager: &mut dyn Manager) {
         let reply = match loaded {
-            Ok(loaded) => Reply::Reloaded { message: self.apply(loaded).await },
+            Ok((loaded, keys)) => Reply::Reloaded { message: self.apply(loaded, keys).await },
             Err(error) => {
                 let message = format!("{error}\nthe configuration of before stays");
                 self.log.event(Logged::ReloadFailed { message: message.clone() });
@@ -134,7 +138,7 @@ impl Supervisor {
     }
 
     /// Serves another plan from now on. Says what changed.
-    async fn apply(&mut self, loaded: Loaded) -> String {
+    async fn apply(&mut self, loaded: Loaded, keys: Keys) -> String {
         let plan = &loaded.plan;
         let before = self.present();
         let ids = self.take_services(plan);
@@ -147,12 +151,29 @@ impl Supervisor {
             .collect();
         self.change_listeners(&wanted).await;
         self.configure_admission(plan, &ids);
+        let findings = self.renew_keys(keys);
+        self.renew_warm();
         let changes = Difference::between(&before, &after);
-        let message = self.summary(&loaded, &changes);
+        let message = findings + &self.summary(&loaded, &changes);
         let Difference { added, removed, changed } = changes;
         self.log.event(Logged::Reloaded { services: ids.len(), added, removed, changed });
         self.reloader.look_beside(loaded, self.log.clone());
         message
+    }
+
+    /// What was read for TLS holds from now on, where it can be used. Says what
+    /// can't.
+    pub(super) fn renew_keys(&mut self, keys: Keys) -> String {
+        let mut said = String::new();
+        for Finding { message, hint } in self.keyring.renew(keys) {
+            // Writing to a String can't fail.
+            let _ = writeln!(said, "warning: {message}");
+            if let Some(hint) = &hint {
+                let _ = writeln!(said, "  hint: {hint}");
+            }
+            self.log.event(Logged::Configuration { level: Level::Warning, message, hint });
+        }
+        said
     }
 
     fn present(&self) -> Vec<Arc<Service>> {

@@ -46,13 +46,16 @@ impl Supervisor {
         let grace = times.ask.saturating_sub(began.elapsed());
         self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
         manager.stopping(times.end.saturating_sub(began.elapsed()));
+        // Nobody comes for those that wait.
+        self.end_warm(Order::ask_now(Why::Stop));
         if leaves {
-            self.order_all(Order::Leave { until: began + times.ask });
+            self.order_end(times);
+            self.leave(began + times.ask);
         } else {
             self.order_end(times);
         }
         let mut second = tokio::time::interval(EVERY_SECOND);
-        while !self.sessions.is_empty() {
+        while !self.sessions.is_empty() || !self.warm.is_empty() {
             tokio::select! {
                 biased;
                 request = stop.requested() => {
@@ -64,8 +67,10 @@ impl Supervisor {
                 // Whoever asks now hears that the server stops.
                 Some(command) = commands.recv() => drop(command),
                 Some(event) = self.events.recv() => {
-                    if let Event::Ended(record, _) = event {
-                        self.ended(*record);
+                    match event {
+                        Event::Ended(record, _) => self.ended(*record),
+                        Event::WarmOver(id, waited) => self.warm_over(id, waited),
+                        _ => {}
                     }
                 }
                 _ = second.tick() => {
@@ -84,6 +89,13 @@ impl Supervisor {
     fn order_end(&self, times: Times) {
         let at = |time: Duration| -> Instant { self.began + time };
         self.order_all(Order::End { ask: at(times.ask), kill: Some(at(times.kill)), why: Why::Stop });
+    }
+
+    /// Lets those go on by themselves that can: who has pipes needs us.
+    fn leave(&self, until: Instant) {
+        for live in self.sessions.values().filter(|live| !live.session.service.has_pipes()) {
+            let _ = live.orders.send(Order::Leave { until });
+        }
     }
 
     fn order_all(&self, order: Order) {

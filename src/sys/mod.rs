@@ -11,6 +11,7 @@
 //! | [`net::Stream`] | the same connection while no program has it: the server itself reads and writes, and waits in the loop |
 //! | [`net::Counter`] | asks what moved on a connection, from any thread, where the kernel counts |
 //! | [`pipe`] | pipes to and from a program: our end waits in the loop, the program's is a plain blocking one |
+//! | [`relay`] | moves bytes between such a connection and pipes, by the kernel where it can |
 //! | [`net::accept_fault`] | whose fault an accept error is |
 //! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
 //! | [`child::Child`] | waits for a program, asks it to end, ends its whole tree, knows how it ended |
@@ -26,6 +27,9 @@
 //! | [`paths`] | where files are by default |
 //! | [`CAPABILITIES`] | what this system can't do, for messages |
 
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+#[path = "relay_copy.rs"]
+pub mod relay;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -211,6 +215,24 @@ pub struct Counts {
     pub quiet: std::time::Duration,
     /// The client has ended its stream, by an end or by a reset.
     pub end_received: bool,
+}
+
+/// What one step of a direction came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// So many bytes.
+    Bytes(usize),
+    /// Its source has ended.
+    End,
+}
+
+/// Why a direction can't go on.
+#[derive(Debug)]
+pub enum Broken {
+    /// Where bytes came from.
+    Source(std::io::Error),
+    /// Where they went.
+    Sink(std::io::Error),
 }
 
 /// How a program ended.

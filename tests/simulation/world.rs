@@ -152,7 +152,7 @@ impl World {
                         break;
                     }
                     Connect::Wait => {
-                        if let Some(session) = self.admission.make_room(id) {
+                        if let Some(session) = self.admission.make_room(id, self.now) {
                             assert!(self.sessions[&session].lingers, "only who lingers makes room");
                             self.sums.made_room += 1;
                             self.gone(session);

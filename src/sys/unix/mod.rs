@@ -40,6 +40,9 @@ pub mod paths;
 pub mod pipe;
 mod poll;
 pub mod process;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[path = "relay_splice.rs"]
+pub mod relay;
 pub mod spawn;
 pub mod stop;
 #[cfg(test)]

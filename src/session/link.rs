@@ -1,0 +1,96 @@
+//! A client's connection, in the hands of whoever moves its bytes.
+
+use std::io;
+
+use super::flow::Counted;
+use super::scratch;
+use crate::sys::Counts;
+use crate::sys::net::{Socket, Stream};
+use crate::tls::Connection;
+
+/// A client's connection.
+#[derive(Debug)]
+pub enum Link {
+    /// It becomes the program's streams.
+    Socket(Socket),
+    /// The server moves what the client sends in clear text.
+    Plain(Stream),
+    /// The server moves what the client sends in TLS.
+    Tls(Stream, Box<Connection>),
+}
+
+impl Link {
+    /// Sends a short text of ours, before a program's first word. A client that
+    /// is gone already is the program's to find.
+    pub async fn send_text(&mut self, text: &[u8]) {
+        match self {
+            Link::Socket(socket) => {
+                let _ = socket.send_text(text);
+            }
+            Link::Plain(stream) => {
+                let _ = write_all(stream, text).await;
+            }
+            // Sent with what comes next.
+            Link::Tls(_, connection) => {
+                connection.write_plain(text);
+            }
+        }
+    }
+
+    /// Ends the stream to the client, then drops what it still sends until it
+    /// ends too.
+    pub async fn linger(&mut self) -> io::Result<()> {
+        match self {
+            Link::Socket(socket) => socket.linger().await,
+            Link::Plain(stream) | Link::Tls(stream, _) => {
+                let _ = stream.shutdown();
+                drain(stream).await
+            }
+        }
+    }
+
+    /// What moved on it. At its end the connection itself knows best: whether it
+    /// broke, so that the end of its stream is not among what was counted.
+    pub fn counts(&self, counted: &Counted) -> Option<Counts> {
+        match self {
+            Link::Socket(socket) => socket.counts(),
+            Link::Plain(_) | Link::Tls(..) => counted.counts(),
+        }
+    }
+
+    /// Closes it although a program may still have it.
+    pub fn abandon(self) {
+        if let Link::Socket(socket) = self {
+            socket.abandon();
+        }
+    }
+}
+
+pub(super) async fn write_all(stream: &Stream, mut text: &[u8]) -> io::Result<()> {
+    while !text.is_empty() {
+        match stream.try_write(text) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            written => text = &text[written?..],
+        }
+    }
+    Ok(())
+}
+
+/// Reads and drops until the client's end.
+pub(super) async fn drain(stream: &Stream) -> io::Result<()> {
+    // Bounded, so that a client that floods can't keep its worker for itself.
+    let mut reads = 0;
+    loop {
+        match scratch::with(|room| stream.try_read(room)) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        reads += 1;
+        if reads % 64 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

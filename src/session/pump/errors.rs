@@ -1,0 +1,112 @@
+//! What a program writes to its standard error, for the log: by lines, each
+//! bounded, so many in a time. A program that floods is slowed, and never
+//! waits for long.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Phase, reached};
+use crate::core::SessionId;
+use crate::core::lines::{Budget, Lines};
+use crate::log::Log;
+use crate::log::event::Event;
+use crate::session::scratch;
+use crate::sys::pipe::{self, Reader};
+
+/// So much is read at once; then the program waits for a moment,
+const PIECE: usize = 64 << 10;
+/// this long: a megabyte a second is more than any log wants.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The errors of one program, on their way to the log.
+#[derive(Debug)]
+pub struct Errors {
+    log: Log,
+    service: String,
+    /// None before a program that was started ahead has its client.
+    session: Option<SessionId>,
+    began: Instant,
+    lines: Lines,
+    budget: Budget,
+}
+
+impl Errors {
+    /// Those of a program of this service.
+    pub fn new(log: Log, service: String, session: Option<SessionId>) -> Errors {
+        Errors {
+            log,
+            service,
+            session,
+            began: Instant::now(),
+            lines: Lines::default(),
+            budget: Budget::default(),
+        }
+    }
+
+    /// The program has a client now.
+    pub fn serves(&mut self, session: SessionId) {
+        self.session = Some(session);
+    }
+
+    fn take(&mut self, bytes: Option<&[u8]>) {
+        let now = self.began.elapsed();
+        let Errors { log, service, session, lines, budget, .. } = self;
+        let mut tell = |line: &str| {
+            if budget.allow(now) {
+                tell_lost(log, service, *session, budget.take_lost());
+                log.event(Event::Stderr {
+                    service: service.clone(),
+                    session: *session,
+                    line: line.to_owned(),
+                });
+            }
+        };
+        match bytes {
+            Some(bytes) => lines.take(bytes, &mut tell),
+            None => {
+                lines.end(&mut tell);
+                tell_lost(log, service, *session, budget.take_lost());
+            }
+        }
+    }
+}
+
+fn tell_lost(log: &Log, service: &str, session: Option<SessionId>, lines: u64) {
+    if lines > 0 {
+        log.event(Event::StderrLost { service: service.to_owned(), session, lines });
+    }
+}
+
+/// Tells them until their end, or the program's.
+pub async fn tell(reader: Option<&Reader>, errors: Option<&mut Errors>, mut phase: watch::Receiver<Phase>) {
+    let (Some(reader), Some(errors)) = (reader, errors) else { return };
+    let mut over = false;
+    let mut piece = 0;
+    loop {
+        let read = scratch::with(|room| {
+            let count = reader.try_read(room)?;
+            errors.take(Some(&room[..count]));
+            Ok::<usize, std::io::Error>(count)
+        });
+        match read {
+            Ok(count) if count > 0 => {
+                piece += count;
+                if piece >= PIECE && !over {
+                    piece = 0;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            // Who else could write is gone: what was there is all.
+            Err(error) if error.kind() == ErrorKind::WouldBlock && (!over || pipe::END_ALWAYS_COMES) => {
+                tokio::select! {
+                    _ = reader.readable() => {}
+                    () = reached(&mut phase, Phase::Over), if !over => over = true,
+                }
+            }
+            _ => return errors.take(None),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The two directions of a connection in TLS. They share one state, so one
+//! task moves both, whichever can move.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use tokio::sync::watch;
+
+use super::{Flow, Phase, TURN};
+use crate::session::scratch;
+use crate::session::stdio::Pipes;
+use crate::sys::net::Stream;
+use crate::sys::pipe::{self, Reader, Writer};
+use crate::tls::{Connection, ReadError};
+
+/// A stream as the network of TLS.
+#[derive(Debug)]
+pub struct Network<'a>(pub &'a Stream);
+
+impl Read for Network<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+impl Write for Network<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What happened to one step.
+#[derive(PartialEq, Eq)]
+enum Step {
+    /// Bytes moved, or an end did.
+    Moved(usize),
+    /// Its side is not ready, or there is nothing to move.
+    Waits,
+}
+
+struct Pump<'a> {
+    stream: &'a Stream,
+    tls: &'a mut Connection,
+    flow: &'a Flow,
+    /// Until the program's input has ended.
+    input: Option<Writer>,
+    /// Until the program's output has.
+    output: Option<Reader>,
+    /// What the program wrote and TLS has not taken yet.
+    unsent: Vec<u8>,
+    /// Plain text that the program has not taken yet, from `start` on.
+    pending: Vec<u8>,
+    start: usize,
+    /// The network gives nothing more.
+    network_ended: bool,
+    /// The network takes nothing more.
+    network_broken: bool,
+    shut: bool,
+}
+
+pub(super) async fn carry(
+    stream: &Stream,
+    tls: &mut Connection,
+    pipes: Pipes,
+    flow: &Flow,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let Pipes { input, output } = pipes;
+    let mut pump = Pump {
+        stream,
+        tls,
+        flow,
+        input: Some(input),
+        output: Some(output),
+        unsent: Vec::new(),
+        pending: Vec::new(),
+        start: 0,
+        network_ended: false,
+        network_broken: false,
+        shut: false,
+    };
+    let mut turn = 0;
+    loop {
+        let now = *phase.borrow_and_update();
+        if now >= Phase::InputEnds {
+            pump.end_input();
+        }
+        let mut moved = false;
+        let rest = now == Phase::Over && !pipe::END_ALWAYS_COMES;
+        for step in [pump.output(rest), pump.send(), pump.receive(), pump.input()] {
+            if let Step::Moved(count) = step {
+                moved = true;
+                turn += count;
+            }
+        }
+        if pump.is_done() {
+            return;
+        }
+        if !moved {
+            let changed = now != Phase::Over;
+            pump.wait(&mut phase, changed).await;
+        } else if turn >= TURN {
+            turn = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Pump<'_> {
+    fn is_done(&self) -> bool {
+        self.output.is_none() && self.input.is_none() && (self.network_broken || !self.tls.wants_write())
+    }
+
+    /// From the program into TLS, as far as that has room.
+    fn output(&mut self, rest: bool) -> Step {
+        if !self.has_room() {
+            return Step::Waits;
+        }
+        if !self.unsent.is_empty() {
+            let taken = self.tls.write_plain(&self.unsent);
+            self.unsent.drain(..taken);
+            return Step::Moved(taken);
+        }
+        let Some(output) = &self.output else { return Step::Waits };
+        let read = scratch::with(|room| {
+            let count = output.try_read(room)?;
+            let taken = self.tls.write_plain(&room[..count]);
+            self.unsent.extend_from_slice(&room[taken..count]);
+            Ok::<usize, io::Error>(count)
+        });
+        match read {
+            Ok(count) if count > 0 => {
+                self.flow.sent(count);
+                return Step::Moved(count);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !rest => return Step::Waits,
+            _ => {}
+        }
+        self.tls.close();
+        self.output = None;
+        Step::Moved(0)
+    }
+
+    /// TLS takes a read of the program's output only when it has sent what it has.
+    fn has_room(&self) -> bool {
+        !self.tls.wants_write()
+    }
+
+    /// From TLS to the client.
+    fn send(&mut self) -> Step {
+        if self.network_broken {
+            return Step::Waits;
+        }
+        if !self.tls.wants_write() {
+            if self.output.is_none() && !self.shut {
+                self.shut = true;
+                // A client that is gone already needs no end.
+                let _ = self.stream.shutdown();
+            }
+            return Step::Waits;
+        }
+        match self.tls.write_to(&mut Network(self.stream)) {
+            Ok(count) => Step::Moved(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
+            Err(_) => {
+                // The program finds out when it writes next.
+                self.network_broken = true;
+                self.output = None;
+                Step::Moved(0)
+            }
+        }
+    }
+
+    /// From the client into TLS.
+    fn receive(&mut self) -> Step {
+        if self.network_ended || self.input.is_none() || !self.pending.is_empty() || !self.tls.wants_read() {
+            return Step::Waits;
+        }
+        match self.tls.read_from(&mut Network(self.stream)) {
+            Ok(0) => {
+                self.network_ended = true;
+                Step::Moved(0)
+            }
+            Ok(count) => Step::Moved(count),
+            Err(ReadError::Network(error)) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
+            // What came last may still be plain text for the program.
+            Err(_) => {
+                self.network_ended = true;
+                Step::Moved(0)
+            }
+        }
+    }
+
+    /// From TLS to the program.
+    fn input(&mut self) -> Step {
+        let Some(input) = &self.input else { return Step::Waits };
+        if self.pending.is_empty() {
+            let read = scratch::with(|room| {
+                let count = self.tls.read_plain(room)?;
+                self.pending.extend_from_slice(&room[..count]);
+                Ok::<usize, io::Error>(count)
+            });
+            self.start = 0;
+            match read {
+                Ok(count) if count > 0 => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !self.network_ended => {
+                    return Step::Waits;
+                }
+                // The end, in good order or not: a program can't be told which.
+                _ => {
+                    self.end_input();
+                    self.flow.end_received();
+                    return Step::Moved(0);
+                }
+            }
+        }
+        match input.try_write(&self.pending[self.start..]) {
+            Ok(count) => {
+                self.start += count;
+                self.flow.received(count);
+                if self.start >= self.pending.len() {
+                    self.pending = Vec::new();
+                }
+                Step::Moved(count)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
+            // The program reads no more.
+            Err(_) => {
+                self.end_input();
+                Step::Moved(0)
+            }
+        }
+    }
+
+    fn end_input(&mut self) {
+        self.input = None;
+        self.pending = Vec::new();
+    }
+
+    /// Waits until some step can be taken, or the phase changes.
+    async fn wait(&self, phase: &mut watch::Receiver<Phase>, changes: bool) {
+        let sends = self.tls.wants_write() && !self.network_broken;
+        let receives =
+            !self.network_ended && self.input.is_some() && self.pending.is_empty() && self.tls.wants_read();
+        // An error is told by the step that follows.
+        tokio::select! {
+            _ = self.stream.writable(), if sends => {}
+            _ = self.stream.readable(), if receives => {}
+            _ = readable(self.output.as_ref()), if self.output.is_some() && self.has_room() => {}
+            _ = writable(self.input.as_ref()), if !self.pending.is_empty() => {}
+            _ = phase.changed(), if changes => {}
+            else => tokio::task::yield_now().await,
+        }
+    }
+}
+
+async fn readable(reader: Option<&Reader>) -> io::Result<()> {
+    match reader {
+        Some(reader) => reader.readable().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn writable(writer: Option<&Writer>) -> io::Result<()> {
+    match writer {
+        Some(writer) => writer.writable().await,
+        None => std::future::pending().await,
+    }
+}

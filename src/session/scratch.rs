@@ -1,0 +1,19 @@
+//! Room for bytes on their way, one for each thread: a session that waits
+//! holds none.
+
+use std::cell::RefCell;
+
+/// As large as what TLS and pipes give and take at once.
+pub const ROOM: usize = 64 << 10;
+
+thread_local! {
+    static ROOM_OF_THREAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends the thread's room. What is left in it is anybody's.
+pub fn with<R>(using: impl FnOnce(&mut [u8]) -> R) -> R {
+    ROOM_OF_THREAD.with_borrow_mut(|room| {
+        room.resize(ROOM, 0);
+        using(room)
+    })
+}

@@ -1,0 +1,97 @@
+//! Starting a session's program, or taking one that waits for a client.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+
+use tokio::sync::oneshot;
+
+use super::link::Link;
+use super::pump::Errors;
+use super::stdio::{self, Ours};
+use super::warm::Ready;
+use super::{Context, Session};
+use crate::config::plan::{Address, Stderr};
+use crate::core::{Peer, proxy_header};
+use crate::spawn::{Given, Running};
+use crate::supervisor::Event;
+use crate::sys::{SpawnError, Step};
+
+/// A program that runs for its client.
+#[derive(Debug)]
+pub(super) struct Started {
+    /// The client's connection.
+    pub link: Link,
+    /// The program.
+    pub running: Running,
+    /// Our ends of its pipes.
+    pub ours: Ours,
+    /// What becomes of its standard error, if that is for the log.
+    pub errors: Option<Errors>,
+}
+
+/// Starts the program, for a client that came to one of our addresses.
+pub(super) async fn start(
+    session: &Session,
+    link: Link,
+    (client, local): (Peer, &Address),
+    variables: Vec<(OsString, OsString)>,
+    context: &Context,
+) -> Result<Started, SpawnError> {
+    if let Some(warm) = session.service.warm
+        && let Some(Ready { running, ours, mut errors }) = waiting(session, context).await
+    {
+        if warm.header {
+            introduce(&ours, client, local).await.map_err(|error| SpawnError::new(Step::Stdio, error))?;
+        }
+        if let Some(errors) = &mut errors {
+            errors.serves(session.id);
+        }
+        return Ok(Started { link, running, ours, errors });
+    }
+    let service = &session.service;
+    let (ours, theirs) =
+        stdio::make(&service.program).map_err(|error| SpawnError::new(Step::Stdio, error))?;
+    let (socket, other) = match link {
+        Link::Socket(socket) => (Some(socket), None),
+        link => (None, Some(link)),
+    };
+    let given = Given { socket, theirs };
+    let (socket, started) =
+        context.spawner.spawn(session.service_id, service.clone(), given, variables).await?;
+    let running = started?;
+    let link = socket.map(Link::Socket).or(other);
+    let link = link.ok_or_else(|| SpawnError::new(Step::Stdio, "the connection is gone"))?;
+    let errors = (service.program.stderr == Stderr::Log)
+        .then(|| Errors::new(context.log.clone(), service.name.clone(), Some(session.id)));
+    Ok(Started { link, running, ours, errors })
+}
+
+/// A program that waits for a client, if one does.
+async fn waiting(session: &Session, context: &Context) -> Option<Ready> {
+    let (reply, answer) = oneshot::channel();
+    let _ = context.supervisor.send(Event::WantsProgram(session.id, reply));
+    answer.await.ok()
+}
+
+/// Writes who the client is as the program's first input. Nothing was written
+/// to it before, so there is room.
+async fn introduce(ours: &Ours, client: Peer, local: &Address) -> std::io::Result<()> {
+    let Some(pipes) = &ours.pipes else { return Ok(()) };
+    let client = match client {
+        Peer::Inet(client) => Some(client),
+        Peer::Unix { .. } => None,
+    };
+    let local = match local {
+        Address::Tcp(local) => Some(*local),
+        Address::Unix(_) => None,
+    };
+    let line = proxy_header::line(client, local);
+    let mut rest = line.as_bytes();
+    while !rest.is_empty() {
+        match pipes.input.try_write(rest) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => pipes.input.writable().await?,
+            written => rest = &rest[written?..],
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! A program that was started ahead of its client: it waits, and is handed to
+//! the session that comes for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::ending::QUICK;
+use super::pump::{self, Errors, Phase};
+use super::stdio::{self, Ours};
+use super::{Context, Order, environment};
+use crate::config::plan::{Service, Stderr};
+use crate::core::ServiceId;
+use crate::core::ending::{Act, Ending};
+use crate::spawn::{Given, Running};
+use crate::supervisor::{Event, WarmId};
+use crate::sys::Exit;
+
+/// A program that has waited, for the session that takes it.
+#[derive(Debug)]
+pub struct Ready {
+    /// The program.
+    pub running: Running,
+    /// Our ends of its pipes.
+    pub ours: Ours,
+    /// What becomes of its standard error, if that is for the log.
+    pub errors: Option<Errors>,
+}
+
+/// Where a waiting program goes.
+pub type Taker = oneshot::Sender<Ready>;
+
+/// What became of a program that waited.
+#[derive(Debug)]
+pub enum Waited {
+    /// A session has it.
+    Taken,
+    /// It was ended by us, or could not be given to a session any more.
+    Gone,
+    /// It could not be started, or ended at once: why, and whether that is its own
+    /// fault.
+    Failed {
+        /// Why.
+        cause: String,
+        /// No other program of the system can have caused it.
+        own: bool,
+    },
+    /// It ended by itself before anybody came.
+    Ended,
+}
+
+/// A program to be started ahead.
+#[derive(Debug)]
+pub struct Ahead {
+    /// Its number.
+    pub id: WarmId,
+    /// Its service.
+    pub service: Arc<Service>,
+    /// The service's number.
+    pub service_id: ServiceId,
+}
+
+/// Starts the program and keeps it until somebody takes it, it ends, or it is
+/// ordered to.
+pub async fn wait_for_client(
+    ahead: Ahead,
+    context: Context,
+    mut orders: watch::Receiver<Order>,
+    take: oneshot::Receiver<Taker>,
+) {
+    let waited = match start(&ahead, &context).await {
+        Ok(ready) => {
+            let _ = context.supervisor.send(Event::WarmWaits(ahead.id));
+            keep(&ahead, ready, &context, &mut orders, take).await
+        }
+        Err(failed) => failed,
+    };
+    let _ = context.supervisor.send(Event::WarmOver(ahead.id, waited));
+}
+
+async fn start(ahead: &Ahead, context: &Context) -> Result<Ready, Waited> {
+    let service = &ahead.service;
+    let failed = |error: crate::sys::SpawnError| Waited::Failed {
+        own: !crate::sys::spawn::ran_out(&error),
+        cause: format!("{}: {}", error.step.name(), error.cause),
+    };
+    let (ours, theirs) = stdio::make(&service.program)
+        .map_err(|error| Waited::Failed { cause: format!("stdio: {error}"), own: false })?;
+    let given = Given { socket: None, theirs };
+    let variables = environment::of_waiting(service);
+    let (_, started) =
+        context.spawner.spawn(ahead.service_id, service.clone(), given, variables).await.map_err(failed)?;
+    let running = started.map_err(failed)?;
+    let errors = (service.program.stderr == Stderr::Log)
+        .then(|| Errors::new(context.log.clone(), service.name.clone(), None));
+    Ok(Ready { running, ours, errors })
+}
+
+/// How the time of waiting ended.
+enum Over {
+    Exit(std::io::Result<Exit>),
+    Taken(Taker),
+}
+
+async fn keep(
+    ahead: &Ahead,
+    ready: Ready,
+    context: &Context,
+    orders: &mut watch::Receiver<Order>,
+    mut take: oneshot::Receiver<Taker>,
+) -> Waited {
+    let Ready { mut running, ours: Ours { mut pipes, errors: reader }, mut errors } = ready;
+    let began = Instant::now();
+    let mut ending = Ending::new(ahead.service.times.kill_grace);
+    let since = |at: Instant| at.saturating_duration_since(began);
+    let mut worked = false;
+    let mut can_be_taken = true;
+    let over = {
+        let (phase, phases) = watch::channel(Phase::Runs);
+        let told = pump::tell(reader.as_ref(), errors.as_mut(), phases);
+        tokio::pin!(told);
+        let mut is_told = false;
+        let over = loop {
+            match *orders.borrow_and_update() {
+                Order::Serve => {}
+                Order::End { ask, kill, why } => {
+                    can_be_taken = false;
+                    ending.ask_at(since(ask), why);
+                    if let Some(kill) = kill {
+                        ending.kill_at(since(kill));
+                    }
+                }
+                // Nobody will come for it.
+                Order::Leave { .. } => ending.kill_at(Duration::ZERO),
+            }
+            match ending.act(began.elapsed()) {
+                Act::Ask => {
+                    // The end of its input is what it waits for.
+                    let input_ended = pipes.take().is_some();
+                    if !running.child.ask_to_end() && !input_ended {
+                        ending.can_not_ask(began.elapsed());
+                    }
+                }
+                Act::Kill => {
+                    running.child.end_tree();
+                    break Over::Exit(running.child.wait().await);
+                }
+                Act::Wait(until) => tokio::select! {
+                    biased;
+                    exit = running.child.wait() => break Over::Exit(exit),
+                    taker = &mut take, if can_be_taken => match taker {
+                        Ok(taker) => break Over::Taken(taker),
+                        Err(_) => can_be_taken = false,
+                    },
+                    () = &mut told, if !is_told => is_told = true,
+                    changed = orders.changed() => {
+                        if changed.is_err() {
+                            // The supervisor is gone, and with it everything.
+                            ending.kill_at(Duration::ZERO);
+                        }
+                    }
+                    () = tokio::time::sleep_until(began + until.unwrap_or_default()), if until.is_some() => {}
+                    () = tokio::time::sleep_until(began + QUICK), if !worked => {
+                        worked = true;
+                        let _ = context.supervisor.send(Event::WarmWorks(ahead.id));
+                    }
+                },
+            }
+        };
+        if matches!(over, Over::Exit(_)) && !is_told {
+            phase.send_replace(Phase::Over);
+            let _ = tokio::time::timeout(QUICK, told).await;
+        }
+        over
+    };
+    let exit = match over {
+        Over::Taken(taker) => {
+            let ready = Ready { running, ours: Ours { pipes, errors: reader }, errors };
+            let Err(unwanted) = taker.send(ready) else { return Waited::Taken };
+            // The session that came for it is gone meanwhile.
+            running = unwanted.running;
+            running.child.end_tree();
+            let _ = running.child.wait().await;
+            context.spawner.give_back(running.account.take());
+            return Waited::Gone;
+        }
+        Over::Exit(exit) => exit,
+    };
+    context.spawner.give_back(running.account.take());
+    let lived = began.elapsed();
+    match exit {
+        _ if ending.why(lived).is_some() => Waited::Gone,
+        Ok(exit) if lived < QUICK => {
+            let cause = format!("the program ended at once, although it had no client yet: {exit}");
+            Waited::Failed { cause, own: true }
+        }
+        Ok(_) => Waited::Ended,
+        Err(error) => Waited::Failed { cause: format!("waiting for the program: {error}"), own: false },
+    }
+}

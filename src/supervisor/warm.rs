@@ -1,0 +1,234 @@
+//! Programs that are started ahead of their clients: how many wait, who takes
+//! one, and when another is started in its place.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::{Event, Supervisor};
+use crate::core::backoff::Backoff;
+use crate::core::ending::Why;
+use crate::core::{ServiceId, SessionId};
+use crate::log::event::Event as Logged;
+use crate::session::warm::{Ahead, Taker, Waited, wait_for_client};
+use crate::session::{Order, Session};
+
+/// A program that ends before anybody comes for it is replaced after this,
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// doubling up to this as long as nobody comes.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// A program that was started ahead, counted over the life of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WarmId(u64);
+
+/// All programs that wait or are being started or ended.
+#[derive(Debug, Default)]
+pub(super) struct Warm {
+    programs: BTreeMap<WarmId, Program>,
+    pools: BTreeMap<ServiceId, Pool>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Program {
+    service: ServiceId,
+    orders: watch::Sender<Order>,
+    /// Whoever takes it; gone once somebody has, or it is to end.
+    take: Option<oneshot::Sender<Taker>>,
+}
+
+/// The programs of one service.
+#[derive(Debug)]
+struct Pool {
+    /// Those that wait, or will.
+    usable: BTreeSet<WarmId>,
+    /// Those that wait, the longest first.
+    waiting: VecDeque<WarmId>,
+    /// How long to wait where they end by themselves.
+    pause: Backoff,
+    /// A timer for more is running.
+    timer: bool,
+}
+
+impl Warm {
+    pub(super) fn is_empty(&self) -> bool {
+        self.programs.is_empty()
+    }
+
+    /// How many of a service wait.
+    pub(super) fn waiting(&self, service: ServiceId) -> usize {
+        self.pools.get(&service).map_or(0, |pool| pool.waiting.len())
+    }
+
+    /// How many of a service wait, or will.
+    fn usable(&self, service: ServiceId) -> usize {
+        self.pools.get(&service).map_or(0, |pool| pool.usable.len())
+    }
+
+    fn order(&mut self, order: Order) {
+        for program in self.programs.values_mut() {
+            program.take = None;
+            let _ = program.orders.send(order);
+        }
+        self.pools.clear();
+    }
+
+    /// Forgets that it waits, or will.
+    fn no_longer(&mut self, id: WarmId) -> Option<ServiceId> {
+        let program = self.programs.get_mut(&id)?;
+        program.take = None;
+        if let Some(pool) = self.pools.get_mut(&program.service) {
+            pool.usable.remove(&id);
+            pool.waiting.retain(|other| *other != id);
+        }
+        Some(program.service)
+    }
+}
+
+impl Supervisor {
+    /// All that wait are ended; those of the services of now are started.
+    pub(super) fn renew_warm(&mut self) {
+        self.end_warm(Order::ask_now(Why::Stop));
+        let warm = self.services.iter().filter(|(_, served)| served.service.warm.is_some());
+        let ids: Vec<ServiceId> = warm.map(|(id, _)| *id).collect();
+        for id in ids {
+            let pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+            let pool = Pool { usable: BTreeSet::new(), waiting: VecDeque::new(), pause, timer: false };
+            self.warm.pools.insert(id, pool);
+            self.fill(id);
+        }
+    }
+
+    /// Ends all that wait.
+    pub(super) fn end_warm(&mut self, order: Order) {
+        self.warm.order(order);
+    }
+
+    /// Starts as many as the service lacks. Where it is to be tried whether it
+    /// works, only one.
+    pub(super) fn fill(&mut self, id: ServiceId) {
+        let Some(service) = self.services.get(&id).map(|served| served.service.clone()) else { return };
+        let Some(wanted) = service.warm.map(|warm| warm.programs) else { return };
+        if !self.warm.pools.get(&id).is_some_and(|pool| !pool.timer) {
+            return;
+        }
+        let now = self.began.elapsed();
+        let most = match self.admission.may_start_alone(id, now) {
+            Ok(()) if self.admission.pause_of(id, now).is_some() => 1,
+            Ok(()) => wanted,
+            Err(Some(rest)) => return self.fill_later(id, rest),
+            // What comes of a session that tries decides.
+            Err(None) => return,
+        };
+        while self.warm.usable(id) < wanted.min(most) {
+            self.warm.last += 1;
+            let warm = WarmId(self.warm.last);
+            let (orders, order) = watch::channel(Order::Serve);
+            let (take, taken) = oneshot::channel();
+            if let Some(pool) = self.warm.pools.get_mut(&id) {
+                pool.usable.insert(warm);
+            }
+            self.warm.programs.insert(warm, Program { service: id, orders, take: Some(take) });
+            let context = self.context(id);
+            let ahead = Ahead { id: warm, service: Arc::clone(&service), service_id: id };
+            self.workers.spawn(wait_for_client(ahead, context, order, taken));
+        }
+    }
+
+    fn fill_later(&mut self, id: ServiceId, delay: Duration) {
+        if let Some(pool) = self.warm.pools.get_mut(&id) {
+            pool.timer = true;
+            self.later(delay, Event::FillAgain(id));
+        }
+    }
+
+    pub(super) fn fill_again(&mut self, id: ServiceId) {
+        if let Some(pool) = self.warm.pools.get_mut(&id) {
+            pool.timer = false;
+            self.fill(id);
+        }
+    }
+
+    /// All services, since one may lack some now that something has changed.
+    pub(super) fn fill_all(&mut self) {
+        let ids: Vec<ServiceId> = self.warm.pools.keys().copied().collect();
+        for id in ids {
+            self.fill(id);
+        }
+    }
+
+    /// A session takes the program that has waited longest; without one it hears
+    /// so at once, and starts its own.
+    pub(super) fn give_program(&mut self, session: SessionId, taker: Taker) {
+        let Some(Session { service, service_id: id, .. }) =
+            self.sessions.get(&session).map(|live| &live.session)
+        else {
+            return;
+        };
+        let id = *id;
+        // What waits is of the files of now; who came before a reload is served as
+        // they said then.
+        if !self.services.get(&id).is_some_and(|served| Arc::ptr_eq(&served.service, service)) {
+            return;
+        }
+        let Some(pool) = self.warm.pools.get_mut(&id) else { return };
+        let Some(first) = pool.waiting.pop_front() else { return };
+        pool.usable.remove(&first);
+        pool.pause.succeeded();
+        let take = self.warm.programs.get_mut(&first).and_then(|program| program.take.take());
+        // One that ends at this moment drops what it is sent, and the session hears.
+        if let Some(take) = take {
+            let _ = take.send(taker);
+        }
+        self.fill(id);
+    }
+
+    pub(super) fn warm_waits(&mut self, id: WarmId) {
+        if let Some(program) = self.warm.programs.get(&id).filter(|program| program.take.is_some())
+            && let Some(pool) = self.warm.pools.get_mut(&program.service)
+        {
+            pool.waiting.push_back(id);
+        }
+    }
+
+    /// It has waited for long enough to say that the service works.
+    pub(super) fn warm_works(&mut self, id: WarmId) {
+        let Some(service) = self.warm.programs.get(&id).map(|program| program.service) else { return };
+        if self.admission.works_alone(service, self.began.elapsed()) {
+            if let Some(served) = self.services.get(&service) {
+                self.log.event(Logged::ServiceResumed { service: served.service.name.clone() });
+            }
+            self.fill(service);
+            self.accept();
+        }
+    }
+
+    pub(super) fn warm_over(&mut self, id: WarmId, waited: Waited) {
+        let usable = self.warm.programs.get(&id).is_some_and(|program| program.take.is_some());
+        let service = self.warm.no_longer(id);
+        self.warm.programs.remove(&id);
+        // What was to end anyway says nothing.
+        let Some(service) = service.filter(|_| usable) else { return };
+        match waited {
+            Waited::Taken | Waited::Gone => self.fill(service),
+            Waited::Failed { cause, own: true } => {
+                if let Some(pause) = self.admission.failed_alone(service, &cause, self.began.elapsed())
+                    && let Some(served) = self.services.get(&service)
+                {
+                    let service = served.service.name.clone();
+                    self.log.event(Logged::ServicePaused { service, cause, pause });
+                }
+                self.fill(service);
+            }
+            Waited::Failed { own: false, .. } | Waited::Ended => {
+                let pause = self.warm.pools.get_mut(&service).map(|pool| pool.pause.failed());
+                if let Some(pause) = pause {
+                    self.fill_later(service, pause);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Moving bytes between a connection and a program's pipes, where the kernel
+//! does not: through a buffer that is there only while bytes are.
+
+use std::io::{self, ErrorKind};
+
+use super::net::Stream;
+use super::pipe::{Reader, Writer};
+use super::{Broken, Moved};
+
+/// What a first read gets room for: most sessions say little.
+const SMALL: usize = 16 << 10;
+/// What reads grow to that fill their room.
+const LARGE: usize = 128 << 10;
+
+/// One direction.
+#[derive(Debug, Default)]
+pub struct Relay {
+    /// Read and not yet written, from `start` on.
+    buffer: Vec<u8>,
+    start: usize,
+    /// Room of the next read.
+    room: usize,
+}
+
+impl Relay {
+    /// Nothing has moved yet.
+    pub fn new() -> Relay {
+        Relay::default()
+    }
+
+    /// Moves some bytes from the program to the client; waits until there are
+    /// some. With `rest` only what is there: the end is where nothing more is.
+    ///
+    /// May be dropped while it waits.
+    pub async fn outward(&mut self, from: &Reader, to: &Stream, rest: bool) -> Result<Moved, Broken> {
+        while self.buffer.is_empty() {
+            match self.fill(|buffer| from.try_read(buffer)) {
+                Ok(0) => return Ok(Moved::End),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock && rest => return Ok(Moved::End),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    from.readable().await.map_err(Broken::Source)?;
+                }
+                Err(error) => return Err(Broken::Source(error)),
+            }
+        }
+        loop {
+            match to.try_write(&self.buffer[self.start..]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    to.writable().await.map_err(Broken::Sink)?;
+                }
+                written => return Ok(self.written(written.map_err(Broken::Sink)?)),
+            }
+        }
+    }
+
+    /// Moves some bytes from the client to the program; waits until there are
+    /// some.
+    ///
+    /// May be dropped while it waits.
+    pub async fn inward(&mut self, from: &Stream, to: &Writer) -> Result<Moved, Broken> {
+        while self.buffer.is_empty() {
+            match self.fill(|buffer| from.try_read(buffer)) {
+                Ok(0) => return Ok(Moved::End),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    from.readable().await.map_err(Broken::Source)?;
+                }
+                Err(error) => return Err(Broken::Source(error)),
+            }
+        }
+        loop {
+            match to.try_write(&self.buffer[self.start..]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    to.writable().await.map_err(Broken::Sink)?;
+                }
+                written => return Ok(self.written(written.map_err(Broken::Sink)?)),
+            }
+        }
+    }
+
+    /// Reads into the empty buffer, which is given up again if nothing is there.
+    fn fill(&mut self, read: impl Fn(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        let room = self.room.clamp(SMALL, LARGE);
+        self.buffer.resize(room, 0);
+        let result = loop {
+            match read(&mut self.buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        let count = *result.as_ref().unwrap_or(&0);
+        if count == 0 {
+            self.buffer = Vec::new();
+            self.room = SMALL;
+        } else {
+            self.buffer.truncate(count);
+            self.room = if count == room { room * 2 } else { room };
+        }
+        self.start = 0;
+        result
+    }
+
+    fn written(&mut self, count: usize) -> Moved {
+        self.start += count;
+        if self.start >= self.buffer.len() {
+            self.buffer.clear();
+        }
+        Moved::Bytes(count)
+    }
+}

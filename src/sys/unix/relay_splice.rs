@@ -1,0 +1,244 @@
+//! Moving bytes between a connection and a program's pipes without looking at
+//! them: the kernel moves whole pages, and the server needs no memory for it.
+//! A pipe grows while bulk flows through it, and shrinks when that is over.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::unix::AsyncFd;
+
+use super::super::{Broken, Moved};
+use super::net::Stream;
+use super::pipe::{Reader, Writer};
+
+/// A pipe has this at first,
+const SMALL: usize = 64 << 10;
+/// and this while bulk flows.
+const LARGE: usize = 1 << 20;
+/// Moves of half a pipe, in a row, that are bulk.
+const BULK: u8 = 4;
+/// A large pipe through which nothing flowed for so long becomes small.
+const CALM: Duration = Duration::from_secs(1);
+/// Large pipes at once, in the whole process: their memory is the kernel's, and
+/// beyond its limit for an account every new pipe would be a tiny one.
+const MOST_LARGE: usize = 32;
+
+static LARGE_PIPES: AtomicUsize = AtomicUsize::new(0);
+
+/// One direction.
+#[derive(Debug, Default)]
+pub struct Relay {
+    /// Moves in a row that were bulk.
+    bulk: u8,
+    grown: Option<Grown>,
+    /// Tries in a row that came to nothing although both sides were ready.
+    stuck: u8,
+}
+
+/// The right to a large pipe.
+#[derive(Debug)]
+struct Grown;
+
+impl Drop for Grown {
+    fn drop(&mut self) {
+        LARGE_PIPES.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What keeps a move from going on.
+enum Lacks {
+    Source,
+    Sink,
+    Nothing,
+}
+
+impl Relay {
+    /// Nothing has moved yet.
+    pub fn new() -> Relay {
+        Relay::default()
+    }
+
+    /// Moves some bytes from the program to the client; waits until there are
+    /// some. With `rest` only what is there: the end is where nothing more is.
+    ///
+    /// May be dropped while it waits.
+    pub async fn outward(&mut self, from: &Reader, to: &Stream, rest: bool) -> Result<Moved, Broken> {
+        let (pipe, socket) = (from.pipe.as_raw_fd(), to.socket.as_raw_fd());
+        loop {
+            match splice(pipe, socket) {
+                Ok(0) => return Ok(Moved::End),
+                Ok(count) => return Ok(self.moved(count, pipe)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Broken::Sink(error)),
+            }
+            match lacks(pipe, socket) {
+                Lacks::Source if rest => return Ok(Moved::End),
+                Lacks::Source => self.wait_for_source(&from.pipe, pipe).await?,
+                Lacks::Sink => writable(&to.socket).await.map_err(Broken::Sink)?,
+                Lacks::Nothing => self.rest_a_little().await,
+            }
+        }
+    }
+
+    /// Moves some bytes from the client to the program; waits until there are
+    /// some.
+    ///
+    /// May be dropped while it waits.
+    pub async fn inward(&mut self, from: &Stream, to: &Writer) -> Result<Moved, Broken> {
+        let (socket, pipe) = (from.socket.as_raw_fd(), to.pipe.as_raw_fd());
+        loop {
+            match splice(socket, pipe) {
+                Ok(0) => return Ok(Moved::End),
+                Ok(count) => return Ok(self.moved(count, pipe)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(Broken::Sink(error)),
+                Err(error) => return Err(Broken::Source(error)),
+            }
+            match lacks(socket, pipe) {
+                Lacks::Source => self.wait_for_source(&from.socket, pipe).await?,
+                Lacks::Sink => writable(&to.pipe).await.map_err(Broken::Sink)?,
+                // A client's urgent byte stops splice for ever; a read steps over it.
+                Lacks::Nothing => match copy_few(from, to)? {
+                    Some(moved) => return Ok(moved),
+                    None => self.rest_a_little().await,
+                },
+            }
+        }
+    }
+
+    async fn wait_for_source<T: AsRawFd>(&mut self, from: &AsyncFd<T>, pipe: RawFd) -> Result<(), Broken> {
+        self.bulk = 0;
+        let ready = readable(from);
+        tokio::pin!(ready);
+        if self.grown.is_some() {
+            match tokio::time::timeout(CALM, &mut ready).await {
+                Ok(result) => return result.map_err(Broken::Source),
+                Err(_) => {
+                    resize(pipe, SMALL);
+                    self.grown = None;
+                }
+            }
+        }
+        ready.await.map_err(Broken::Source)
+    }
+
+    /// The two sides said that they were ready, and were not: that must not
+    /// become a loop.
+    async fn rest_a_little(&mut self) {
+        self.stuck = self.stuck.saturating_add(1);
+        if self.stuck > 8 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn moved(&mut self, count: usize, pipe: RawFd) -> Moved {
+        self.stuck = 0;
+        self.bulk = if count >= SMALL / 2 { self.bulk.saturating_add(1) } else { 0 };
+        if self.bulk >= BULK && self.grown.is_none() {
+            let taken = LARGE_PIPES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |large| {
+                (large < MOST_LARGE).then_some(large + 1)
+            });
+            if taken.is_ok() {
+                self.grown = Some(Grown);
+                resize(pipe, LARGE);
+            }
+        }
+        Moved::Bytes(count)
+    }
+}
+
+fn splice(from: RawFd, to: RawFd) -> io::Result<usize> {
+    loop {
+        // SAFETY: two open descriptors, and no offsets.
+        let moved = unsafe {
+            libc::splice(
+                from,
+                std::ptr::null_mut(),
+                to,
+                std::ptr::null_mut(),
+                LARGE,
+                libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE,
+            )
+        };
+        match usize::try_from(moved) {
+            Ok(count) => return Ok(count),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// A few bytes, by hand. A pipe that is writable takes so many at once.
+fn copy_few(from: &Stream, to: &Writer) -> Result<Option<Moved>, Broken> {
+    let mut few = [0; libc::PIPE_BUF];
+    let source = SockRef::from(from.socket.get_ref());
+    let count = match (&*source).read(&mut few) {
+        Ok(0) => return Ok(Some(Moved::End)),
+        Ok(count) => count,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+        Err(error) => return Err(Broken::Source(error)),
+    };
+    match to.pipe.get_ref().write(&few[..count]) {
+        Ok(_) => Ok(Some(Moved::Bytes(count))),
+        Err(error) => Err(Broken::Sink(error)),
+    }
+}
+
+/// Best effort: a pipe that stays as it is moves bytes too.
+fn resize(pipe: RawFd, bytes: usize) {
+    if let Ok(bytes) = libc::c_int::try_from(bytes) {
+        // SAFETY: changes the size of an open pipe of ours.
+        unsafe { libc::fcntl(pipe, libc::F_SETPIPE_SZ, bytes) };
+    }
+}
+
+/// Which side a move waits for: its answer is the same for both.
+fn lacks(source: RawFd, sink: RawFd) -> Lacks {
+    let mut sides = [
+        libc::pollfd { fd: source, events: libc::POLLIN, revents: 0 },
+        libc::pollfd { fd: sink, events: libc::POLLOUT, revents: 0 },
+    ];
+    // SAFETY: two valid structures; a timeout of 0 does not wait.
+    unsafe { libc::poll(sides.as_mut_ptr(), 2, 0) };
+    match sides.map(|side| side.revents != 0) {
+        [false, _] => Lacks::Source,
+        [_, false] => Lacks::Sink,
+        _ => Lacks::Nothing,
+    }
+}
+
+fn is_ready(descriptor: RawFd, events: libc::c_short) -> bool {
+    let mut poll = libc::pollfd { fd: descriptor, events, revents: 0 };
+    // SAFETY: one valid structure; a timeout of 0 does not wait.
+    unsafe { libc::poll(&raw mut poll, 1, 0) != 0 }
+}
+
+/// What the loop remembers of a descriptor may be old: it is asked again.
+async fn readable<T: AsRawFd>(descriptor: &AsyncFd<T>) -> io::Result<()> {
+    loop {
+        let mut guard = descriptor.readable().await?;
+        if is_ready(descriptor.as_raw_fd(), libc::POLLIN) {
+            return Ok(());
+        }
+        guard.clear_ready();
+    }
+}
+
+async fn writable<T: AsRawFd>(descriptor: &AsyncFd<T>) -> io::Result<()> {
+    loop {
+        let mut guard = descriptor.writable().await?;
+        if is_ready(descriptor.as_raw_fd(), libc::POLLOUT) {
+            return Ok(());
+        }
+        guard.clear_ready();
+    }
+}

@@ -1,0 +1,73 @@
+//! The threads on which connections are served whose bytes the server itself
+//! moves or reads: one for each core, so that the supervisor's loop is alone
+//! with its decisions, and no client waits for another's bulk.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// All workers. Dropped, they end, and with them whatever still runs there.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    runtime: Handle,
+    /// Cloned into each task: how many there are.
+    tasks: Arc<()>,
+    /// Dropped, it ends the thread.
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts them.
+    pub fn start() -> std::io::Result<Workers> {
+        let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Workers { workers: (0..count).map(|_| Worker::start()).collect::<Result<_, _>>()? })
+    }
+
+    /// Runs a task on the worker that has the fewest.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let Some(worker) = self.workers.iter().min_by_key(|worker| Arc::strong_count(&worker.tasks)) else {
+            return;
+        };
+        let counted = worker.tasks.clone();
+        worker.runtime.spawn(async move {
+            task.await;
+            drop(counted);
+        });
+    }
+}
+
+impl Worker {
+    fn start() -> std::io::Result<Worker> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (end, ended) = oneshot::channel();
+        let work = move || {
+            // An error is the sender's drop, which is the end as well.
+            let _ = runtime.block_on(ended);
+        };
+        let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(work)?;
+        Ok(Worker { runtime: handle, tasks: Arc::new(()), end: Some(end), thread: Some(thread) })
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            drop(worker.end.take());
+        }
+        for worker in &mut self.workers {
+            if let Some(thread) = worker.thread.take() {
+                // A panic of theirs was told already.
+                let _ = thread.join();
+            }
+        }
+    }
+}
