@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::cli::{Options, Stored};
+use crate::cli::Options;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::plan::{Plan, Service};
 use crate::config::source::Source;
@@ -13,7 +13,7 @@ use crate::config::{self, Loaded, world};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::sys::account::try_out;
-use crate::sys::{CAPABILITIES, Credentials, process};
+use crate::sys::{Credentials, process};
 
 /// The report, and how to exit.
 pub fn check(options: &Options) -> Result<(String, Exit), Error> {
@@ -53,9 +53,6 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     for diagnostic in &diagnostics {
         let _ = writeln!(report, "{diagnostic}");
     }
-    if let Some(warning) = timeout_without_counts(&options.stored) {
-        let _ = writeln!(report, "warning: {warning}");
-    }
     let warnings = diagnostics.iter().filter(|found| found.severity == Severity::Warning).count();
     let count = plan.services.len();
     let _ = writeln!(
@@ -90,11 +87,4 @@ fn try_accounts(plan: &Plan, sources: &[Source]) -> Vec<Diagnostic> {
         Some(Diagnostic::at(Severity::Warning, source, &service.typed.identity, error.cause))
     };
     accounts(plan).into_iter().filter_map(refused).collect()
-}
-
-/// What to say to somebody who wants a timeout that this system can't watch.
-pub fn timeout_without_counts(options: &Stored) -> Option<&'static str> {
-    (options.timeout.is_some_and(|seconds| seconds > 0) && !CAPABILITIES.byte_counts).then_some(
-        "--timeout has no effect here: this system does not tell what moved on a connection that a program has",
-    )
 }

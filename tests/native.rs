@@ -44,7 +44,8 @@ const BROKEN: &str = "[server]\n\
     password = 'hunter2\n\
     [service.d]\n\
     command = 'cmd'\n\
-    stdio = 'pipe'\n";
+    stdio = 'socket'\n\
+    warm = 4\n";
 
 #[test]
 fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
@@ -61,7 +62,7 @@ fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
         ("w.toml:14:23", "`example.org` is not a network"),
         ("w.toml:16:11", "the service `b` listens on 127.0.0.1:8080 by 0.0.0.0:8080 already, in line 11"),
         ("w.toml:17:11", "this holds the control character"),
-        ("w.toml:22:9", "`stdio = \"pipe\"` is not there yet"),
+        ("w.toml:22:9", "`warm`, in line 23, implies `stdio = \"pipe\"`"),
     ] {
         assert!(said(&finished.errors, place).starts_with(message), "{place}: {}", finished.errors);
     }

@@ -11,7 +11,7 @@ use clap::builder::TypedValueParser;
 use clap::{Args, Parser};
 
 use crate::config::classic::Defaults;
-use crate::config::plan::LINGER_TIMEOUT;
+use crate::config::plan::{LINGER_TIMEOUT, Stdio};
 use crate::log::Format;
 use crate::sys;
 
@@ -23,7 +23,8 @@ pub struct Stored {
     #[arg(long, value_name = "FILE")]
     pub cfgfile: Option<PathBuf>,
 
-    /// End a connection on which nothing moved for SECS, in either direction; 0 is never [default: never]
+    /// End a connection on which nothing moved for SECS, in either direction; 0 is never. It implies --stdio pipe where the
+    /// system does not tell what a program moves (Windows, unix: sockets) [default: never]
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=MAX_SECONDS))]
     pub timeout: Option<u64>,
 
@@ -34,6 +35,11 @@ pub struct Stored {
     /// An address that ports listen on; repeatable [default: 0.0.0.0 and ::]
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Vec<IpAddr>,
+
+    /// How a connection becomes a program's streams, where a native file does not say it: socket is the connection itself,
+    /// with pipe the server moves the bytes [default: socket; of a native file socket on Unix, pipe on Windows]
+    #[arg(long, value_name = "HOW", value_parser = stdio)]
+    pub stdio: Option<Stdio>,
 
     /// Write every log line here too; put aside at 10 MiB, five are kept; "" is none [default: none]
     #[arg(long, value_name = "PATH", value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from))]
@@ -63,6 +69,11 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
         "no" => Ok(false),
         _ => Err("write yes or no".to_owned()),
     }
+}
+
+fn stdio(text: &str) -> Result<Stdio, String> {
+    let known = [Stdio::Socket, Stdio::Pipe].into_iter().find(|known| known.name() == text);
+    known.ok_or_else(|| "write socket or pipe".to_owned())
 }
 
 /// What may be typed into the parameters of a service's start.
@@ -96,6 +107,7 @@ impl Stored {
             timeout: newer.timeout.or(self.timeout),
             linger_timeout: newer.linger_timeout.or(self.linger_timeout),
             bind: if newer.bind.is_empty() { self.bind } else { newer.bind },
+            stdio: newer.stdio.or(self.stdio),
             log_file: newer.log_file.or(self.log_file),
             log_format: newer.log_format.or(self.log_format),
             control: newer.control.or(self.control),
@@ -122,6 +134,7 @@ impl Stored {
             ("--linger-timeout", seconds(self.linger_timeout)),
         ];
         pairs.extend(self.bind.iter().map(|address| ("--bind", Some(address.to_string().into()))));
+        pairs.push(("--stdio", self.stdio.map(|stdio| stdio.name().into())));
         pairs.push(("--log-file", self.log_path().map(|path| path.as_os_str().to_owned())));
         pairs.push(("--log-format", self.log_format.map(|format| format.name().into())));
         pairs.push(("--control", self.given_control().map(|path| path.as_os_str().to_owned())));
@@ -183,6 +196,7 @@ impl Stored {
             bind,
             idle_timeout: self.timeout.filter(|&seconds| seconds > 0).map(Duration::from_secs),
             linger_timeout: self.linger_timeout.map_or(LINGER_TIMEOUT, Duration::from_secs),
+            stdio: self.stdio,
             directory: sys::paths::default_directory(),
             service: service.to_owned(),
         }
@@ -240,6 +254,7 @@ mod tests {
             ["--linger-timeout", "0"],
             ["--bind", "::1"],
             ["--bind", "127.0.0.1"],
+            ["--stdio", "socket"],
             ["--log-file", "x"],
             ["--log-format", "json"],
             ["--control", "x.sock"],
@@ -248,6 +263,14 @@ mod tests {
         words.push("--firewall");
         let stored = parse(&words).unwrap();
         assert_eq!(stored.arguments(), words.iter().map(OsString::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn streams_are_a_socket_or_pipes() {
+        assert_eq!(parse(&["--stdio", "pipe"]).unwrap().defaults("s").stdio, Some(Stdio::Pipe));
+        let newer = parse(&["--stdio", "socket"]).unwrap();
+        assert_eq!(parse(&["--stdio", "pipe"]).unwrap().replaced_by(newer).stdio, Some(Stdio::Socket));
+        assert!(parse(&["--stdio", "pipes"]).unwrap_err().contains("write socket or pipe"));
     }
 
     #[test]

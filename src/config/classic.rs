@@ -14,6 +14,7 @@ use super::plan::{
 };
 use super::secret::STORED;
 use super::source::Source;
+use super::stdio::STDIO_FAULT_HINT;
 use crate::sys;
 use crate::sys::Credentials;
 use crate::sys::command::Command;
@@ -27,6 +28,8 @@ pub struct Defaults {
     pub idle_timeout: Option<Duration>,
     /// See [`Service::linger_timeout`].
     pub linger_timeout: Duration,
+    /// How a connection becomes a program's streams, if that was said.
+    pub stdio: Option<Stdio>,
     /// The directory that programs start in.
     pub directory: PathBuf,
     /// The registered service whose stored passwords are meant.
@@ -43,6 +46,7 @@ impl Defaults {
         identity: Option<Credentials>,
         typed: Typed,
     ) -> Service {
+        let stdio = self.stdio(&listen);
         Service {
             name,
             enabled: true,
@@ -61,7 +65,7 @@ impl Defaults {
                 directory: self.directory.clone(),
                 environment: Vec::new(),
                 inherit_environment: None,
-                stdio: Stdio::Socket,
+                stdio,
                 stderr: Stderr::Client,
                 limits: Limits::default(),
             },
@@ -86,6 +90,10 @@ pub fn parse(source: &mut Source, defaults: &Defaults) -> (Plan, Vec<Diagnostic>
     if source.code_page {
         let message = "this file is not UTF-8 and was read in the system's code page";
         reader.diagnostics.push(Diagnostic::of_file(Severity::Note, source, message));
+    }
+    if let Some(fault) = defaults.stdio_fault(&[]) {
+        let fault = Diagnostic::of_file(Severity::Error, source, fault);
+        reader.diagnostics.push(fault.hint(STDIO_FAULT_HINT.to_owned()));
     }
     let services =
         source.lines().filter_map(|(start, line)| reader.line(start, line)).map(Arc::new).collect::<Vec<_>>();
@@ -154,7 +162,7 @@ impl Reader<'_> {
             listen: place(&port_field),
             identity: place(&identity_field),
             command: place(&command_field),
-            source: 0,
+            ..Typed::default()
         };
         let port = self.port(&typed.listen, &line[port_field]);
         if identity_field.is_empty() {
@@ -325,11 +333,9 @@ mod tests {
         let mut source = Source::decode(Path::new("f"), bytes.to_vec());
         let bind = vec![IpAddr::from([0, 0, 0, 0])];
         let service = "wininetd".to_owned();
+        let (idle_timeout, linger_timeout, stdio) = (None, Duration::ZERO, None);
         let directory = PathBuf::new();
-        parse(
-            &mut source,
-            &Defaults { bind, idle_timeout: None, linger_timeout: Duration::ZERO, directory, service },
-        )
+        parse(&mut source, &Defaults { bind, idle_timeout, linger_timeout, stdio, directory, service })
     }
 
     fn names(text: &str) -> Vec<String> {

@@ -8,6 +8,7 @@ pub mod plan;
 pub mod secret;
 pub mod serve_option;
 pub mod source;
+mod stdio;
 pub mod trust;
 pub mod world;
 

@@ -243,6 +243,16 @@ pub enum Stdio {
     Pipe,
 }
 
+impl Stdio {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stdio::Socket => "socket",
+            Stdio::Pipe => "pipe",
+        }
+    }
+}
+
 /// Where standard error goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stderr {
@@ -291,6 +301,8 @@ pub struct Typed {
     pub identity: Range<usize>,
     /// The command line.
     pub command: Range<usize>,
+    /// The files of TLS.
+    pub tls: Range<usize>,
 }
 
 /// Connections of one service at once. Finite, because each is a process; as
@@ -316,6 +328,11 @@ pub const KEEPALIVE: Keepalive =
 pub const LONGEST_TEXT: usize = 4096;
 
 impl Service {
+    /// Whether its programs have pipes, by what was typed or what implies it.
+    pub fn has_pipes(&self) -> bool {
+        self.program.stdio == Stdio::Pipe
+    }
+
     /// Whether another says the same, wherever it was typed.
     pub fn says_the_same(&self, other: &Service) -> bool {
         let Service {

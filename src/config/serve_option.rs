@@ -13,6 +13,7 @@ use super::classic::Defaults;
 use super::diagnostic::{Diagnostic, Severity};
 use super::plan::{Address, Plan, Server, Service, Typed};
 use super::source::Source;
+use super::stdio::STDIO_FAULT_HINT;
 use crate::error::Error;
 use crate::sys;
 use crate::sys::command::Command;
@@ -76,8 +77,11 @@ impl Reader<'_> {
         let listen = self.addresses(&address);
         let program = self.command(&command, &place(middle..middle + 1));
         let (listen, program) = (listen?, program?);
+        if let Some(fault) = self.defaults.stdio_fault(&listen) {
+            self.error(&address, fault, Some(STDIO_FAULT_HINT));
+        }
         let name = String::from_utf8_lossy(&source.text[address.clone()]).into_owned();
-        let typed = Typed { source: 0, identity: address.clone(), listen: address, command };
+        let typed = Typed { identity: address.clone(), listen: address, command, ..Typed::default() };
         Some(self.defaults.service(name, listen, program, None, typed))
     }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 
-use crate::check;
 use crate::cli::Stored;
 use crate::config::classic::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
@@ -84,7 +83,7 @@ fn load_and_serve(options: &Stored, mut host: Host<'_>, log: &Log) -> Result<Exi
     let reloader = reloader(options, &host)?;
     let control = options.control_path(&host.service);
     let loaded = (reloader.load)()?;
-    announce(&loaded, options, std::mem::take(&mut host.findings), log);
+    announce(&loaded, std::mem::take(&mut host.findings), log);
     follow(&loaded, options, log)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -135,12 +134,11 @@ fn follow(loaded: &Loaded, options: &Stored, log: &Log) -> Result<(), Error> {
     log.reopen(path)
 }
 
-fn announce(loaded: &Loaded, options: &Stored, mut warnings: Vec<String>, log: &Log) {
+fn announce(loaded: &Loaded, mut warnings: Vec<String>, log: &Log) {
     log.event(Event::Starting { config: loaded.main().path.clone() });
     for diagnostic in &loaded.diagnostics {
         log.event(configuration(diagnostic));
     }
-    warnings.extend(check::timeout_without_counts(options).map(str::to_owned));
     warnings.extend(sys::process::stdio_fault());
     for message in warnings {
         log.event(Event::Configuration { level: Level::Warning, message, hint: None });

@@ -108,6 +108,9 @@ pub struct Capabilities {
     /// The kernel counts the bytes of a connection, so that an idle one can be
     /// found while a program has the socket.
     pub byte_counts: bool,
+    /// How a connection becomes a program's streams, where a native file does
+    /// not say it.
+    pub native_stdio: crate::config::plan::Stdio,
     /// Who refuses a file that strangers can change, in words.
     pub refuses: &'static str,
     /// An account needs its password to be taken.

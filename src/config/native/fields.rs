@@ -160,6 +160,13 @@ impl Reader<'_> {
                 fields.here.insert(key.name, Field { at: at_key, own: true, value: None });
                 continue;
             }
+            if let Some(feature) = key.unbuilt.filter(|_| !context.foreign && !off) {
+                let message = format!("`{}`: this program was built without it", key.name);
+                let hint = format!("it is there with the cargo feature `{feature}`");
+                self.report.error(&at_key, Fault::new(message, &hint));
+                fields.here.insert(key.name, Field { at: at_key, own: true, value: None });
+                continue;
+            }
             let field =
                 Field { at: context.at(value.span()), own: true, value: self.value(context, key, value) };
             fields.here.insert(key.name, field);
@@ -175,7 +182,7 @@ impl Reader<'_> {
         let table = match table {
             Table::Server => "server",
             Table::Defaults => "defaults",
-            Table::File | Table::Service | Table::Limits => "service.NAME",
+            Table::File | Table::Service | Table::Limits | Table::Tls => "service.NAME",
         };
         let hint = format!("what is for the other system stands in a table of its own: [{table}.{other}]");
         self.report.error(at, Fault { message: format!("`{name}`: {why}"), hint: Some(hint) });

@@ -18,6 +18,8 @@ pub(super) enum Table {
     Service,
     /// `limits` of a service.
     Limits,
+    /// `tls` of a service.
+    Tls,
 }
 
 /// What may stand behind a key.
@@ -27,6 +29,8 @@ pub(super) enum Kind {
     Flag,
     /// A whole number, at least 1.
     Count,
+    /// A whole number, at least 1 and at most this.
+    UpTo(u64),
     /// A time, of at least so many milliseconds.
     Duration(u64),
     /// Bytes.
@@ -47,8 +51,8 @@ pub(super) enum Kind {
     Listen,
     /// Networks.
     Networks,
-    /// One of these words; the others will be known later.
-    Choice(&'static [&'static str], &'static [&'static str]),
+    /// One of these words.
+    Choice(&'static [&'static str]),
     /// The mode of a file, in octal digits.
     Mode,
     /// Names and values of variables.
@@ -63,8 +67,6 @@ pub(super) enum Kind {
     Services,
     /// The same keys as the table that it stands in, for one system only.
     System,
-    /// Not there yet.
-    Later,
 }
 
 /// A key.
@@ -84,6 +86,9 @@ pub(super) struct Key {
     pub doc: &'static str,
     /// Why this system can't honour it, if so.
     pub missing: fn(&Capabilities) -> Option<&'static str>,
+    /// The cargo feature without which this program was built, if it is
+    /// that which the key needs.
+    pub unbuilt: Option<&'static str>,
 }
 
 const FILE: &[Table] = &[Table::File];
@@ -91,6 +96,7 @@ const SERVER: &[Table] = &[Table::Server];
 const SERVICE: &[Table] = &[Table::Service];
 const BOTH: &[Table] = &[Table::Service, Table::Defaults];
 const LIMITS: &[Table] = &[Table::Limits];
+const TLS: &[Table] = &[Table::Tls];
 
 const fn key(
     name: &'static str,
@@ -99,7 +105,7 @@ const fn key(
     default: &'static str,
     doc: &'static str,
 ) -> Key {
-    Key { name, kind, off: false, tables, default, doc, missing: |_| None }
+    Key { name, kind, off: false, tables, default, doc, missing: |_| None, unbuilt: None }
 }
 
 impl Key {
@@ -110,6 +116,13 @@ impl Key {
 
     const fn unless(mut self, missing: fn(&Capabilities) -> Option<&'static str>) -> Key {
         self.missing = missing;
+        self
+    }
+
+    const fn if_built(mut self, built: bool, feature: &'static str) -> Key {
+        if !built {
+            self.unbuilt = Some(feature);
+        }
         self
     }
 
@@ -144,6 +157,7 @@ impl Table {
             Table::Defaults => "[defaults]",
             Table::Service => "a [service.NAME]",
             Table::Limits => "`limits`",
+            Table::Tls => "`tls`",
         }
     }
 }
@@ -152,7 +166,6 @@ fn without(able: bool, why: &'static str) -> Option<&'static str> {
     (!able).then_some(why)
 }
 
-const NO_COUNTS: &str = "this system does not tell what moved on a connection that a program has";
 const NO_SOCKETS: &str = "this system has no sockets in the file system for this";
 
 /// All of them, in the order of the reference.
@@ -165,9 +178,9 @@ pub(super) const KEYS: &[Key] = &[
 
     key("max_connections", Kind::Count, SERVER, "what the descriptor limit leaves room for", "The most connections of all services at once."),
     key("stop_grace", Kind::Duration(0), SERVER, "10s", "How long sessions may go on after a request to stop."),
-    key("on_stop", Kind::Choice(&["end", "leave"], &[]), SERVER, "end", "What becomes of sessions then: `end` ends their trees after the grace, `leave` lets them go on by themselves, as under inetd (Unix)."),
+    key("on_stop", Kind::Choice(&["end", "leave"]), SERVER, "end", "What becomes of sessions then: `end` ends their trees after the grace, `leave` lets those with the socket go on by themselves, as under inetd (Unix)."),
     key("log_file", Kind::Path, SERVER, "none", "Where log lines go as well; `--log-file` wins over it."),
-    key("event_log", Kind::Choice(&["events", "all"], &[]), SERVER, "events", "What the Event Log of Windows is told: `events` is starts, stops, errors and first failures, `all` every record as well."),
+    key("event_log", Kind::Choice(&["events", "all"]), SERVER, "events", "What the Event Log of Windows is told: `events` is starts, stops, errors and first failures, `all` every record as well."),
 
     key("enabled", Kind::Flag, BOTH, "true", "Whether the service is served at all; its text is checked all the same."),
     key("listen", Kind::Listen, SERVICE, "none: it must be given", "Where clients come in: a port (on all addresses, or those of `--bind`), `ADDRESS:PORT`, `[ADDRESS]:PORT`, `unix:/PATH` (Unix), or an array of these."),
@@ -187,28 +200,27 @@ pub(super) const KEYS: &[Key] = &[
     key("directory", Kind::Path, BOTH, "System32 on Windows, / on Unix", "The directory that the program starts in; a relative one counts from the file's folder."),
     key("environment", Kind::Variables, BOTH, "none", "Variables that the program finds besides."),
     key("inherit_environment", Kind::Names, BOTH, "all without `user`, none with it", "Names of the variables that the program inherits from the server."),
-    key("stdio", Kind::Choice(&["socket"], &["pipe"]), BOTH, "socket", "How the connection becomes the program's streams: `socket` is the connection itself. (`pipe` is not there yet.)"),
-    key("stderr", Kind::Choice(&["client", "discard"], &["log"]), BOTH, "client", "Where the program's standard error goes: to the `client`, or nowhere with `discard`. (`log` is not there yet.)"),
+    key("stdio", Kind::Choice(&["socket", "pipe"]), BOTH, "`--stdio`, or socket on Unix, pipe on Windows", "How the connection becomes the program's streams: `socket` is the connection itself; with `pipe` they are pipes, and the server moves the bytes."),
+    key("stderr", Kind::Choice(&["log", "client", "discard"]), BOTH, "log", "Where the program's standard error goes: into the `log`, by lines, to the `client`, or nowhere with `discard`."),
     key("allow", Kind::Networks, BOTH, "everybody", "From where clients may come; if given, from nowhere else. Of `allow` and `deny` the most specific match decides, and `deny` wins a tie."),
     key("deny", Kind::Networks, BOTH, "nobody", "From where clients may not come."),
     key("max_connections", Kind::Count, BOTH, "256", "The most connections of the service at once."),
     key("max_connections_per_source", Kind::Count, BOTH, "no limit", "The most from one source; over it a client is refused. IPv6 sources are counted by /64.").or_false(),
-    key("when_full", Kind::Choice(&["wait", "refuse"], &[]), BOTH, "wait", "What happens to a client over `max_connections` or `rate`: it waits in the backlog, or is refused."),
+    key("when_full", Kind::Choice(&["wait", "refuse"]), BOTH, "wait", "What happens to a client over `max_connections` or `rate`: it waits in the backlog, or is refused."),
     key("rate", Kind::Rate, BOTH, "no limit", "How often a connection may begin.").or_false(),
     key("rate_per_source", Kind::Rate, BOTH, "no limit", "How often from one source; over it a client is refused.").or_false(),
     key("refusal", Kind::Text, BOTH, "nothing", "What a refused client is sent."),
     key("banner", Kind::Text, BOTH, "nothing", "What a client is sent before its program starts."),
-    key("idle_timeout", Kind::Duration(1), BOTH, "`--timeout`, or never", "A connection on which nothing moved for so long is ended (Linux).")
-        .or_false().unless(|system| without(system.byte_counts, NO_COUNTS)),
+    key("idle_timeout", Kind::Duration(1), BOTH, "`--timeout`, or never", "A connection on which nothing moved for so long is ended. It implies `pipe` where the system does not tell what a program moves: everywhere but on Linux, and at `unix:` addresses.").or_false(),
     key("session_timeout", Kind::Duration(1), BOTH, "never", "A connection that lasts for so long is ended.").or_false(),
     key("linger_timeout", Kind::Duration(0), BOTH, "`--linger-timeout`, or 60s", "How long a program's last bytes may take to be delivered after its end."),
     key("kill_grace", Kind::Duration(0), BOTH, "5s", "How long a program that was asked to end may take."),
     key("keepalive", Kind::Duration(1000), BOTH, "60s", "After so much silence a client is asked whether it is there, six times, ten seconds apart.").or_false(),
     key("limits", Kind::Table(Table::Limits), BOTH, "none", "What a program may use."),
-    key("proxy_protocol", Kind::Later, BOTH, "", "Not there yet."),
-    key("tls", Kind::Later, BOTH, "", "Not there yet."),
-    key("warm", Kind::Later, BOTH, "", "Not there yet."),
-    key("warm_header", Kind::Later, BOTH, "", "Not there yet."),
+    key("proxy_protocol", Kind::Networks, BOTH, "none is expected", "Whose PROXY header, with which every connection begins then, names the client; other senders are refused. Clients of `unix:` sockets are trusted by `socket_mode`.").or_false(),
+    key("tls", Kind::Table(Table::Tls), BOTH, "clear text", "How clients are spoken to in TLS. It implies `pipe`.").or_false().if_built(cfg!(feature = "tls"), "tls"),
+    key("warm", Kind::UpTo(1000), BOTH, "none", "So many programs are started ahead of their clients. It implies `pipe`.").or_false(),
+    key("warm_header", Kind::Flag, BOTH, "false", "Whether the first that a program of `warm` reads is a PROXY v1 line, which names its client."),
     key("windows", Kind::System, &[Table::Server, Table::Defaults, Table::Service], "", "Keys of the table that it stands in, for Windows only."),
     key("unix", Kind::System, &[Table::Server, Table::Defaults, Table::Service], "", "Keys of the table that it stands in, for Unix only."),
 
@@ -217,6 +229,10 @@ pub(super) const KEYS: &[Key] = &[
     key("cpu_time", Kind::Duration(1000), LIMITS, "no limit", "Processor time: of each process on Unix, of the whole tree on Windows."),
     key("open_files", Kind::Count, LIMITS, "no limit", "Descriptors of each process (Unix).")
         .unless(|system| without(system.open_files, "this system has no limit of open files")),
+
+    key("certificate", Kind::Path, TLS, "none: it must be given", "The server's certificate in PEM, then those between it and its authority."),
+    key("key", Kind::Path, TLS, "none: it must be given", "Its private key, in PEM."),
+    key("client_ca", Kind::Path, TLS, "none", "Authorities of client certificates, in PEM; with it every client needs one."),
 ];
 
 #[cfg(test)]
@@ -225,7 +241,8 @@ mod tests {
 
     #[test]
     fn no_table_has_a_key_twice() {
-        for table in [Table::File, Table::Server, Table::Defaults, Table::Service, Table::Limits] {
+        for table in [Table::File, Table::Server, Table::Defaults, Table::Service, Table::Limits, Table::Tls]
+        {
             let mut names: Vec<_> =
                 KEYS.iter().filter(|key| key.tables.contains(&table)).map(|key| key.name).collect();
             let count = names.len();

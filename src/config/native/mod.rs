@@ -3,7 +3,7 @@
 //!
 //! Bytes become TOML (`text`), tables become fields (`fields`, by the table of
 //! `keys`), values are read (`value`, `command`, `units`, `address`), fields
-//! become services (`service`, `rules`) and the server (`server`). Everything
+//! become services (`service`, `rules`, `streams`) and the server (`server`). Everything
 //! that is wrong is gathered (`report`), and no password is in it (`hide`).
 
 mod address;
@@ -18,6 +18,7 @@ mod rules;
 mod schema;
 mod server;
 mod service;
+mod streams;
 mod text;
 mod units;
 mod value;
@@ -144,18 +145,23 @@ impl Reader<'_> {
         let mut services = Vec::new();
         for entry in &mut entries {
             entry.fields = std::mem::take(&mut entry.fields).over(&self.shared);
-            services.extend(self.service(entry).map(Arc::new));
+        }
+        for entry in &entries {
+            services.extend(self.service(entry).map(|service| (entry, Arc::new(service))));
         }
         self.have_own_addresses(&entries);
         let fields = std::mem::take(&mut self.server);
         let server: Server = self.server(&fields);
+        for (entry, service) in &services {
+            self.outlives(&server, entry, service);
+        }
         if entries.is_empty() && !self.report.has_errors() {
             let at = At { source: 0, range: 0..0 };
             let hint = format!("a service is a table like:  {}", crate::sys::paths::EXAMPLE_TABLE);
             let fault = Fault::new("no table of this file is a service, so nothing is served", &hint);
             self.report.warning(&at, fault);
         }
-        Plan { services, server }
+        Plan { services: services.into_iter().map(|(_, service)| service).collect(), server }
     }
 
     /// No two sockets can be bound to one address.
@@ -193,3 +199,6 @@ fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tests_of_streams;

@@ -1,5 +1,6 @@
-//! The access rules of a service, and those of them that can never match: each
-//! is a slip of somebody who believes to be protected by it.
+//! The access rules of a service and the senders that it trusts, and those of
+//! them that can never match: each is a slip of somebody who believes to be
+//! protected by it.
 
 use ipnet::IpNet;
 
@@ -14,9 +15,11 @@ impl Reader<'_> {
     /// From where clients may come.
     pub fn access(&mut self, fields: &Fields, listen: &[Address]) -> Access {
         let (allow, deny) = (rules(fields, "allow"), rules(fields, "deny"));
+        // A client that a PROXY header names may have an address of any family.
+        let named = expects_header(fields);
         for list in [&allow, &deny].into_iter().flatten() {
             self.has_none_twice(list.1);
-            if list.0.own {
+            if list.0.own && !named {
                 self.matches_addresses(list.1, listen);
             }
         }
@@ -25,6 +28,29 @@ impl Reader<'_> {
         }
         let networks = |(_, rules): (_, &[(IpNet, At)])| rules.iter().map(|(network, _)| *network).collect();
         Access { allow: allow.map(networks), deny: deny.map(networks).unwrap_or_default() }
+    }
+
+    /// Whose PROXY header is believed, if one is expected.
+    pub fn proxy_protocol(&mut self, fields: &Fields, listen: &[Address]) -> Option<Vec<IpNet>> {
+        let (field, senders) = rules(fields, "proxy_protocol")?;
+        self.has_none_twice(senders);
+        let from_network = listen.iter().any(|address| matches!(address, Address::Tcp(_)));
+        if senders.is_empty() && from_network {
+            let hint = "name the proxies, as [\"192.0.2.7\"], or write `false` if there are none";
+            let message = "nobody could connect: the header of no sender is trusted";
+            self.report.error(&field.at, Fault::new(message, hint));
+        }
+        if field.own && from_network {
+            self.matches_addresses(senders, listen);
+        } else if field.own && !listen.is_empty() {
+            for (network, at) in senders {
+                let message =
+                    format!("{network} never matches: this service listens on `unix:` addresses only");
+                let hint = "write `[]`: who may connect to them, by `socket_mode`, is trusted";
+                self.report.error(at, Fault::new(message, hint));
+            }
+        }
+        Some(senders.iter().map(|(network, _)| *network).collect())
     }
 
     fn has_none_twice(&mut self, rules: &[(IpNet, At)]) {
@@ -62,6 +88,11 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// Whether connections begin with a PROXY header, right or wrong as that is.
+pub(super) fn expects_header(fields: &Fields) -> bool {
+    fields.has("proxy_protocol") && !fields.is_off("proxy_protocol")
 }
 
 fn rules<'f>(fields: &'f Fields, name: &str) -> Option<(&'f Field, &'f [(IpNet, At)])> {

@@ -7,9 +7,9 @@ use super::keys::{KEYS, Key, Kind, Table};
 /// The schema, as text.
 pub fn schema() -> String {
     let mut tables = Map::new();
-    for which in [Table::Server, Table::Defaults, Table::Service, Table::Limits] {
+    for which in [Table::Server, Table::Defaults, Table::Service, Table::Limits, Table::Tls] {
         tables.insert(name(which, true), table(which, true));
-        if which != Table::Limits {
+        if !matches!(which, Table::Limits | Table::Tls) {
             tables.insert(name(which, false), table(which, false));
         }
     }
@@ -32,6 +32,7 @@ fn name(which: Table, systems: bool) -> String {
         Table::Defaults => "defaults",
         Table::Service => "service",
         Table::Limits => "limits",
+        Table::Tls => "tls",
     };
     if systems { name.to_owned() } else { format!("{name}_of_one_system") }
 }
@@ -44,7 +45,7 @@ fn reference(which: Table, systems: bool) -> Value {
 fn table(which: Table, systems: bool) -> Value {
     let mut properties = Map::new();
     let here = KEYS.iter().filter(|key| key.tables.contains(&which));
-    for key in here.filter(|key| key.kind != Kind::Later && (systems || key.kind != Kind::System)) {
+    for key in here.filter(|key| systems || key.kind != Kind::System) {
         let mut value = value(key, which);
         if let Value::Object(value) = &mut value {
             let default = match key.default {
@@ -62,6 +63,7 @@ fn value(key: &Key, which: Table) -> Value {
     let one = match key.kind {
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Count => json!({ "type": "integer", "minimum": 1 }),
+        Kind::UpTo(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
         Kind::Duration(_) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }),
         Kind::Size => json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" }),
         Kind::Rate => json!({ "type": "string", "pattern": "^[0-9]+/[smh]$" }),
@@ -72,7 +74,7 @@ fn value(key: &Key, which: Table) -> Value {
         Kind::Command => json!({ "oneOf": [{ "type": "string", "minLength": 1 }, strings(1)] }),
         Kind::Networks | Kind::Names => strings(0),
         Kind::Patterns => json!({ "oneOf": [{ "type": "string" }, strings(0)] }),
-        Kind::Choice(words, _) => json!({ "enum": words }),
+        Kind::Choice(words) => json!({ "enum": words }),
         Kind::Variables => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Listen => {
             let port = json!({ "type": "integer", "minimum": 1, "maximum": 65535 });
@@ -87,7 +89,6 @@ fn value(key: &Key, which: Table) -> Value {
             "propertyNames": { "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$" },
             "additionalProperties": reference(Table::Service, true),
         }),
-        Kind::Later => json!(false),
     };
     if key.off { json!({ "oneOf": [one, { "const": false }] }) } else { one }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use super::Reader;
 use super::fields::Fields;
 use super::report::At;
+use super::rules::expects_header;
+use super::streams::stderr;
 use super::units::{Fault, quote};
 use super::value::Value;
 use crate::config::plan::{
-    Address, Admit, KEEPALIVE, KILL_GRACE, Limits, MAX_CONNECTIONS, Program, Service, Stderr, Stdio, Times,
-    Typed, UnixSocket, WhenFull,
+    Address, Admit, KEEPALIVE, KILL_GRACE, Limits, MAX_CONNECTIONS, Program, Service, Times, Typed,
+    UnixSocket, WhenFull,
 };
 use crate::config::secret::STORED;
 use crate::sys::account::parse_credentials;
@@ -63,7 +65,9 @@ impl Reader<'_> {
         let listen: Vec<Address> = entry.addresses().iter().map(|(address, _)| address.clone()).collect();
         self.fits_addresses(fields, &listen);
         let access = self.access(fields, &listen);
-        let program = self.program(entry);
+        let proxy_protocol = self.proxy_protocol(fields, &listen);
+        let program = self.program(entry, &listen);
+        let (tls, warm) = (self.tls(fields), self.warm(fields));
         if listen.is_empty() {
             return None;
         }
@@ -85,16 +89,17 @@ impl Reader<'_> {
             },
             refusal: fields.text("refusal").unwrap_or_default().as_bytes().to_vec(),
             banner: fields.text("banner").unwrap_or_default().as_bytes().to_vec(),
-            proxy_protocol: None,
-            tls: None,
-            warm: None,
+            proxy_protocol,
+            tls,
+            warm,
             program: program?,
-            times: self.times(fields, &listen),
+            times: self.times(fields),
             typed: Typed {
                 source: entry.header.source,
                 listen: entry.place("listen"),
                 identity: entry.place("user"),
                 command: entry.place("command"),
+                tls: entry.place("tls"),
             },
             listen,
         })
@@ -109,17 +114,20 @@ impl Reader<'_> {
         let needless: &[&str] = if !listen.iter().any(is_unix) {
             &["socket_mode", "socket_user", "socket_group"]
         } else if listen.iter().all(is_unix) {
-            &["allow", "deny", "idle_timeout", "keepalive"]
+            &["allow", "deny", "keepalive"]
         } else {
             &[]
         };
+        // A header names clients of networks at every address.
+        let needless =
+            needless.iter().filter(|name| !matches!(**name, "allow" | "deny") || !expects_header(fields));
         for name in needless {
             if let Some(field) = fields.field(name).filter(|field| field.own) {
                 let message = match *name {
                     "allow" | "deny" => format!(
                         "`{name}` is about networks, and this service listens on `unix:` addresses only: `socket_mode` says who may connect"
                     ),
-                    "idle_timeout" | "keepalive" => format!(
+                    "keepalive" => format!(
                         "`{name}` is about the network, and this service listens on `unix:` addresses only"
                     ),
                     _ => format!("`{name}` is about `unix:` addresses, and this service has none"),
@@ -138,22 +146,22 @@ impl Reader<'_> {
         UnixSocket { mode, user: name("socket_user"), group: name("socket_group") }
     }
 
-    fn times(&self, fields: &Fields, listen: &[Address]) -> Times {
-        let counted = listen.iter().any(|address| matches!(address, Address::Tcp(_)));
+    fn times(&self, fields: &Fields) -> Times {
         let idle = if fields.is_off("idle_timeout") { None } else { self.defaults.idle_timeout };
         Times {
-            idle_timeout: fields.duration("idle_timeout").or(idle).filter(|_| counted),
+            idle_timeout: fields.duration("idle_timeout").or(idle),
             session_timeout: fields.duration("session_timeout"),
             linger_timeout: fields.duration("linger_timeout").unwrap_or(self.defaults.linger_timeout),
             kill_grace: fields.duration("kill_grace").unwrap_or(KILL_GRACE),
         }
     }
 
-    fn program(&mut self, entry: &Entry) -> Option<Program> {
+    fn program(&mut self, entry: &Entry, listen: &[Address]) -> Option<Program> {
         let fields = &entry.fields;
         let identity = self.identity(fields);
         let limits = self.limits(fields);
         let environment = self.environment(fields);
+        let stdio = self.stdio(entry, listen);
         let Some(Value::Command(command)) = fields.value("command") else { return None };
         Some(Program {
             command: command.clone(),
@@ -164,11 +172,8 @@ impl Reader<'_> {
                 Some(Value::Names(names)) => Some(names.iter().map(OsString::from).collect()),
                 _ => None,
             },
-            stdio: Stdio::Socket,
-            stderr: match fields.choice("stderr") {
-                Some("discard") => Stderr::Discard,
-                _ => Stderr::Client,
-            },
+            stdio,
+            stderr: stderr(fields),
             limits,
         })
     }

@@ -1,4 +1,5 @@
-//! Promises of the native file, over all of its parts.
+//! Promises of the native file, over all of its parts. Those about streams have
+//! a file of their own.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -12,12 +13,13 @@ use crate::config::diagnostic::Severity;
 use crate::config::plan::{EventLogExtent, OnStop, Rate, Service, Stderr, WhenFull};
 use crate::config::secret::{Password, Secret};
 
-fn defaults() -> Defaults {
+pub(super) fn defaults() -> Defaults {
     let bind: Vec<IpAddr> = vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()];
     Defaults {
         bind,
         idle_timeout: None,
         linger_timeout: Duration::from_secs(7),
+        stdio: None,
         directory: PathBuf::from("/default"),
         service: "wininetd".to_owned(),
     }
@@ -32,19 +34,19 @@ fn read_bytes(bytes: &[u8]) -> (Plan, Vec<Diagnostic>) {
 }
 
 /// The only service of a text without errors.
-fn service(text: &str) -> Service {
+pub(super) fn service(text: &str) -> Service {
     let (plan, diagnostics) = read_bytes(text.as_bytes());
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     plan.services[0].as_ref().clone()
 }
 
 /// A service with these keys besides.
-fn with(keys: &str) -> String {
+pub(super) fn with(keys: &str) -> String {
     format!("[service.x]\nlisten = 80\ncommand = 'cmd'\n{keys}\n")
 }
 
 /// Everything that is wrong, as `line:column: message | hint`.
-fn faults(text: &str) -> Vec<String> {
+pub(super) fn faults(text: &str) -> Vec<String> {
     let (_, diagnostics) = read_bytes(text.as_bytes());
     let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
     let place =
@@ -55,14 +57,14 @@ fn faults(text: &str) -> Vec<String> {
 }
 
 /// The one thing that is wrong with a service of these keys.
-fn fault(keys: &str) -> String {
+pub(super) fn fault(keys: &str) -> String {
     let found = faults(&with(keys));
     assert_eq!(found.len(), 1, "{keys}: {found:?}");
     found[0].clone()
 }
 
 #[test]
-fn a_service_of_two_keys_has_the_defaults_of_the_classic_file() {
+fn a_service_of_two_keys_has_the_limits_of_the_classic_file() {
     let found = service("[service.x]\nlisten = 80\ncommand = 'cmd a'");
     assert_eq!(found.name, "x");
     assert!(found.enabled);
@@ -70,7 +72,7 @@ fn a_service_of_two_keys_has_the_defaults_of_the_classic_file() {
     assert_eq!(listen, ["0.0.0.0:80", "[::]:80"]);
     assert_eq!(found.admit, super::super::plan::Admit::default());
     assert_eq!(found.keepalive, Some(super::super::plan::KEEPALIVE));
-    assert_eq!((found.program.identity, found.program.stderr), (None, Stderr::Client));
+    assert_eq!(found.program.identity, None);
     assert_eq!(found.program.directory, Path::new("/default"));
     assert_eq!((found.times.idle_timeout, found.times.linger_timeout), (None, Duration::from_secs(7)));
 }
@@ -209,20 +211,6 @@ fn everything_that_is_wrong_is_said_in_one_run_in_the_order_of_the_text() {
 #[test]
 fn a_key_that_is_not_known_gets_the_nearest_one() {
     assert!(fault("max_conections = 1").ends_with("did you mean `max_connections`?"));
-}
-
-#[test]
-fn what_will_be_there_later_is_said_to_be_not_there_yet() {
-    for keys in [
-        "stdio = 'pipe'",
-        "stderr = 'log'",
-        "tls = {}",
-        "warm = 4",
-        "warm_header = true",
-        "proxy_protocol = []",
-    ] {
-        assert!(fault(keys).contains("is not there yet"), "{keys}");
-    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ impl Kind {
         match self {
             Kind::Flag => "`true` or `false`".to_owned(),
             Kind::Count => "a whole number from 1 on".to_owned(),
+            Kind::UpTo(most) => format!("a whole number from 1 to {most}"),
             Kind::Duration(_) => "a time, as \"10s\" or \"5m\"".to_owned(),
             Kind::Size => "a size, as \"256MiB\"".to_owned(),
             Kind::Rate => "a rate, as \"50/s\"".to_owned(),
@@ -56,7 +57,7 @@ impl Kind {
             Kind::Command => "a string or an array of strings".to_owned(),
             Kind::Listen => "a port, a string or an array of these".to_owned(),
             Kind::Networks => "an array of networks, as [\"10.0.0.0/8\"]".to_owned(),
-            Kind::Choice(words, _) => {
+            Kind::Choice(words) => {
                 words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
             }
             Kind::Mode => "a string of octal digits, as \"0660\"".to_owned(),
@@ -64,7 +65,6 @@ impl Kind {
             Kind::Names | Kind::Patterns => "an array of strings".to_owned(),
             Kind::Table(_) | Kind::System => "a table".to_owned(),
             Kind::Services => "tables with names: [service.NAME]".to_owned(),
-            Kind::Later => "nothing yet".to_owned(),
         }
     }
 }
@@ -93,14 +93,11 @@ impl Reader<'_> {
             return Some(Value::Off);
         }
         match (key.kind, value.get_ref()) {
-            (Kind::Later, _) => {
-                self.report.error(&at, Fault::plain(format!("`{}` is not there yet", key.name)));
-                None
-            }
             (Kind::Flag, DeValue::Boolean(flag)) => Some(Value::Flag(*flag)),
-            (Kind::Count, DeValue::Integer(integer)) => {
+            (Kind::Count | Kind::UpTo(_), DeValue::Integer(integer)) => {
                 let fault = || Fault::plain(format!("`{}` is {}", key.name, key.kind.wanted()));
-                let number = number(integer).filter(|&count| count > 0).ok_or_else(fault);
+                let most = if let Kind::UpTo(most) = key.kind { most } else { u64::MAX };
+                let number = number(integer).filter(|count| (1..=most).contains(count)).ok_or_else(fault);
                 self.said(&at, number.map(Value::Number))
             }
             (Kind::Duration(least), DeValue::String(text)) => {
@@ -140,13 +137,9 @@ impl Reader<'_> {
             }
             (Kind::Command, DeValue::String(text)) => self.command_line(context, &at, text),
             (Kind::Command, DeValue::Array(_)) => self.command_of_arguments(context, key, value),
-            (Kind::Choice(words, later), DeValue::String(text)) => {
+            (Kind::Choice(words), DeValue::String(text)) => {
                 let known = words.iter().find(|word| *word == text);
-                let fault = if later.contains(&&**text) {
-                    Fault::plain(format!("`{} = \"{text}\"` is not there yet", key.name))
-                } else {
-                    Fault::plain(format!("`{}` is {}", key.name, key.kind.wanted()))
-                };
+                let fault = Fault::plain(format!("`{}` is {}", key.name, key.kind.wanted()));
                 self.said(&at, known.map(|word| Value::Choice(word)).ok_or(fault))
             }
             (Kind::Listen, DeValue::String(_) | DeValue::Integer(_) | DeValue::Array(_)) => {
@@ -155,8 +148,11 @@ impl Reader<'_> {
             (Kind::Networks, DeValue::Array(_)) => {
                 let texts = self.texts(context, key, value)?;
                 // Those that are right are looked at further, beside one that is not.
+                let typed = texts.len();
                 let network = |(text, at): (String, At)| Some((self.said(&at, address::network(&text))?, at));
-                Some(Value::Networks(texts.into_iter().filter_map(network).collect()))
+                let networks: Vec<_> = texts.into_iter().filter_map(network).collect();
+                // Nobody is left out of a list only because all of it is wrong.
+                (typed == 0 || !networks.is_empty()).then_some(Value::Networks(networks))
             }
             (Kind::Names, DeValue::Array(_)) => {
                 let names = self.texts(context, key, value)?.into_iter().map(|(name, at)| {

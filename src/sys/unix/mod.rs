@@ -52,10 +52,12 @@ pub mod trust;
 mod unix_socket;
 
 use super::Capabilities;
+use crate::config::plan::Stdio;
 
 /// What Unix can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
     byte_counts: cfg!(target_os = "linux"),
+    native_stdio: Stdio::Socket,
     refuses: "a service of root",
     passwords: false,
     code_page: false,

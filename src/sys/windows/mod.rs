@@ -28,10 +28,12 @@ pub mod tool;
 pub mod trust;
 
 use super::Capabilities;
+use crate::config::plan::Stdio;
 
 /// What Windows can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
     byte_counts: false,
+    native_stdio: Stdio::Pipe,
     refuses: "a service",
     passwords: true,
     code_page: true,

@@ -1,0 +1,78 @@
+//! Which services need pipes though nobody said so, and which can't do without
+//! though somebody did.
+
+use super::classic::Defaults;
+use super::plan::{Address, Stdio};
+use crate::sys::CAPABILITIES;
+
+/// Why nobody but the server could tell that nothing moves on the connections
+/// of a service; none, where the system counts what a program moves.
+pub(super) fn uncounted(listen: &[Address]) -> Option<&'static str> {
+    uncounted_by(CAPABILITIES.byte_counts, listen)
+}
+
+fn uncounted_by(byte_counts: bool, listen: &[Address]) -> Option<&'static str> {
+    if !byte_counts {
+        Some("this system does not tell what moved on a connection that a program has")
+    } else if listen.iter().any(|address| matches!(address, Address::Unix(_))) {
+        Some("no system tells what moved on a `unix:` connection that a program has")
+    } else {
+        None
+    }
+}
+
+/// What to do about [`Defaults::stdio_fault`].
+pub(super) const STDIO_FAULT_HINT: &str = "leave one of the two out";
+
+impl Defaults {
+    /// How the connections of a service that only has these become streams.
+    pub(super) fn stdio(&self, listen: &[Address]) -> Stdio {
+        match uncounted(listen) {
+            Some(_) if self.idle_timeout.is_some() => Stdio::Pipe,
+            _ => self.stdio.unwrap_or(Stdio::Socket),
+        }
+    }
+
+    /// Why these can't be kept together, if so.
+    pub(super) fn stdio_fault(&self, listen: &[Address]) -> Option<String> {
+        self.stdio_fault_by(CAPABILITIES.byte_counts, listen)
+    }
+
+    fn stdio_fault_by(&self, byte_counts: bool, listen: &[Address]) -> Option<String> {
+        let why = uncounted_by(byte_counts, listen)?;
+        let contradicts = self.idle_timeout.is_some() && self.stdio == Some(Stdio::Socket);
+        contradicts.then(|| format!("`--timeout` implies `--stdio pipe`, not `socket`: {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Stored;
+
+    fn defaults(timeout: Option<u64>, stdio: Option<Stdio>) -> Defaults {
+        Stored { timeout, stdio, ..Stored::default() }.defaults("wininetd")
+    }
+
+    #[test]
+    fn a_timeout_implies_pipes_where_the_system_does_not_count() {
+        let (tcp, unix) =
+            ([Address::Tcp("[::1]:80".parse().unwrap())], [Address::Unix("/run/x.sock".into())]);
+        assert!(uncounted_by(false, &tcp).is_some() && uncounted_by(true, &unix).is_some());
+        assert_eq!(uncounted_by(true, &tcp), None);
+        assert_eq!(defaults(Some(5), None).stdio(&unix), Stdio::Pipe);
+        assert_eq!(defaults(None, None).stdio(&unix), Stdio::Socket);
+        assert_eq!(defaults(Some(0), None).stdio(&unix), Stdio::Socket);
+        assert_eq!(defaults(None, Some(Stdio::Pipe)).stdio(&tcp), Stdio::Pipe);
+    }
+
+    #[test]
+    fn a_timeout_and_the_socket_contradict_each_other_there() {
+        let fault = |timeout, stdio, counts| defaults(timeout, stdio).stdio_fault_by(counts, &[]);
+        assert!(fault(Some(5), Some(Stdio::Socket), false).unwrap().contains("does not tell"));
+        assert_eq!(fault(Some(5), Some(Stdio::Socket), true), None);
+        assert_eq!(fault(Some(5), Some(Stdio::Pipe), false), None);
+        assert_eq!(fault(Some(5), None, false), None);
+        assert_eq!(fault(None, Some(Stdio::Socket), false), None);
+    }
+}
