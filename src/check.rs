@@ -40,8 +40,13 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
         let addresses: Vec<_> = service.listen.iter().map(ToString::to_string).collect();
         // Writing to a String can't fail.
         let disabled = if service.enabled { "" } else { ", not enabled" };
-        let _ =
-            writeln!(report, "{}: {program}, as {user}, on {}{disabled}", service.name, addresses.join(" "));
+        let _ = writeln!(
+            report,
+            "{}: {program}, as {user}, on {}{}{disabled}",
+            service.name,
+            addresses.join(" "),
+            manner(service)
+        );
     }
     diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
     diagnostics.extend(world::addresses_not_up(&plan, &sources));
@@ -64,6 +69,17 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     );
     let exit = if options.strict && warnings > 0 { Exit::Config } else { Exit::Ok };
     Ok((report, exit))
+}
+
+/// How its clients are served, where that is not just by the connection itself.
+fn manner(service: &Service) -> String {
+    let tls = service.tls.as_ref().map(|tls| match tls.client_ca {
+        Some(_) => ", by TLS with certificates of clients".to_owned(),
+        None => ", by TLS".to_owned(),
+    });
+    let pipes = service.has_pipes().then(|| ", through pipes".to_owned());
+    let warm = service.warm.map(|warm| format!(", {} warm", warm.programs));
+    [tls, pipes, warm].into_iter().flatten().collect()
 }
 
 /// The services' accounts, each once, with the first service that has it.

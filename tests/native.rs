@@ -110,6 +110,62 @@ fn what_the_world_lacks_is_said_at_the_place_in_the_file_that_holds_it() {
 }
 
 #[test]
+fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {
+    let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n\
+        tls = { certificate = 'no.pem', key = '.', client_ca = 'w.toml' }\n";
+    let output = &check(&[("w.toml", text)]).output;
+    let said: Vec<_> = output
+        .lines()
+        .filter_map(|line| line.split_once("w.toml:4:7: warning: "))
+        .map(|(_, what)| what)
+        .collect();
+    assert_eq!(said.len(), 2, "{output}");
+    assert!(said[0].starts_with("`certificate`: ") && said[0].contains("no.pem can't be read: "), "{output}");
+    assert!(said[1].starts_with("`key`: "), "{output}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_that_everybody_can_read_is_said_with_what_mends_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[defaults]\ntls = { certificate = 'c.pem', key = 'k.pem' }\n\
+        [service.a]\nlisten = 7001\ncommand = 'cmd'\n";
+    for (name, text) in [("w.toml", text), ("c.pem", ""), ("k.pem", "")] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let (config, key) = (folder.path().join("w.toml"), folder.path().join("k.pem"));
+    for (mode, open) in [(0o644, true), (0o640, false)] {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let output = run(&["--check", "--cfgfile", config.to_str().unwrap()]).output;
+        assert_eq!(output.contains("w.toml:2:7: warning: everybody can read the key "), open, "{output}");
+        let command = format!("`chmod o-r '{}'` takes that away", key.display());
+        assert_eq!(output.contains(&command), open, "{output}");
+    }
+}
+
+#[test]
+fn check_says_how_a_service_speaks_where_that_is_not_by_the_connection_itself() {
+    let service = |name: &str, port: u16, keys: &str| {
+        format!("[service.{name}]\nlisten = '127.0.0.1:{port}'\ncommand = 'cmd'\n{keys}\n")
+    };
+    let tls = |more: &str| format!("tls = {{ certificate = 'c', key = 'k'{more} }}");
+    let text = service("a", 7001, "stdio = 'socket'")
+        + &service("b", 7002, "stdio = 'pipe'\nenabled = false")
+        + &service("c", 7003, &format!("{}\nwarm = 4", tls("")))
+        + &service("d", 7004, &tls(", client_ca = 'ca'"));
+    let finished = check(&[("w.toml", &text)]);
+    for line in [
+        "on 127.0.0.1:7001\n",
+        "on 127.0.0.1:7002, through pipes, not enabled\n",
+        "on 127.0.0.1:7003, by TLS, through pipes, 4 warm\n",
+        "on 127.0.0.1:7004, by TLS with certificates of clients, through pipes\n",
+    ] {
+        assert!(finished.output.replace('\r', "").contains(line), "{}{}", finished.output, finished.errors);
+    }
+}
+
+#[test]
 fn a_folder_of_included_files_that_anybody_can_change_is_spoken_of() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("conf.d");

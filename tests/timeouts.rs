@@ -3,7 +3,6 @@
 
 use testkit::{Builder, Client, Gate, free_port, probe};
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_connection_on_which_nothing_moves_is_ended() {
     let (port, gate) = (free_port(), Gate::new());
@@ -19,7 +18,6 @@ fn a_connection_on_which_nothing_moves_is_ended() {
     assert!((0.9..5.0).contains(&seconds), "{record}");
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn movement_in_either_direction_keeps_a_connection() {
     let port = free_port();
@@ -37,15 +35,4 @@ fn movement_in_either_direction_keeps_a_connection() {
     let record = daemon.record(client.port());
     assert_eq!(record["exit"], 0, "{record}");
     assert_eq!((&record["bytes_in"], &record["bytes_out"]), (&6.into(), &6.into()), "{record}");
-}
-
-#[cfg(not(target_os = "linux"))]
-#[test]
-fn a_timeout_that_has_no_effect_is_said() {
-    let (port, gate) = (free_port(), Gate::new());
-    let line = format!("{port} none {}", probe(&format!("gate {}", gate.address())));
-    let daemon = Builder::new(&[line]).arguments(&["--timeout", "1"]).start();
-    daemon.event("configuration", |event| event["message"].to_string().contains("--timeout has no effect"));
-    let _client = Client::connect(port);
-    drop(gate.visitor());
 }

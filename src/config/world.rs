@@ -6,10 +6,10 @@ use std::fs::File;
 use std::path::Path;
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::plan::{Address, Plan, Service};
+use super::plan::{Address, Plan, Service, Tls};
 use super::source::Source;
 use crate::sys::account::Account;
-use crate::sys::{self, trust};
+use crate::sys::{self, Others, trust};
 
 /// What was found for one service.
 #[derive(Debug)]
@@ -107,7 +107,50 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
             warn(&service.typed.listen, message, None);
         }
     }
+    if let Some(tls) = &service.tls {
+        for (message, hint) in tls_faults(tls) {
+            warn(&service.typed.tls, message, hint);
+        }
+    }
     Finding { program, warnings }
+}
+
+/// What is wrong with the files of TLS, each with what mends it.
+fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
+    let mut found = Vec::new();
+    let files = [
+        ("certificate", Some(&tls.certificate)),
+        ("key", Some(&tls.key)),
+        ("client_ca", tls.client_ca.as_ref()),
+    ];
+    for (name, path) in files {
+        let Some(path) = path else { continue };
+        let file = match open_file(path) {
+            Ok(file) => file,
+            Err(error) => {
+                found.push((format!("`{name}`: {} can't be read: {error}", path.display()), None));
+                continue;
+            }
+        };
+        let readers =
+            if name == "key" { trust::file_readers(&file).unwrap_or_default() } else { Others::default() };
+        if !readers.is_empty() {
+            let message = format!(
+                "{} can read the key {}, and so pass for this server",
+                readers.names(),
+                path.display()
+            );
+            found.push((message, Some(format!("`{}` takes that away", trust::mend_readers(path, &readers)))));
+        }
+    }
+    // Once all can be read, what is in them is to be looked at here.
+    found
+}
+
+/// Opens a file to read it; that of a folder succeeds on Unix.
+fn open_file(path: &Path) -> std::io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
 /// Who else can put another program in the place of this one, and so choose

@@ -34,10 +34,14 @@ pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
     Ok(found)
 }
 
-/// Who can read an opened file. Passwords are not used here, so nobody is
-/// warned of readers.
-pub fn file_readers(_file: &File) -> io::Result<Others> {
-    Ok(Others::default())
+/// Who can read an opened file. A group that can was given that right: keys
+/// have one for the programs that need them.
+pub fn file_readers(file: &File) -> io::Result<Others> {
+    let mut others = Others::default();
+    if file.metadata()?.mode() & 0o004 != 0 {
+        others.anyone.push(Other { name: "everybody".to_owned(), id: "o".to_owned() });
+    }
+    Ok(others)
 }
 
 /// The command that takes the right to read away from all others.
@@ -97,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_everybody_can_write_is_seen_in_the_file_and_above_it() {
+    fn what_everybody_can_write_or_read_is_seen_in_the_file_and_above_it() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");
         std::fs::create_dir(&inner).unwrap();
@@ -108,6 +112,9 @@ mod tests {
         let file = File::open(&path).unwrap();
         set(&path, 0o644);
         assert!(file_writers(&file).unwrap().is_empty() && folder_writers(&inner).unwrap().is_empty());
+        assert_eq!(file_readers(&file).unwrap().names(), "everybody");
+        set(&path, 0o640);
+        assert!(file_readers(&file).unwrap().is_empty());
         set(&path, 0o646);
         assert_eq!(file_writers(&file).unwrap().names(), "everybody");
         set(folder.path(), 0o777);
