@@ -26,7 +26,7 @@ pub(super) const STDIO_FAULT_HINT: &str = "leave one of the two out";
 
 impl Defaults {
     /// How the connections of a service that only has these become streams.
-    pub(super) fn stdio(&self, listen: &[Address]) -> Stdio {
+    pub fn stdio(&self, listen: &[Address]) -> Stdio {
         match uncounted(listen) {
             Some(_) if self.idle_timeout.is_some() => Stdio::Pipe,
             _ => self.stdio.unwrap_or(Stdio::Socket),

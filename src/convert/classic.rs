@@ -6,7 +6,7 @@ use super::note;
 use super::toml::{Document, Entry, Item, Keys, literal, string};
 use crate::config::classic::{self, Defaults};
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::plan::Service;
+use crate::config::plan::{Service, Stdio};
 use crate::config::secret::STORED;
 use crate::config::source::Source;
 use crate::sys::CAPABILITIES;
@@ -37,7 +37,14 @@ pub(super) fn convert(
 /// default or the command line had a say.
 fn common(defaults: &Defaults) -> Keys {
     let mut keys = Keys::default();
-    keys.explain("stdio", string("socket"), "the connection itself, as a classic file has it");
+    // Also where this system's native form has the same default: on another one
+    // it has not, and the file may be moved.
+    let stdio = defaults.stdio(&[]);
+    let why = match stdio {
+        Stdio::Socket => "the connection itself, as a classic file has it",
+        Stdio::Pipe => "as the options given beside it want it",
+    };
+    keys.explain("stdio", string(stdio.name()), why);
     keys.explain("stderr", string("client"), "as a classic file has it");
     keys.set("directory", string(&defaults.directory.to_string_lossy()));
     keys.set("linger_timeout", string(&format!("{}s", defaults.linger_timeout.as_secs())));
@@ -105,13 +112,19 @@ mod tests {
     #[test]
     fn options_given_beside_it_are_written_down() {
         let options = Stored {
+            stdio: Some(Stdio::Pipe),
             timeout: Some(30),
             linger_timeout: Some(0),
             bind: vec![[127, 0, 0, 1].into()],
             ..Stored::default()
         };
         let (text, _) = convert_text("80 none x\n", &options);
-        for line in ["idle_timeout = \"30s\"", "linger_timeout = \"0s\"", "listen = [\"127.0.0.1:80\"]"] {
+        for line in [
+            "stdio = \"pipe\" # as the options",
+            "idle_timeout = \"30s\"",
+            "linger_timeout = \"0s\"",
+            "listen = [\"127.0.0.1:80\"]",
+        ] {
             assert!(text.contains(line), "{text}");
         }
     }

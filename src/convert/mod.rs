@@ -138,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::config::native;
+    use crate::config::plan::{Plan, Stderr, Stdio};
 
     fn convert_bytes(bytes: &[u8]) -> Result<Converted, Error> {
         let source = Source::decode(Path::new("f"), bytes.to_vec());
@@ -148,6 +149,29 @@ mod tests {
     fn an_error_about_the_form_shows_no_password() {
         let error = convert_bytes(b"80 user:hunter2 x\necho stream tcp nowait root /x x\n").unwrap_err();
         assert!(error.to_string().contains("user:***") && !error.to_string().contains("hunter2"), "{error}");
+    }
+
+    /// The plan of what was written, for a server with these options.
+    fn plan_of(converted: &Converted, options: &Stored) -> (Plan, Vec<Diagnostic>) {
+        let written = Source::decode(Path::new("x.toml"), converted.text.clone().into_bytes());
+        let (_, plan, found) = native::read(written, &options.defaults("wininetd"));
+        (plan, found)
+    }
+
+    #[test]
+    fn what_comes_from_an_inetd_has_no_default_of_ours_for_its_streams() {
+        let xinetd =
+            "service x\n{\nport = 79\nsocket_type = stream\nwait = no\nuser = nobody\nserver = /x\n}\n";
+        for text in ["79 stream tcp nowait root /bin/cat cat\n", xinetd] {
+            let converted = convert_bytes(text.as_bytes()).unwrap();
+            let other = Stored { stdio: Some(Stdio::Pipe), ..Stored::default() };
+            for options in [Stored::default(), other] {
+                let (plan, found) = plan_of(&converted, &options);
+                assert!(found.is_empty(), "{found:?}");
+                let program = &plan.services[0].program;
+                assert_eq!((program.stdio, program.stderr), (Stdio::Socket, Stderr::Client));
+            }
+        }
     }
 
     /// Lines that are nearly those of one form or another.
@@ -171,10 +195,45 @@ mod tests {
         proptest::collection::vec(word, 0..60).prop_map(|words| words.join(" "))
     }
 
+    /// What stands behind the port of a classic line, mostly right.
+    fn classic() -> impl Strategy<Value = String> {
+        "(none|u:p|d\\\\v:p'q|x:\\{stored\\})[ \t]{1,3}[a-z\\\\/]{1,5}( '[a-z ]{0,4}'| \"[a-z]{0,4}\"|)"
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = convert_bytes(&bytes);
+        }
+
+        #[test]
+        fn a_classic_file_is_served_as_before(
+            lines in proptest::collection::btree_map(1u16.., classic(), 1..6),
+            timeout in proptest::option::of(0u64..100),
+            linger_timeout in proptest::option::of(0u64..100),
+            stdio in proptest::option::of(prop_oneof![Just(Stdio::Socket), Just(Stdio::Pipe)]),
+            bind in proptest::collection::vec(any::<std::net::IpAddr>(), 0..3),
+        ) {
+            // An IPv6 address that is IPv4's is refused by the native form only.
+            let bind = bind.iter().map(std::net::IpAddr::to_canonical).collect();
+            let options = Stored { timeout, linger_timeout, stdio, bind, ..Stored::default() };
+            let lines = lines.iter().map(|(port, rest)| format!("{port} {rest}\n"));
+            let text = lines.collect::<String>();
+            let decode = || Source::decode(Path::new("f"), text.clone().into_bytes());
+            let defaults = options.defaults("wininetd");
+            let (before, found) = crate::config::classic::parse(&mut decode(), &defaults);
+            let converted = convert_source(decode(), &options, "wininetd", &World::example());
+            if found.iter().any(|found| found.severity == Severity::Error) {
+                prop_assert!(converted.is_err());
+                return Ok(());
+            }
+            let converted = converted.unwrap();
+            let (after, found) = plan_of(&converted, &Stored::default());
+            prop_assert!(found.is_empty(), "{:?}\n{}", found, converted.text);
+            prop_assert_eq!(before.services.len(), after.services.len());
+            for (before, after) in before.services.iter().zip(&after.services) {
+                prop_assert!(before.says_the_same(after), "{:?}\n{:?}", before, after);
+            }
         }
 
         #[test]
@@ -183,8 +242,7 @@ mod tests {
             let text = text.replace('\u{1}', "");
             for form in ["80 none x\n", "echo stream tcp nowait root /bin/cat cat\n", "defaults\n{\n}\n"] {
                 if let Ok(converted) = convert_bytes(format!("{form}{text}").as_bytes()) {
-                    let written = Source::decode(Path::new("x.toml"), converted.text.clone().into_bytes());
-                    let (_, _, found) = native::read(written, &Stored::default().defaults("wininetd"));
+                    let (_, found) = plan_of(&converted, &Stored::default());
                     let errors = found.iter().any(|found| found.severity == Severity::Error);
                     prop_assert!(!errors, "{:?}\n{}", found, converted.text);
                 }
