@@ -48,7 +48,7 @@ impl Channel {
     /// called within the loop.
     pub fn open(name: &Path) -> io::Result<Channel> {
         check_name(name).map_err(|message| io::Error::new(ErrorKind::InvalidInput, message))?;
-        let own = own_sid()?;
+        let own = process::own_sid()?;
         // An administrator's is that of all: others may ask it.
         let access = access(if process::is_privileged() { "BA" } else { &own }, &own);
         let next = instance(name, &access, true).map_err(|error| {
@@ -109,12 +109,6 @@ fn instance(name: &Path, access: &str, first: bool) -> io::Result<NamedPipeServe
 /// knows whom it asks.
 fn access(owner: &str, own: &str) -> String {
     format!("O:{owner}D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;{own})")
-}
-
-fn own_sid() -> io::Result<String> {
-    let user = process::own_user()?;
-    // SAFETY: the buffer begins with a TOKEN_USER whose SID lies within it.
-    Ok(unsafe { security::text((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid) })
 }
 
 /// Connects to a server of an administrator, of the system, or of our own.
@@ -311,7 +305,7 @@ mod tests {
     fn a_server_of_somebody_else_is_not_asked() {
         run(async {
             let name = PathBuf::from(format!(r"\\.\pipe\wininetd-test-{}-theirs", std::process::id()));
-            let own = own_sid().unwrap();
+            let own = process::own_sid().unwrap();
             // The guests' group stands for another account. Windows lets nobody
             // give a pipe to others; then there is nothing to see.
             let Ok(_theirs) = instance(&name, &access("BG", &own), true) else { return };

@@ -37,6 +37,8 @@ use crate::core::Peer;
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::handle::{check, raw_socket};
 
+pub use super::stream::Stream;
+
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
 pub struct Listener {
@@ -156,7 +158,7 @@ impl Listener {
             Some(local) => local,
             None => self.socket.local_addr()?,
         };
-        Ok(Socket { state: State::Program(socket), local })
+        Ok(Socket::new(socket, local))
     }
 }
 
@@ -303,6 +305,23 @@ impl Socket {
         None
     }
 
+    /// Asks the same from elsewhere.
+    pub fn counter(&self) -> Counter {
+        Counter(())
+    }
+
+    /// The connection for the server itself, as long as no program has it.
+    /// Must be called within the loop.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        let State::Program(socket) = self.state else { return Err(ErrorKind::NotConnected.into()) };
+        Stream::new(socket, self.local)
+    }
+
+    /// A connection that is as a program expects it: it waits.
+    pub(super) fn new(socket: OwnedSocket, local: SocketAddr) -> Socket {
+        Socket { state: State::Program(socket), local }
+    }
+
     /// Sends a short text of ours, if it can be sent at once and whole: a new
     /// connection's buffer has room for `plan::LONGEST_TEXT`. Only before a
     /// program has the connection, whose reads it would wait for.
@@ -356,6 +375,17 @@ impl Socket {
                 Drained::More => tokio::task::yield_now().await,
             }
         }
+    }
+}
+
+/// Asks what moved on a connection, where the kernel counts.
+#[derive(Debug, Clone)]
+pub struct Counter(());
+
+impl Counter {
+    /// What the kernel counted: asking would wait for the program here.
+    pub fn counts(&self) -> Option<Counts> {
+        None
     }
 }
 

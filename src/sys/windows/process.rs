@@ -132,6 +132,13 @@ pub(super) fn own_user() -> io::Result<Vec<u64>> {
     token_user(&own_token()?)
 }
 
+/// The account of this process, in its written form.
+pub(super) fn own_sid() -> io::Result<String> {
+    let user = own_user()?;
+    // SAFETY: the buffer begins with a TOKEN_USER whose SID lies within it.
+    Ok(unsafe { super::security::text((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid) })
+}
+
 /// Whether the token's user is this well-known account.
 fn token_is(token: &OwnedHandle, account: WELL_KNOWN_SID_TYPE) -> bool {
     token_user(token).is_ok_and(|user| {

@@ -1,6 +1,6 @@
-//! Starting a program on Windows: duplicates of the connection for its three
-//! streams and nothing else are inherited, and it is in a job before its first
-//! instruction.
+//! Starting a program on Windows: duplicates of the connection, or of pipes, for
+//! its three streams and nothing else are inherited, and it is in a job before
+//! its first instruction.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
@@ -26,13 +26,11 @@ use windows_sys::Win32::System::Threading::{
     UpdateProcThreadAttribute,
 };
 
-use super::super::{SpawnError, Start, Stdio, Step};
+use super::super::{Errors, SpawnError, Start, Stdio, Step};
 use super::child::{Child, Job};
 use super::environment;
 use super::handle::{check, size, wide};
 use super::image::{Image, Impersonation};
-use super::net::Socket;
-use crate::config::plan::Stderr;
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
@@ -66,29 +64,36 @@ struct Streams {
 impl Streams {
     fn of(start: &Start<'_>) -> io::Result<Streams> {
         let [input, output, error] = match start.stdio {
-            Stdio::Connection(socket) => Streams::of_connection(socket)?,
-            Stdio::Console => {
-                let of = |stream| duplicate(console_stream(stream)).or_else(|_| nowhere());
-                [of(STD_INPUT_HANDLE)?, of(STD_OUTPUT_HANDLE)?, of(STD_ERROR_HANDLE)?]
+            Stdio::Connection(socket) => {
+                let left = || io::Error::other("the connection has left the program's state");
+                [socket.handle().ok_or_else(left)?; 3].map(for_program)
             }
+            Stdio::Pipes { input, output } => {
+                [input.handle(), output.handle(), output.handle()].map(for_program)
+            }
+            // Ours, whatever they are: whoever started us has chosen them.
+            Stdio::Console => [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE]
+                .map(|stream| duplicate(console_stream(stream)).or_else(|_| nowhere())),
         };
-        let error = match start.stderr {
-            Stderr::Client => error,
-            Stderr::Discard => nowhere()?,
+        let error = match start.errors {
+            Errors::Output => error,
+            Errors::Nowhere => nowhere(),
+            Errors::Pipe(end) => for_program(end.handle()),
         };
-        Ok(Streams { handles: [input, output, error] })
-    }
-
-    fn of_connection(socket: &Socket) -> io::Result<[OwnedHandle; 3]> {
-        let socket =
-            socket.handle().ok_or_else(|| io::Error::other("the connection has left the program's state"))?;
-        assert_synchronous(socket)?;
-        Ok([duplicate(socket)?, duplicate(socket)?, duplicate(socket)?])
+        Ok(Streams { handles: [input?, output?, error?] })
     }
 
     fn raw(&self) -> [HANDLE; 3] {
         [0, 1, 2].map(|stream| self.handles[stream].as_raw_handle())
     }
+}
+
+/// A handle of the same for a program. That the program inherits it is all that
+/// it needs: whom an access list allows to open the same by name does not
+/// matter, whichever account it runs as.
+fn for_program(handle: HANDLE) -> io::Result<OwnedHandle> {
+    assert_synchronous(handle)?;
+    duplicate(handle)
 }
 
 /// An inheritable handle of the same.
@@ -105,7 +110,7 @@ fn duplicate(handle: HANDLE) -> io::Result<OwnedHandle> {
 /// Where nothing is read and everything is dropped.
 fn nowhere() -> io::Result<OwnedHandle> {
     let nul = std::fs::OpenOptions::new().read(true).write(true).open("NUL")?;
-    duplicate(nul.as_raw_handle())
+    for_program(nul.as_raw_handle())
 }
 
 /// A standard stream of ours; null if there is none, or what would be this
@@ -127,10 +132,10 @@ fn assert_synchronous(handle: HANDLE) -> io::Result<()> {
         NtQueryInformationFile(handle, &raw mut status, (&raw mut mode).cast(), 4, FILE_MODE_INFORMATION)
     };
     if status < 0 {
-        return Err(io::Error::other(format!("the mode of the connection's handle: status {status:#x}")));
+        return Err(io::Error::other(format!("the mode of a stream's handle: status {status:#x}")));
     }
     if mode & (FILE_SYNCHRONOUS_IO_NONALERT | FILE_SYNCHRONOUS_IO_ALERT) == 0 {
-        return Err(io::Error::other("the connection's handle is asynchronous: no program could read it"));
+        return Err(io::Error::other("the handle of a stream is asynchronous: no program could use it"));
     }
     Ok(())
 }
@@ -216,7 +221,7 @@ fn create_process(
         startup.StartupInfo.lpDesktop = desktop.as_mut_ptr();
     }
     let place = match start.stdio {
-        Stdio::Connection(_) => CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP,
+        Stdio::Connection(_) | Stdio::Pipes { .. } => CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP,
         // The console's keys reach it.
         Stdio::Console => 0,
     };

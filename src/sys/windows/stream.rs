@@ -1,0 +1,65 @@
+//! A connection on Windows while no program has it: the server itself reads and
+//! writes.
+//!
+//! Its socket is synchronous as a program needs it, and the loop polls it all
+//! the same, by a handle of the driver's that is the loop's own. So nothing of
+//! the loop's waits on the connection itself, and nothing holds its lock, when a
+//! program gets it afterwards.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpStream as StdStream};
+use std::os::windows::io::OwnedSocket;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use super::net::Socket;
+
+/// A connection that the server itself reads and writes.
+#[derive(Debug)]
+pub struct Stream {
+    socket: TcpStream,
+    /// Kept: a connection that has broken no longer tells it.
+    local: SocketAddr,
+}
+
+impl Stream {
+    pub(super) fn new(socket: OwnedSocket, local: SocketAddr) -> io::Result<Stream> {
+        let socket = StdStream::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Stream { socket: TcpStream::from_std(socket)?, local })
+    }
+
+    /// Waits until something may be there to read, or the end is.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Waits until there may be room to write.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.socket.writable().await
+    }
+
+    /// Reads what is there; 0 at the end.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.try_read(buffer)
+    }
+
+    /// Writes what there is room for.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.try_write(bytes)
+    }
+
+    /// Ends our direction of the stream.
+    pub fn shutdown(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).shutdown(Shutdown::Write)
+    }
+
+    /// The connection as a program takes it.
+    pub fn into_socket(self) -> io::Result<Socket> {
+        // Leaves the poll set: what the loop has asked the driver is cancelled.
+        let socket = self.socket.into_std()?;
+        socket.set_nonblocking(false)?;
+        Ok(Socket::new(socket.into(), self.local))
+    }
+}
