@@ -328,11 +328,6 @@ pub const KEEPALIVE: Keepalive =
 pub const LONGEST_TEXT: usize = 4096;
 
 impl Service {
-    /// Whether its programs have pipes, by what was typed or what implies it.
-    pub fn has_pipes(&self) -> bool {
-        self.program.stdio == Stdio::Pipe
-    }
-
     /// Whether another says the same, wherever it was typed.
     pub fn says_the_same(&self, other: &Service) -> bool {
         let Service {
@@ -368,7 +363,8 @@ impl Service {
 }
 
 impl Service {
-    /// Whether the server moves the bytes between the client and the program.
+    /// Whether its programs have pipes, by what was typed or what implies it: the
+    /// server moves the bytes then.
     pub fn has_pipes(&self) -> bool {
         self.program.stdio == Stdio::Pipe
     }

@@ -1,14 +1,13 @@
 //! The time with the program: waiting for its end, or bringing it about, and
 //! what the end says of the service.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::flow::Counted;
-use super::pump::Phase;
+use super::pump::{Phase, Pump};
 use super::{Order, Session, Verdict};
 use crate::core::ending::{Act, Ending, Why};
 use crate::core::idle::{Idle, Look};
@@ -46,7 +45,7 @@ pub(super) async fn wait(
     counted: &Counted,
     orders: &mut watch::Receiver<Order>,
     supervisor: &mpsc::UnboundedSender<Event>,
-    mut pump: Pin<&mut impl Future<Output = ()>>,
+    pump: &mut Pump<'_, impl Future<Output = ()>>,
     phase: &watch::Sender<Phase>,
 ) -> Ended {
     let times = &session.service.times;
@@ -58,7 +57,6 @@ pub(super) async fn wait(
     let since = |at: Instant| at.saturating_duration_since(began);
     let mut is_idle = false;
     let mut tries = session.tries;
-    let mut is_pumped = false;
     let idle = idle(counted, times.idle_timeout);
     tokio::pin!(idle);
     let exit = loop {
@@ -84,7 +82,7 @@ pub(super) async fn wait(
             }
             Act::Wait(until) => tokio::select! {
                 exit = child.wait() => break exit,
-                () = pump.as_mut(), if !is_pumped => is_pumped = true,
+                () = pump.run() => {}
                 () = &mut idle, if !is_idle => {
                     is_idle = true;
                     ending.ask_at(began.elapsed(), Why::Idle);

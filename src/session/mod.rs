@@ -3,7 +3,7 @@
 pub mod ending;
 pub mod environment;
 pub mod flow;
-mod link;
+pub mod link;
 mod prelude;
 mod pump;
 mod scratch;
@@ -30,9 +30,10 @@ use crate::sys::{self, SpawnError};
 use crate::tls::Keys;
 use ending::{Ended, ordered, wait};
 use flow::{Counted, Flow};
+use link::Link;
 use prelude::{Passed, Stopped};
-use pump::Phase;
-use start::Started;
+use pump::{Phase, Pump};
+use start::{NotStarted, Started};
 
 /// An accepted connection that was admitted.
 #[derive(Debug, Clone)]
@@ -113,20 +114,33 @@ pub enum Verdict {
     Nothing,
 }
 
-/// Serves one connection; returns its record, and what it says of its service.
+/// How a session ended.
+#[derive(Debug)]
+pub struct Served {
+    /// What is written down of it.
+    pub record: Record,
+    /// What it says of its service.
+    pub verdict: Verdict,
+    /// The connection, where it is left. To be closed when everybody knows the
+    /// rest: a client that sees the end may come again at once, and must find its
+    /// place free.
+    pub link: Option<Link>,
+}
+
+/// Serves one connection.
 pub async fn serve(
     session: Session,
     socket: Socket,
     context: Context,
     mut orders: watch::Receiver<Order>,
-) -> (Record, Verdict) {
+) -> Served {
     let began = Instant::now();
     let mut record = session.record();
     let passed = match prelude::pass(&session, socket, &context, &mut orders).await {
         Ok(passed) => passed,
-        Err(stopped) => {
+        Err((stopped, link)) => {
             record.stopped(stopped, &session, began);
-            return (record, Verdict::Nothing);
+            return Served { record, verdict: Verdict::Nothing, link };
         }
     };
     record.client = Some(passed.client).filter(|client| *client != session.peer);
@@ -136,12 +150,13 @@ pub async fn serve(
     let started = start::start(&session, link, (client, &local), variables, &context).await;
     let Started { mut link, mut running, ours, mut errors } = match started {
         Ok(started) => started,
-        Err(error) => {
+        Err(NotStarted { error, link }) => {
             record.not_started(&error, began);
             // A client can fill a system up; that must not close the service for all.
             let own = !sys::spawn::ran_out(&error);
             let fault = format!("{}: {}", error.step.name(), error.cause);
-            return (record, if own { Verdict::Failed(fault) } else { Verdict::Works });
+            let verdict = if own { Verdict::Failed(fault) } else { Verdict::Works };
+            return Served { record, verdict, link };
         }
     };
     record.pid = Some(running.child.pid());
@@ -153,9 +168,9 @@ pub async fn serve(
         let (phase, phases) = watch::channel(Phase::Runs);
         let pump = pump::carry(&mut link, ours, errors.as_mut(), &session.flow, phases);
         tokio::pin!(pump);
+        let mut pump = Pump::new(pump);
         let child = &mut running.child;
-        let ended =
-            wait(&session, child, &session.counted, &mut orders, supervisor, pump.as_mut(), &phase).await;
+        let ended = wait(&session, child, &session.counted, &mut orders, supervisor, &mut pump, &phase).await;
         context.spawner.give_back(running.account.take());
         record.seconds = began.elapsed();
         until = Instant::now() + session.service.times.linger_timeout;
@@ -165,7 +180,7 @@ pub async fn serve(
             Ended::Known { why: Some(why @ Why::Idle), .. } => Some(why.text()),
             Ended::Known { .. } => {
                 let _ = supervisor.send(Event::Lingers(session.id, verdict.clone()));
-                until_cut(pump, until, &mut orders).await
+                until_cut(pump.finish(), until, &mut orders).await
             }
             Ended::Left | Ended::Unknown(_) => None,
         };
@@ -176,11 +191,11 @@ pub async fn serve(
         Ended::Unknown(_) => {
             // Some process may still have it.
             link.abandon();
-            return (record, verdict);
+            return Served { record, verdict, link: None };
         }
         Ended::Left => {
             running.child.leave();
-            return (record, verdict);
+            return Served { record, verdict, link: Some(link) };
         }
         Ended::Known { .. } => {}
     }
@@ -197,7 +212,7 @@ pub async fn serve(
         record.bytes_in = Some(counts.received);
         record.bytes_out = Some(counts.acknowledged);
     }
-    (record, verdict)
+    Served { record, verdict, link: Some(link) }
 }
 
 /// Delivers what is left; says why if that was cut short.

@@ -62,13 +62,14 @@ impl Stopped {
     }
 }
 
-/// Goes through what the service has of it.
+/// Goes through what the service has of it. The connection comes back where it
+/// is left.
 pub(super) async fn pass(
     session: &Session,
     socket: Socket,
     context: &Context,
     orders: &mut watch::Receiver<Order>,
-) -> Result<Passed, Stopped> {
+) -> Result<Passed, (Stopped, Option<Link>)> {
     let service = &*session.service;
     let mut passed = Passed {
         link: Link::Socket(socket),
@@ -80,37 +81,25 @@ pub(super) async fn pass(
     if !service.has_prelude() && !service.has_pipes() {
         return Ok(passed);
     }
+    let failed = |error: io::Error| (Stopped::failed("stdio", error.to_string()), None);
     let deadline = Instant::now() + WITHIN;
     let Link::Socket(socket) = passed.link else { return Ok(passed) };
-    let stream = socket.into_stream().map_err(|error| Stopped::failed("stdio", error.to_string()))?;
-    if service.proxy_protocol.is_some() {
-        let named = within(HEADER, deadline, orders, header(&stream)).await?;
-        if let Named::Client { client, local } = named {
-            passed.client = Peer::Inet(client);
-            passed.local = Address::Tcp(local);
-        }
-        let named = ask(session, passed.client, context).await;
-        passed.connections = match named {
-            Ok(connections) => connections,
-            Err(reason) => {
-                turn_away(&stream, service).await;
-                let reason = reason.to_string();
-                let client = Some(passed.client);
-                return Err(Stopped { outcome: Outcome::Refused, step: None, reason, client });
-            }
-        };
-    }
-    let client = Some(passed.client);
-    let secured = match &context.keys {
-        None if service.tls.is_some() => Err(Stopped::failed(TLS, "its certificate is not known")),
-        None => Ok(None),
-        Some(Err(fault)) => Err(Stopped::failed(TLS, &**fault)),
-        Some(Ok(keys)) => match Connection::new(keys) {
-            Err(fault) => Err(Stopped::failed(TLS, fault)),
-            Ok(connection) => within(TLS, deadline, orders, handshake(&stream, connection)).await.map(Some),
-        },
+    let stream = socket.into_stream().map_err(failed)?;
+    let named = name(session, &stream, context, orders, deadline).await;
+    let named = match named {
+        Ok(named) => named,
+        Err(stopped) => return Err((stopped, Some(Link::Plain(stream)))),
     };
-    let secured = secured.map_err(|stopped| Stopped { client, ..stopped })?;
+    if let Some(Client { client, local, connections }) = named {
+        (passed.client, passed.local, passed.connections) = (client, local, connections);
+    }
+    let secured = match secure(service, &stream, context, orders, deadline).await {
+        Ok(secured) => secured,
+        Err(stopped) => {
+            let stopped = Stopped { client: Some(passed.client), ..stopped };
+            return Err((stopped, Some(Link::Plain(stream))));
+        }
+    };
     if service.has_prelude() {
         let _ = context.supervisor.send(Event::Passed(session.id));
     }
@@ -120,11 +109,59 @@ pub(super) async fn pass(
             Link::Tls(stream, Box::new(connection))
         }
         None if service.has_pipes() => Link::Plain(stream),
-        None => {
-            Link::Socket(stream.into_socket().map_err(|error| Stopped::failed("stdio", error.to_string()))?)
-        }
+        None => Link::Socket(stream.into_socket().map_err(failed)?),
     };
     Ok(passed)
+}
+
+/// Whom a header has named, and that one may start what it came for.
+struct Client {
+    client: Peer,
+    local: Address,
+    connections: usize,
+}
+
+/// Has the connection name its client, where it must.
+async fn name(
+    session: &Session,
+    stream: &Stream,
+    context: &Context,
+    orders: &mut watch::Receiver<Order>,
+    deadline: Instant,
+) -> Result<Option<Client>, Stopped> {
+    if session.service.proxy_protocol.is_none() {
+        return Ok(None);
+    }
+    let (client, local) = match within(HEADER, deadline, orders, header(stream)).await? {
+        Named::Client { client, local } => (Peer::Inet(client), Address::Tcp(local)),
+        Named::Peer => (session.peer, session.local.clone()),
+    };
+    match ask(session, client, context).await {
+        Ok(connections) => Ok(Some(Client { client, local, connections })),
+        Err(reason) => {
+            turn_away(stream, &session.service).await;
+            let (reason, client) = (reason.to_string(), Some(client));
+            Err(Stopped { outcome: Outcome::Refused, step: None, reason, client })
+        }
+    }
+}
+
+/// Agrees with the client on TLS, where the service speaks it.
+async fn secure(
+    service: &Service,
+    stream: &Stream,
+    context: &Context,
+    orders: &mut watch::Receiver<Order>,
+    deadline: Instant,
+) -> Result<Option<Connection>, Stopped> {
+    let connection = match &context.keys {
+        // Never in clear text what is to be secret.
+        None if service.tls.is_some() => return Err(Stopped::failed(TLS, "its certificate is not known")),
+        None => return Ok(None),
+        Some(Err(fault)) => return Err(Stopped::failed(TLS, &**fault)),
+        Some(Ok(keys)) => Connection::new(keys).map_err(|fault| Stopped::failed(TLS, fault))?,
+    };
+    within(TLS, deadline, orders, handshake(stream, connection)).await.map(Some)
 }
 
 /// One step, within its time and until somebody says otherwise.

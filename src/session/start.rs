@@ -29,6 +29,15 @@ pub(super) struct Started {
     pub errors: Option<Errors>,
 }
 
+/// A program that was not started, and the connection that it was for.
+#[derive(Debug)]
+pub(super) struct NotStarted {
+    /// Why.
+    pub error: SpawnError,
+    /// The client's connection, where it is left.
+    pub link: Option<Link>,
+}
+
 /// Starts the program, for a client that came to one of our addresses.
 pub(super) async fn start(
     session: &Session,
@@ -36,12 +45,15 @@ pub(super) async fn start(
     (client, local): (Peer, &Address),
     variables: Vec<(OsString, OsString)>,
     context: &Context,
-) -> Result<Started, SpawnError> {
+) -> Result<Started, NotStarted> {
+    let not = |step, error: std::io::Error, link| NotStarted { error: SpawnError::new(step, error), link };
     if let Some(warm) = session.service.warm
         && let Some(Ready { running, ours, mut errors }) = waiting(session, context).await
     {
         if warm.header {
-            introduce(&ours, client, local).await.map_err(|error| SpawnError::new(Step::Stdio, error))?;
+            if let Err(error) = introduce(&ours, client, local).await {
+                return Err(not(Step::Stdio, error, Some(link)));
+            }
         }
         if let Some(errors) = &mut errors {
             errors.serves(session.id);
@@ -49,18 +61,25 @@ pub(super) async fn start(
         return Ok(Started { link, running, ours, errors });
     }
     let service = &session.service;
-    let (ours, theirs) =
-        stdio::make(&service.program).map_err(|error| SpawnError::new(Step::Stdio, error))?;
+    let (ours, theirs) = match stdio::make(&service.program) {
+        Ok(made) => made,
+        Err(error) => return Err(not(Step::Stdio, error, Some(link))),
+    };
     let (socket, other) = match link {
         Link::Socket(socket) => (Some(socket), None),
         link => (None, Some(link)),
     };
     let given = Given { socket, theirs };
-    let (socket, started) =
-        context.spawner.spawn(session.service_id, service.clone(), given, variables).await?;
-    let running = started?;
-    let link = socket.map(Link::Socket).or(other);
-    let link = link.ok_or_else(|| SpawnError::new(Step::Stdio, "the connection is gone"))?;
+    let spawned = context.spawner.spawn(session.service_id, service.clone(), given, variables).await;
+    let (link, running) = match spawned {
+        Ok((socket, Ok(running))) => (socket.map(Link::Socket).or(other), running),
+        Ok((socket, Err(error))) => {
+            return Err(NotStarted { error, link: socket.map(Link::Socket).or(other) });
+        }
+        Err(error) => return Err(NotStarted { error, link: other }),
+    };
+    // What was given comes back.
+    let Some(link) = link else { return Err(not(Step::Stdio, ErrorKind::NotConnected.into(), None)) };
     let errors = (service.program.stderr == Stderr::Log)
         .then(|| Errors::new(context.log.clone(), service.name.clone(), Some(session.id)));
     Ok(Started { link, running, ours, errors })

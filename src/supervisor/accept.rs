@@ -18,7 +18,7 @@ use crate::core::{Peer, ServiceId, SessionId};
 use crate::listen::ListenerId;
 use crate::log::event::{Event as Logged, Outcome};
 use crate::session::flow::{Counted, Flow};
-use crate::session::{self, Order, Session};
+use crate::session::{self, Order, Served, Session};
 use crate::sys;
 use crate::sys::AcceptFault;
 use crate::sys::net::Socket;
@@ -201,8 +201,9 @@ impl Supervisor {
         self.sessions.insert(id, live);
         let (context, sender) = (self.context(service), self.sender.clone());
         let serve = async move {
-            let (record, verdict) = session::serve(session, socket, context, order).await;
+            let Served { record, verdict, link } = session::serve(session, socket, context, order).await;
             let _ = sender.send(Event::Ended(Box::new(record), verdict));
+            drop(link);
         };
         if works_beside {
             self.workers.spawn(serve);

@@ -235,6 +235,7 @@ impl World {
             }
             Reason::Full | Reason::Rate(_) => assert_eq!(service.admit.when_full, WhenFull::Refuse),
             Reason::SourceFull(_) => assert!(service.admit.max_connections_per_source.is_some()),
+            Reason::NotASender => panic!("no service here expects a header"),
             Reason::SourceRate(_) => assert!(service.admit.rate_per_source.is_some()),
         }
     }

@@ -6,6 +6,8 @@ mod errors;
 mod plain;
 mod tls;
 
+use std::pin::Pin;
+
 use tokio::sync::watch;
 
 use super::flow::Flow;
@@ -23,6 +25,36 @@ pub enum Phase {
     InputEnds,
     /// Its tree is gone: what it wrote is delivered, and no more comes.
     Over,
+}
+
+/// A pump at work, which may be waited for more than once.
+#[derive(Debug)]
+pub struct Pump<'a, F> {
+    work: Pin<&'a mut F>,
+    is_done: bool,
+}
+
+impl<'a, F: Future<Output = ()>> Pump<'a, F> {
+    /// One that has not begun.
+    pub fn new(work: Pin<&'a mut F>) -> Self {
+        Pump { work, is_done: false }
+    }
+
+    /// Works until everything is moved; never returns again after that.
+    pub async fn run(&mut self) {
+        if self.is_done {
+            return std::future::pending().await;
+        }
+        self.work.as_mut().await;
+        self.is_done = true;
+    }
+
+    /// Works until everything is moved, if it is not yet.
+    pub async fn finish(&mut self) {
+        if !self.is_done {
+            self.run().await;
+        }
+    }
 }
 
 /// Bytes that one direction moves before others get their turn.
