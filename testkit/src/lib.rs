@@ -11,6 +11,8 @@ mod held;
 #[cfg(windows)]
 pub mod service;
 mod system;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use client::Client;
 pub use daemon::{Builder, Daemon, Finished, run, run_with_input};

@@ -1,0 +1,255 @@
+//! The other end of TLS: an authority that makes certificates, and a client.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rcgen::{CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rustls::client::Resumption;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
+
+use crate::LIMIT;
+
+pub use rcgen;
+
+/// A certificate and its key, in PEM.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// Its key, in PKCS#8.
+    pub key: String,
+}
+
+impl Pair {
+    /// Writes `cert.pem` and `key.pem`, each at once over one that is there.
+    pub fn write(&self, folder: &Path) -> &Self {
+        for (name, text) in [("cert.pem", &self.certificate), ("key.pem", &self.key)] {
+            let new = folder.join(format!("{name}.new"));
+            std::fs::write(&new, text).expect("a file in PEM");
+            std::fs::rename(new, folder.join(name)).expect("a file in PEM");
+        }
+        self
+    }
+
+    /// The certificate in DER.
+    pub fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate")
+    }
+}
+
+/// Makes certificates.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Authority::new()
+    }
+}
+
+impl Authority {
+    /// One that nobody knows yet.
+    pub fn new() -> Authority {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        Authority::named(&format!("authority {}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// One of this name.
+    pub fn named(name: &str) -> Authority {
+        let mut params = CertificateParams::new([]).expect("parameters");
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        Authority { issuer: CertifiedIssuer::self_signed(params, key).expect("an authority") }
+    }
+
+    /// Its own certificate, in PEM.
+    pub fn certificate(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Writes its own certificate to `ca.pem`.
+    pub fn write(&self, folder: &Path) -> &Self {
+        std::fs::write(folder.join("ca.pem"), self.certificate()).expect("a file in PEM");
+        self
+    }
+
+    /// A server of this name.
+    pub fn server(&self, name: &str) -> Pair {
+        self.issue(&[name], &KeyPair::generate().expect("a key"), |params| {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        })
+    }
+
+    /// A client of this name.
+    pub fn client(&self, name: &str) -> Pair {
+        self.issue(&[], &KeyPair::generate().expect("a key"), |params| {
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        })
+    }
+
+    /// Any certificate.
+    pub fn issue(&self, names: &[&str], key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Pair {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        change(&mut params);
+        let certificate = params.signed_by(key, &self.issuer).expect("a certificate");
+        Pair { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+/// What a client offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// TLS 1.2 alone.
+    V12,
+    /// TLS 1.3 alone.
+    V13,
+}
+
+/// A client that remembers its sessions.
+#[derive(Debug, Clone)]
+pub struct Client {
+    config: Arc<ClientConfig>,
+}
+
+impl Client {
+    /// One that trusts this authority, and has no certificate of its own.
+    pub fn new(trusts: &Authority, version: Version) -> Client {
+        Client::made(trusts, version, None)
+    }
+
+    /// One that presents a certificate if it is asked for it.
+    pub fn with(trusts: &Authority, version: Version, certificate: &Pair) -> Client {
+        Client::made(trusts, version, Some(certificate))
+    }
+
+    fn made(trusts: &Authority, version: Version, certificate: Option<&Pair>) -> Client {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusts.issuer.der().clone()).expect("an authority");
+        let versions = match version {
+            Version::V12 => [&TLS12],
+            Version::V13 => [&TLS13],
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(&versions)
+            .expect("a version")
+            .with_root_certificates(roots);
+        let mut config = match certificate {
+            None => builder.with_no_client_auth(),
+            Some(pair) => {
+                let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key");
+                builder.with_client_auth_cert(vec![pair.der()], key).expect("a certificate and its key")
+            }
+        };
+        config.resumption = Resumption::in_memory_sessions(8);
+        Client { config: Arc::new(config) }
+    }
+
+    /// A connection without a network.
+    pub fn connection(&self) -> ClientConnection {
+        let name = ServerName::try_from("localhost").expect("a name");
+        ClientConnection::new(self.config.clone(), name).expect("a client")
+    }
+
+    /// Connects over IPv4 and shakes hands.
+    pub fn connect(&self, port: u16) -> io::Result<Stream> {
+        Stream::new(self.connection(), port)
+    }
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Stream {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+}
+
+impl Stream {
+    fn new(mut connection: ClientConnection, port: u16) -> io::Result<Stream> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut network = TcpStream::connect_timeout(&address, LIMIT)?;
+        network.set_read_timeout(Some(LIMIT))?;
+        network.set_write_timeout(Some(LIMIT))?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut network)?;
+        }
+        Ok(Stream { stream: StreamOwned::new(connection, network) })
+    }
+
+    /// The client's own port, which its record names.
+    pub fn port(&self) -> u16 {
+        self.stream.sock.local_addr().expect("its own address").port()
+    }
+
+    /// Whether it went on with a session of before.
+    pub fn is_resumed(&self) -> bool {
+        self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The server's certificate.
+    pub fn server_certificate(&self) -> CertificateDer<'static> {
+        let chain = self.stream.conn.peer_certificates().expect("the server's certificate");
+        chain[0].clone().into_owned()
+    }
+
+    /// Sends.
+    pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
+        self.stream.write_all(bytes).expect("the service takes it");
+        self.stream.flush().expect("the service takes it");
+        self
+    }
+
+    /// Says by close_notify that nothing more will be sent.
+    pub fn half_close(&mut self) -> &mut Self {
+        self.stream.conn.send_close_notify();
+        self.stream.flush().expect("the service takes it");
+        self
+    }
+
+    /// Ends the network's stream, whatever was said before.
+    pub fn cut_off(&mut self) -> &mut Self {
+        self.stream.sock.shutdown(std::net::Shutdown::Write).expect("a half close");
+        self
+    }
+
+    /// So many bytes.
+    pub fn read_exact(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.stream.read_exact(&mut bytes).expect("enough bytes");
+        bytes
+    }
+
+    /// Everything until the service's close_notify. Any other end fails.
+    pub fn read_all(&mut self) -> Vec<u8> {
+        self.try_read_all().expect("a proper end of the stream")
+    }
+
+    /// Everything until the end, as text.
+    pub fn read_text(&mut self) -> String {
+        String::from_utf8(self.read_all()).expect("text")
+    }
+
+    /// Everything until the service's close_notify, or why it did not come.
+    pub fn try_read_all(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Goes away without a word: the connection is reset.
+    pub fn vanish(self) {
+        let network = socket2::SockRef::from(&self.stream.sock);
+        network.set_linger(Some(std::time::Duration::ZERO)).expect("a hard close");
+    }
+}
