@@ -31,7 +31,6 @@ pub mod spawn;
 pub mod supervisor;
 #[allow(unsafe_code)]
 pub mod sys;
-#[path = "tls_none.rs"]
 pub mod tls;
 pub mod workers;
 

@@ -1,0 +1,129 @@
+//! What a service needs to speak TLS, from its files.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
+
+use super::{Fault, certificate, pem, words};
+use crate::config::plan::Tls;
+
+/// What a service needs to speak TLS. Cheap to clone.
+#[derive(Clone)]
+pub struct Keys {
+    pub(super) config: Arc<ServerConfig>,
+    complaint: Option<Arc<Fault>>,
+}
+
+impl fmt::Debug for Keys {
+    /// Without anything of the key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Keys").field("complaint", &self.complaint).finish_non_exhaustive()
+    }
+}
+
+impl Keys {
+    /// Reads the files. Blocks.
+    ///
+    /// Each time there are new keys for tickets: whoever was let in by the files
+    /// of before, perhaps by another authority, is asked again.
+    pub fn load(files: &Tls) -> Result<Keys, Fault> {
+        let chain = pem::certificates(&files.certificate)?;
+        let provider = Arc::new(default_provider());
+        let complaint = chain.first().and_then(|own| complaint(&files.certificate, own));
+        let certified = certified(files, chain, &provider)?;
+        let other = |error: Error| Fault::of(&files.certificate, format!("can't be used: {error}"));
+        let verifier = match &files.client_ca {
+            Some(path) => verifier(path, &provider)?,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(other)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        config.ticketer = Ticketer::new().map_err(other)?;
+        // Tickets do it, in both versions, and the memory for them is the client's.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Keys { config: Arc::new(config), complaint: complaint.map(Arc::new) })
+    }
+
+    /// What clients will hold against the certificate, although it could be
+    /// loaded: its time is over, or has not come. A warning and no error: our
+    /// clock may be the one that is wrong, and clients ask their own.
+    pub fn complaint(&self) -> Option<&Fault> {
+        self.complaint.as_deref()
+    }
+}
+
+fn complaint(path: &Path, own: &CertificateDer<'_>) -> Option<Fault> {
+    let now = rustls::pki_types::UnixTime::now().as_secs();
+    let (from, until) = certificate::validity(own)?;
+    if now > until.to_unix_duration().as_secs() {
+        return Some(Fault::of(path, format!("holds a certificate that has expired ({until})")));
+    }
+    (now < from.to_unix_duration().as_secs())
+        .then(|| Fault::of(path, format!("holds a certificate that is not valid before {from}")))
+}
+
+/// The certificate with the key that belongs to it.
+fn certified(
+    files: &Tls,
+    chain: Vec<CertificateDer<'static>>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Fault> {
+    let key = pem::private_key(&files.key)?;
+    let key = provider.key_provider.load_private_key(key).map_err(|_| {
+        Fault::of(
+            &files.key,
+            "holds a private key that is damaged or of a kind that can't be used: RSA with 2048 to 4096 bits, \
+             ECDSA with P-256 or P-384 and Ed25519 can",
+        )
+        .hint("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 makes one; it needs a certificate of its own")
+    })?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(Error::InconsistentKeys(_)) => {
+            let belongs =
+                |other: &CertificateDer<'static>| {
+                    CertifiedKey::new(vec![other.clone()], certified.key.clone()).keys_match().is_ok()
+                };
+            let certificate = files.certificate.display();
+            let fault =
+                Fault::of(&files.key, format!("holds a private key that is not that of the certificate in {certificate}"));
+            Err(match certified.cert.iter().any(belongs) {
+                true => fault.hint("the server's own certificate has to be the first there"),
+                false => fault.hint("they are made together; perhaps only one of the two files was replaced"),
+            })
+        }
+        Err(error) => Err(Fault::of(
+            &files.certificate,
+            format!("holds a certificate that can't be used ({})", words::of_certificate(&error)),
+        )
+        .hint("a certificate of X.509 version 3 is needed: openssl req -x509 -key key.pem -subj /CN=NAME -addext subjectAltName=DNS:NAME makes one")),
+    }
+}
+
+/// Lets in who has a certificate of these authorities, and nobody else.
+fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Fault> {
+    let mut roots = RootCertStore::empty();
+    for (number, authority) in (1..).zip(pem::certificates(path)?) {
+        // One that is left out would be a client that is turned away without a reason.
+        roots.add(authority).map_err(|error| {
+            let what = words::of_certificate(&error);
+            Fault::of(path, format!("holds an authority that can't be used (number {number}: {what})"))
+        })?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|error| Fault::of(path, format!("can't be used: {error}")))
+}

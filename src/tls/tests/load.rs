@@ -1,0 +1,210 @@
+//! What can be loaded, and what is said of everything else.
+
+use std::path::Path;
+
+use testkit::tls::Pair;
+use testkit::tls::rcgen::{self, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
+
+use super::*;
+
+/// A folder with a good pair and an authority in it.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    authority.write(folder.path()).server("localhost").write(folder.path());
+    folder
+}
+
+fn load(folder: &Path) -> Result<Keys, Fault> {
+    let path = |name: &str| folder.join(name);
+    Keys::load(&Tls {
+        certificate: path("cert.pem"),
+        key: path("key.pem"),
+        client_ca: Some(path("ca.pem")).filter(|path| path.exists()),
+    })
+}
+
+/// What is said when a good folder has this in the place of one of its files.
+fn fault(name: &str, bytes: impl AsRef<[u8]>) -> Fault {
+    let folder = folder();
+    std::fs::write(folder.path().join(name), bytes).unwrap();
+    let fault = load(folder.path()).unwrap_err();
+    let whole = format!("{fault} {:?}", fault.hint);
+    assert!(!whole.contains(char::is_control), "{whole:?}");
+    assert!(fault.to_string().starts_with(&fault.path.display().to_string()));
+    fault
+}
+
+/// The sentence, for this file.
+#[track_caller]
+fn says(fault: &Fault, name: &str, message: &str, hint: &str) {
+    assert_eq!(fault.path.file_name().unwrap(), name, "{fault}");
+    assert_eq!(fault.message, message);
+    let given = fault.hint.as_deref().unwrap_or_default();
+    assert!(given.contains(hint) && given.is_empty() == hint.is_empty(), "{given:?}");
+}
+
+#[test]
+fn keys_of_all_forms_and_kinds_can_be_used() {
+    let authority = Authority::new();
+    for algorithm in [&PKCS_ED25519, &PKCS_ECDSA_P384_SHA384] {
+        let folder = tempfile::tempdir().unwrap();
+        authority
+            .issue(&["localhost"], &KeyPair::generate_for(algorithm).unwrap(), |_| ())
+            .write(folder.path());
+        load(folder.path()).unwrap();
+    }
+    // PKCS#1 and SEC1, each with its certificate behind it.
+    for both in [include_str!("pkcs1.pem"), include_str!("sec1.pem")] {
+        let folder = tempfile::tempdir().unwrap();
+        Pair { certificate: both.to_owned(), key: both.to_owned() }.write(folder.path());
+        load(folder.path()).unwrap();
+    }
+}
+
+#[test]
+fn files_of_windows_editors_can_be_used() {
+    let folder = folder();
+    for name in ["cert.pem", "key.pem", "ca.pem"] {
+        let path = folder.path().join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
+    }
+    load(folder.path()).unwrap();
+}
+
+#[test]
+fn what_can_not_be_read_is_named_with_the_reason() {
+    let folder = folder();
+    for name in ["cert.pem", "key.pem"] {
+        let path = folder.path().join(name);
+        let text = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let fault = load(folder.path()).unwrap_err();
+        assert!(fault.path == path && fault.message.starts_with("can't be read: "), "{fault}");
+        assert!(fault.hint.unwrap().contains("relative"));
+        std::fs::create_dir(&path).unwrap();
+        says(&load(folder.path()).unwrap_err(), name, "is not a file", "");
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    load(folder.path()).unwrap();
+}
+
+#[test]
+fn an_encrypted_key_is_answered_with_the_command_that_opens_it() {
+    let new = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIB\n\
+               -----END RSA PRIVATE KEY-----\n";
+    for text in [new, old] {
+        let message = "holds an encrypted private key, and there is nobody to ask for its password";
+        says(&fault("key.pem", text), "key.pem", message, "openssl pkey -in ");
+    }
+}
+
+#[test]
+fn files_that_were_mixed_up_are_recognized() {
+    let other = Authority::new().server("localhost");
+    let message = "holds a certificate and no private key";
+    says(&fault("key.pem", &other.certificate), "key.pem", message, "-----BEGIN PRIVATE KEY-----");
+    let message = "holds a private key and no certificate";
+    says(&fault("cert.pem", &other.key), "cert.pem", message, "-----BEGIN CERTIFICATE-----");
+    says(&fault("ca.pem", &other.key), "ca.pem", message, "-----BEGIN CERTIFICATE-----");
+    let public = KeyPair::generate().unwrap().public_key_pem();
+    let message = "holds a public key and no private key";
+    says(&fault("key.pem", public), "key.pem", message, "PRIVATE KEY");
+    let openssh = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
+    let message = "holds `OPENSSH PRIVATE KEY` and no private key";
+    says(&fault("key.pem", openssh), "key.pem", message, "PEM");
+}
+
+#[test]
+fn other_forms_are_recognized() {
+    for empty in ["", " \r\n\n"] {
+        for name in ["cert.pem", "key.pem", "ca.pem"] {
+            says(&fault(name, empty), name, "is empty", "");
+        }
+    }
+    let other = Authority::new().server("localhost");
+    says(&fault("cert.pem", other.der()), "cert.pem", "is in DER, not in PEM", "openssl x509 -in ");
+    let key = KeyPair::generate().unwrap().serialize_der();
+    says(&fault("key.pem", key), "key.pem", "is in DER, not in PEM", "openssl pkey -in ");
+    let pfx = [0x30, 0x82, 9, 9, 2, 1, 3, 0x30];
+    says(&fault("cert.pem", pfx), "cert.pem", "is in PKCS#12, not in PEM", "openssl pkcs12 -in ");
+    let wide: Vec<u8> = "\u{feff}-----BEGIN".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    says(&fault("cert.pem", wide), "cert.pem", "is in UTF-16", "plain text");
+    says(&fault("key.pem", "secret"), "key.pem", "holds no private key", "PEM");
+    let large = vec![b'x'; (4 << 20) + 1];
+    says(&fault("cert.pem", large), "cert.pem", "is too large for certificates or keys", "");
+}
+
+#[test]
+fn what_was_cut_off_or_changed_is_said_without_a_word_of_it() {
+    let key = Authority::new().server("localhost").key;
+    let half = &key[..key.len() / 2];
+    says(&fault("key.pem", half), "key.pem", "ends in the middle of a section", "cut off");
+    let changed = key.replacen('\n', "\n!SECRET!\n", 1);
+    says(&fault("key.pem", changed), "key.pem", "has a section that is not base64", "changed");
+    let line = "-----BEGIN PRIVATE KEY SECRET\nAAAA\n";
+    let message = "has a BEGIN line that does not end in five hyphens";
+    says(&fault("key.pem", line), "key.pem", message, "changed");
+    let unusable = fault("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    assert!(unusable.message.starts_with("holds a private key that is damaged or of a kind"), "{unusable}");
+    let unusable = fault("cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    assert_eq!(unusable.message, "holds a certificate that can't be used (badly encoded)");
+    let unusable = fault("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    assert_eq!(unusable.message, "holds an authority that can't be used (number 1: badly encoded)");
+}
+
+#[test]
+fn a_certificate_of_version_1_is_answered_with_the_command_that_makes_a_better_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = include_str!("version1.pem").to_owned();
+    Pair { certificate: both.clone(), key: both }.write(folder.path());
+    let fault = load(folder.path()).unwrap_err();
+    assert!(fault.message.starts_with("holds a certificate that can't be used ("), "{fault}");
+    assert!(fault.hint.unwrap().contains("openssl req -x509"));
+}
+
+#[test]
+fn a_key_has_to_be_that_of_the_certificate() {
+    let fault = fault("key.pem", Authority::new().server("localhost").key);
+    assert!(
+        fault.message.starts_with("holds a private key that is not that of the certificate in "),
+        "{fault}"
+    );
+    assert!(fault.hint.unwrap().contains("made together"));
+}
+
+#[test]
+fn a_certificate_behind_its_authoritys_is_answered_with_the_right_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let mut pair = authority.server("localhost");
+    pair.certificate = authority.certificate() + &pair.certificate;
+    pair.write(folder.path());
+    let fault = load(folder.path()).unwrap_err();
+    assert_eq!(fault.hint.unwrap(), "the server's own certificate has to be the first there");
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_loaded_with_a_complaint() {
+    let complaint = |change: fn(&mut rcgen::CertificateParams)| {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        Authority::new().issue(&["localhost"], &key, change).write(folder.path());
+        load(folder.path()).unwrap().complaint().map(|fault| fault.message.clone())
+    };
+    assert_eq!(complaint(|_| ()), None);
+    let expired = complaint(|params| params.not_after = rcgen::date_time_ymd(2001, 2, 3)).unwrap();
+    assert_eq!(expired, "holds a certificate that has expired (2001-02-03T00:00:00Z)");
+    let early = complaint(|params| params.not_before = rcgen::date_time_ymd(2999, 2, 3)).unwrap();
+    assert_eq!(early, "holds a certificate that is not valid before 2999-02-03T00:00:00Z");
+}
+
+#[test]
+fn keys_do_not_print() {
+    let folder = folder();
+    let shown = format!("{:?}", load(folder.path()).unwrap());
+    assert_eq!(shown, "Keys { complaint: None, .. }");
+}

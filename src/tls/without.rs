@@ -1,0 +1,72 @@
+//! The same names in a build without TLS: no keys can be loaded, so there is
+//! nothing that the rest could be done with.
+
+use std::convert::Infallible;
+use std::io;
+
+use super::{Fault, ReadError};
+use crate::config::plan::Tls;
+
+/// What a service would need to speak TLS. There are none.
+#[derive(Debug, Clone)]
+pub struct Keys(Infallible);
+
+impl Keys {
+    /// Says that this can't be had.
+    pub fn load(files: &Tls) -> Result<Keys, Fault> {
+        Err(Fault::of(&files.certificate, "can't be used: this program was built without TLS")
+            .hint("build it with its feature `tls`"))
+    }
+
+    /// What clients will hold against the certificate.
+    pub fn complaint(&self) -> Option<&Fault> {
+        match self.0 {}
+    }
+}
+
+/// One connection's TLS. There is none.
+#[derive(Debug)]
+pub struct Connection(Infallible);
+
+#[allow(missing_docs)] // where it can be used, they are there
+impl Connection {
+    pub fn new(keys: &Keys) -> Result<Connection, String> {
+        match keys.0 {}
+    }
+
+    pub fn read_from(&mut self, _: &mut dyn io::Read) -> Result<usize, ReadError> {
+        match self.0 {}
+    }
+
+    pub fn write_to(&mut self, _: &mut dyn io::Write) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    pub fn wants_write(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn wants_read(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn read_plain(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    pub fn write_plain(&mut self, _: &[u8]) -> usize {
+        match self.0 {}
+    }
+
+    pub fn close(&mut self) {
+        match self.0 {}
+    }
+
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,43 @@
+//! What went wrong in words that can stand in a record: bounded, and of one
+//! line, whatever a client sent.
+
+use rustls::{CertificateError, Error, PeerIncompatible};
+
+/// Longer ones say nothing more. In characters.
+const LONGEST: usize = 200;
+
+/// Why a client was not let in, or was cut off.
+pub fn of(error: &Error) -> String {
+    bounded(&match error {
+        Error::InvalidMessage(what) => format!("what the client sent is not TLS ({what:?})"),
+        Error::NoCertificatesPresented => "the client has no certificate".to_owned(),
+        Error::InvalidCertificate(_) => {
+            format!("the client's certificate is not accepted ({})", of_certificate(error))
+        }
+        Error::AlertReceived(alert) => format!("the client gave up ({alert:?})"),
+        Error::DecryptError => "what the client sent was changed on its way".to_owned(),
+        // (All clients of today have that extension, and those of before never.)
+        Error::PeerIncompatible(
+            PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => "the client offers neither TLS 1.2 nor TLS 1.3".to_owned(),
+        Error::PeerIncompatible(what) => format!("the client and we have nothing in common ({what:?})"),
+        other => other.to_string(),
+    })
+}
+
+/// What is wrong with a certificate, whoever's it is.
+pub fn of_certificate(error: &Error) -> String {
+    bounded(&match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => "of an unknown issuer".to_owned(),
+        Error::InvalidCertificate(CertificateError::BadEncoding) => "badly encoded".to_owned(),
+        Error::InvalidCertificate(what) => what.to_string(),
+        other => other.to_string(),
+    })
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(LONGEST).collect()
+}
