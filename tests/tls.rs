@@ -1,0 +1,245 @@
+//! A service that speaks TLS: what goes through is what a program wrote, who is
+//! let in is who may, and nothing is ever said in clear text.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::time::{Duration, Instant};
+
+use testkit::tls::{Authority, Client, Version};
+use testkit::{Builder, Daemon, Gate, Value, free_port};
+
+/// A client has this long for its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+const VERSIONS: [Version; 2] = [Version::V12, Version::V13];
+
+const PAIR: &str = "tls = { certificate = 'cert.pem', key = 'key.pem' }\n";
+const PAIR_AND_CLIENTS: &str = "tls = { certificate = 'cert.pem', key = 'key.pem', client_ca = 'ca.pem' }\n";
+
+/// A service with this program.
+fn service(port: u16, command: &str, more: &str) -> String {
+    format!("[service.secure]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\n{more}")
+}
+
+/// A daemon whose folder has an authority and a pair of its.
+fn serve(authority: &Authority, text: &str) -> Daemon {
+    let builder = Builder::native(text);
+    authority.write(builder.folder()).server("localhost").write(builder.folder());
+    builder.start()
+}
+
+fn plain(port: u16) -> testkit::Client {
+    testkit::Client::connect(port)
+}
+
+/// Checks that a client was sent nothing that a program or the file says, only
+/// alerts at most.
+fn is_no_clear_text(bytes: &[u8]) {
+    const ALERT: u8 = 21;
+    assert!(bytes.is_empty() || (bytes[0] == ALERT && bytes.len() == 7), "{}", bytes.escape_ascii());
+}
+
+fn failed_at_tls(record: &Value) {
+    let outcome = (&record["outcome"], &record["step"], &record["pid"]);
+    assert_eq!(outcome, (&"failed".into(), &"tls".into(), &Value::Null), "{record}");
+}
+
+#[test]
+fn a_program_answers_over_tls_and_each_direction_ends_by_close_notify() {
+    for version in VERSIONS {
+        let (port, authority) = (free_port(), Authority::new());
+        let daemon = serve(&authority, &service(port, "'echo'", PAIR));
+        let mut client = Client::new(&authority, version).connect(port).unwrap();
+        for length in [1, 1000, 100_000] {
+            let bytes: Vec<u8> = (0..=255).cycle().take(length).collect();
+            for part in bytes.chunks(10_000) {
+                client.send(part);
+                assert_eq!(client.read_exact(part.len()), part);
+            }
+        }
+        client.half_close();
+        assert_eq!(client.read_all(), b"");
+        let record = daemon.record(client.port());
+        assert_eq!((&record["outcome"], &record["exit"]), (&"served".into(), &0.into()), "{record}");
+        assert_eq!(
+            (&record["bytes_in"], &record["bytes_out"]),
+            (&101_001.into(), &101_001.into()),
+            "{record}"
+        );
+    }
+}
+
+#[test]
+fn a_program_answers_after_its_clients_close_notify() {
+    let (port, authority) = (free_port(), Authority::new());
+    let _daemon = serve(&authority, &service(port, "'count'", PAIR));
+    let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();
+    assert_eq!(client.send(&[7; 12_345]).half_close().read_text(), "12345\n");
+}
+
+#[test]
+fn the_last_bytes_of_a_program_arrive_before_its_close_notify() {
+    let (port, authority) = (free_port(), Authority::new());
+    let _daemon = serve(&authority, &service(port, "'flood', '3000000'", PAIR));
+    let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();
+    assert_eq!(client.read_all().len(), 3_000_000);
+}
+
+#[test]
+fn a_banner_is_encrypted() {
+    let (port, authority) = (free_port(), Authority::new());
+    let _daemon = serve(&authority, &service(port, "'say', 'said'", &format!("{PAIR}banner = 'welcome '\n")));
+    assert_eq!(Client::new(&authority, Version::V13).connect(port).unwrap().read_text(), "welcome said");
+}
+
+#[test]
+fn a_program_finds_what_was_agreed_and_who_its_client_is() {
+    for version in VERSIONS {
+        let (port, authority) = (free_port(), Authority::new());
+        let _daemon = serve(&authority, &service(port, "'environment'", PAIR_AND_CLIENTS));
+        let client = Client::with(&authority, version, &authority.client("alice"));
+        // The second time from its ticket.
+        for resumed in [false, true] {
+            let mut stream = client.connect(port).unwrap();
+            let text = stream.read_text();
+            assert_eq!(stream.is_resumed(), resumed);
+            let has = |line: &str| text.lines().any(|other| other.trim_end() == line);
+            let name = if version == Version::V12 { "TLSv1.2" } else { "TLSv1.3" };
+            assert!(has("PROTO=SSL") && has(&format!("SSL_PROTOCOL={name}")), "{text}");
+            assert!(has("SSL_TLS_SNI_SERVERNAME=localhost") && text.contains("\nSSL_CIPHER=TLS_"), "{text}");
+            assert!(has("SSL_PEER_CERT_SUBJECT=CN=alice"), "{text}");
+            assert!(text.contains("\nSSL_PEER_CERT_HASH=SHA256:"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn nobody_says_in_a_clients_place_who_it_is() {
+    let (port, authority) = (free_port(), Authority::new());
+    let text =
+        service(port, "'environment'", PAIR) + "environment = { SSL_PEER_CERT_HASH = 'of the file' }\n";
+    let builder = Builder::native(&text).variable("SSL_PEER_CERT_SUBJECT", "inherited");
+    authority.server("localhost").write(builder.folder());
+    let _daemon = builder.start();
+    let text = Client::new(&authority, Version::V13).connect(port).unwrap().read_text();
+    assert!(text.contains("PROTO=SSL") && !text.contains("SSL_PEER_"), "{text}");
+}
+
+#[test]
+fn who_has_no_certificate_or_one_of_a_stranger_is_not_served() {
+    for version in VERSIONS {
+        let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
+        let command = format!("'gate', '{}'", gate.address());
+        let daemon = serve(&authority, &service(port, &command, PAIR_AND_CLIENTS));
+        let stranger = Authority::new().client("root");
+        let clients = [Client::new(&authority, version), Client::with(&authority, version, &stranger)];
+        for (count, client) in clients.iter().enumerate() {
+            // In 1.3 a client has shaken hands before it is known.
+            let answer = client.connect(port).and_then(|mut stream| stream.try_read_all());
+            assert!(answer.is_err(), "{answer:?}");
+            let records = daemon.records(count + 1);
+            failed_at_tls(&records[count]);
+            let why = ["no certificate", "unknown issuer"][count];
+            assert!(records[count]["reason"].as_str().unwrap().contains(why), "{}", records[count]);
+        }
+        assert!(!gate.is_visited(), "the program ran");
+        let alice = Client::with(&authority, version, &authority.client("alice"));
+        let mut served = alice.connect(port).unwrap();
+        drop(gate.visitor());
+        assert_eq!(served.read_all(), b"");
+    }
+}
+
+#[test]
+fn what_is_no_handshake_is_not_served() {
+    let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
+    let command = format!("'gate', '{}'", gate.address());
+    let daemon = serve(&authority, &service(port, &command, &format!("{PAIR}banner = 'welcome'\n")));
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 5000], b"\x16\x03\x01\x00\x05hello", b"\n"] {
+        let mut client = plain(port);
+        client.send(garbage).half_close();
+        is_no_clear_text(&client.read_until_gone());
+        failed_at_tls(&daemon.record(client.port()));
+    }
+    let client = plain(port);
+    let client_port = client.port();
+    client.vanish();
+    failed_at_tls(&daemon.record(client_port));
+    assert!(!gate.is_visited(), "the program ran");
+}
+
+#[test]
+fn a_handshake_that_never_comes_is_given_up_and_others_do_not_wait_for_it() {
+    let (port, authority) = (free_port(), Authority::new());
+    let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
+    let began = Instant::now();
+    let (mut silent, mut slow) = (plain(port), plain(port));
+    slow.send(b"\x16\x03\x01");
+    assert_eq!(Client::new(&authority, Version::V13).connect(port).unwrap().read_text(), "said");
+    assert!(began.elapsed() < HANDSHAKE);
+    for client in [&mut silent, &mut slow] {
+        is_no_clear_text(&client.read_until_gone());
+        failed_at_tls(&daemon.record(client.port()));
+    }
+    assert!(began.elapsed() >= HANDSHAKE, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_reload_serves_the_new_pair_and_sessions_go_on() {
+    let (port, authority) = (free_port(), Authority::new());
+    let daemon = serve(&authority, &service(port, "'echo'", PAIR));
+    let client = Client::new(&authority, Version::V13);
+    let mut before = client.connect(port).unwrap();
+    let new = authority.server("localhost");
+    new.write(&daemon.file("."));
+    daemon.reload();
+    let mut after = client.connect(port).unwrap();
+    assert!(!after.is_resumed());
+    assert_eq!(after.server_certificate(), new.der());
+    assert_ne!(before.server_certificate(), new.der());
+    for stream in [&mut before, &mut after] {
+        assert_eq!(stream.send(b"hello").half_close().read_all(), b"hello");
+    }
+}
+
+#[test]
+fn a_reload_with_a_pair_that_does_not_fit_keeps_the_old_one_and_warns() {
+    let (port, authority) = (free_port(), Authority::new());
+    let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
+    let old = std::fs::read_to_string(daemon.file("cert.pem")).unwrap();
+    std::fs::write(daemon.file("key.pem"), Authority::new().server("localhost").key).unwrap();
+    daemon.reload();
+    daemon.event("configuration", |event| {
+        event["level"] == "warning" && event["message"].to_string().contains("not that of the certificate")
+    });
+    let mut stream = Client::new(&authority, Version::V13).connect(port).unwrap();
+    let served = testkit::tls::Pair { certificate: old, key: String::new() };
+    assert_eq!(stream.server_certificate(), served.der());
+    assert_eq!(stream.read_text(), "said");
+}
+
+#[test]
+fn a_start_with_a_pair_that_does_not_fit_listens_and_says_nothing_in_clear_text() {
+    let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
+    let more = format!("{PAIR}banner = 'welcome'\nrefusal = 'busy'\n");
+    let builder = Builder::native(&service(port, &format!("'gate', '{}'", gate.address()), &more));
+    let pair = authority.server("localhost");
+    pair.write(builder.folder());
+    std::fs::write(builder.folder().join("key.pem"), Authority::new().server("localhost").key).unwrap();
+    let daemon = builder.start();
+    daemon
+        .event("configuration", |event| event["message"].to_string().contains("not that of the certificate"));
+    for _ in 0..3 {
+        let mut client = plain(port);
+        is_no_clear_text(&client.read_until_gone());
+        let record = daemon.record(client.port());
+        failed_at_tls(&record);
+        assert!(record["reason"].as_str().unwrap().contains("not that of the certificate"), "{record}");
+    }
+    assert!(!gate.is_visited(), "the program ran");
+    // It heals when the files do.
+    pair.write(&daemon.file("."));
+    daemon.reload();
+    let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();
+    drop(gate.visitor());
+    assert_eq!(client.read_all(), b"");
+}
