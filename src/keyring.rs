@@ -48,7 +48,14 @@ impl Keyring {
                 (old, fault)
             });
             let keys = match keys {
-                Ok(keys) | Err((Some(keys), _)) => Ok(keys),
+                Ok(keys) => {
+                    if let Some(Fault { hint, .. }) = keys.complaint() {
+                        let message = keys.complaint().map(Fault::to_string).unwrap_or_default();
+                        findings.push(Finding { message, hint: hint.clone() });
+                    }
+                    Ok(keys)
+                }
+                Err((Some(keys), _)) => Ok(keys),
                 Err((None, fault)) => Err(Arc::from(fault.to_string())),
             };
             self.keys.insert(files, keys);

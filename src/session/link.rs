@@ -3,10 +3,11 @@
 use std::io;
 
 use super::flow::Counted;
+use super::pump::Network;
 use super::scratch;
 use crate::sys::Counts;
 use crate::sys::net::{Socket, Stream};
-use crate::tls::Connection;
+use crate::tls::{Connection, ReadError};
 
 /// A client's connection.
 #[derive(Debug)]
@@ -42,9 +43,14 @@ impl Link {
     pub async fn linger(&mut self) -> io::Result<()> {
         match self {
             Link::Socket(socket) => socket.linger().await,
-            Link::Plain(stream) | Link::Tls(stream, _) => {
+            Link::Plain(stream) => {
+                // One that is gone already needs no end.
                 let _ = stream.shutdown();
                 drain(stream).await
+            }
+            Link::Tls(stream, connection) => {
+                let _ = stream.shutdown();
+                drain_tls(stream, connection).await
             }
         }
     }
@@ -74,6 +80,31 @@ pub(super) async fn write_all(stream: &Stream, mut text: &[u8]) -> io::Result<()
         }
     }
     Ok(())
+}
+
+/// The same in TLS, where the client's close_notify is its end: many keep the
+/// connection below open for ours.
+async fn drain_tls(stream: &Stream, connection: &mut Connection) -> io::Result<()> {
+    let mut turn = 0;
+    loop {
+        match scratch::with(|room| connection.read_plain(room)) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+        match connection.read_from(&mut Network(stream)) {
+            Ok(_) => {}
+            Err(ReadError::Network(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.readable().await?;
+            }
+            // Nothing that counts can come any more.
+            Err(_) => return Ok(()),
+        }
+        turn += 1;
+        if turn % 64 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Reads and drops until the client's end.
