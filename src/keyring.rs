@@ -23,6 +23,8 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether what there was before goes on.
+    pub kept: bool,
 }
 
 impl Keyring {
@@ -37,27 +39,16 @@ impl Keyring {
         let mut findings = Vec::new();
         let mut before = std::mem::take(&mut self.keys);
         for (files, keys) in read {
-            let keys = keys.map_err(|fault| {
+            let keys = keys.or_else(|fault| {
                 let old = before.remove(&files).and_then(Result::ok);
                 let meanwhile = match &old {
                     Some(_) => "the certificate of before stays",
                     None => "clients are closed until it is mended and read again",
                 };
-                let hint = fault.hint.clone();
-                findings.push(Finding { message: format!("{fault}; {meanwhile}"), hint });
-                (old, fault)
+                let message = format!("{fault}; {meanwhile}");
+                findings.push(Finding { message, hint: fault.hint.clone(), kept: old.is_some() });
+                old.ok_or_else(|| Arc::from(fault.to_string()))
             });
-            let keys = match keys {
-                Ok(keys) => {
-                    if let Some(Fault { hint, .. }) = keys.complaint() {
-                        let message = keys.complaint().map(Fault::to_string).unwrap_or_default();
-                        findings.push(Finding { message, hint: hint.clone() });
-                    }
-                    Ok(keys)
-                }
-                Err((Some(keys), _)) => Ok(keys),
-                Err((None, fault)) => Err(Arc::from(fault.to_string())),
-            };
             self.keys.insert(files, keys);
         }
         findings

@@ -10,6 +10,7 @@ use super::plan::{Address, Plan, Service, Tls};
 use super::source::Source;
 use crate::sys::account::Account;
 use crate::sys::{self, Others, trust};
+use crate::tls::Keys;
 
 /// What was found for one service.
 #[derive(Debug)]
@@ -143,7 +144,12 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
             found.push((message, Some(format!("`{}` takes that away", trust::mend_readers(path, &readers)))));
         }
     }
-    // Once all can be read, what is in them is to be looked at here.
+    if found.iter().all(|(_, mended)| mended.is_some()) {
+        match Keys::load(tls) {
+            Ok(keys) => found.extend(keys.complaint().map(|fault| (fault.to_string(), fault.hint.clone()))),
+            Err(fault) => found.push((fault.to_string(), fault.hint)),
+        }
+    }
     found
 }
 

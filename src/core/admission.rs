@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::access::{Decision, decide};
+use super::entrance::{Entrance, Live};
 use super::rate::{Bucket, SourceBuckets};
 use super::refusals::Reason;
 use super::room::Room;
@@ -48,48 +49,6 @@ pub struct Admission {
     sources: HashMap<(ServiceId, Source), usize>,
     buckets: SourceBuckets,
     sessions: HashMap<SessionId, Live>,
-}
-
-/// A session that has begun.
-#[derive(Debug, Clone, Copy)]
-struct Live {
-    service: ServiceId,
-    /// Where its client comes from, once that is known.
-    source: Option<Source>,
-    /// It holds a token of its service's rate, for which nothing has started yet.
-    token: bool,
-}
-
-/// The entrance of one service.
-#[derive(Debug)]
-struct Entrance {
-    admit: Admit,
-    room: Room,
-    bucket: Option<Bucket>,
-    throttle: Throttle,
-    /// Sessions that are still at their header or handshake, oldest first, and
-    /// since when.
-    preludes: VecDeque<(SessionId, Duration)>,
-    /// It is gone from the configuration; its last sessions are not.
-    retired: bool,
-}
-
-/// Headers and handshakes of one service at once: clients that never finish
-/// theirs must not take all places of those who would.
-const MOST_PRELUDES: usize = 64;
-
-/// A header or handshake that takes longer gives up its place when somebody
-/// waits for it.
-const PRELUDE_PATIENCE: Duration = Duration::from_secs(1);
-
-impl Entrance {
-    /// How long until the oldest prelude may be asked for its place, where all
-    /// of these are taken.
-    fn preludes_full(&self, now: Duration) -> Option<Duration> {
-        let limit = (self.room.limit / 2).clamp(1, MOST_PRELUDES);
-        let (_, since) = self.preludes.front().filter(|_| self.preludes.len() >= limit)?;
-        Some((*since + PRELUDE_PATIENCE).saturating_sub(now))
-    }
 }
 
 impl Admission {

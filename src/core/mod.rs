@@ -6,6 +6,7 @@ pub mod admission;
 pub mod backoff;
 pub mod capacity;
 pub mod ending;
+mod entrance;
 pub mod exhaustion;
 pub mod explain;
 pub mod firsts;

@@ -165,13 +165,16 @@ impl Supervisor {
     /// can't.
     pub(super) fn renew_keys(&mut self, keys: Keys) -> String {
         let mut said = String::new();
-        for Finding { message, hint } in self.keyring.renew(keys) {
+        for Finding { message, hint, kept } in self.keyring.renew(keys) {
             // Writing to a String can't fail.
             let _ = writeln!(said, "warning: {message}");
             if let Some(hint) = &hint {
                 let _ = writeln!(said, "  hint: {hint}");
             }
-            self.log.event(Logged::Configuration { level: Level::Warning, message, hint });
+            // What is wrong with a file is told with its place by who looks at the world.
+            if kept {
+                self.log.event(Logged::Configuration { level: Level::Warning, message, hint });
+            }
         }
         said
     }

@@ -27,6 +27,7 @@
 //! | [`paths`] | where files are by default |
 //! | [`CAPABILITIES`] | what this system can't do, for messages |
 
+mod exit;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[path = "relay_copy.rs"]
 pub mod relay;
@@ -35,6 +36,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+pub use exit::Exit;
 #[cfg(unix)]
 pub use unix::*;
 #[cfg(windows)]
@@ -236,45 +238,6 @@ pub enum Broken {
     Source(std::io::Error),
     /// Where they went.
     Sink(std::io::Error),
-}
-
-/// How a program ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this code (on Windows also an exception's, such as `0xC0000005`).
-    Code(u32),
-    /// By this signal (Unix).
-    Signal(i32),
-}
-
-impl Exit {
-    /// Whether it ended as no program ends that was written to: by a signal, by
-    /// an exception, or because what it is linked to could not be loaded.
-    pub fn is_abnormal(self) -> bool {
-        const FIRST_EXCEPTION: u32 = 0xC000_0000;
-        // What loaders of Unix, and shells that found no program, end with.
-        const NOT_LOADED: u32 = 127;
-        match self {
-            Exit::Signal(_) => true,
-            Exit::Code(code) => code >= FIRST_EXCEPTION || code == NOT_LOADED,
-        }
-    }
-
-    /// Whether Windows' loader ended it, before its first instruction: a library
-    /// or an entry of one is missing, is of another kind, or did not begin.
-    pub fn is_not_loaded(self) -> bool {
-        matches!(self, Exit::Code(0xC000_0135 | 0xC000_0139 | 0xC000_007B | 0xC000_0142))
-    }
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Exit::Signal(signal) => write!(formatter, "signal {signal}"),
-            Exit::Code(code) if *code > 255 => write!(formatter, "exit {code:#x}"),
-            Exit::Code(code) => write!(formatter, "exit {code}"),
-        }
-    }
 }
 
 /// Why a command line can't be read. Its writer's fault.

@@ -45,6 +45,7 @@ pub mod process;
 pub mod relay;
 pub mod spawn;
 pub mod stop;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub mod text;

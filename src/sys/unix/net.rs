@@ -3,10 +3,10 @@
 //! A connection is a blocking description from birth and stays one, because a
 //! program shares it; what the server itself does on it says MSG_DONTWAIT.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use tokio::io::Interest;
@@ -20,6 +20,7 @@ use super::unix_socket::{self, SocketFile};
 use super::{counts, poll};
 
 pub use super::inherited::Inherited;
+pub use super::stream::{Counter, Stream};
 
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
@@ -241,9 +242,9 @@ pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
 /// One connection. Closed when dropped.
 #[derive(Debug)]
 pub struct Socket {
-    descriptor: Arc<OwnedFd>,
+    pub(super) descriptor: Arc<OwnedFd>,
     /// The connection broke, so no end of stream is among what was counted.
-    broken: bool,
+    pub(super) broken: bool,
 }
 
 impl Socket {
@@ -269,14 +270,14 @@ impl Socket {
 
     /// Asks the same from elsewhere.
     pub fn counter(&self) -> Counter {
-        Counter(Arc::downgrade(&self.descriptor))
+        Counter::of(&self.descriptor)
     }
 
     /// The connection for the server itself, as long as no program has it.
     /// Must be called within the loop.
     pub fn into_stream(self) -> io::Result<Stream> {
         SockRef::from(&self.descriptor).set_nonblocking(true)?;
-        Ok(Stream { socket: poll::watch_for(self.descriptor, Interest::READABLE | Interest::WRITABLE)? })
+        Stream::of(self.descriptor)
     }
 
     /// Closes it although a program may still have it.
@@ -324,60 +325,6 @@ impl Socket {
             }
         }
         Ok(Drained::More)
-    }
-}
-
-/// Asks what moved on a connection, as long as that is open.
-#[derive(Debug, Clone)]
-pub struct Counter(Weak<OwnedFd>);
-
-impl Counter {
-    /// What the kernel counted; `None` where it does not, or the connection is
-    /// closed.
-    pub fn counts(&self) -> Option<Counts> {
-        counts::of(self.0.upgrade()?.as_raw_fd(), false)
-    }
-}
-
-/// A connection that the server itself reads and writes.
-#[derive(Debug)]
-pub struct Stream {
-    pub(super) socket: AsyncFd<Arc<OwnedFd>>,
-}
-
-impl Stream {
-    /// Waits until something may be there to read, or the end is.
-    pub async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await.map(|mut ready| ready.retain_ready())
-    }
-
-    /// Waits until there may be room to write.
-    pub async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await.map(|mut ready| ready.retain_ready())
-    }
-
-    /// Reads what is there; 0 at the end.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, |socket| (&*SockRef::from(socket)).read(buffer))
-    }
-
-    /// Writes what there is room for.
-    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::WRITABLE, |socket| {
-            SockRef::from(socket).send_with_flags(bytes, libc::MSG_NOSIGNAL)
-        })
-    }
-
-    /// Ends our direction of the stream.
-    pub fn shutdown(&self) -> io::Result<()> {
-        SockRef::from(self.socket.get_ref()).shutdown(std::net::Shutdown::Write)
-    }
-
-    /// The connection as a program takes it.
-    pub fn into_socket(self) -> io::Result<Socket> {
-        let descriptor = self.socket.into_inner();
-        SockRef::from(&descriptor).set_nonblocking(false)?;
-        Ok(Socket { descriptor, broken: false })
     }
 }
 

@@ -1,0 +1,53 @@
+//! The entrance of one service: who is in, and who is still at a header or
+//! handshake.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::rate::Bucket;
+use super::room::Room;
+use super::throttle::Throttle;
+use super::{ServiceId, SessionId, Source};
+use crate::config::plan::Admit;
+
+/// A session that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Live {
+    pub(super) service: ServiceId,
+    /// Where its client comes from, once that is known.
+    pub(super) source: Option<Source>,
+    /// It holds a token of its service's rate, for which nothing has started yet.
+    pub(super) token: bool,
+}
+
+/// The entrance of one service.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    pub(super) admit: Admit,
+    pub(super) room: Room,
+    pub(super) bucket: Option<Bucket>,
+    pub(super) throttle: Throttle,
+    /// Sessions that are still at their header or handshake, oldest first, and
+    /// since when.
+    pub(super) preludes: VecDeque<(SessionId, Duration)>,
+    /// It is gone from the configuration; its last sessions are not.
+    pub(super) retired: bool,
+}
+
+/// Headers and handshakes of one service at once: clients that never finish
+/// theirs must not take all places of those who would.
+const MOST_PRELUDES: usize = 64;
+
+/// A header or handshake that takes longer gives up its place when somebody
+/// waits for it.
+const PRELUDE_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Entrance {
+    /// How long until the oldest prelude may be asked for its place, where all
+    /// of these are taken.
+    pub(super) fn preludes_full(&self, now: Duration) -> Option<Duration> {
+        let limit = (self.room.limit / 2).clamp(1, MOST_PRELUDES);
+        let (_, since) = self.preludes.front().filter(|_| self.preludes.len() >= limit)?;
+        Some((*since + PRELUDE_PATIENCE).saturating_sub(now))
+    }
+}

@@ -1,0 +1,76 @@
+//! A connection that the server itself reads and writes, and one that is only
+//! asked what moved on it.
+
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Weak};
+
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::super::Counts;
+use super::net::Socket;
+use super::{counts, poll};
+
+/// Asks what moved on a connection, as long as that is open.
+#[derive(Debug, Clone)]
+pub struct Counter(Weak<OwnedFd>);
+
+impl Counter {
+    pub(super) fn of(socket: &Arc<OwnedFd>) -> Counter {
+        Counter(Arc::downgrade(socket))
+    }
+
+    /// What the kernel counted; `None` where it does not, or the connection is
+    /// closed.
+    pub fn counts(&self) -> Option<Counts> {
+        counts::of(self.0.upgrade()?.as_raw_fd(), false)
+    }
+}
+
+/// A connection that the server itself reads and writes.
+#[derive(Debug)]
+pub struct Stream {
+    pub(super) socket: AsyncFd<Arc<OwnedFd>>,
+}
+
+impl Stream {
+    pub(super) fn of(socket: Arc<OwnedFd>) -> io::Result<Stream> {
+        Ok(Stream { socket: poll::watch_for(socket, Interest::READABLE | Interest::WRITABLE)? })
+    }
+
+    /// Waits until something may be there to read, or the end is.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await.map(|mut ready| ready.retain_ready())
+    }
+
+    /// Waits until there may be room to write.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.socket.writable().await.map(|mut ready| ready.retain_ready())
+    }
+
+    /// Reads what is there; 0 at the end.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.try_io(Interest::READABLE, |socket| (&*SockRef::from(socket)).read(buffer))
+    }
+
+    /// Writes what there is room for.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.try_io(Interest::WRITABLE, |socket| {
+            SockRef::from(socket).send_with_flags(bytes, libc::MSG_NOSIGNAL)
+        })
+    }
+
+    /// Ends our direction of the stream.
+    pub fn shutdown(&self) -> io::Result<()> {
+        SockRef::from(self.socket.get_ref()).shutdown(std::net::Shutdown::Write)
+    }
+
+    /// The connection as a program takes it.
+    pub fn into_socket(self) -> io::Result<Socket> {
+        let descriptor = self.socket.into_inner();
+        SockRef::from(&descriptor).set_nonblocking(false)?;
+        Ok(Socket { descriptor, broken: false })
+    }
+}
