@@ -41,6 +41,9 @@ impl Found {
         for (key, value) in table {
             let (name, range) = (key.get_ref().as_ref(), value.span());
             let is_stored = value.get_ref().as_str() == Some(STORED);
+            if resembles_password(name) {
+                self.within(value);
+            }
             if name == "password" && !is_stored {
                 self.passwords.push(range);
             } else if resembles_password(name) && !is_stored {
@@ -51,6 +54,17 @@ impl Found {
                 self.suspects.extend(colon.map(|colon| range.start + colon + 1..range.end));
             } else {
                 self.in_value(text, value);
+            }
+        }
+    }
+
+    /// What a table holds that stands in the place of a password: that of
+    /// `password.x = 1` spans no more than its name.
+    fn within(&mut self, value: &Spanned<DeValue<'_>>) {
+        if let DeValue::Table(table) = value.get_ref() {
+            for (_, value) in table {
+                self.suspects.push(value.span());
+                self.within(value);
             }
         }
     }
@@ -160,6 +174,9 @@ mod tests {
         );
         assert_eq!(shown("password = '{stored}'"), "password = '{stored}'");
         assert_eq!(shown("pasword = 'secret'\nx = 1"), "pasword = ***\nx = 1");
+        for text in ["password.x = ['secret']", "[password.x.y]\nz = 'secret'", "pasword.x = 'secret'"] {
+            assert!(!shown(text).contains("secret"), "{}", shown(text));
+        }
         assert_eq!(shown("user = 'davide:secret'"), "user = 'davide:***");
     }
 
