@@ -109,6 +109,7 @@ fn what_the_world_lacks_is_said_at_the_place_in_the_file_that_holds_it() {
     assert!(!output.contains("hunter2"), "{output}");
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {
     let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n\
@@ -124,7 +125,7 @@ fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {
     assert!(said[1].starts_with("`key`: "), "{output}");
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "tls"))]
 #[test]
 fn a_key_that_everybody_can_read_is_said_with_what_mends_it() {
     use std::os::unix::fs::PermissionsExt;
@@ -144,6 +145,7 @@ fn a_key_that_everybody_can_read_is_said_with_what_mends_it() {
     }
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn check_says_how_a_service_speaks_where_that_is_not_by_the_connection_itself() {
     let service = |name: &str, port: u16, keys: &str| {

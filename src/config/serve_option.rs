@@ -168,6 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::plan::Stdio;
 
     fn loaded(options: &[&str]) -> Loaded {
         let options: Vec<OsString> = options.iter().map(OsString::from).collect();
@@ -238,6 +239,27 @@ mod tests {
         assert_eq!(found[0], "--serve:2:1: 127.0.0.1:80 has a service already, that of --serve number 1");
         assert!(found[1].starts_with("--serve:3:1: ") && found[2].starts_with("--serve:3:9: "), "{found:?}");
         assert!(found[3].starts_with("--serve:4:1: [::1]:80 has a service already"), "{found:?}");
+    }
+
+    #[test]
+    fn streams_are_the_connection_unless_an_option_wants_or_implies_pipes() {
+        let read = |stdio, timeout| {
+            let defaults = crate::cli::Stored { stdio, timeout, ..Default::default() }.defaults("w");
+            read(&["80=cat".into(), "unix:/x.sock=cat".into()], &defaults)
+        };
+        let pipes = |loaded: &Loaded| [0, 1].map(|number: usize| loaded.plan.services[number].has_pipes());
+        assert_eq!(pipes(&read(None, None)), [false, false]);
+        assert_eq!(pipes(&read(Some(Stdio::Pipe), None)), [true, true]);
+        let counted = crate::sys::CAPABILITIES.byte_counts;
+        let found = read(None, Some(5));
+        assert_eq!((pipes(&found), found.diagnostics.len()), ([!counted, true], 0));
+        let found = read(Some(Stdio::Socket), Some(5)).diagnostics;
+        let last = found.last().unwrap().to_string();
+        assert!(
+            last.starts_with("--serve:2:1: `--timeout` implies `--stdio pipe`, not `socket`: "),
+            "{last}"
+        );
+        assert_eq!(found.len(), if counted { 1 } else { 2 });
     }
 
     proptest! {
