@@ -25,6 +25,8 @@ pub mod service;
 pub mod spawn;
 pub mod stop;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod tool;
 pub mod trust;

@@ -123,7 +123,7 @@ fn console_stream(stream: STD_HANDLE) -> HANDLE {
 
 /// A program's plain reads and writes fail on an asynchronous handle. Some
 /// systems let them pass, so it is asserted by the handle itself.
-fn assert_synchronous(handle: HANDLE) -> io::Result<()> {
+pub(super) fn assert_synchronous(handle: HANDLE) -> io::Result<()> {
     const FILE_MODE_INFORMATION: i32 = 16;
     let mut mode = 0u32;
     // SAFETY: zeroes are a valid status block; the buffer is the four bytes of FILE_MODE_INFORMATION.

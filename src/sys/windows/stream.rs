@@ -2,9 +2,10 @@
 //! writes.
 //!
 //! Its socket is synchronous as a program needs it, and the loop polls it all
-//! the same, by a handle of the driver's that is the loop's own. So nothing of
-//! the loop's waits on the connection itself, and nothing holds its lock, when a
-//! program gets it afterwards.
+//! the same: it asks the driver through a handle of its own, so nobody waits with
+//! the connection's lock. What it has asked is taken back when the connection
+//! goes to a program. (Even if it were not at once, it would take nothing from
+//! the program: what the driver answers goes to nobody then.)
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream as StdStream};
@@ -57,7 +58,7 @@ impl Stream {
 
     /// The connection as a program takes it.
     pub fn into_socket(self) -> io::Result<Socket> {
-        // Leaves the poll set: what the loop has asked the driver is cancelled.
+        // Leaves the poll set.
         let socket = self.socket.into_std()?;
         socket.set_nonblocking(false)?;
         Ok(Socket::new(socket.into(), self.local))

@@ -1,0 +1,344 @@
+//! Programs that are really started, on pipes and on a connection that the
+//! server itself has read before. The program is this one: a test of its own,
+//! which is none where nobody asks it to be something else.
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation};
+use windows_sys::Win32::Foundation::HANDLE;
+
+use super::super::{Errors, Exit, Start, Stdio};
+use super::child::Child;
+use super::command::Command;
+use super::handle::size;
+use super::net::{Listener, Socket, Stream};
+use super::pipe::{self, Reader, Writer};
+use super::spawn::spawn;
+use crate::config::plan::{Address, Limits, UnixSocket};
+
+/// Far beyond what any step takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Says what the program is to do.
+const ROLE: &str = "WININETD_TEST_ROLE";
+
+/// What a program writes before anything else of its own, after what the test
+/// harness has to say.
+const BEGIN: &str = "<begin>";
+
+/// More than pipes and their ends hold.
+const MUCH: usize = 1 << 20;
+
+#[test]
+#[allow(clippy::exit)] // before the harness has words for the end
+fn is_the_program_of_the_others() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let (mut input, mut output) = (std::io::stdin(), std::io::stdout().lock());
+    write!(output, "{BEGIN}").unwrap();
+    output.flush().unwrap();
+    let code = match &*role {
+        "both" => {
+            let read = std::thread::spawn(move || std::io::copy(&mut input, &mut std::io::sink()).unwrap());
+            output.write_all(&[b'x'; MUCH]).unwrap();
+            output.flush().unwrap();
+            write!(output, "read {}", read.join().unwrap()).unwrap();
+            0
+        }
+        "deaf" => loop {
+            std::thread::park();
+        },
+        "last" => {
+            output.write_all(&[b'x'; 50_000]).unwrap();
+            std::io::stderr().write_all(b"error").unwrap();
+            7
+        }
+        "parent" => {
+            #[allow(clippy::disallowed_methods)] // as any program would
+            let child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(ARGUMENTS)
+                .env(ROLE, "deaf")
+                .spawn();
+            drop(child.unwrap());
+            0
+        }
+        "echo" => {
+            let mut text = String::new();
+            input.read_to_string(&mut text).unwrap();
+            write!(output, "got {text}").unwrap();
+            0
+        }
+        role => unreachable!("{role}"),
+    };
+    output.flush().unwrap();
+    std::process::exit(code);
+}
+
+const ARGUMENTS: [&str; 4] =
+    ["-q", "--nocapture", "--exact", "sys::windows::tests::is_the_program_of_the_others"];
+
+fn start(role: &str, stdio: Stdio<'_>, errors: Errors<'_>) -> Child {
+    let own = std::env::current_exe().unwrap();
+    let line = format!("\"{}\" {}", own.display(), ARGUMENTS.join(" "));
+    let environment: Vec<(OsString, OsString)> =
+        std::env::vars_os().chain([(ROLE.into(), role.into())]).collect();
+    spawn(&Start {
+        command: &Command::parse(line.as_ref()).unwrap(),
+        directory: Path::new(r"C:\"),
+        environment: &environment,
+        account: None,
+        stdio,
+        errors,
+        limits: &Limits::default(),
+    })
+    .unwrap()
+}
+
+/// A program on pipes, with our ends of them.
+struct Piped {
+    child: Child,
+    input: Writer,
+    output: Reader,
+}
+
+impl Piped {
+    fn start(role: &str, errors: Errors<'_>) -> Piped {
+        let (input, its_input) = pipe::to_program().unwrap();
+        let (output, its_output) = pipe::from_program().unwrap();
+        let child = start(role, Stdio::Pipes { input: &its_input, output: &its_output }, errors);
+        Piped { child, input, output }
+    }
+
+    async fn exit(&mut self) -> Exit {
+        tokio::time::timeout(LIMIT, self.child.wait()).await.unwrap().unwrap()
+    }
+}
+
+/// What a program has written up to its end, or up to this text.
+async fn read_until(reader: &Reader, last: Option<&str>) -> String {
+    let (mut all, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+    while !last.is_some_and(|last| all.ends_with(last.as_bytes())) {
+        tokio::time::timeout(LIMIT, reader.readable()).await.unwrap().unwrap();
+        match reader.try_read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => all.extend_from_slice(&buffer[..count]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    String::from_utf8(all).unwrap()
+}
+
+async fn write_all(writer: &Writer, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        tokio::time::timeout(LIMIT, writer.writable()).await.unwrap()?;
+        match writer.try_write(&bytes[..bytes.len().min(16 * 1024)]) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Without what the test harness of the program has written.
+fn of_program(text: &str) -> &str {
+    text.split_once(BEGIN).unwrap().1
+}
+
+#[tokio::test]
+async fn a_program_on_pipes_reads_to_the_end_while_it_writes() {
+    let Piped { mut child, input, output } = Piped::start("both", Errors::Output);
+    let write = async move {
+        write_all(&input, &[b'y'; MUCH]).await.unwrap();
+        drop(input);
+    };
+    let ((), text) = tokio::join!(write, read_until(&output, None));
+    assert!(of_program(&text) == format!("{}read {MUCH}", "x".repeat(MUCH)), "{} bytes", text.len());
+    assert_eq!(child.wait().await.unwrap(), Exit::Code(0));
+}
+
+/// (A program that closes its input and goes on can't be shown under Wine, whose
+/// console host inherits whatever the program does.)
+#[tokio::test]
+async fn a_writer_that_waits_for_a_program_learns_that_it_is_gone() {
+    let mut piped = Piped::start("deaf", Errors::Output);
+    read_until(&piped.output, Some(BEGIN)).await;
+    let write = async { write_all(&piped.input, &[b'y'; MUCH]).await.unwrap_err() };
+    let (error, ()) = tokio::join!(write, async { piped.child.end_tree() });
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}");
+    piped.exit().await;
+}
+
+#[tokio::test]
+async fn what_a_program_wrote_last_is_there_when_it_is_gone_each_in_its_place() {
+    let (errors, end) = pipe::from_program().unwrap();
+    let mut piped = Piped::start("last", Errors::Pipe(&end));
+    drop(end);
+    assert_eq!(piped.exit().await, Exit::Code(7));
+    assert_eq!(of_program(&read_until(&piped.output, None).await), "x".repeat(50_000));
+    assert_eq!(read_until(&errors, None).await, "error");
+    for (errors, expected) in [(Errors::Output, 50_005), (Errors::Nowhere, 50_000)] {
+        let mut piped = Piped::start("last", errors);
+        piped.exit().await;
+        assert_eq!(of_program(&read_until(&piped.output, None).await).len(), expected, "{errors:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_output_comes_although_the_program_left_another_behind() {
+    let mut piped = Piped::start("parent", Errors::Output);
+    assert_eq!(piped.exit().await, Exit::Code(0));
+    read_until(&piped.output, None).await;
+}
+
+/// A client, and its connection as the server has it.
+async fn accepted() -> (TcpStream, Socket) {
+    let any = Address::Tcp("127.0.0.1:0".parse().unwrap());
+    let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+    let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
+    let client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    listener.readable().await.unwrap();
+    (client, listener.accept().unwrap().unwrap().0)
+}
+
+async fn byte_of(stream: &Stream) -> u8 {
+    let mut byte = [0];
+    loop {
+        tokio::time::timeout(LIMIT, stream.readable()).await.unwrap().unwrap();
+        match stream.try_read(&mut byte) {
+            Ok(count) => assert_eq!(count, 1),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                continue;
+            }
+        }
+        return byte[0];
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_the_servers_then_a_programs_then_lingers() {
+    let (mut client, mut socket) = accepted().await;
+    let local = socket.local_addr().unwrap();
+    // To and fro: each time the loop forgets it and learns of it anew.
+    for byte in b'a'..=b'j' {
+        let stream = socket.into_stream().unwrap();
+        client.write_all(&[byte]).unwrap();
+        assert_eq!(byte_of(&stream).await, byte);
+        assert_eq!(stream.try_read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(stream.try_write(&[byte]).unwrap(), 1);
+        socket = stream.into_socket().unwrap();
+    }
+    assert_eq!(socket.local_addr().unwrap(), local);
+    assert_eq!(socket.counter().counts(), None);
+    let mut child = start("echo", Stdio::Connection(&socket), Errors::Output);
+    let mut text = vec![0; 10];
+    client.read_exact(&mut text).unwrap();
+    assert_eq!(text, b"abcdefghij");
+    // What arrives now is the program's, all of it, and the loop gets nothing.
+    client.write_all(b"the rest").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(tokio::time::timeout(LIMIT, child.wait()).await.unwrap().unwrap(), Exit::Code(0));
+    tokio::time::timeout(LIMIT, socket.linger()).await.unwrap().unwrap();
+    drop(socket);
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    assert_eq!(of_program(&text), "got the rest");
+}
+
+#[tokio::test]
+async fn a_connection_that_a_program_gets_waits_for_its_client() {
+    let (mut client, socket) = accepted().await;
+    let socket = socket.into_stream().unwrap().into_socket().unwrap();
+    let mut child = start("echo", Stdio::Connection(&socket), Errors::Output);
+    // The program has begun, and reads what is most likely not there yet.
+    let mut text = Vec::new();
+    while !text.ends_with(BEGIN.as_bytes()) {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        text.push(byte[0]);
+    }
+    for _ in 0..100 {
+        client.write_all(b"x").unwrap();
+        tokio::task::yield_now().await;
+    }
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(tokio::time::timeout(LIMIT, child.wait()).await.unwrap().unwrap(), Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_not_written_to_for_ever_and_loses_nothing() {
+    static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
+    let (mut client, socket) = accepted().await;
+    let stream = socket.into_stream().unwrap();
+    let (mut taken, mut refused) = (0, 0);
+    // The systems' buffers grow to a few MiB.
+    while refused < 100 {
+        match stream.try_write(&CHUNK) {
+            Ok(count) => (taken, refused) = (taken + count, 0),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                refused += 1;
+            }
+        }
+        assert!(taken < 64 << 20, "there is no bound");
+        tokio::task::yield_now().await;
+    }
+    let read = tokio::task::spawn_blocking(move || std::io::copy(&mut client, &mut std::io::sink()).unwrap());
+    tokio::time::timeout(LIMIT, stream.writable()).await.unwrap().unwrap();
+    stream.shutdown().unwrap();
+    assert_eq!(read.await.unwrap(), taken as u64);
+}
+
+#[tokio::test]
+async fn a_connection_whose_stream_we_have_ended_lingers_for_its_clients() {
+    let (mut client, socket) = accepted().await;
+    let stream = socket.into_stream().unwrap();
+    stream.shutdown().unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    let mut socket = stream.into_socket().unwrap();
+    client.write_all(b"late").unwrap();
+    drop(client);
+    tokio::time::timeout(LIMIT, socket.linger()).await.unwrap().unwrap();
+}
+
+/// Who has the connection beside its handles, where the system says so plainly
+/// (Windows counts in a way of its own, by thousands).
+fn references(socket: HANDLE) -> Option<u32> {
+    // PUBLIC_OBJECT_BASIC_INFORMATION: among others the handles, then the references.
+    let mut information = [0u32; 14];
+    // SAFETY: the pointer and the length are the array's; null for a length that nobody wants.
+    let status = unsafe {
+        NtQueryObject(
+            socket,
+            ObjectBasicInformation,
+            information.as_mut_ptr().cast(),
+            size::<[u32; 14]>(),
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(status, 0);
+    (information[3] < 1000).then(|| information[3] - information[2])
+}
+
+#[tokio::test]
+async fn the_loop_asks_nothing_more_about_a_connection_that_it_has_given_away() {
+    let (_client, socket) = accepted().await;
+    let handle = socket.handle().unwrap();
+    let before = references(handle);
+    let stream = socket.into_stream().unwrap();
+    for _ in 0..10 {
+        // The loop looks at what it waits for whenever a task lets it.
+        let _ = stream.try_read(&mut [0]);
+        tokio::task::yield_now().await;
+    }
+    let asked = references(handle);
+    let _socket = stream.into_socket().unwrap();
+    let after = references(handle);
+    assert_eq!(after, before);
+    assert!(before.is_none() || asked > before, "{asked:?} after {before:?}: it was not asked");
+}
