@@ -1,7 +1,7 @@
 //! A connection that the server itself reads and writes, and one that is only
 //! asked what moved on it.
 
-use std::io::{self, Read};
+use std::io::{self, IoSlice, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
@@ -59,6 +59,13 @@ impl Stream {
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.try_io(Interest::WRITABLE, |socket| {
             SockRef::from(socket).send_with_flags(bytes, libc::MSG_NOSIGNAL)
+        })
+    }
+
+    /// Writes what there is room for of several pieces.
+    pub fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.try_io(Interest::WRITABLE, |socket| {
+            SockRef::from(socket).send_vectored_with_flags(pieces, libc::MSG_NOSIGNAL)
         })
     }
 

@@ -7,7 +7,7 @@
 //! goes to a program. (Even if it were not at once, it would take nothing from
 //! the program: what the driver answers goes to nobody then.)
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream as StdStream};
 use std::os::windows::io::OwnedSocket;
 
@@ -49,6 +49,11 @@ impl Stream {
     /// Writes what there is room for.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.try_write(bytes)
+    }
+
+    /// Writes what there is room for of several pieces.
+    pub fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.try_write_vectored(pieces)
     }
 
     /// Ends our direction of the stream.

@@ -1,0 +1,349 @@
+#!/usr/bin/env python3
+"""What the pump costs: bulk, TLS, warm programs, idle sessions. See README.md beside this.
+
+Each case is pairs of runs, wininetd's and the peer's, interleaved; the median of
+the ratios counts. Everything stays on loopback and is bounded; only processes
+that were started here are ended, each by its own pid.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "target" / "bench"
+BULK = OUT / "bulk"
+GIB = 1 << 30
+PORTS = iter(range(22000, 23000))
+LOADED_PYTHON = "import argparse, asyncio, json, ssl, sys; sys.stdin.readline(); print('ready', flush=True)"
+NO_CHECK = ssl._create_unverified_context()
+
+
+class Failure(Exception):
+    """The benchmark itself could not be done; there is nothing to judge."""
+
+
+@contextlib.contextmanager
+def running(command, port=None, **options):
+    """A process, once it listens, ended at the end."""
+    process = subprocess.Popen(
+        [str(part) for part in command], stdin=subprocess.DEVNULL, start_new_session=True, **options
+    )
+    try:
+        until = time.monotonic() + 10
+        while port is not None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if process.poll() is not None or time.monotonic() > until:
+                raise Failure(f"{command[0]} does not listen on {port}")
+            time.sleep(0.01)
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(15)
+
+
+@contextlib.contextmanager
+def wininetd(binary, folder, port, service):
+    """The server with one service."""
+    file = folder / f"{port}.toml"
+    file.write_text(f'[service.bench]\nlisten = "127.0.0.1:{port}"\n{service}\n')
+    log = open(folder / f"{port}.log", "w")
+    with running([binary, "--debug", "--cfgfile", file], port, stderr=log) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def socat(port, program):
+    address = f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork"
+    with running(["socat", "-b", "65536", address, f"EXEC:{program},pipes"], port) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def stunnel(folder, port, program, *arguments):
+    file = folder / f"stunnel-{port}.conf"
+    file.write_text(
+        f"foreground = quiet\npid =\ndebug = 3\n[bench]\naccept = 127.0.0.1:{port}\ncert = {folder}/cert.pem\n"
+        f"key = {folder}/key.pem\nexec = {program}\nexecArgs = {' '.join([Path(program).name, *arguments])}\n"
+    )
+    with running(["stunnel4", file], port) as process:
+        yield process
+
+
+def command(*parts):
+    return f"command = {json.dumps([str(part) for part in parts])}"
+
+
+def bulk_seconds(mode, port, size):
+    done = subprocess.run([BULK, mode, str(port), str(size)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failure(f"bulk {mode}: {done.stderr.strip()}")
+    return float(done.stdout)
+
+
+def pairs(count, ours, theirs):
+    """Interleaved runs that each return a figure."""
+    runs = [(ours(), theirs()) for _ in range(count)]
+    return [run[0] for run in runs], [run[1] for run in runs]
+
+
+def bulk(options, folder):
+    """Bulk in each direction, and both at once, through pipes and against socat."""
+    results = {}
+    modes = {"get": ("source", options.bytes), "put": ("sink",), "swap": ("both", options.bytes // 2)}
+    for mode, arguments in modes.items():
+        size = options.bytes // 2 if mode == "swap" else options.bytes
+        ours, plain, theirs = next(PORTS), next(PORTS), next(PORTS)
+        given = command(BULK, *arguments) + '\nstderr = "client"\n'
+        program = " ".join([str(BULK), *map(str, arguments)])
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(wininetd(options.binary, folder, ours, given + 'stdio = "pipe"'))
+            stack.enter_context(wininetd(options.binary, folder, plain, given + 'stdio = "socket"'))
+            stack.enter_context(socat(theirs, program))
+            speeds = [[size / bulk_seconds(mode, port, size) for port in (ours, plain, theirs)] for _ in range(options.pairs)]
+        results[mode] = {
+            "pipe_mib_s": statistics.median(run[0] for run in speeds) / (1 << 20),
+            "socket_mib_s": statistics.median(run[1] for run in speeds) / (1 << 20),
+            "socat_mib_s": statistics.median(run[2] for run in speeds) / (1 << 20),
+            "ratio_to_socat": ratio([run[0] for run in speeds], [run[2] for run in speeds]),
+            "ratio_to_socket": ratio([run[0] for run in speeds], [run[1] for run in speeds]),
+        }
+    return results
+
+
+def ratio(ours, theirs):
+    ratios = sorted(our / their for our, their in zip(ours, theirs))
+    return {"median": statistics.median(ratios), "least": ratios[0], "most": ratios[-1]}
+
+
+def tls_file(folder):
+    file = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+    done = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=localhost", *map(str, file)],
+        capture_output=True,
+    )
+    if done.returncode != 0:
+        raise Failure("openssl can't make a certificate")
+    return f'tls = {{ certificate = "{folder}/cert.pem", key = "{folder}/key.pem" }}'
+
+
+def s_client(port, size):
+    """MiB/s to openssl's own client."""
+    began = time.monotonic()
+    client = ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{port}"]
+    with subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        count = 0
+        while data := os.read(process.stdout.fileno(), 1 << 20):
+            count += len(data)
+        process.kill()
+    if count != size:
+        raise Failure(f"{count} bytes over TLS of {size}")
+    return size / (time.monotonic() - began) / (1 << 20)
+
+
+def handshakes(port, seconds=4):
+    """Full handshakes a second, each with a program."""
+    done = subprocess.run(
+        ["openssl", "s_time", "-new", "-time", str(seconds), "-connect", f"127.0.0.1:{port}"],
+        capture_output=True,
+        text=True,
+    )
+    for line in done.stdout.splitlines():
+        if "connections in" in line and "real seconds" in line:
+            return int(line.split()[0]) / int(line.split(" connections in ")[1].split()[0])
+    raise Failure(f"openssl s_time: {done.stdout} {done.stderr}")
+
+
+def undecrypted(port, count, seconds):
+    """Bytes a second that so many clients together take without looking at them."""
+    clients = []
+    for _ in range(count):
+        client = socket.create_connection(("127.0.0.1", port))
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secured = NO_CHECK.wrap_bio(incoming, outgoing)
+        while True:
+            try:
+                secured.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                client.sendall(outgoing.read())
+                incoming.write(client.recv(65536))
+        client.sendall(outgoing.read())
+        clients.append(client)
+    pids = []
+    began = time.monotonic()
+    totals = []
+    for client in clients:
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            # The kernel drops them: no copy, no key, so that the server has the cores.
+            taken = 0
+            room = bytearray(1 << 20)
+            while time.monotonic() < began + seconds:
+                taken += client.recv_into(room, len(room), socket.MSG_TRUNC)
+            os.write(writer, str(taken).encode())
+            os._exit(0)
+        os.close(writer)
+        pids.append(pid)
+        totals.append(reader)
+    taken = sum(int(os.read(reader, 64)) for reader in totals)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    for reader in totals:
+        os.close(reader)
+    for client in clients:
+        client.close()
+    return taken / seconds / (1 << 20)
+
+
+def tls(options, folder):
+    given = tls_file(folder)
+    results = {}
+    ours, theirs = next(PORTS), next(PORTS)
+    with wininetd(options.binary, folder, ours, f"{command(BULK, 'source', options.bytes)}\n{given}\n"), stunnel(
+        folder, theirs, BULK, "source", str(options.bytes)
+    ):
+        run = pairs(options.pairs, lambda: s_client(ours, options.bytes), lambda: s_client(theirs, options.bytes))
+    results["bulk"] = {"mib_s": statistics.median(run[0]), "stunnel_mib_s": statistics.median(run[1]), "ratio": ratio(*run)}
+    ours, theirs = next(PORTS), next(PORTS)
+    with wininetd(options.binary, folder, ours, f"{command('/bin/true')}\n{given}\n"), stunnel(folder, theirs, "/bin/true"):
+        run = pairs(options.pairs, lambda: handshakes(ours), lambda: handshakes(theirs))
+    results["handshakes"] = {"a_second": statistics.median(run[0]), "stunnel": statistics.median(run[1]), "ratio": ratio(*run)}
+    port = next(PORTS)
+    with wininetd(options.binary, folder, port, f"{command(BULK, 'pages', 1 << 42)}\n{given}\n"):
+        run = pairs(options.pairs, lambda: undecrypted(port, 4, 2), lambda: undecrypted(port, 1, 2))
+    results["four_clients"] = {"mib_s": statistics.median(run[0]), "one_mib_s": statistics.median(run[1]), "ratio": ratio(*run)}
+    return results
+
+
+def first_byte(port):
+    """Milliseconds to the first byte of an answer."""
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"\n")
+        if not client.recv(100):
+            raise Failure("no answer")
+        took = (time.monotonic() - began) * 1000
+        while client.recv(100):
+            pass
+    # The next one is to be warm by then.
+    time.sleep(0.25)
+    return took
+
+
+def warm(options, folder):
+    ours, cold, theirs = next(PORTS), next(PORTS), next(PORTS)
+    python = [sys.executable, "-c", LOADED_PYTHON]
+    peer = ["tcpserver", "-H", "-R", "-l", "0", "127.0.0.1", str(theirs), *python]
+    with wininetd(options.binary, folder, ours, command(*python) + "\nwarm = 4"), wininetd(
+        options.binary, folder, cold, command(*python)
+    ), running(peer, theirs, stderr=subprocess.DEVNULL):
+        time.sleep(1)
+        runs = [(first_byte(ours), first_byte(cold), first_byte(theirs)) for _ in range(options.pairs * 2)]
+    ours, cold, theirs = ([run[place] for run in runs] for place in range(3))
+    return {
+        "ms": statistics.median(ours),
+        "cold_ms": statistics.median(cold),
+        "tcpserver_ms": statistics.median(theirs),
+        "ratio": ratio(ours, theirs),
+    }
+
+
+def resident_kib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise Failure("no VmRSS")
+
+
+def idle(options, folder):
+    """What a piped session costs the server that does nothing."""
+    count = options.sessions
+    wanted = count + 100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, wanted), hard), hard))
+    port = next(PORTS)
+    given = f'{command(BULK, "wait")}\nstdio = "pipe"\nmax_connections = {count + 10}'
+    with wininetd(options.binary, folder, port, given) as server:
+        before = None
+        clients = []
+        for number in range(count):
+            client = socket.create_connection(("127.0.0.1", port))
+            client.sendall(b"x")
+            if client.recv(1) != b"x":
+                raise Failure(f"session {number} does not answer")
+            clients.append(client)
+            if number == 99:
+                before = resident_kib(server.pid)
+        after = resident_kib(server.pid)
+        for client in clients:
+            client.close()
+    return {"sessions": count, "before_kib": before, "after_kib": after, "kib_each": (after - before) / (count - 100)}
+
+
+TARGETS = [
+    ("bulk get, ratio to socat", lambda r: r["bulk"]["get"]["ratio_to_socat"]["median"], 1.2, "least"),
+    ("TLS bulk, ratio to stunnel", lambda r: r["tls"]["bulk"]["ratio"]["median"], 2.0, "least"),
+    ("TLS handshakes, ratio to stunnel", lambda r: r["tls"]["handshakes"]["ratio"]["median"], 1.0, "least"),
+    ("four TLS clients, ratio to one", lambda r: r["tls"]["four_clients"]["ratio"]["median"], 1.5, "least"),
+    ("warm Python, ratio to tcpserver", lambda r: r["warm"]["ratio"]["median"], 0.05, "most"),
+    ("idle piped session, KiB", lambda r: r["idle"]["kib_each"], 20, "most"),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/wininetd")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--bytes", type=int, default=GIB)
+    parser.add_argument("--sessions", type=int, default=5000)
+    parser.add_argument("--only", choices=["bulk", "tls", "warm", "idle"], action="append")
+    options = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    for program in ("socat", "stunnel4", "tcpserver", "openssl", "gcc"):
+        if shutil.which(program) is None:
+            print(f"{program} is missing (Debian: socat stunnel4 ucspi-tcp openssl gcc)", file=sys.stderr)
+            return 2
+    if subprocess.run(["gcc", "-O2", "-Wall", "-pthread", "-o", BULK, ROOT / "bench/bulk.c"]).returncode != 0:
+        return 2
+    cases = {"bulk": bulk, "tls": tls, "warm": warm, "idle": idle}
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="wininetd-bench-") as name:
+        for case in options.only or cases:
+            results[case] = cases[case](options, Path(name))
+            print(json.dumps({case: results[case]}, indent=2), flush=True)
+    (OUT / "pump.json").write_text(json.dumps(results, indent=2) + "\n")
+    missed = 0
+    for what, figure, target, bound in TARGETS:
+        try:
+            value = figure(results)
+        except KeyError:
+            continue
+        is_met = value >= target if bound == "least" else value <= target
+        missed += not is_met
+        print(f"{'met   ' if is_met else 'MISSED'}: {what}: {value:.3f}, at the {bound} {target}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        sys.exit(2)
