@@ -12,6 +12,7 @@
 //! | [`net::Counter`] | asks what moved on a connection, from any thread, where the kernel counts |
 //! | [`pipe`] | pipes to and from a program: our end waits in the loop, the program's is a plain blocking one |
 //! | [`relay`] | moves bytes between such a connection and pipes, by the kernel where it can |
+//! | [`growth`] | makes a pipe larger while bulk flows through it, where that can be |
 //! | [`net::accept_fault`] | whose fault an accept error is |
 //! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
 //! | [`child::Child`] | waits for a program, asks it to end, ends its whole tree, knows how it ended |
@@ -28,6 +29,9 @@
 //! | [`CAPABILITIES`] | what this system can't do, for messages |
 
 mod exit;
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+#[path = "growth_none.rs"]
+pub mod growth;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[path = "relay_copy.rs"]
 pub mod relay;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{Flow, Phase, TURN};
 use crate::session::scratch;
 use crate::session::stdio::Pipes;
+use crate::sys::growth::Growth;
 use crate::sys::net::Stream;
 use crate::sys::pipe::{self, Reader, Writer};
 use crate::tls::{Connection, ReadError};
@@ -59,6 +60,7 @@ struct Pump<'a> {
     /// Plain text that the program has not taken yet, from `start` on.
     pending: Vec<u8>,
     start: usize,
+    growth: Growth,
     /// The network gives nothing more.
     network_ended: bool,
     /// The network takes nothing more.
@@ -83,6 +85,7 @@ pub(super) async fn carry(
         unsent: Vec::new(),
         pending: Vec::new(),
         start: 0,
+        growth: Growth::default(),
         network_ended: false,
         network_broken: false,
         shut: false,
@@ -138,6 +141,7 @@ impl Pump<'_> {
         });
         match read {
             Ok(count) if count > 0 => {
+                self.growth.moved(output, count);
                 self.flow.sent(count);
                 return Step::Moved(count);
             }
@@ -246,10 +250,12 @@ impl Pump<'_> {
     }
 
     /// Waits until some step can be taken, or the phase changes.
-    async fn wait(&self, phase: &mut watch::Receiver<Phase>, changes: bool) {
+    async fn wait(&mut self, phase: &mut watch::Receiver<Phase>, changes: bool) {
         let sends = self.tls.wants_write() && !self.network_broken;
         let receives =
             !self.network_ended && self.input.is_some() && self.pending.is_empty() && self.tls.wants_read();
+        let calm = self.growth.calm_after();
+        let mut is_calm = false;
         // An error is told by the step that follows.
         tokio::select! {
             _ = self.stream.writable(), if sends => {}
@@ -257,7 +263,11 @@ impl Pump<'_> {
             _ = readable(self.output.as_ref()), if self.output.is_some() && self.has_room() => {}
             _ = writable(self.input.as_ref()), if !self.pending.is_empty() => {}
             _ = phase.changed(), if changes => {}
+            () = tokio::time::sleep(calm.unwrap_or_default()), if calm.is_some() => is_calm = true,
             else => tokio::task::yield_now().await,
+        }
+        if let Some(output) = self.output.as_ref().filter(|_| is_calm) {
+            self.growth.calm(output);
         }
     }
 }

@@ -29,6 +29,9 @@ mod counts;
 mod counts;
 pub mod event_log;
 mod groups;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[path = "growth_linux.rs"]
+pub mod growth;
 mod inherited;
 pub mod init;
 pub mod limits;

@@ -4,48 +4,22 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 
 use super::super::{Broken, Moved};
+use super::growth::{Growth, LARGE};
 use super::net::Stream;
 use super::pipe::{Reader, Writer};
-
-/// A pipe has this at first,
-const SMALL: usize = 64 << 10;
-/// and this while bulk flows.
-const LARGE: usize = 1 << 20;
-/// Moves of half a pipe, in a row, that are bulk.
-const BULK: u8 = 4;
-/// A large pipe through which nothing flowed for so long becomes small.
-const CALM: Duration = Duration::from_secs(1);
-/// Large pipes at once, in the whole process: their memory is the kernel's, and
-/// beyond its limit for an account every new pipe would be a tiny one.
-const MOST_LARGE: usize = 32;
-
-static LARGE_PIPES: AtomicUsize = AtomicUsize::new(0);
 
 /// One direction.
 #[derive(Debug, Default)]
 pub struct Relay {
-    /// Moves in a row that were bulk.
-    bulk: u8,
-    grown: Option<Grown>,
+    growth: Growth,
     /// Tries in a row that came to nothing although both sides were ready.
     stuck: u8,
-}
-
-/// The right to a large pipe.
-#[derive(Debug)]
-struct Grown;
-
-impl Drop for Grown {
-    fn drop(&mut self) {
-        LARGE_PIPES.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// What keeps a move from going on.
@@ -110,16 +84,12 @@ impl Relay {
     }
 
     async fn wait_for_source<T: AsRawFd>(&mut self, from: &AsyncFd<T>, pipe: RawFd) -> Result<(), Broken> {
-        self.bulk = 0;
         let ready = readable(from);
         tokio::pin!(ready);
-        if self.grown.is_some() {
-            match tokio::time::timeout(CALM, &mut ready).await {
+        if let Some(calm) = self.growth.calm_after() {
+            match tokio::time::timeout(calm, &mut ready).await {
                 Ok(result) => return result.map_err(Broken::Source),
-                Err(_) => {
-                    resize(pipe, SMALL);
-                    self.grown = None;
-                }
+                Err(_) => self.growth.calm_of(pipe),
             }
         }
         ready.await.map_err(Broken::Source)
@@ -138,16 +108,7 @@ impl Relay {
 
     fn moved(&mut self, count: usize, pipe: RawFd) -> Moved {
         self.stuck = 0;
-        self.bulk = if count >= SMALL / 2 { self.bulk.saturating_add(1) } else { 0 };
-        if self.bulk >= BULK && self.grown.is_none() {
-            let taken = LARGE_PIPES.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |large| {
-                (large < MOST_LARGE).then_some(large + 1)
-            });
-            if taken.is_ok() {
-                self.grown = Some(Grown);
-                resize(pipe, LARGE);
-            }
-        }
+        self.growth.moved_through(pipe, count);
         Moved::Bytes(count)
     }
 }
@@ -190,14 +151,6 @@ fn copy_few(from: &Stream, to: &Writer) -> Result<Option<Moved>, Broken> {
     match to.pipe.get_ref().write(&few[..count]) {
         Ok(_) => Ok(Some(Moved::Bytes(count))),
         Err(error) => Err(Broken::Sink(error)),
-    }
-}
-
-/// Best effort: a pipe that stays as it is moves bytes too.
-fn resize(pipe: RawFd, bytes: usize) {
-    if let Ok(bytes) = libc::c_int::try_from(bytes) {
-        // SAFETY: changes the size of an open pipe of ours.
-        unsafe { libc::fcntl(pipe, libc::F_SETPIPE_SZ, bytes) };
     }
 }
 
