@@ -52,6 +52,15 @@ impl Client {
         self
     }
 
+    /// Sends, each byte by itself.
+    pub fn send_each(&mut self, bytes: &[u8]) -> &mut Self {
+        self.stream.set_nodelay(true).expect("no delay");
+        for byte in bytes {
+            self.send(&[*byte]);
+        }
+        self
+    }
+
     /// Says that nothing more will be sent.
     pub fn half_close(&mut self) -> &mut Self {
         self.stream.shutdown(Shutdown::Write).expect("a half close");

@@ -8,6 +8,7 @@ mod client;
 mod daemon;
 mod gate;
 mod held;
+pub mod proxy;
 #[cfg(windows)]
 pub mod service;
 mod system;

@@ -165,7 +165,12 @@ impl Client {
 
     /// Connects over IPv4 and shakes hands.
     pub fn connect(&self, port: u16) -> io::Result<Stream> {
-        Stream::new(self.connection(), port)
+        self.connect_behind(b"", port)
+    }
+
+    /// The same behind a proxy, whose header comes before the handshake.
+    pub fn connect_behind(&self, header: &[u8], port: u16) -> io::Result<Stream> {
+        Stream::new(self.connection(), header, port)
     }
 }
 
@@ -176,11 +181,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    fn new(mut connection: ClientConnection, port: u16) -> io::Result<Stream> {
+    fn new(mut connection: ClientConnection, header: &[u8], port: u16) -> io::Result<Stream> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut network = TcpStream::connect_timeout(&address, LIMIT)?;
         network.set_read_timeout(Some(LIMIT))?;
         network.set_write_timeout(Some(LIMIT))?;
+        network.write_all(header)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut network)?;
         }

@@ -1,0 +1,317 @@
+//! Headers that are none, that never come, or that come from strangers: nothing
+//! is started for them, nobody else waits for them, and they say nothing of
+//! the service.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use testkit::proxy::{LOCAL, PROXY, v1, v2, v2_of};
+use testkit::{Builder, Client, Gate, Value, copy_program, free_port, probe_path};
+
+const BINDINGS: [&str; 2] = ["socket", "pipe"];
+
+const CLIENT: &str = "192.0.2.7:4711";
+const LOCAL_SIDE: &str = "198.51.100.1:443";
+
+/// A header has this long to come.
+const HEADER: Duration = Duration::from_secs(10);
+
+/// A service with this program, to which this host is a proxy.
+fn service(port: u16, stdio: &str, command: &str, more: &str) -> String {
+    format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\nstdio = '{stdio}'\n\
+         proxy_protocol = ['127.0.0.1']\n{more}"
+    )
+}
+
+/// Another service, which does not notice.
+fn other(port: u16) -> String {
+    format!("[service.b]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'line']\n")
+}
+
+fn is_served(port: u16) {
+    assert_eq!(Client::connect(port).send(b"hello\n").read_text(), "hello\n");
+}
+
+/// A client that the proxy names.
+fn named(port: u16) -> Client {
+    let mut client = Client::connect(port);
+    client.send(&v1(CLIENT, LOCAL_SIDE));
+    client
+}
+
+fn failed_at_the_header<'a>(record: &'a Value) -> &'a str {
+    let outcome = (&record["outcome"], &record["step"], &record["pid"]);
+    assert_eq!(outcome, (&"failed".into(), &"proxy_header".into(), &Value::Null), "{record}");
+    record["reason"].as_str().unwrap()
+}
+
+#[test]
+fn a_sender_that_is_not_trusted_is_turned_away_whatever_it_says() {
+    for stdio in BINDINGS {
+        let (port, gate) = (free_port(), Gate::new());
+        let command = format!("'gate', '{}'", gate.address());
+        let text = service(port, stdio, &command, "refusal = 'no'\n").replace("'127.0.0.1']", "'127.0.0.2']");
+        let daemon = Builder::native(&text).start();
+        for header in [v1(CLIENT, LOCAL_SIDE), v2_of(LOCAL, 0, b""), b"".to_vec()] {
+            let mut stranger = Client::connect(port);
+            assert_eq!(stranger.send(&header).read_until_gone(), b"no");
+            let record = daemon.record(stranger.port());
+            assert_eq!((&record["outcome"], &record["pid"]), (&"refused".into(), &Value::Null), "{record}");
+            assert!(record["reason"].as_str().unwrap().contains("proxy_protocol"), "{record}");
+            assert_eq!(record["client"], Value::Null, "{record}");
+        }
+        assert!(!gate.is_visited(), "the program ran");
+        let mut proxy = Client::connect_from((Ipv4Addr::new(127, 0, 0, 2), 0), port).unwrap();
+        proxy.send(&v1(CLIENT, LOCAL_SIDE));
+        drop(gate.visitor());
+        assert_eq!(proxy.read_all(), b"");
+    }
+}
+
+#[test]
+fn what_is_no_header_is_closed_and_nothing_is_started() {
+    let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(107));
+    let mut cut_extension = [1; 14].to_vec();
+    cut_extension[12..].copy_from_slice(&[4, 0]);
+    let malformed: [Vec<u8>; 18] = [
+        b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        b"\n".to_vec(),
+        vec![0; 5000],
+        b"proxy TCP4 192.0.2.7 192.0.2.8 1 2\r\n".to_vec(),
+        b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\n".to_vec(),
+        b"PROXY TCP4 192.0.2.7 192.0.2.8 1 65536\r\n".to_vec(),
+        b"PROXY TCP4 192.0.2.7 192.0.2.8 1\r\n".to_vec(),
+        b"PROXY TCP4 2001:db8::1 192.0.2.8 1 2\r\n".to_vec(),
+        b"PROXY TCP4  192.0.2.7 192.0.2.8 1 2\r\n".to_vec(),
+        b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2 3\r\n".to_vec(),
+        b"PROXY UDP4 192.0.2.7 192.0.2.8 1 2\r\n".to_vec(),
+        long.into_bytes(),
+        b"\r\n\r\n\0\r\nQUIX\n".to_vec(),
+        v2_of(0x11, 0x11, &[1; 12]),
+        v2_of(0x22, 0x11, &[1; 12]),
+        v2_of(PROXY, 0x12, &[1; 12]),
+        v2_of(PROXY, 0x11, &[1; 11]),
+        v2_of(PROXY, 0x11, &cut_extension),
+    ];
+    let oversized = v2_of(PROXY, 0x11, &[0; 5000]);
+    for stdio in BINDINGS {
+        let (port, quiet, gate) = (free_port(), free_port(), Gate::new());
+        let command = format!("'gate', '{}'", gate.address());
+        let more = format!("banner = 'welcome'\nrefusal = 'busy'\n{}", other(quiet));
+        let daemon = Builder::native(&service(port, stdio, &command, &more)).start();
+        for bytes in malformed.iter().chain([&oversized]) {
+            let mut client = Client::connect(port);
+            assert_eq!(client.send(bytes).read_until_gone(), b"", "{}", bytes.escape_ascii());
+            failed_at_the_header(&daemon.record(client.port()));
+        }
+        assert!(!gate.is_visited(), "the program ran");
+        is_served(quiet);
+        let counts = daemon.service("a");
+        assert_eq!((&counts["failed"], &counts["state"]), (&19.into(), &"listening".into()), "{counts}");
+    }
+}
+
+#[test]
+fn a_header_that_is_cut_by_its_clients_end_starts_nothing() {
+    for stdio in BINDINGS {
+        let (port, gate) = (free_port(), Gate::new());
+        let command = format!("'gate', '{}'", gate.address());
+        let daemon = Builder::native(&service(port, stdio, &command, "")).start();
+        for header in [v1(CLIENT, LOCAL_SIDE), v2(CLIENT, LOCAL_SIDE)] {
+            for length in [0, 1, 12, header.len() - 1] {
+                let mut client = Client::connect(port);
+                assert_eq!(client.send(&header[..length]).half_close().read_until_gone(), b"");
+                let record = daemon.record(client.port());
+                assert!(failed_at_the_header(&record).contains("ended before"), "{record}");
+                let mut client = Client::connect(port);
+                let client_port = client.port();
+                client.send(&header[..length]);
+                client.vanish();
+                failed_at_the_header(&daemon.record(client_port));
+            }
+        }
+        assert!(!gate.is_visited(), "the program ran");
+    }
+}
+
+#[test]
+fn a_header_that_never_comes_is_given_up_and_others_do_not_wait_for_it() {
+    let (port, quiet, gate) = (free_port(), free_port(), Gate::new());
+    let command = format!("'gate', '{}'", gate.address());
+    let daemon = Builder::native(&service(port, "socket", &command, &other(quiet))).start();
+    let began = Instant::now();
+    let (mut silent, mut slow) = (Client::connect(port), Client::connect(port));
+    slow.send(b"PROXY TCP4 192");
+    is_served(quiet);
+    let mut client = named(port);
+    assert_eq!(gate.visitor().client_port, "4711");
+    assert_eq!(client.read_all(), b"");
+    assert!(began.elapsed() < HEADER);
+    for client in [&mut silent, &mut slow] {
+        assert_eq!(client.read_until_gone(), b"");
+        let record = daemon.record(client.port());
+        assert!(failed_at_the_header(&record).contains("within 10 s"), "{record}");
+    }
+    assert!(began.elapsed() >= HEADER, "{:?}", began.elapsed());
+    assert!(!gate.is_visited(), "a program ran");
+}
+
+#[test]
+fn many_that_never_send_a_header_do_not_keep_out_one_that_does() {
+    let port = free_port();
+    let daemon =
+        Builder::native(&service(port, "socket", "'say', 'in'", "max_connections_per_source = 3\n")).start();
+    let began = Instant::now();
+    let mut silent: Vec<Client> = (0..200).map(|_| Client::connect(port)).collect();
+    assert_eq!(named(port).read_text(), "in");
+    assert!(began.elapsed() < HEADER, "{:?}", began.elapsed());
+    // Those that came first have given up their places for it.
+    let first = silent.remove(0).port();
+    assert!(failed_at_the_header(&daemon.record(first)).contains("made room"));
+}
+
+/// A service whose program is not there, paused by its first client.
+fn paused(port: u16, more: &str) -> (testkit::Daemon, std::path::PathBuf) {
+    let builder = Builder::native("");
+    let program = builder.folder().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
+    let daemon = builder.start();
+    let command = format!("['{}',", program.display());
+    daemon.rewrite(&service(port, "socket", "'say', 'mended'", more).replace("['@',", &command));
+    daemon.reload();
+    assert!(named(port).is_turned_away());
+    daemon.event("service_paused", |_| true);
+    (daemon, program)
+}
+
+#[test]
+fn who_scans_the_port_of_a_paused_service_says_nothing_of_it() {
+    let port = free_port();
+    let (daemon, program) = paused(port, "");
+    let began = Instant::now();
+    let mut scans = 0;
+    // Into the time in which the next client is the one that tries.
+    while began.elapsed() < Duration::from_millis(1500) || scans % 3 != 0 {
+        let mut client = Client::connect(port);
+        let client_port = client.port();
+        match scans % 3 {
+            0 => client.vanish(),
+            1 => assert!(client.send(b"GET / HTTP/1.1\r\n\r\n").is_turned_away()),
+            // The system may have reset what was closed at once.
+            _ => drop(client),
+        }
+        scans += 1;
+        if began.elapsed() > Duration::from_millis(1200) {
+            // Not the next one before this is over.
+            daemon.event("session", |event| event["peer"].to_string().contains(&format!(":{client_port}\"")));
+        }
+    }
+    let status = daemon.service("a");
+    assert_eq!(status["state"], "paused", "{status}");
+    // The pause goes on to the next of its curve.
+    let mut client = named(port);
+    assert!(client.is_turned_away());
+    let record = daemon.record(client.port());
+    assert_eq!((&record["outcome"], &record["pid"]), (&"failed".into(), &Value::Null), "{record}");
+    daemon.event("service_paused", |event| event["pause_seconds"].as_f64() > Some(1.5));
+    assert!(daemon.events().iter().all(|event| event["event"] != "service_resumed"));
+    copy_program(&probe_path(), &program);
+    let until = Instant::now() + testkit::LIMIT;
+    while named(port).read_until_gone() != b"mended" {
+        assert!(Instant::now() < until, "{}", daemon.text());
+        daemon.wait_a_moment();
+    }
+}
+
+#[test]
+fn a_silent_connection_does_not_keep_a_paused_service_from_its_next_try() {
+    let port = free_port();
+    let (daemon, program) = paused(port, "");
+    copy_program(&probe_path(), &program);
+    let until = Instant::now() + Duration::from_secs(1);
+    let mut silent = Client::connect(port);
+    // Closed at once as long as the pause lasts.
+    while Instant::now() < until || daemon.service("a")["live"] == 0 {
+        silent = Client::connect(port);
+        daemon.wait_a_moment();
+    }
+    let began = Instant::now();
+    assert_eq!(named(port).read_text(), "mended");
+    assert!(began.elapsed() < HEADER / 2, "{:?}", began.elapsed());
+    daemon.event("service_resumed", |_| true);
+    drop(silent);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_that_crashes_by_itself_behind_a_proxy_pauses_its_service() {
+    for stdio in BINDINGS {
+        for header in [v1(CLIENT, LOCAL_SIDE), v2(CLIENT, LOCAL_SIDE)] {
+            let port = free_port();
+            let daemon = Builder::native(&service(port, stdio, "'crash'", "")).start();
+            Client::connect(port).send(&header).read_until_gone();
+            let paused = daemon.event("service_paused", |_| true);
+            assert!(paused["cause"].as_str().unwrap().contains("signal 6"), "{paused}");
+        }
+    }
+}
+
+#[test]
+fn a_crash_that_a_client_behind_a_proxy_can_have_caused_pauses_nothing() {
+    for stdio in BINDINGS {
+        let port = free_port();
+        let daemon = Builder::native(&service(port, stdio, "'crash-on-input'", "")).start();
+        for _ in 0..3 {
+            named(port).send(b"crash\n").read_until_gone();
+            let mut at_once = Client::connect(port);
+            at_once.send(&[&v2(CLIENT, LOCAL_SIDE)[..], b"crash\n"].concat()).read_until_gone();
+        }
+        assert_eq!(named(port).send(b"hello\n").read_text(), "hello\n");
+        assert!(daemon.events().iter().all(|event| event["event"] != "service_paused"));
+    }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_headers() {
+    for stdio in BINDINGS {
+        let (port, gate) = (free_port(), Gate::new());
+        let text = service(port, stdio, &format!("'gate', '{}'", gate.address()), "");
+        let daemon = Builder::native(&format!("[server]\nstop_grace = '50s'\n{text}")).start();
+        let mut waits = Client::connect(port);
+        waits.send(b"PROXY ");
+        // It was accepted, since this one was.
+        let mut served = named(port);
+        let visitor = gate.visitor();
+        let began = Instant::now();
+        daemon.request_stop();
+        assert_eq!(waits.read_until_gone(), b"");
+        assert!(failed_at_the_header(&daemon.record(waits.port())).contains("stop"));
+        assert!(began.elapsed() < HEADER / 2, "{:?}", began.elapsed());
+        // Who has a program has the grace.
+        drop(visitor);
+        assert_eq!(served.read_all(), b"");
+        drop(served);
+        assert_eq!(daemon.finish().code, Some(0));
+    }
+}
+
+#[test]
+fn a_session_that_waits_for_its_header_can_be_ended_by_its_number() {
+    for stdio in BINDINGS {
+        let port = free_port();
+        let daemon = Builder::native(&service(port, stdio, "'echo'", "")).start();
+        let mut waits = Client::connect(port);
+        let sessions = loop {
+            let sessions = daemon.service("a")["sessions"].clone();
+            if !sessions.as_array().unwrap().is_empty() {
+                break sessions;
+            }
+        };
+        assert_eq!(sessions[0]["client"], format!("127.0.0.1:{}", waits.port()));
+        let killed = daemon.ask(&["--kill", &sessions[0]["id"].to_string()]);
+        assert_eq!(killed.code, Some(0), "{}", killed.errors);
+        assert_eq!(waits.read_until_gone(), b"");
+        assert!(failed_at_the_header(&daemon.record(waits.port())).contains("killed"));
+    }
+}
