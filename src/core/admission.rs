@@ -120,7 +120,7 @@ impl Admission {
     pub fn may_connect(&self, service: ServiceId, now: Duration) -> Connect {
         let Some(entrance) = self.services.get(&service) else { return Connect::Wait };
         match entrance.throttle.gate(now) {
-            Gate::Wait => return Connect::Wait,
+            Gate::Wait => return entrance.prelude_in_the_way(now).map_or(Connect::Wait, waits_for),
             // Accepted to be closed at once: whoever waits in the backlog of a
             // paused service would wait for long.
             Gate::Closed(_) => return Connect::Accept,
@@ -131,10 +131,8 @@ impl Admission {
             let place_to_come = room.can_make_room() || room.is_making_room();
             return if waits || place_to_come { Connect::Wait } else { Connect::Accept };
         }
-        match entrance.preludes_full(now) {
-            Some(Duration::ZERO) => return Connect::Wait,
-            Some(wait) => return Connect::WaitFor(wait),
-            None => {}
+        if let Some(rest) = entrance.prelude_in_the_way(now) {
+            return waits_for(rest);
         }
         match entrance.bucket.and_then(|bucket| bucket.wait(now)) {
             Some(wait) if waits => Connect::WaitFor(wait),
@@ -311,7 +309,7 @@ impl Admission {
         let Some(entrance) = self.services.get(&service) else { return false };
         match self.full_room(entrance) {
             Some(room) => room.can_make_room(),
-            None => entrance.preludes_full(now) == Some(Duration::ZERO),
+            None => entrance.prelude_in_the_way(now) == Some(Duration::ZERO),
         }
     }
 
@@ -324,8 +322,7 @@ impl Admission {
         } else if self.total.is_full() {
             self.total.make_room()?
         } else {
-            entrance.preludes_full(now).filter(Duration::is_zero)?;
-            return entrance.preludes.pop_front().map(|(session, _)| session);
+            return entrance.give_way(now);
         };
         // It is leaving one room and no longer to be asked in the other.
         if let Some(owner) = self.entrance_of(session) {
@@ -406,6 +403,11 @@ impl Admission {
             }
         }
     }
+}
+
+/// A place is given up after so long.
+fn waits_for(rest: Duration) -> Connect {
+    if rest.is_zero() { Connect::Wait } else { Connect::WaitFor(rest) }
 }
 
 #[cfg(test)]

@@ -67,6 +67,14 @@ impl Throttle {
         (self.state != State::Well).then_some(&*self.cause)
     }
 
+    /// The session that tries whether it works, if one does.
+    pub fn tries(&self) -> Option<SessionId> {
+        match self.state {
+            State::Probing(session) => Some(session),
+            State::Well | State::Paused { .. } => None,
+        }
+    }
+
     /// A session has begun. True if it is the one that tries.
     pub fn began(&mut self, session: SessionId, now: Duration) -> bool {
         let tries = self.gate(now) == Gate::Trying;

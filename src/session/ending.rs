@@ -61,7 +61,8 @@ pub(super) async fn wait(
     tokio::pin!(idle);
     let exit = loop {
         match *orders.borrow_and_update() {
-            Order::Serve => {}
+            // The latter was for the header or handshake that is done meanwhile.
+            Order::Serve | Order::End { why: Why::Room, .. } => {}
             Order::End { ask, kill, why } => {
                 ending.ask_at(since(ask), why);
                 if let Some(kill) = kill {

@@ -19,6 +19,8 @@ pub struct Flow {
     /// Milliseconds from the beginning to the last movement.
     last: AtomicU64,
     end_received: AtomicBool,
+    /// Bytes of a PROXY header, which the system counts as the client's.
+    header: AtomicU64,
 }
 
 impl Flow {
@@ -30,7 +32,14 @@ impl Flow {
             sent: AtomicU64::new(0),
             last: AtomicU64::new(0),
             end_received: AtomicBool::new(false),
+            header: AtomicU64::new(0),
         }
+    }
+
+    /// The connection began with so many bytes that are neither the client's nor
+    /// the program's.
+    pub fn began_with(&self, header: usize) {
+        self.header.store(header as u64, Ordering::Relaxed);
     }
 
     /// The program was given so many bytes of the client's.
@@ -79,8 +88,8 @@ fn milliseconds(time: Duration) -> u64 {
 /// Who counts what moves on a connection.
 #[derive(Debug, Clone)]
 pub enum Counted {
-    /// The system, where it does.
-    BySystem(net::Counter),
+    /// The system, where it does; but for the header that is in this.
+    BySystem(net::Counter, Arc<Flow>),
     /// We, as we move it.
     ByUs(Arc<Flow>),
 }
@@ -89,9 +98,16 @@ impl Counted {
     /// What moved, where somebody counts.
     pub fn counts(&self) -> Option<Counts> {
         match self {
-            Counted::BySystem(counter) => counter.counts(),
+            Counted::BySystem(counter, _) => counter.counts().map(|counts| self.of_program(counts)),
             Counted::ByUs(flow) => Some(flow.counts()),
         }
+    }
+
+    /// What of that which the system has counted is the program's.
+    pub fn of_program(&self, counts: Counts) -> Counts {
+        let Counted::BySystem(_, flow) = self else { return counts };
+        let header = flow.header.load(Ordering::Relaxed);
+        Counts { received: counts.received.saturating_sub(header), ..counts }
     }
 }
 

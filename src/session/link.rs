@@ -59,7 +59,7 @@ impl Link {
     /// broke, so that the end of its stream is not among what was counted.
     pub fn counts(&self, counted: &Counted) -> Option<Counts> {
         match self {
-            Link::Socket(socket) => socket.counts(),
+            Link::Socket(socket) => socket.counts().map(|counts| counted.of_program(counts)),
             Link::Plain(_) | Link::Tls(..) => counted.counts(),
         }
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::ending::ordered;
+use super::flow::Flow;
 use super::link::{self, Link};
 use super::pump::Network;
 use super::{Context, Order, Session, TURNED_AWAY_WITHIN};
 use crate::config::plan::{Address, Service};
 use crate::core::Peer;
+use crate::core::ending::Why;
 use crate::core::proxy_header::{self, LONGEST, Named, Progress};
 use crate::core::refusals::Reason;
 use crate::log::event::Outcome;
@@ -132,13 +133,14 @@ async fn name(
     if session.service.proxy_protocol.is_none() {
         return Ok(None);
     }
-    let (client, local) = match within(HEADER, deadline, orders, header(stream)).await? {
+    let (client, local) = match within(HEADER, deadline, orders, header(stream, &session.flow)).await? {
         Named::Client { client, local } => (Peer::Inet(client), Address::Tcp(local)),
         Named::Peer => (session.peer, session.local.clone()),
     };
     match ask(session, client, context).await {
         Ok(connections) => Ok(Some(Client { client, local, connections })),
-        Err(reason) => {
+        Err(None) => Err(Stopped::failed(HEADER, Why::Stop.text())),
+        Err(Some(reason)) => {
             turn_away(stream, &session.service).await;
             let (reason, client) = (reason.to_string(), Some(client));
             Err(Stopped { outcome: Outcome::Refused, step: None, reason, client })
@@ -164,7 +166,8 @@ async fn secure(
     within(TLS, deadline, orders, handshake(stream, connection)).await.map(Some)
 }
 
-/// One step, within its time and until somebody says otherwise.
+/// One step, within its time and until somebody says otherwise: for whoever is no
+/// further there is nothing that a grace would be for.
 async fn within<T>(
     step: &'static str,
     deadline: Instant,
@@ -177,17 +180,29 @@ async fn within<T>(
         () = tokio::time::sleep_until(deadline) => {
             Err(Stopped::failed(step, format!("not finished within {} s", WITHIN.as_secs())))
         }
-        why = ordered(orders) => Err(Stopped::failed(step, why.text())),
+        why = ended(orders) => Err(Stopped::failed(step, why.text())),
+    }
+}
+
+/// Returns when the session is to end, with the reason.
+async fn ended(orders: &mut watch::Receiver<Order>) -> Why {
+    match orders.wait_for(|order| *order != Order::Serve).await.as_deref() {
+        Ok(Order::End { why, .. }) => *why,
+        // Everything ends.
+        Ok(Order::Leave { .. } | Order::Serve) | Err(_) => Why::Stop,
     }
 }
 
 /// Reads exactly the header: what follows is the program's, which may get the
 /// socket itself, and to that nothing can be given back.
-async fn header(stream: &Stream) -> Result<Named, String> {
+async fn header(stream: &Stream, flow: &Flow) -> Result<Named, String> {
     let mut bytes = Vec::with_capacity(128);
     loop {
         let more = match proxy_header::read(&bytes) {
-            Ok(Progress::Done(named)) => return Ok(named),
+            Ok(Progress::Done(named)) => {
+                flow.began_with(bytes.len());
+                return Ok(named);
+            }
             Ok(Progress::More(more)) => more.min(LONGEST),
             Err(malformed) => return Err(malformed.to_string()),
         };
@@ -211,12 +226,12 @@ async fn wait(stream: &Stream, error: io::Error) -> Result<(), String> {
     }
 }
 
-/// Asks whether this client may start what it came for.
-async fn ask(session: &Session, client: Peer, context: &Context) -> Result<usize, Reason> {
+/// Asks whether this client may start what it came for; if not, why. Without a
+/// reason nobody may: the server stops.
+async fn ask(session: &Session, client: Peer, context: &Context) -> Result<usize, Option<Reason>> {
     let (reply, answer) = oneshot::channel();
     let _ = context.supervisor.send(Event::Named(session.id, client, reply));
-    // The supervisor is gone: nobody is served.
-    answer.await.unwrap_or(Err(Reason::Full))
+    answer.await.map_err(|_| None)?.map_err(Some)
 }
 
 /// Tells a client why, unless it would not understand it.

@@ -174,7 +174,7 @@ impl Supervisor {
         let flow = Arc::new(Flow::new());
         let counted = match plan.has_pipes() {
             true => Counted::ByUs(flow.clone()),
-            false => Counted::BySystem(socket.counter()),
+            false => Counted::BySystem(socket.counter(), flow.clone()),
         };
         let works_beside = plan.has_pipes() || plan.has_prelude() || plan.program.stderr == Stderr::Log;
         let session = Session {
@@ -227,6 +227,22 @@ impl Supervisor {
         let _ = reply.send(named);
     }
 
+    /// A session's header and handshake are done.
+    pub(super) fn passed(&mut self, session: SessionId) {
+        self.admission.prelude_over(session);
+        if let Some(live) = self.sessions.get(&session) {
+            // Somebody else gets a place now, whoever was asked for one.
+            live.orders.send_if_modified(|order| {
+                let asked = matches!(order, Order::End { why: Why::Room, .. });
+                if asked {
+                    *order = Order::Serve;
+                }
+                asked
+            });
+        }
+        self.accept();
+    }
+
     /// Closes a connection that gets no program, with a word if it is to have
     /// one, and with its record.
     fn turn_away(
@@ -241,7 +257,7 @@ impl Supervisor {
             served.refused += 1;
         }
         if self.refusals.refused(service_id, reason, self.began.elapsed()) {
-            let pid = Arc::new(OnceLock::new());
+            let (pid, flow) = (Arc::new(OnceLock::new()), Arc::new(Flow::new()));
             let session = Session {
                 id,
                 service: service.clone(),
@@ -251,8 +267,8 @@ impl Supervisor {
                 connections: 0,
                 tries: false,
                 pid,
-                flow: Arc::new(Flow::new()),
-                counted: Counted::BySystem(socket.counter()),
+                flow: flow.clone(),
+                counted: Counted::BySystem(socket.counter(), flow),
             };
             let mut record = session.record();
             record.outcome = Outcome::Refused;

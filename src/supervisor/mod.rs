@@ -295,10 +295,7 @@ impl Supervisor {
                 self.accept();
             }
             Event::Named(session, client, reply) => self.named(session, client, reply),
-            Event::Passed(session) => {
-                self.admission.prelude_over(session);
-                self.accept();
-            }
+            Event::Passed(session) => self.passed(session),
             Event::WantsProgram(session, taker) => self.give_program(session, taker),
             Event::WarmWaits(id) => self.warm_waits(id),
             Event::WarmWorks(id) => self.warm_works(id),
