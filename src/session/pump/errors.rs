@@ -80,30 +80,39 @@ fn tell_lost(log: &Log, service: &str, session: Option<SessionId>, lines: u64) {
     }
 }
 
+/// What is read after the program's end: more than its pipe can hold has been
+/// written by somebody who outlives it.
+const LAST: usize = 1 << 20;
+
 /// Tells them until their end, or the program's.
 pub async fn tell(reader: Option<&Reader>, errors: Option<&mut Errors>, mut phase: watch::Receiver<Phase>) {
     let (Some(reader), Some(errors)) = (reader, errors) else { return };
-    let mut over = false;
-    let mut piece = 0;
+    let (mut piece, mut last) = (0, LAST);
     loop {
+        let over = *phase.borrow() >= Phase::Over;
         let read = scratch::with(|room| {
             let count = reader.try_read(room)?;
             errors.take(Some(&room[..count]));
             Ok::<usize, std::io::Error>(count)
         });
         match read {
+            Ok(count) if count > 0 && over => match last.checked_sub(count) {
+                Some(rest) => last = rest,
+                None => return errors.take(None),
+            },
             Ok(count) if count > 0 => {
                 piece += count;
-                if piece >= PIECE && !over {
+                if piece >= PIECE {
                     piece = 0;
-                    tokio::time::sleep(PAUSE).await;
+                    // Cut short by the program's end.
+                    let _ = tokio::time::timeout(PAUSE, reached(&mut phase, Phase::Over)).await;
                 }
             }
             // Who else could write is gone: what was there is all.
             Err(error) if error.kind() == ErrorKind::WouldBlock && (!over || pipe::END_ALWAYS_COMES) => {
                 tokio::select! {
                     _ = reader.readable() => {}
-                    () = reached(&mut phase, Phase::Over), if !over => over = true,
+                    () = reached(&mut phase, Phase::Over), if !over => {}
                 }
             }
             _ => return errors.take(None),

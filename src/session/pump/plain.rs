@@ -19,10 +19,12 @@ async fn inward(stream: &Stream, input: Writer, flow: &Flow, mut phase: watch::R
     let mut relay = Relay::new();
     let mut turn = 0;
     loop {
+        // Asked first: a client that never pauses must not keep its program from
+        // the end of its input.
         let moved = tokio::select! {
             biased;
-            moved = relay.inward(stream, &input) => moved,
             () = reached(&mut phase, Phase::InputEnds) => return,
+            moved = relay.inward(stream, &input) => moved,
         };
         match moved {
             Ok(Moved::Bytes(count)) => {
@@ -64,13 +66,16 @@ async fn outward(stream: &Stream, output: Reader, flow: &Flow, mut phase: watch:
                 return;
             }
             // The program finds out when it writes next.
-            Err(Broken::Sink(_)) => return,
+            Err(Broken::Sink(_)) => return flow.end_received(),
         }
     }
 }
 
+/// A move counts for so much at least: one of few bytes takes its time as well.
+const LEAST: usize = 4 << 10;
+
 async fn take_turns(turn: &mut usize, count: usize) {
-    *turn += count;
+    *turn += count.max(LEAST);
     if *turn >= TURN {
         *turn = 0;
         tokio::task::yield_now().await;

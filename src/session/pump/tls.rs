@@ -178,6 +178,7 @@ impl Pump<'_> {
                 // The program finds out when it writes next.
                 self.network_broken = true;
                 self.output = None;
+                self.flow.end_received();
                 Step::Moved(0)
             }
         }

@@ -64,23 +64,24 @@ impl Growth {
             (large < MOST_LARGE).then_some(large + 1)
         });
         if taken.is_ok() {
-            self.grown = Some(Grown);
-            resize(pipe, LARGE);
+            // Where the pipe can't grow another has it, and it is tried later.
+            self.grown = Some(Grown).filter(|_| resize(pipe, LARGE));
+            self.bulk = 0;
         }
     }
 
     pub(super) fn calm_of(&mut self, pipe: RawFd) {
         self.bulk = 0;
-        if self.grown.take().is_some() {
-            resize(pipe, SMALL);
+        // One that still holds more stays large, and counts as such.
+        if self.grown.is_some() && resize(pipe, SMALL) {
+            self.grown = None;
         }
     }
 }
 
-/// Best effort: a pipe that stays as it is moves bytes too.
-fn resize(pipe: RawFd, bytes: usize) {
-    if let Ok(bytes) = libc::c_int::try_from(bytes) {
-        // SAFETY: changes the size of an open pipe of ours.
-        unsafe { libc::fcntl(pipe, libc::F_SETPIPE_SZ, bytes) };
-    }
+/// Best effort: a pipe that stays as it is moves bytes too. True if it changed.
+fn resize(pipe: RawFd, bytes: usize) -> bool {
+    let Ok(bytes) = libc::c_int::try_from(bytes) else { return false };
+    // SAFETY: changes the size of an open pipe of ours.
+    unsafe { libc::fcntl(pipe, libc::F_SETPIPE_SZ, bytes) >= 0 }
 }
