@@ -16,6 +16,8 @@ mod system;
 #[path = "windows.rs"]
 mod system;
 
+mod streams;
+
 use std::io::{Read, Write, stdin, stdout};
 use std::net::TcpStream;
 use std::process::{Command, exit};
@@ -102,6 +104,8 @@ fn main() {
             let mut command = Command::new(std::env::current_exe().unwrap());
             system::start_adrift(command.args(["gate", address]).env_remove("CLIENT_PORT"));
         }
+        // What may be done with its streams.
+        ["streams", ref what @ ..] => streams::run(what),
         _ => {
             eprintln(&format!("probe: what is {arguments:?}?"));
             exit(64);

@@ -24,6 +24,41 @@ pub fn close_input() {
     unsafe { libc::close(0) };
 }
 
+/// A write that nobody can read ends it, as it ends programs in C.
+pub fn default_broken_pipe() {
+    // SAFETY: no handler is run.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+pub fn close_output() {
+    // SAFETY: nothing of the probe owns descriptor 1.
+    unsafe { libc::close(1) };
+}
+
+/// What may be done with each of the three streams.
+pub fn directions() -> String {
+    let words = [0, 1, 2].map(|descriptor| {
+        // SAFETY: asks for the flags of a descriptor.
+        match unsafe { libc::fcntl(descriptor, libc::F_GETFL) } & libc::O_ACCMODE {
+            libc::O_RDONLY => "reads",
+            libc::O_WRONLY => "writes",
+            _ => "both",
+        }
+    });
+    words.join(" ")
+}
+
+/// A process in a session of its own that keeps the three streams.
+#[allow(clippy::zombie_processes)]
+pub fn start_adrift_with_streams(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: setsid is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
+    }
+    command.spawn().unwrap();
+}
+
 /// A process in a group of its own, as shells with job control make them,
 /// where the server can find such.
 #[allow(clippy::zombie_processes)] // the server is to find it, whatever the probe does

@@ -1,10 +1,14 @@
 //! What the probe finds on Windows.
 
 use std::process::{Command, Stdio};
+use std::ptr::null_mut;
 
 use windows_sys::Win32::Foundation::{CloseHandle, GetHandleInformation, HANDLE};
 use windows_sys::Win32::Networking::WinSock::getsockname;
-use windows_sys::Win32::System::Console::{GetStdHandle, STD_INPUT_HANDLE};
+use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
+use windows_sys::Win32::System::Console::{
+    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
+};
 
 pub fn crash() {
     // SAFETY: none; that is the point.
@@ -31,6 +35,40 @@ pub fn handles() -> String {
 pub fn close_input() {
     // SAFETY: nothing of the probe owns its standard input's handle.
     unsafe { CloseHandle(GetStdHandle(STD_INPUT_HANDLE)) };
+}
+
+/// A write that nobody can read is an error only.
+pub fn default_broken_pipe() {}
+
+pub fn close_output() {
+    // SAFETY: nothing of the probe owns its standard output's handle.
+    unsafe { CloseHandle(GetStdHandle(STD_OUTPUT_HANDLE)) };
+}
+
+/// What may be done with each of the three streams: nothing is moved, yet
+/// the system asks first whether it might be.
+pub fn directions() -> String {
+    let words = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].map(|stream| {
+        let (mut none, mut moved) = ([0u8; 0], 0);
+        // SAFETY: no byte is read or written.
+        unsafe {
+            let handle = GetStdHandle(stream);
+            let writes = WriteFile(handle, none.as_ptr(), 0, &raw mut moved, null_mut()) != 0;
+            // A read that is allowed would wait.
+            let reads = !writes || ReadFile(handle, none.as_mut_ptr(), 0, &raw mut moved, null_mut()) != 0;
+            match (reads, writes) {
+                (true, true) => "both",
+                (true, false) => "reads",
+                (false, _) => "writes",
+            }
+        }
+    });
+    words.join(" ")
+}
+
+/// Who is in the job stays in it.
+pub fn start_adrift_with_streams(command: &mut Command) {
+    start_beside(command).unwrap();
 }
 
 #[allow(clippy::zombie_processes)] // the server is to find it, whatever the probe does

@@ -61,6 +61,66 @@ impl Client {
         self
     }
 
+    /// Sends until nobody has taken anything for a while, or everything is sent;
+    /// how much that was.
+    pub fn send_until_blocked(&mut self, bytes: &[u8]) -> usize {
+        const WHILE: Duration = Duration::from_millis(500);
+        self.stream.set_nonblocking(true).expect("a client that does not wait");
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if !crate::system::wait_writable(&self.stream, WHILE) {
+                        break;
+                    }
+                }
+                Err(error) => panic!("the service takes it: {error}"),
+            }
+        }
+        self.stream.set_nonblocking(false).expect("a client that waits");
+        sent
+    }
+
+    /// Sends everything, and its end, while it reads everything until the end.
+    pub fn exchange(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut other = self.another();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                other.send(bytes).half_close();
+            });
+            self.read_all()
+        })
+    }
+
+    /// Sends a byte that is urgent: out of the band.
+    pub fn send_urgent(&mut self, byte: u8) -> &mut Self {
+        socket2::SockRef::from(&self.stream).send_out_of_band(&[byte]).expect("the service takes it");
+        self
+    }
+
+    /// Reads until the connection is gone, and drops it.
+    pub fn drop_until_gone(&mut self) {
+        let mut buffer = vec![0; 1 << 16];
+        while self.stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    }
+
+    /// Sends for ever, until the connection is gone.
+    pub fn send_until_gone(&mut self) {
+        let block = vec![b'x'; 1 << 16];
+        while self.stream.write_all(&block).is_ok() {}
+    }
+
+    /// The same connection in another hand.
+    pub fn another(&self) -> Client {
+        Client { stream: self.stream.try_clone().expect("a second handle") }
+    }
+
+    /// Ends both directions, for whoever else has it as well.
+    pub fn shut(&self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
     /// Says that nothing more will be sent.
     pub fn half_close(&mut self) -> &mut Self {
         self.stream.shutdown(Shutdown::Write).expect("a half close");

@@ -319,6 +319,15 @@ impl Daemon {
         drop(self.log.changed.wait_timeout_while(lines, moment, |lines| !lines.ended).expect("the log"));
     }
 
+    /// The part of a processor that it uses in about a second from now.
+    pub fn load(&self) -> f64 {
+        let (began, before) = (Instant::now(), crate::processor_time(self.pid()));
+        let second = Duration::from_secs(1);
+        let lines = self.log.lines.lock().expect("the log");
+        drop(self.log.changed.wait_timeout_while(lines, second, |lines| !lines.ended).expect("the log"));
+        (crate::processor_time(self.pid()) - before).as_secs_f64() / began.elapsed().as_secs_f64()
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -18,9 +18,26 @@ impl Held {
     }
 }
 
+/// The processor time that a process has used so far.
+pub fn processor_time(pid: u32) -> std::time::Duration {
+    imp::processor_time(pid)
+}
+
 #[cfg(unix)]
 mod imp {
+    use std::time::Duration;
+
     use super::Held;
+
+    pub fn processor_time(pid: u32) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a live process");
+        // After its name, which may have anything in it: state, …, utime, stime.
+        let rest = stat.rsplit_once(") ").expect("its figures").1;
+        let ticks = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+        // SAFETY: asks for a figure of the system.
+        let in_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        Duration::from_millis(ticks.sum::<u64>() * 1000 / in_second.unsigned_abs())
+    }
 
     pub fn held(pid: u32) -> Held {
         let count = |folder: &str| {
@@ -46,9 +63,27 @@ mod imp {
 
     use windows_sys::Wdk::System::SystemInformation::NtQuerySystemInformation;
     use windows_sys::Win32::System::ProcessStatus::{GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
-    use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_INFORMATION, PROCESS_VM_READ};
+    use windows_sys::Win32::System::Threading::{
+        GetProcessTimes, OpenProcess, PROCESS_QUERY_INFORMATION, PROCESS_VM_READ,
+    };
 
     use super::Held;
+
+    pub fn processor_time(pid: u32) -> std::time::Duration {
+        let mut times = [0u64; 4];
+        // SAFETY: the handle is new and ours; a FILETIME is a number of 64 bits,
+        // and its alignment is no larger.
+        unsafe {
+            let handle = OpenProcess(PROCESS_QUERY_INFORMATION, 0, pid);
+            assert!(!handle.is_null(), "a live process");
+            let process = OwnedHandle::from_raw_handle(handle);
+            let [created, ended, kernel, user] = &mut times;
+            let [created, ended, kernel, user] =
+                [created, ended, kernel, user].map(|time| std::ptr::from_mut(time).cast());
+            assert!(GetProcessTimes(process.as_raw_handle(), created, ended, kernel, user) != 0);
+        }
+        std::time::Duration::from_nanos((times[2] + times[3]) * 100)
+    }
 
     pub fn held(pid: u32) -> Held {
         // SAFETY: the handle is new and ours; the structure is valid to be

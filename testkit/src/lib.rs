@@ -18,7 +18,7 @@ pub mod tls;
 pub use client::Client;
 pub use daemon::{Builder, Daemon, Finished, run, run_with_input};
 pub use gate::{Gate, Visitor};
-pub use held::Held;
+pub use held::{Held, processor_time};
 pub use serde_json::Value;
 pub use system::copy_program;
 
@@ -54,6 +54,11 @@ pub fn probe_path() -> PathBuf {
     let path = built().join("examples").join(format!("probe{}", std::env::consts::EXE_SUFFIX));
     assert!(path.exists(), "{} is missing: `cargo build --examples` makes it", path.display());
     path
+}
+
+/// Bytes of which each place knows its own, as the probe knows them too.
+pub fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at % 251).to_le_bytes()[0] ^ (at / 251).to_le_bytes()[0]).collect()
 }
 
 /// A path as a word of a command line.

@@ -4,10 +4,11 @@ pub use imp::*;
 
 #[cfg(unix)]
 mod imp {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
     use std::path::Path;
     use std::process::{Child, Command};
+    use std::time::Duration;
 
     /// How a test asks a daemon to stop: by a signal.
     #[derive(Debug)]
@@ -41,17 +42,36 @@ mod imp {
         // SAFETY: one valid structure.
         unsafe { libc::poll(&raw mut poll, 1, 1000) };
     }
+
+    /// Waits so long at most for room to write; whether there is some.
+    pub fn wait_writable(stream: &TcpStream, time: Duration) -> bool {
+        wait(stream, libc::POLLOUT, time)
+    }
+
+    /// Waits so long at most until it can be read, or written as well.
+    #[cfg(feature = "tls")]
+    pub fn wait_ready(stream: &TcpStream, writes: bool, time: Duration) {
+        wait(stream, if writes { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN }, time);
+    }
+
+    fn wait(stream: &TcpStream, events: libc::c_short, time: Duration) -> bool {
+        let mut poll = libc::pollfd { fd: stream.as_raw_fd(), events, revents: 0 };
+        let time = libc::c_int::try_from(time.as_millis()).expect("a short time");
+        // SAFETY: one valid structure.
+        unsafe { libc::poll(&raw mut poll, 1, time) > 0 }
+    }
 }
 
 #[cfg(windows)]
 mod imp {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, OwnedHandle};
     use std::path::Path;
     use std::process::{Child, Command};
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
-    use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, WSAPOLLFD, WSAPoll};
+    use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, POLLWRNORM, WSAPOLLFD, WSAPoll};
     use windows_sys::Win32::System::Threading::{CreateSemaphoreW, ReleaseSemaphore};
 
     /// How a test asks a daemon to stop. A console that both share, for
@@ -96,5 +116,23 @@ mod imp {
         let mut poll = WSAPOLLFD { fd: listener.as_raw_socket() as usize, events: POLLRDNORM, revents: 0 };
         // SAFETY: one valid structure.
         unsafe { WSAPoll(&raw mut poll, 1, 1000) };
+    }
+
+    /// Waits so long at most for room to write; whether there is some.
+    pub fn wait_writable(stream: &TcpStream, time: Duration) -> bool {
+        wait(stream, POLLWRNORM, time)
+    }
+
+    /// Waits so long at most until it can be read, or written as well.
+    #[cfg(feature = "tls")]
+    pub fn wait_ready(stream: &TcpStream, writes: bool, time: Duration) {
+        wait(stream, if writes { POLLRDNORM | POLLWRNORM } else { POLLRDNORM }, time);
+    }
+
+    fn wait(stream: &TcpStream, events: i16, time: Duration) -> bool {
+        let mut poll = WSAPOLLFD { fd: stream.as_raw_socket() as usize, events, revents: 0 };
+        let time = i32::try_from(time.as_millis()).expect("a short time");
+        // SAFETY: one valid structure.
+        unsafe { WSAPoll(&raw mut poll, 1, time) > 0 }
     }
 }

@@ -229,6 +229,60 @@ impl Stream {
         self
     }
 
+    /// Sends everything, and its end, while it reads everything until the end.
+    pub fn exchange(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let StreamOwned { conn: tls, sock: network, .. } = &mut self.stream;
+        network.set_nonblocking(true).expect("a client that does not wait");
+        let (mut sent, mut received, mut closed) = (0, Vec::new(), false);
+        loop {
+            sent += tls.writer().write(&bytes[sent..]).expect("room is a matter of time");
+            if sent == bytes.len() && !std::mem::replace(&mut closed, true) {
+                tls.send_close_notify();
+            }
+            let mut moved = false;
+            while tls.wants_write() {
+                match tls.write_tls(network) {
+                    Ok(_) => moved = true,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("the service takes it: {error}"),
+                }
+            }
+            match tls.read_tls(network) {
+                Ok(_) => moved = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => panic!("the service answers: {error}"),
+            }
+            tls.process_new_packets().expect("what a server says");
+            match tls.reader().read_to_end(&mut received) {
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => panic!("a proper end of the stream: {error}"),
+            }
+            if !moved {
+                crate::system::wait_ready(network, tls.wants_write(), LIMIT);
+            }
+        }
+        network.set_nonblocking(false).expect("a client that waits");
+        received
+    }
+
+    /// Reads until the connection is gone, and drops it.
+    pub fn drop_until_gone(&mut self) {
+        let mut buffer = vec![0; 1 << 16];
+        while self.stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    }
+
+    /// Sends for ever, until the connection is gone.
+    pub fn send_until_gone(&mut self) {
+        let block = vec![b'x'; 1 << 16];
+        while self.stream.write_all(&block).is_ok() {}
+    }
+
+    /// A hand on its network, to end it from elsewhere.
+    pub fn network(&self) -> TcpStream {
+        self.stream.sock.try_clone().expect("a second handle")
+    }
+
     /// So many bytes.
     pub fn read_exact(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
