@@ -37,6 +37,8 @@ impl Workers {
             return;
         };
         let counted = worker.tasks.clone();
+        // Once in memory: awaited where it was captured it would be there twice.
+        let task = Box::pin(task);
         worker.runtime.spawn(async move {
             task.await;
             drop(counted);

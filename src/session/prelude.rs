@@ -107,7 +107,7 @@ pub(super) async fn pass(
     passed.link = match secured {
         Some(connection) => {
             passed.secured = connection.variables();
-            Link::Tls(stream, Box::new(connection))
+            Link::Tls(stream, connection)
         }
         None if service.has_pipes() => Link::Plain(stream),
         None => Link::Socket(stream.into_socket().map_err(failed)?),
@@ -155,7 +155,7 @@ async fn secure(
     context: &Context,
     orders: &mut watch::Receiver<Order>,
     deadline: Instant,
-) -> Result<Option<Connection>, Stopped> {
+) -> Result<Option<Box<Connection>>, Stopped> {
     let connection = match &context.keys {
         // Never in clear text what is to be secret.
         None if service.tls.is_some() => return Err(Stopped::failed(TLS, "its certificate is not known")),
@@ -163,7 +163,7 @@ async fn secure(
         Some(Err(fault)) => return Err(Stopped::failed(TLS, &**fault)),
         Some(Ok(keys)) => Connection::new(keys).map_err(|fault| Stopped::failed(TLS, fault))?,
     };
-    within(TLS, deadline, orders, handshake(stream, connection)).await.map(Some)
+    within(TLS, deadline, orders, handshake(stream, Box::new(connection))).await.map(Some)
 }
 
 /// One step, within its time and until somebody says otherwise: for whoever is no
@@ -247,7 +247,8 @@ async fn turn_away(stream: &Stream, service: &Service) {
     let _ = tokio::time::timeout(TURNED_AWAY_WITHIN, told).await;
 }
 
-async fn handshake(stream: &Stream, mut connection: Connection) -> Result<Connection, String> {
+/// (Boxed, since every session has room for what it may wait for.)
+async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<Box<Connection>, String> {
     let mut network = Network(stream);
     loop {
         let read = match connection.read_from(&mut network) {
