@@ -250,7 +250,7 @@ mod tests {
         let pipes = |loaded: &Loaded| [0, 1].map(|number: usize| loaded.plan.services[number].has_pipes());
         assert_eq!(pipes(&read(None, None)), [false, false]);
         assert_eq!(pipes(&read(Some(Stdio::Pipe), None)), [true, true]);
-        let counted = crate::sys::CAPABILITIES.byte_counts;
+        let counted = sys::CAPABILITIES.byte_counts;
         let found = read(None, Some(5));
         assert_eq!((pipes(&found), found.diagnostics.len()), ([!counted, true], 0));
         let found = read(Some(Stdio::Socket), Some(5)).diagnostics;
