@@ -242,6 +242,7 @@ def first_byte(port):
         if not client.recv(100):
             raise Failure("no answer")
         took = (time.monotonic() - began) * 1000
+        client.shutdown(socket.SHUT_WR)
         while client.recv(100):
             pass
     # The next one is to be warm by then.
@@ -267,6 +268,28 @@ def warm(options, folder):
     }
 
 
+def wine(options, folder):
+    """Time to the first byte under Wine: a program that waits, and one that starts."""
+    warm_port, cold_port = next(PORTS), next(PORTS)
+    lab = ["scripts/windows-lab.sh", "wine", options.wine / "wininetd.exe"]
+    given = f"command = ['{options.wine}/examples/probe.exe', 'echo']\nstdio = \"pipe\"\n"
+    file = folder / "wine.toml"
+    file.write_text(
+        f'[service.warm]\nlisten = "127.0.0.1:{warm_port}"\n{given}warm = 4\n'
+        f'[service.cold]\nlisten = "127.0.0.1:{cold_port}"\n{given}'
+    )
+    control = rf"\\.\pipe\wininetd-bench-{os.getpid()}"
+    server = [*lab, "--debug", "--cfgfile", file, "--control", control]
+    log = open(folder / "wine.log", "w")
+    with running(server, cold_port, stderr=log, cwd=ROOT):
+        for port in (warm_port, cold_port):
+            first_byte(port)
+        time.sleep(2)
+        runs = [(first_byte(warm_port), first_byte(cold_port)) for _ in range(options.pairs * 4)]
+    ours, cold = ([run[place] for run in runs] for place in range(2))
+    return {"ms": statistics.median(ours), "cold_ms": statistics.median(cold), "ratio": ratio(ours, cold)}
+
+
 def resident_kib(pid):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -277,11 +300,15 @@ def resident_kib(pid):
 def idle(options, folder):
     """What a piped session costs the server that does nothing."""
     count = options.sessions
-    wanted = count + 100
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, wanted), hard), hard))
+    # Four for each session, and a reserve.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, count * 4 + 200),) * 2)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(count, (hard - 200) // 4)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     port = next(PORTS)
-    given = f'{command(BULK, "wait")}\nstdio = "pipe"\nmax_connections = {count + 10}'
+    given = f'{command(BULK, "wait")}\nstdio = "pipe"\nstderr = "client"\nmax_connections = {count + 10}'
     with wininetd(options.binary, folder, port, given) as server:
         before = None
         clients = []
@@ -305,6 +332,7 @@ TARGETS = [
     ("TLS handshakes, ratio to stunnel", lambda r: r["tls"]["handshakes"]["ratio"]["median"], 1.0, "least"),
     ("four TLS clients, ratio to one", lambda r: r["tls"]["four_clients"]["ratio"]["median"], 1.5, "least"),
     ("warm Python, ratio to tcpserver", lambda r: r["warm"]["ratio"]["median"], 0.05, "most"),
+    ("warm under Wine, ratio to cold", lambda r: r["wine"]["ratio"]["median"], 0.1, "most"),
     ("idle piped session, KiB", lambda r: r["idle"]["kib_each"], 20, "most"),
 ]
 
@@ -315,7 +343,8 @@ def main():
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--bytes", type=int, default=GIB)
     parser.add_argument("--sessions", type=int, default=5000)
-    parser.add_argument("--only", choices=["bulk", "tls", "warm", "idle"], action="append")
+    parser.add_argument("--wine", type=Path, help="folder of wininetd.exe and examples/probe.exe, for the Windows lab's Wine")
+    parser.add_argument("--only", choices=["bulk", "tls", "warm", "idle", "wine"], action="append")
     options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     for program in ("socat", "stunnel4", "tcpserver", "openssl", "gcc"):
@@ -324,7 +353,7 @@ def main():
             return 2
     if subprocess.run(["gcc", "-O2", "-Wall", "-pthread", "-o", BULK, ROOT / "bench/bulk.c"]).returncode != 0:
         return 2
-    cases = {"bulk": bulk, "tls": tls, "warm": warm, "idle": idle}
+    cases = {"bulk": bulk, "tls": tls, "warm": warm, "idle": idle, **({"wine": wine} if options.wine else {})}
     results = {}
     with tempfile.TemporaryDirectory(prefix="wininetd-bench-") as name:
         for case in options.only or cases:

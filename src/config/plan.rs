@@ -374,11 +374,11 @@ impl Service {
         self.proxy_protocol.is_some() || self.tls.is_some()
     }
 
-    /// Descriptors or handles that a session holds at the most: its connection,
-    /// its program, both ends of its pipes while that starts.
+    /// Descriptors or handles that a session holds: its connection, its program,
+    /// our ends of its pipes.
     pub fn descriptors(&self) -> usize {
-        let pipes = if self.has_pipes() { 4 } else { 0 };
-        let errors = if self.program.stderr == Stderr::Log { 2 } else { 0 };
+        let pipes = if self.has_pipes() { 2 } else { 0 };
+        let errors = if self.program.stderr == Stderr::Log { 1 } else { 0 };
         2 + pipes + errors
     }
 

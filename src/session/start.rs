@@ -7,12 +7,12 @@ use tokio::sync::oneshot;
 
 use super::link::Link;
 use super::pump::Errors;
-use super::stdio::{self, Ours};
+use super::stdio::Ours;
 use super::warm::Ready;
 use super::{Context, Session};
 use crate::config::plan::{Address, Stderr};
 use crate::core::{Peer, proxy_header};
-use crate::spawn::{Given, Running};
+use crate::spawn::Running;
 use crate::supervisor::Event;
 use crate::sys::{SpawnError, Step};
 
@@ -61,18 +61,13 @@ pub(super) async fn start(
         return Ok(Started { link, running, ours, errors });
     }
     let service = &session.service;
-    let (ours, theirs) = match stdio::make(&service.program) {
-        Ok(made) => made,
-        Err(error) => return Err(not(Step::Stdio, error, Some(link))),
-    };
     let (socket, other) = match link {
         Link::Socket(socket) => (Some(socket), None),
         link => (None, Some(link)),
     };
-    let given = Given { socket, theirs };
-    let spawned = context.spawner.spawn(session.service_id, service.clone(), given, variables).await;
-    let (link, running) = match spawned {
-        Ok((socket, Ok(running))) => (socket.map(Link::Socket).or(other), running),
+    let spawned = context.spawner.spawn(session.service_id, service.clone(), socket, variables).await;
+    let (link, running, ours) = match spawned {
+        Ok((socket, Ok((running, ours)))) => (socket.map(Link::Socket).or(other), running, ours),
         Ok((socket, Err(error))) => {
             return Err(NotStarted { error, link: socket.map(Link::Socket).or(other) });
         }

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::ending::QUICK;
 use super::pump::{self, Errors, Phase};
-use super::stdio::{self, Ours};
+use super::stdio::Ours;
 use super::{Context, Order, environment};
 use crate::config::plan::{Service, Stderr};
 use crate::core::ServiceId;
 use crate::core::ending::{Act, Ending};
-use crate::spawn::{Given, Running};
+use crate::spawn::Running;
 use crate::supervisor::{Event, WarmId};
 use crate::sys::Exit;
 
@@ -86,13 +86,10 @@ async fn start(ahead: &Ahead, context: &Context) -> Result<Ready, Waited> {
         own: !crate::sys::spawn::ran_out(&error),
         cause: format!("{}: {}", error.step.name(), error.cause),
     };
-    let (ours, theirs) = stdio::make(&service.program)
-        .map_err(|error| Waited::Failed { cause: format!("stdio: {error}"), own: false })?;
-    let given = Given { socket: None, theirs };
     let variables = environment::of_waiting(service);
     let (_, started) =
-        context.spawner.spawn(ahead.service_id, service.clone(), given, variables).await.map_err(failed)?;
-    let running = started.map_err(failed)?;
+        context.spawner.spawn(ahead.service_id, service.clone(), None, variables).await.map_err(failed)?;
+    let (running, ours) = started.map_err(failed)?;
     let errors = (service.program.stderr == Stderr::Log)
         .then(|| Errors::new(context.log.clone(), service.name.clone(), None));
     Ok(Ready { running, ours, errors })

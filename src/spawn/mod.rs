@@ -7,13 +7,14 @@ use std::ffi::OsString;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::config::plan::{Service, Stderr};
 use crate::core::ServiceId;
 use crate::core::spawn_queue::{STUCK_AFTER, SpawnQueue, THREADS};
 use crate::session::environment;
-use crate::session::stdio::Theirs;
+use crate::session::stdio::{self, Ours, Theirs};
 use crate::sys::account::Account;
 use crate::sys::child::Child;
 use crate::sys::net::Socket;
@@ -32,20 +33,13 @@ pub struct Running {
 /// One program to start.
 struct Job {
     service: Arc<Service>,
-    given: Given,
+    /// The connection, where it becomes the program's streams itself.
+    socket: Option<Socket>,
     /// What the session adds to the environment.
     variables: Vec<(OsString, OsString)>,
-    reply: oneshot::Sender<(Option<Socket>, Result<Running, SpawnError>)>,
-}
-
-/// What becomes a program's streams.
-#[derive(Debug)]
-pub struct Given {
-    /// The connection itself, unless there are pipes. It comes back for the end
-    /// of the session.
-    pub socket: Option<Socket>,
-    /// The program's ends of its pipes.
-    pub theirs: Theirs,
+    /// The loop in which our ends of its pipes are waited on.
+    runtime: Handle,
+    reply: oneshot::Sender<(Option<Socket>, Result<(Running, Ours), SpawnError>)>,
 }
 
 /// The threads that start programs.
@@ -92,16 +86,22 @@ impl Spawner {
         Ok(spawner)
     }
 
-    /// Starts the service's program.
+    /// Starts the service's program, on the connection itself unless it has pipes.
+    /// That comes back for the end of the session. To be called within the loop
+    /// that moves what goes through the pipes.
+    ///
+    /// Pipes are made where the program is started: whoever waits for that holds no
+    /// more than its connection.
     pub async fn spawn(
         &self,
         id: ServiceId,
         service: Arc<Service>,
-        given: Given,
+        socket: Option<Socket>,
         variables: Vec<(OsString, OsString)>,
-    ) -> Result<(Option<Socket>, Result<Running, SpawnError>), SpawnError> {
+    ) -> Result<(Option<Socket>, Result<(Running, Ours), SpawnError>), SpawnError> {
         let (reply, mut answer) = oneshot::channel();
-        self.shared.queue().push(id, Job { service, given, variables, reply });
+        let runtime = Handle::current();
+        self.shared.queue().push(id, Job { service, socket, variables, runtime, reply });
         self.shared.filled.notify_one();
         loop {
             match tokio::time::timeout(STUCK_AFTER, &mut answer).await {
@@ -151,16 +151,16 @@ impl Spawner {
 fn work(shared: &Shared) {
     loop {
         let (service, job, began) = next(shared);
-        let Job { service: plan, given, variables, reply } = job;
+        let Job { service: plan, socket, variables, runtime, reply } = job;
         shared.accounts.clear_returned();
-        let result = start(shared, &plan, &given, variables);
+        let result = start(shared, &plan, socket.as_ref(), variables, &runtime);
         shared.queue().done(service, began);
         if shared.began.elapsed() >= began + STUCK_AFTER {
             // What was held back behind a stuck spawn may go on now.
             shared.filled.notify_all();
         }
         // A session that is gone drops the program, which ends it.
-        let _ = reply.send((given.socket, result));
+        let _ = reply.send((socket, result));
     }
 }
 
@@ -175,8 +175,8 @@ fn next(shared: &Shared) -> (ServiceId, Job, Duration) {
     }
 }
 
-fn stdio(given: &Given) -> Option<Stdio<'_>> {
-    match (&given.theirs.pipes, &given.socket) {
+fn stdio<'a>(theirs: &'a Theirs, socket: Option<&'a Socket>) -> Option<Stdio<'a>> {
+    match (&theirs.pipes, socket) {
         (Some((input, output)), _) => Some(Stdio::Pipes { input, output }),
         (None, Some(socket)) => Some(Stdio::Connection(socket)),
         (None, None) => None,
@@ -186,12 +186,18 @@ fn stdio(given: &Given) -> Option<Stdio<'_>> {
 fn start(
     shared: &Shared,
     service: &Service,
-    given: &Given,
+    socket: Option<&Socket>,
     variables: Vec<(OsString, OsString)>,
-) -> Result<Running, SpawnError> {
+    runtime: &Handle,
+) -> Result<(Running, Ours), SpawnError> {
+    let stdio_fault = |error| SpawnError::new(Step::Stdio, error);
     let account = match &service.program.identity {
         None => None,
         Some(credentials) => Some(shared.accounts.take(credentials, || shared.began.elapsed())?),
+    };
+    let (ours, theirs) = {
+        let _within = runtime.enter();
+        stdio::make(&service.program).map_err(stdio_fault)?
     };
     let environment = shared.environment.with(account.as_deref(), &service.program, variables);
     let start = Start {
@@ -199,8 +205,9 @@ fn start(
         directory: &service.program.directory,
         environment: &environment,
         account: account.as_deref(),
-        stdio: stdio(given).ok_or_else(|| SpawnError::new(Step::Stdio, "the connection is gone"))?,
-        errors: match (&given.theirs.errors, service.program.stderr) {
+        stdio: stdio(&theirs, socket)
+            .ok_or_else(|| SpawnError::new(Step::Stdio, "the connection is gone"))?,
+        errors: match (&theirs.errors, service.program.stderr) {
             (Some(end), _) => Errors::Pipe(end),
             (None, Stderr::Client) => Errors::Output,
             (None, Stderr::Discard | Stderr::Log) => Errors::Nowhere,
@@ -213,7 +220,7 @@ fn start(
         result => result,
     };
     match spawned {
-        Ok(child) => Ok(Running { child, account }),
+        Ok(child) => Ok((Running { child, account }, ours)),
         Err(error) => {
             // Perhaps the account has changed since it was taken.
             if let Some(credentials) = &service.program.identity
