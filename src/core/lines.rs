@@ -23,7 +23,7 @@ const CUT: &str = "… (cut)";
 pub struct Lines {
     /// One byte more than a line may have shows that there were more.
     kept: Vec<u8>,
-    /// A CR came, and nothing after it yet.
+    /// A CR came, so what comes next is written over what is kept.
     returned: bool,
 }
 
@@ -59,7 +59,6 @@ impl Lines {
             }
         }
         self.kept.clear();
-        self.returned = false;
     }
 }
 

@@ -32,6 +32,14 @@ fn found(stream: &[u8]) -> (Named, &[u8]) {
     for at_once in [1, 2, 3, 7] {
         assert_eq!(reading(stream, at_once), (named, length), "{at_once}");
     }
+    // No beginning of it asks for a byte behind it.
+    for already in 0..length {
+        let progress = read(&stream[..already]).unwrap();
+        assert!(
+            matches!(progress, Progress::More(more) if already + more <= length),
+            "{already} {progress:?}"
+        );
+    }
     (named.unwrap().unwrap(), &stream[length..])
 }
 
@@ -159,6 +167,14 @@ fn what_is_no_header_is_refused_at_the_first_byte_that_shows_it() {
 }
 
 #[test]
+fn a_reason_tells_a_wrong_protocol_from_no_header() {
+    let reason = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
+    assert_eq!(reason(b"PROXIES"), "it is no PROXY header");
+    assert_eq!(reason(b"PROXY\r\n"), "its protocol is none of TCP4, TCP6 and UNKNOWN");
+    assert_eq!(reason(b"PROXY UDP4 "), "its protocol is none of TCP4, TCP6 and UNKNOWN");
+}
+
+#[test]
 fn addresses_of_version_2_are_read_and_what_follows_is_left() {
     let stream = [header(0x21, 0x11, &INET), b"SSH-2.0".to_vec()].concat();
     assert_eq!(found(&stream), (client("192.0.2.7:56789", "192.0.2.1:443"), &b"SSH-2.0"[..]));
@@ -251,10 +267,25 @@ fn a_checksum_is_looked_at_wherever_it_stands() {
         wrong[at] ^= 0x10;
         assert!(refused(&wrong), "{at}");
     }
-    let sum = [3, 0, 4, 0, 0, 0, 0];
-    assert!(refused(&extended(&[&sum])), "of another header");
-    assert!(refused(&extended(&[&[3, 0, 0]])) && refused(&extended(&[&[3, 0, 5, 0, 0, 0, 0, 0]])));
-    assert!(refused(&extended(&[&sum, &sum])), "two");
+}
+
+/// A header whose last extension begins with its checksum.
+fn summed(extensions: &[&[u8]], length: usize) -> Vec<u8> {
+    let mut header = extended(extensions);
+    let at = header.len() - length;
+    let sum = !crc32c(!0, &header);
+    header[at..at + 4].copy_from_slice(&sum.to_be_bytes());
+    header
+}
+
+#[test]
+fn there_is_one_checksum_and_it_has_four_bytes() {
+    let sum: &[u8] = &[3, 0, 4, 0, 0, 0, 0];
+    found(&summed(&[&[4, 0, 0], sum], 4));
+    assert!(refused(&extended(&[sum])), "of another header");
+    assert!(refused(&extended(&[&[3, 0, 0]])) && refused(&extended(&[&[3, 0, 3, 0, 0, 0]])));
+    assert!(refused(&summed(&[&[3, 0, 5, 0, 0, 0, 0, 0]], 5)));
+    assert!(refused(&summed(&[sum, sum], 4)), "two");
 }
 
 #[test]
@@ -310,7 +341,7 @@ proptest! {
         }
         if let Ok(Some(named)) = named {
             let stream = [&bytes[..length], &rest].concat();
-            prop_assert_eq!(reading(&stream, at_once), (Ok(Some(named)), length));
+            prop_assert_eq!(found(&stream), (named, &rest[..]));
         }
     }
 }
