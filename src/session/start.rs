@@ -10,7 +10,7 @@ use super::pump::Errors;
 use super::stdio::Ours;
 use super::warm::Ready;
 use super::{Context, Session};
-use crate::config::plan::{Address, Stderr};
+use crate::config::plan::{Address, Service, Stderr};
 use crate::core::{Peer, proxy_header};
 use crate::spawn::Running;
 use crate::supervisor::Event;
@@ -47,20 +47,20 @@ pub(super) async fn start(
     context: &Context,
 ) -> Result<Started, NotStarted> {
     let not = |step, error: std::io::Error, link| NotStarted { error: SpawnError::new(step, error), link };
-    if let Some(warm) = session.service.warm
-        && let Some(Ready { running, ours, mut errors }) = waiting(session, context).await
-    {
-        if warm.header {
-            if let Err(error) = introduce(&ours, client, local).await {
-                return Err(not(Step::Stdio, error, Some(link)));
-            }
-        }
-        if let Some(errors) = &mut errors {
-            errors.serves(session.id);
-        }
-        return Ok(Started { link, running, ours, errors });
-    }
     let service = &session.service;
+    if service.warm.is_some()
+        && let Some(ready) = waiting(session, context).await
+    {
+        if introduce(service, &ready.ours, client, local).await.is_ok() {
+            let Ready { running, ours, mut errors } = ready;
+            if let Some(errors) = &mut errors {
+                errors.serves(session.id);
+            }
+            return Ok(Started { link, running, ours, errors });
+        }
+        // It has ended, or it reads nothing: another one serves.
+        ready.end(context).await;
+    }
     let (socket, other) = match link {
         Link::Socket(socket) => (Some(socket), None),
         link => (None, Some(link)),
@@ -75,6 +75,8 @@ pub(super) async fn start(
     };
     // What was given comes back.
     let Some(link) = link else { return Err(not(Step::Stdio, ErrorKind::NotConnected.into(), None)) };
+    // One that reads nothing need not know.
+    let _ = introduce(service, &ours, client, local).await;
     let errors = (service.program.stderr == Stderr::Log)
         .then(|| Errors::new(context.log.clone(), service.name.clone(), Some(session.id)));
     Ok(Started { link, running, ours, errors })
@@ -87,10 +89,11 @@ async fn waiting(session: &Session, context: &Context) -> Option<Ready> {
     answer.await.ok()
 }
 
-/// Writes who the client is as the program's first input. Nothing was written
-/// to it before, so there is room.
-async fn introduce(ours: &Ours, client: Peer, local: &Address) -> std::io::Result<()> {
-    let Some(pipes) = &ours.pipes else { return Ok(()) };
+/// Writes who the client is as the program's first input, where that is to be
+/// so. Nothing was written to it before, so there is room.
+async fn introduce(service: &Service, ours: &Ours, client: Peer, local: &Address) -> std::io::Result<()> {
+    let wanted = service.warm.is_some_and(|warm| warm.header);
+    let Some(pipes) = ours.pipes.as_ref().filter(|_| wanted) else { return Ok(()) };
     let client = match client {
         Peer::Inet(client) => Some(client),
         Peer::Unix { .. } => None,

@@ -29,6 +29,16 @@ pub struct Ready {
     pub errors: Option<Errors>,
 }
 
+impl Ready {
+    /// Ends it: nobody has a use for it.
+    pub(super) async fn end(self, context: &Context) {
+        let Running { mut child, account } = self.running;
+        child.end_tree();
+        let _ = child.wait().await;
+        context.spawner.give_back(account);
+    }
+}
+
 /// Where a waiting program goes.
 pub type Taker = oneshot::Sender<Ready>;
 
@@ -177,10 +187,7 @@ async fn keep(
             let ready = Ready { running, ours: Ours { pipes, errors: reader }, errors };
             let Err(unwanted) = taker.send(ready) else { return Waited::Taken };
             // The session that came for it is gone meanwhile.
-            running = unwanted.running;
-            running.child.end_tree();
-            let _ = running.child.wait().await;
-            context.spawner.give_back(running.account.take());
+            unwanted.end(context).await;
             return Waited::Gone;
         }
         Over::Exit(exit) => exit,

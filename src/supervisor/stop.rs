@@ -1,7 +1,6 @@
 //! Stopping: no new client, then the grace, then whole trees; bounded in time.
 //! Or, where sessions are to outlive us, they are let go.
 
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -37,8 +36,10 @@ impl Supervisor {
         // Whoever waits for a reload hears that it will not be.
         self.reload = Reload::default();
         self.tell_refusals(true);
-        let graces = self.sessions.values().map(|live| live.session.service.times.kill_grace);
-        let kill_grace = graces.max().unwrap_or_default();
+        let warm =
+            self.services.values().map(|served| &served.service).filter(|service| service.warm.is_some());
+        let services = self.sessions.values().map(|live| &live.session.service).chain(warm);
+        let kill_grace = services.map(|service| service.times.kill_grace).max().unwrap_or_default();
         let began = self.began;
         let mut times =
             Times::requested(began.elapsed(), self.server.stop_grace, kill_grace, request.at_most);
@@ -46,13 +47,9 @@ impl Supervisor {
         let grace = times.ask.saturating_sub(began.elapsed());
         self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
         manager.stopping(times.end.saturating_sub(began.elapsed()));
-        // Nobody comes for those that wait.
-        self.end_warm(Order::ask_now(Why::Stop));
+        self.order_end(times);
         if leaves {
-            self.order_end(times);
             self.leave(began + times.ask);
-        } else {
-            self.order_end(times);
         }
         let mut second = tokio::time::interval(EVERY_SECOND);
         while !self.sessions.is_empty() || !self.warm.is_empty() {
@@ -86,9 +83,11 @@ impl Supervisor {
         self.log.event(Logged::Stopped);
     }
 
-    fn order_end(&self, times: Times) {
-        let at = |time: Duration| -> Instant { self.began + time };
-        self.order_all(Order::End { ask: at(times.ask), kill: Some(at(times.kill)), why: Why::Stop });
+    fn order_end(&mut self, times: Times) {
+        let (ask, kill) = (self.began + times.ask, Some(self.began + times.kill));
+        self.order_all(Order::End { ask, kill, why: Why::Stop });
+        // Nobody comes for those that wait.
+        self.end_warm(Order::End { ask: Instant::now(), kill, why: Why::Stop });
     }
 
     /// Lets those go on by themselves that can: who has pipes needs us.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::{Event, Supervisor};
 use crate::core::backoff::Backoff;
@@ -49,8 +50,8 @@ struct Pool {
     waiting: VecDeque<WarmId>,
     /// How long to wait where they end by themselves.
     pause: Backoff,
-    /// A timer for more is running.
-    timer: bool,
+    /// No more are started before then, when a timer ends.
+    not_before: Option<Instant>,
 }
 
 impl Warm {
@@ -96,7 +97,7 @@ impl Supervisor {
         let ids: Vec<ServiceId> = warm.map(|(id, _)| *id).collect();
         for id in ids {
             let pause = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-            let pool = Pool { usable: BTreeSet::new(), waiting: VecDeque::new(), pause, timer: false };
+            let pool = Pool { usable: BTreeSet::new(), waiting: VecDeque::new(), pause, not_before: None };
             self.warm.pools.insert(id, pool);
             self.fill(id);
         }
@@ -112,7 +113,7 @@ impl Supervisor {
     pub(super) fn fill(&mut self, id: ServiceId) {
         let Some(service) = self.services.get(&id).map(|served| served.service.clone()) else { return };
         let Some(wanted) = service.warm.map(|warm| warm.programs) else { return };
-        if !self.warm.pools.get(&id).is_some_and(|pool| !pool.timer) {
+        if self.warm.pools.get(&id).is_none_or(|pool| pool.not_before.is_some()) {
             return;
         }
         let now = self.began.elapsed();
@@ -140,14 +141,17 @@ impl Supervisor {
 
     fn fill_later(&mut self, id: ServiceId, delay: Duration) {
         if let Some(pool) = self.warm.pools.get_mut(&id) {
-            pool.timer = true;
+            pool.not_before = Some(Instant::now() + delay);
             self.later(delay, Event::FillAgain(id));
         }
     }
 
     pub(super) fn fill_again(&mut self, id: ServiceId) {
-        if let Some(pool) = self.warm.pools.get_mut(&id) {
-            pool.timer = false;
+        // The timer may be that of a pool before a reload.
+        if let Some(pool) = self.warm.pools.get_mut(&id)
+            && pool.not_before.is_some_and(|at| at <= Instant::now())
+        {
+            pool.not_before = None;
             self.fill(id);
         }
     }
@@ -196,7 +200,8 @@ impl Supervisor {
 
     /// It has waited for long enough to say that the service works.
     pub(super) fn warm_works(&mut self, id: WarmId) {
-        let Some(service) = self.warm.programs.get(&id).map(|program| program.service) else { return };
+        let program = self.warm.programs.get(&id).filter(|program| program.take.is_some());
+        let Some(service) = program.map(|program| program.service) else { return };
         if self.admission.works_alone(service, self.began.elapsed()) {
             if let Some(served) = self.services.get(&service) {
                 self.log.event(Logged::ServiceResumed { service: served.service.name.clone() });
@@ -224,8 +229,9 @@ impl Supervisor {
                 self.fill(service);
             }
             Waited::Failed { own: false, .. } | Waited::Ended => {
-                let pause = self.warm.pools.get_mut(&service).map(|pool| pool.pause.failed());
-                if let Some(pause) = pause {
+                // Those that end together are replaced together.
+                let pool = self.warm.pools.get_mut(&service).filter(|pool| pool.not_before.is_none());
+                if let Some(pause) = pool.map(|pool| pool.pause.failed()) {
                     self.fill_later(service, pause);
                 }
             }

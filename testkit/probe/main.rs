@@ -25,7 +25,36 @@ use std::process::{Command, exit};
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
+    act(&arguments);
+}
+
+fn act(arguments: &[&str]) {
+    match *arguments {
+        // Something, and then another thing: tells the gate that it is there,
+        ["visit", address, ..] => {
+            let gate = introduce(address);
+            act(&arguments[2..]);
+            drop(gate);
+        }
+        // reads a line, byte by byte,
+        ["waits", ..] => {
+            let mut byte = [0];
+            while stdin().read(&mut byte).unwrap() == 1 && byte != *b"\n" {}
+            act(&arguments[1..]);
+        }
+        // writes to both of its outputs,
+        ["early", out, error, ..] => {
+            say(out);
+            eprintln(error);
+            act(&arguments[3..]);
+        }
+        // does without its input.
+        ["without-input", ..] => {
+            system::close_input();
+            act(&arguments[1..]);
+        }
+        // Lives for so many milliseconds.
+        ["lives", time] => std::thread::sleep(std::time::Duration::from_millis(time.parse().unwrap())),
         // Copies its input until its end.
         ["echo"] => echo(),
         // Answers one line.
@@ -186,9 +215,14 @@ fn environment() {
 }
 
 fn gate(address: &str) {
+    let _ = introduce(address).read(&mut [0]);
+}
+
+/// Comes to the gate.
+fn introduce(address: &str) -> TcpStream {
     let mut gate = TcpStream::connect(address).unwrap();
     let variable = |name| std::env::var(name).unwrap_or_default();
     writeln!(gate, "{} {} {}", std::process::id(), variable("WININETD_SESSION"), variable("CLIENT_PORT"))
         .unwrap();
-    let _ = gate.read(&mut [0]);
+    gate
 }

@@ -375,6 +375,19 @@ impl Daemon {
         services.iter().find(|service| service["name"] == name).expect("the service").clone()
     }
 
+    /// Waits until so many programs of a service wait for their clients.
+    pub fn warm(&self, name: &str, count: u64) {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let service = self.service(name);
+            if service["warm"] == count {
+                return;
+            }
+            assert!(Instant::now() < until, "not {count} programs wait: {service}\n{}", self.text());
+            self.wait_a_moment();
+        }
+    }
+
     /// The path of its control channel.
     pub fn control(&self) -> String {
         control(self.folder.path())

@@ -1,0 +1,105 @@
+//! Programs that do not wait for their clients as they should: their service is
+//! paused or they are replaced, never more often than the curves allow.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, Gate, copy_program, free_port, probe_path};
+
+/// A service of so many programs that wait.
+fn service(port: u16, warm: usize, command: &str, more: &str) -> String {
+    format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\nwarm = {warm}\n{more}")
+}
+
+#[test]
+fn a_program_that_ends_at_once_pauses_its_service_and_is_started_no_more_often_than_the_curve_allows() {
+    let (port, gate) = (free_port(), Gate::new());
+    let began = Instant::now();
+    let daemon =
+        Builder::native(&service(port, 3, &format!("'visit', '{}', 'exit', '3'", gate.address()), ""))
+            .start();
+    let paused = daemon.event("service_paused", |_| true);
+    assert!(paused["cause"].as_str().unwrap().contains("exit 3"), "{paused}");
+    assert!(Client::connect(port).is_turned_away());
+    // Three together, then one after each pause that doubles from a second.
+    for (starts, pauses) in [(3, 0), (1, 1), (1, 3), (1, 7)] {
+        for _ in 0..starts {
+            gate.visitor();
+        }
+        assert!(began.elapsed() >= Duration::from_secs(pauses), "after {:?}", began.elapsed());
+    }
+    assert_eq!(daemon.service("a")["state"], "paused");
+}
+
+#[test]
+fn a_program_that_can_not_be_started_pauses_its_service_before_anybody_comes_and_heals() {
+    let port = free_port();
+    let builder = Builder::native("");
+    let program = builder.folder().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
+    let daemon = builder.start();
+    let command = format!("['{}',", program.display());
+    daemon.rewrite(&service(port, 2, "'echo'", "").replace("['@',", &command));
+    daemon.reload();
+    let paused = daemon.event("service_paused", |_| true);
+    assert!(paused["cause"].as_str().unwrap().contains("missing"), "{paused}");
+    copy_program(&probe_path(), &program);
+    // Without any client.
+    daemon.event("service_resumed", |_| true);
+    daemon.warm("a", 2);
+    assert_eq!(Client::connect(port).send(b"hello").half_close().read_all(), b"hello");
+    assert_eq!(daemon.service("a")["state"], "listening");
+}
+
+#[test]
+fn programs_that_end_after_a_while_are_replaced_after_pauses_that_grow_and_pause_nothing() {
+    let (port, gate) = (free_port(), Gate::new());
+    let command = format!("'visit', '{}', 'lives', '1300'", gate.address());
+    let began = Instant::now();
+    let daemon = Builder::native(&service(port, 4, &command, "")).start();
+    // Four together, and four after each pause: a second, then two.
+    for (starts, after) in [(4, 0.0), (4, 2.3), (4, 5.6)] {
+        for _ in 0..starts {
+            gate.visitor();
+        }
+        assert!(began.elapsed() >= Duration::from_secs_f64(after), "after {:?}", began.elapsed());
+    }
+    assert!(daemon.events().iter().all(|event| event["event"] != "service_paused"));
+    assert_eq!(daemon.service("a")["state"], "listening");
+}
+
+#[test]
+fn pauses_of_before_a_reload_do_not_shorten_those_after_it() {
+    let (port, gate) = (free_port(), Gate::new());
+    let command = format!("'visit', '{}', 'exit', '3'", gate.address());
+    let daemon = Builder::native(&service(port, 1, &command, "")).start();
+    gate.visitor();
+    gate.visitor();
+    daemon.event("service_paused", |event| event["pause_seconds"].as_f64() > Some(1.5));
+    // A timer of two seconds runs now, which is not for what follows.
+    daemon.reload();
+    let began = Instant::now();
+    for pauses in [0, 1, 3] {
+        gate.visitor();
+        assert!(began.elapsed() + Duration::from_millis(500) >= Duration::from_secs(pauses));
+    }
+}
+
+#[test]
+fn a_program_that_has_closed_its_input_is_replaced_where_it_is_to_be_told_of_its_client() {
+    let (port, gate) = (free_port(), Gate::new());
+    let command = format!("'without-input', 'gate', '{}'", gate.address());
+    let daemon = Builder::native(&service(port, 1, &command, "warm_header = true\n")).start();
+    let waiting = gate.visitor();
+    daemon.warm("a", 1);
+    let mut client = Client::connect(port);
+    waiting.wait_gone();
+    // One for the client, and one that waits.
+    let visitors = [gate.visitor(), gate.visitor()];
+    assert!(visitors.iter().any(|visitor| visitor.client_port == client.port().to_string()));
+    drop(visitors);
+    assert_eq!(client.read_all(), b"");
+    let client_port = client.port();
+    drop(client);
+    let record = daemon.record(client_port);
+    assert_eq!((&record["outcome"], &record["exit"]), (&"served".into(), &0.into()), "{record}");
+}
