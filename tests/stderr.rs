@@ -1,0 +1,208 @@
+//! What a program writes to its standard error: by lines in the log, bounded,
+//! to its client, or nowhere.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, Daemon, Value, free_port};
+
+/// The lines that one session may have at once.
+const BURST: usize = 100;
+
+/// How the connection becomes the program's streams.
+const BINDINGS: [&str; 2] = ["socket", "pipe"];
+
+fn builder(words: &[&str], keys: &str) -> (u16, Builder) {
+    let port = free_port();
+    let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let text = format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {}]\n{keys}\n",
+        words.join(", ")
+    );
+    (port, Builder::native(&text))
+}
+
+fn serve(words: &[&str], keys: &str) -> (u16, Daemon) {
+    let (port, builder) = builder(words, keys);
+    (port, builder.start())
+}
+
+/// Calls it with each binding's key, on which the log's lines do not depend.
+fn for_each_binding(test: impl Fn(&str)) {
+    for binding in BINDINGS {
+        test(&format!("stdio = '{binding}'"));
+    }
+}
+
+/// The texts of the lines in the log.
+fn lines(daemon: &Daemon) -> Vec<String> {
+    let events = daemon.events().into_iter().filter(|event| event["event"] == "stderr");
+    events.map(|event| event["line"].as_str().unwrap().to_owned()).collect()
+}
+
+fn lost(daemon: &Daemon) -> u64 {
+    let events = daemon.events().into_iter().filter(|event| event["event"] == "stderr_lost");
+    events.map(|event| event["lines"].as_u64().unwrap()).sum()
+}
+
+/// A whole session; its record, after which nothing of it is logged any more.
+fn served(port: u16, daemon: &Daemon) -> Value {
+    let mut client = Client::connect(port);
+    client.read_until_gone();
+    let client_port = client.port();
+    drop(client);
+    daemon.record(client_port)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn lines_name_their_service_and_session_and_the_last_comes_before_the_record() {
+    for_each_binding(|keys| {
+        let (port, daemon) = serve(&["streams", "complain-hex", &hex(b"one\ntwo\r\n\nlast")], keys);
+        for _ in 0..3 {
+            served(port, &daemon);
+        }
+        let mut told = Vec::new();
+        for event in daemon.events() {
+            if event["event"] == "stderr" {
+                assert_eq!((&event["service"], &event["level"]), (&"a".into(), &"info".into()), "{event}");
+                told.push((event["session"].as_u64().unwrap(), event["line"].as_str().unwrap().to_owned()));
+            }
+            if event["event"] == "session" {
+                let session = event["session"].as_u64().unwrap();
+                let expected = ["one", "two", "last"].map(|line| (session, line.to_owned()));
+                assert_eq!(told.split_off(0), expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn nothing_of_it_reaches_the_client() {
+    for_each_binding(|keys| {
+        let (port, daemon) = serve(&["streams", "complain-and-say", "complaint", "said"], keys);
+        assert_eq!(Client::connect(port).read_text(), "said");
+        assert_eq!(daemon.event("stderr", |_| true)["line"], "complaint");
+    });
+}
+
+#[test]
+fn what_is_no_text_is_told_as_that() {
+    let (port, daemon) = serve(&["streams", "complain-hex", &hex(b"a\xffb\xe2\x82\xac\xe2\n")], "");
+    served(port, &daemon);
+    assert_eq!(lines(&daemon), ["a\u{fffd}b\u{20ac}\u{fffd}"]);
+}
+
+#[test]
+fn control_characters_can_not_pretend_to_be_other_lines() {
+    let bytes = b"\x1b[2J\x07\x00\"quoted\"\\\xc2\x85\xe2\x80\xa8\n";
+    let (port, daemon) = serve(&["streams", "complain-hex", &hex(bytes)], "");
+    served(port, &daemon);
+    assert_eq!(lines(&daemon), ["\x1b[2J\x07\0\"quoted\"\\\u{85}\u{2028}"]);
+    // As text.
+    let (port, builder) = builder(&["streams", "complain-hex", &hex(bytes)], "");
+    let daemon = builder.arguments(&["--log-format", "text"]).launch();
+    daemon.text_line("ready");
+    Client::connect(port).read_until_gone();
+    let line = daemon.text_line("quoted");
+    assert!(line.contains("stderr"), "{line}");
+    assert!(!line.contains(|character: char| character.is_control() || character == '\u{2028}'), "{line:?}");
+}
+
+#[test]
+fn an_overlong_line_is_cut() {
+    let (port, daemon) = serve(&["streams", "complain-lines", "2", "100000", "said"], "");
+    served(port, &daemon);
+    let lines = lines(&daemon);
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert!(line.len() <= 1024 && line.starts_with("eee") && line.ends_with("(cut)"), "{line}");
+    }
+}
+
+#[test]
+fn a_flood_is_bounded_and_what_is_lost_is_counted_exactly() {
+    const LINES: usize = 20_000;
+    for_each_binding(|keys| {
+        let (port, daemon) = serve(&["streams", "complain-lines", &LINES.to_string(), "50", "said"], keys);
+        let began = Instant::now();
+        let record = served(port, &daemon);
+        assert_eq!((&record["exit"], &record["reason"]), (&0.into(), &Value::Null), "{record}");
+        let most = BURST + 10 * usize::try_from(began.elapsed().as_secs() + 2).unwrap();
+        let told = lines(&daemon).len();
+        assert!((BURST..=most).contains(&told), "{told} of at most {most}");
+        assert_eq!(u64::try_from(told).unwrap() + lost(&daemon), u64::try_from(LINES).unwrap());
+    });
+}
+
+#[test]
+fn a_program_that_writes_megabytes_of_errors_ends_within_seconds() {
+    // Five megabytes.
+    for_each_binding(|keys| {
+        let (port, daemon) = serve(&["streams", "complain-lines", "50000", "99", "said"], keys);
+        let began = Instant::now();
+        let record = served(port, &daemon);
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        assert_eq!(record["exit"], 0, "{record}");
+    });
+}
+
+#[test]
+fn a_flood_of_errors_does_not_delay_the_answer_and_costs_little() {
+    for_each_binding(|keys| {
+        let (port, daemon) = serve(&["streams", "say-and-complain", "answer"], keys);
+        let mut client = Client::connect(port);
+        let began = Instant::now();
+        assert_eq!(client.read_exact(6), b"answer");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        daemon.event("stderr", |_| true);
+        // (Of a build without optimisation.)
+        let load = daemon.load();
+        assert!(load < 0.2, "{load}");
+        let told = lines(&daemon).len();
+        assert!(told < 3 * BURST, "{told}");
+    });
+}
+
+#[test]
+fn with_client_it_reaches_the_client_in_its_place() {
+    for_each_binding(|keys| {
+        let keys = format!("{keys}\nstderr = 'client'");
+        let (port, daemon) = serve(&["streams", "complain-and-say", "complaint ", "said"], &keys);
+        assert_eq!(Client::connect(port).read_text(), "complaint said");
+        assert_eq!(lines(&daemon), [""; 0]);
+    });
+}
+
+#[test]
+fn with_discard_it_is_nowhere() {
+    for_each_binding(|keys| {
+        let keys = format!("{keys}\nstderr = 'discard'");
+        let (port, daemon) = serve(&["streams", "complain-and-say", "complaint", "said"], &keys);
+        let record = served(port, &daemon);
+        assert_eq!(record["exit"], 0, "{record}");
+        assert_eq!(Client::connect(port).read_text(), "said");
+        assert_eq!(lines(&daemon), [""; 0]);
+    });
+}
+
+/// Its process is in a session of its own, so nobody ends it.
+#[cfg(unix)]
+#[test]
+fn a_process_that_outlives_its_program_and_complains_for_ever_does_not_hold_the_session() {
+    for_each_binding(|keys| {
+        let (port, daemon) = serve(&["streams", "adrift-complaining"], keys);
+        let began = Instant::now();
+        let mut client = Client::connect(port);
+        assert_eq!(client.read_exact(4), b"done");
+        let client_port = client.port();
+        client.vanish();
+        let record = daemon.record(client_port);
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}: {record}", began.elapsed());
+        assert_eq!(record["exit"], 0, "{record}");
+    });
+}
