@@ -19,9 +19,7 @@ const GROWTH: usize = 6 << 10;
 fn service(name: &str, port: u16, what: &str) -> String {
     let words: Vec<String> = what.split(' ').map(|word| format!("'{word}'")).collect();
     let words = words.join(", ");
-    format!(
-        "[service.{name}]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {words}]\nstdio = 'pipe'\n"
-    )
+    format!("[service.{name}]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {words}]\nstdio = 'pipe'\n")
 }
 
 fn serve(what: &str) -> (u16, Gate, Daemon) {

@@ -15,10 +15,8 @@ const BINDINGS: [&str; 2] = ["socket", "pipe"];
 fn builder(words: &[&str], keys: &str) -> (u16, Builder) {
     let port = free_port();
     let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
-    let text = format!(
-        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {}]\n{keys}\n",
-        words.join(", ")
-    );
+    let text =
+        format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {}]\n{keys}\n", words.join(", "));
     (port, Builder::native(&text))
 }
 

@@ -57,6 +57,15 @@ pub fn run(what: &[&str]) {
                 exit(0);
             }
         },
+        // Writes a byte every so many milliseconds, so often, and then nothing.
+        ["tick", times, milliseconds] => {
+            let pause = std::time::Duration::from_millis(milliseconds.parse().unwrap());
+            for _ in 0..times.parse::<u32>().unwrap() {
+                say("x");
+                std::thread::sleep(pause);
+            }
+            read_to_end();
+        }
         // Copies its input in both roles at once for ever.
         ["sink"] => drop(std::io::copy(&mut stdin().lock(), &mut std::io::sink())),
         // Closes its input, comes to the gate, and says a word.
