@@ -21,6 +21,30 @@ fn child_holds_exactly_three_handles() {
     drop(visitors);
 }
 
+fn piped(what: &str) -> (u16, testkit::Daemon) {
+    let port = free_port();
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {what}]\nstdio = 'pipe'\n"
+    ))
+    .start();
+    (port, daemon)
+}
+
+#[test]
+fn with_pipes_a_program_holds_three_as_well_and_no_socket() {
+    let (port, _daemon) = piped("'handles'");
+    let clients: Vec<_> = (0..20).map(|_| Client::connect(port)).collect();
+    for mut client in clients {
+        assert_eq!(client.read_text(), if cfg!(windows) { "" } else { "0 1 2" });
+    }
+}
+
+#[test]
+fn each_pipe_of_a_program_has_one_direction() {
+    let (port, _daemon) = piped("'streams', 'directions'");
+    assert_eq!(Client::connect(port).read_text(), "reads writes writes");
+}
+
 #[cfg(unix)]
 mod unix {
     use std::os::fd::AsRawFd;
