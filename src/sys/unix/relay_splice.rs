@@ -195,3 +195,118 @@ async fn writable<T: AsRawFd>(descriptor: &AsyncFd<T>) -> io::Result<()> {
         guard.clear_ready();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::{FromRawFd, OwnedFd};
+    use std::sync::Arc;
+
+    use tokio::sync::Mutex;
+
+    use super::super::pipe::{from_program, to_program};
+    use super::*;
+
+    /// The right to be large is the whole process's.
+    static TURN: Mutex<()> = Mutex::const_new(());
+
+    fn connected() -> (Stream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        (Stream::of(Arc::new(server.into())).unwrap(), client)
+    }
+
+    /// The program's end, as a file.
+    fn file(end: &super::super::pipe::End) -> std::fs::File {
+        // SAFETY: the descriptor is open; the copy is new and ours.
+        unsafe { OwnedFd::from_raw_fd(libc::dup(end.as_raw_fd())) }.into()
+    }
+
+    fn size(pipe: RawFd) -> usize {
+        // SAFETY: asks for the size of an open pipe.
+        usize::try_from(unsafe { libc::fcntl(pipe, libc::F_GETPIPE_SZ) }).unwrap()
+    }
+
+    fn large() -> usize {
+        LARGE_PIPES.load(Ordering::Relaxed)
+    }
+
+    /// Moves so many bytes out.
+    async fn move_out(relay: &mut Relay, from: &Reader, to: &Stream, bytes: usize) {
+        let mut moved = 0;
+        while moved < bytes {
+            match relay.outward(from, to, false).await.unwrap() {
+                Moved::Bytes(count) => moved += count,
+                Moved::End => panic!("an end after {moved}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pipe_grows_while_bulk_flows_and_shrinks_when_it_is_calm() {
+        let _turn = TURN.lock().await;
+        let ((stream, mut client), (reader, end)) = (connected(), from_program().unwrap());
+        let pipe = reader.pipe.as_raw_fd();
+        assert_eq!(size(pipe), SMALL);
+        let mut program = file(&end);
+        let writer = std::thread::spawn(move || {
+            program.write_all(&vec![7; 4 << 20]).unwrap();
+            program
+        });
+        let drain = std::thread::spawn(move || {
+            client.read_exact(&mut vec![0; 4 << 20]).unwrap();
+            client
+        });
+        let mut relay = Relay::new();
+        move_out(&mut relay, &reader, &stream, 4 << 20).await;
+        assert_eq!((size(pipe), large()), (LARGE, 1));
+        let (mut program, _client) = (writer.join().unwrap(), drain.join().unwrap());
+        // Nothing comes for a while.
+        let calm = tokio::time::timeout(CALM * 2, relay.outward(&reader, &stream, false)).await;
+        assert!(calm.is_err(), "{calm:?}");
+        assert_eq!((size(pipe), large()), (SMALL, 0));
+        program.write_all(b"x").unwrap();
+        move_out(&mut relay, &reader, &stream, 1).await;
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_can_not_shrink_keeps_its_right_to_be_large() {
+        let _turn = TURN.lock().await;
+        let ((stream, mut client), (writer, end)) = (connected(), to_program().unwrap());
+        let pipe = writer.pipe.as_raw_fd();
+        client.set_nonblocking(true).unwrap();
+        let (mut relay, mut program, block) = (Relay::new(), file(&end), vec![7; SMALL]);
+        // The program reads until its pipe is large, and then no more.
+        loop {
+            let _ = client.write(&block);
+            let moved = tokio::time::timeout(CALM * 2, relay.inward(&stream, &writer)).await;
+            let Ok(Ok(Moved::Bytes(count))) = moved else { break };
+            if size(pipe) == SMALL {
+                program.read_exact(&mut vec![0; count]).unwrap();
+            }
+        }
+        assert_eq!((size(pipe), large()), (LARGE, 1));
+        // Its client says nothing for a while, although there is room.
+        program.read_exact(&mut vec![0; LARGE / 2]).unwrap();
+        while let Ok(moved) = tokio::time::timeout(CALM * 2, relay.inward(&stream, &writer)).await {
+            moved.unwrap();
+        }
+        assert_eq!((size(pipe), large()), (LARGE, 1));
+        drop(relay);
+        assert_eq!(large(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_is_all_although_another_process_holds_the_pipe() {
+        let ((stream, mut client), (reader, end)) = (connected(), from_program().unwrap());
+        file(&end).write_all(b"left").unwrap();
+        let mut relay = Relay::new();
+        assert_eq!(relay.outward(&reader, &stream, true).await.unwrap(), Moved::Bytes(4));
+        assert_eq!(relay.outward(&reader, &stream, true).await.unwrap(), Moved::End);
+        let mut left = [0; 4];
+        client.read_exact(&mut left).unwrap();
+        assert_eq!(&left, b"left");
+    }
+}
