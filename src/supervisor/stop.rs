@@ -1,7 +1,6 @@
 //! Stopping: no new client, then the grace, then whole trees; bounded in time.
 //! Or, where sessions are to outlive us, they are let go.
 
-
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 

@@ -14,12 +14,12 @@ pub(super) const LARGE: usize = 1 << 20;
 /// Moves of half a pipe, in a row, that are bulk.
 const BULK: u8 = 4;
 /// A large pipe through which nothing flowed for so long becomes small.
-const CALM: Duration = Duration::from_secs(1);
+pub(super) const CALM: Duration = Duration::from_secs(1);
 /// Large pipes at once, in the whole process: their memory is the kernel's, and
 /// beyond its limit for an account every new pipe would be a tiny one.
 const MOST_LARGE: usize = 32;
 
-static LARGE_PIPES: AtomicUsize = AtomicUsize::new(0);
+pub(super) static LARGE_PIPES: AtomicUsize = AtomicUsize::new(0);
 
 /// The size of one pipe.
 #[derive(Debug, Default)]

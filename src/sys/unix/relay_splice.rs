@@ -201,9 +201,11 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::{FromRawFd, OwnedFd};
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
 
     use tokio::sync::Mutex;
 
+    use super::super::growth::{CALM, LARGE_PIPES, SMALL};
     use super::super::pipe::{from_program, to_program};
     use super::*;
 
