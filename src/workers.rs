@@ -3,7 +3,7 @@
 //! with its decisions, and no client waits for another's bulk.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -21,7 +21,8 @@ struct Worker {
     tasks: Arc<()>,
     /// Dropped, it ends the thread.
     end: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Disconnected once the thread has ended.
+    ended: std::sync::mpsc::Receiver<()>,
 }
 
 impl Workers {
@@ -50,26 +51,32 @@ impl Worker {
     fn start() -> std::io::Result<Worker> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let (end, ended) = oneshot::channel();
+        let (end, asked) = oneshot::channel();
+        let (running, ended) = std::sync::mpsc::channel();
         let work = move || {
             // An error is the sender's drop, which is the end as well.
-            let _ = runtime.block_on(ended);
+            let _ = runtime.block_on(asked);
+            drop(runtime);
+            drop(running);
         };
-        let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(work)?;
-        Ok(Worker { runtime: handle, tasks: Arc::new(()), end: Some(end), thread: Some(thread) })
+        std::thread::Builder::new().name("worker".to_owned()).spawn(work)?;
+        Ok(Worker { runtime: handle, tasks: Arc::new(()), end: Some(end), ended })
     }
 }
+
+/// Workers get this long to end at a stop, which must be bounded whatever they do;
+/// the end of the process takes what is left.
+const END_WITHIN: Duration = Duration::from_secs(1);
 
 impl Drop for Workers {
     fn drop(&mut self) {
         for worker in &mut self.workers {
             drop(worker.end.take());
         }
-        for worker in &mut self.workers {
-            if let Some(thread) = worker.thread.take() {
-                // A panic of theirs was told already.
-                let _ = thread.join();
-            }
+        let until = Instant::now() + END_WITHIN;
+        for worker in &self.workers {
+            // Nothing is ever sent: an answer is the thread's end, or time is over.
+            let _ = worker.ended.recv_timeout(until.saturating_duration_since(Instant::now()));
         }
     }
 }

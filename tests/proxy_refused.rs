@@ -41,7 +41,7 @@ fn named(port: u16) -> Client {
     client
 }
 
-fn failed_at_the_header<'a>(record: &'a Value) -> &'a str {
+fn failed_at_the_header(record: &Value) -> &str {
     let outcome = (&record["outcome"], &record["step"], &record["pid"]);
     assert_eq!(outcome, (&"failed".into(), &"proxy_header".into(), &Value::Null), "{record}");
     record["reason"].as_str().unwrap()

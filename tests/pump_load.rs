@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use testkit::{Builder, Client, Daemon, Gate, Held, free_port, pattern};
 
 /// More than all buffers on the way.
-const MOST: usize = 12 << 20;
+const MOST: usize = 24 << 20;
 
 /// The part of a processor that a server may use for what is left alone.
 const LITTLE: f64 = 0.05;

@@ -120,7 +120,7 @@ impl Admission {
     pub fn may_connect(&self, service: ServiceId, now: Duration) -> Connect {
         let Some(entrance) = self.services.get(&service) else { return Connect::Wait };
         match entrance.throttle.gate(now) {
-            Gate::Wait => return entrance.prelude_in_the_way(now).map_or(Connect::Wait, waits_for),
+            Gate::Wait => return Connect::Wait,
             // Accepted to be closed at once: whoever waits in the backlog of a
             // paused service would wait for long.
             Gate::Closed(_) => return Connect::Accept,
@@ -152,53 +152,86 @@ impl Admission {
         if let Some(reason) = self.refusal(service, peer, now) {
             return Err(reason);
         }
-        let tries = self.enter(session, service, now);
+        self.enter(session, service, now);
+        let tries = self.throttle_of(session).is_some_and(|throttle| throttle.began(session, now));
         let connections = self.go_on(session, service, peer.source(), now);
         Ok(Admitted { connections, tries })
     }
 
-    /// Whether a connection that will name its client is let in. If it is, it
-    /// has begun. True if it is the one that tries whether the service works.
-    pub fn may_enter(
+    /// Whether this client, which was accepted, may shake hands. How many
+    /// connections its source has then.
+    pub fn may_shake_hands(
         &mut self,
         session: SessionId,
         service: ServiceId,
+        peer: Peer,
         now: Duration,
-    ) -> Result<bool, Reason> {
+    ) -> Result<usize, Reason> {
+        if let Some(reason) = self.refusal(service, peer, now) {
+            return Err(reason);
+        }
+        self.enter_prelude(session, service, now);
+        Ok(self.go_on(session, service, peer.source(), now))
+    }
+
+    /// Whether a connection that will name its client is let in.
+    pub fn may_enter(&mut self, session: SessionId, service: ServiceId, now: Duration) -> Result<(), Reason> {
         let Some(entrance) = self.services.get(&service) else { return Err(Reason::Full) };
         if let Some(reason) = self.no_entrance(entrance, now) {
             return Err(reason);
         }
-        Ok(self.enter(session, service, now))
+        self.enter_prelude(session, service, now);
+        Ok(())
     }
 
     /// Whether a session that has begun goes on, now that its client is known.
     /// How many connections the client's source has then.
     pub fn may_go_on(&mut self, session: SessionId, client: Peer, now: Duration) -> Result<usize, Reason> {
-        let Some(&Live { service, source: None, .. }) = self.sessions.get(&session) else {
+        let Some(&Live { service, source: None, entered }) = self.sessions.get(&session) else {
             return Err(Reason::Full);
         };
         // One whose service is gone meanwhile goes on under its last rules.
-        if let Some(reason) =
-            self.services.get(&service).and_then(|entrance| self.no_client(service, entrance, client, now))
-        {
+        let refusal =
+            self.services.get(&service).and_then(|entrance| self.no_client(service, entrance, client, now));
+        if let Some(reason) = refusal {
+            if let Some(bucket) = self.entrance_of(session).and_then(|entrance| entrance.bucket.as_mut()) {
+                bucket.give_back(entered, now);
+            }
             return Err(reason);
         }
         Ok(self.go_on(session, service, client.source(), now))
     }
 
-    fn enter(&mut self, session: SessionId, service: ServiceId, now: Duration) -> bool {
-        let mut tries = false;
+    /// A session's header and handshake are done: whether its program may start.
+    /// True if it is the one that tries whether the service works. Whoever is
+    /// slow with a header tries nothing, and keeps nobody from it.
+    pub fn prelude_passed(&mut self, session: SessionId, now: Duration) -> Result<bool, Reason> {
+        self.prelude_over(session);
+        // One whose service is gone meanwhile is served as it was.
+        let Some(throttle) = self.throttle_of(session) else { return Ok(false) };
+        match throttle.gate(now) {
+            Gate::Closed(rest) => Err(Reason::Paused(rest)),
+            Gate::Wait => Err(Reason::Paused(Duration::ZERO)),
+            Gate::Open | Gate::Trying => Ok(throttle.began(session, now)),
+        }
+    }
+
+    fn enter(&mut self, session: SessionId, service: ServiceId, now: Duration) {
         if let Some(entrance) = self.services.get_mut(&service) {
             if let Some(bucket) = &mut entrance.bucket {
                 bucket.take(now);
             }
-            tries = entrance.throttle.began(session, now);
             entrance.room.live += 1;
         }
         self.total.live += 1;
-        self.sessions.insert(session, Live { service, source: None, token: true });
-        tries
+        self.sessions.insert(session, Live { service, source: None, entered: now });
+    }
+
+    fn enter_prelude(&mut self, session: SessionId, service: ServiceId, now: Duration) {
+        self.enter(session, service, now);
+        if let Some(entrance) = self.services.get_mut(&service) {
+            entrance.preludes.push_back((session, now));
+        }
     }
 
     fn go_on(&mut self, session: SessionId, service: ServiceId, source: Source, now: Duration) -> usize {
@@ -214,29 +247,9 @@ impl Admission {
         *connections
     }
 
-    /// A session that has begun is at its header or handshake.
-    pub fn prelude_begins(&mut self, session: SessionId, now: Duration) {
-        if let Some(entrance) = self.entrance_of(session) {
-            entrance.preludes.push_back((session, now));
-        }
-    }
-
-    /// It is over.
-    pub fn prelude_over(&mut self, session: SessionId) {
+    fn prelude_over(&mut self, session: SessionId) {
         if let Some(entrance) = self.entrance_of(session) {
             entrance.preludes.retain(|(other, _)| *other != session);
-        }
-    }
-
-    /// A session ends before anything was started for it: it says nothing of its
-    /// service, and takes no token.
-    pub fn tried_nothing(&mut self, session: SessionId, now: Duration) {
-        let token = self.sessions.get_mut(&session).is_some_and(|live| std::mem::take(&mut live.token));
-        if let Some(entrance) = self.entrance_of(session) {
-            entrance.throttle.tried_nothing(session, now);
-            if let Some(bucket) = entrance.bucket.as_mut().filter(|_| token) {
-                bucket.give_back();
-            }
         }
     }
 

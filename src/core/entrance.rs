@@ -16,8 +16,8 @@ pub(super) struct Live {
     pub(super) service: ServiceId,
     /// Where its client comes from, once that is known.
     pub(super) source: Option<Source>,
-    /// It holds a token of its service's rate, for which nothing has started yet.
-    pub(super) token: bool,
+    /// When it began.
+    pub(super) entered: Duration,
 }
 
 /// The entrance of one service.
@@ -43,29 +43,17 @@ const MOST_PRELUDES: usize = 64;
 const PRELUDE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Entrance {
-    /// The prelude that keeps others out, if one does, and how long until it may be
-    /// asked for its place: that of the session that tries a service which was
-    /// paused, or the oldest where all places of these are taken.
-    fn in_the_way(&self, now: Duration) -> Option<(usize, Duration)> {
-        let at = match self.throttle.tries() {
-            Some(tries) => self.preludes.iter().position(|(session, _)| *session == tries)?,
-            None => {
-                let limit = (self.room.limit / 2).clamp(1, MOST_PRELUDES);
-                (self.preludes.len() >= limit).then_some(0)?
-            }
-        };
-        let (_, since) = self.preludes.get(at)?;
-        Some((at, (*since + PRELUDE_PATIENCE).saturating_sub(now)))
-    }
-
-    /// How long until a prelude that keeps others out may be asked for its place.
+    /// How long until the oldest prelude may be asked for its place, where all
+    /// places of these are taken.
     pub(super) fn prelude_in_the_way(&self, now: Duration) -> Option<Duration> {
-        self.in_the_way(now).map(|(_, rest)| rest)
+        let limit = (self.room.limit / 2).clamp(1, MOST_PRELUDES);
+        let (_, since) = self.preludes.front().filter(|_| self.preludes.len() >= limit)?;
+        Some((*since + PRELUDE_PATIENCE).saturating_sub(now))
     }
 
     /// The session that must give up its place now. It is no prelude from then on.
     pub(super) fn give_way(&mut self, now: Duration) -> Option<SessionId> {
-        let (at, _) = self.in_the_way(now).filter(|(_, rest)| rest.is_zero())?;
-        self.preludes.remove(at).map(|(session, _)| session)
+        self.prelude_in_the_way(now).filter(Duration::is_zero)?;
+        self.preludes.pop_front().map(|(session, _)| session)
     }
 }

@@ -66,7 +66,10 @@ impl Lines {
 /// lines a second.
 const ALLOWED: Rate = Rate { count: 100, per: Duration::from_secs(10) };
 
-/// How many lines of one session are logged, so that a program which complains
+/// The same for all sessions of a service together.
+const ALLOWED_TO_ALL: Rate = Rate { count: 300, per: Duration::from_secs(10) };
+
+/// How many lines of one session, or of all of a service, are logged, so that a program which complains
 /// for ever fills no disk.
 #[derive(Debug)]
 pub struct Budget {
@@ -81,12 +84,22 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// That of all sessions of a service.
+    pub fn of_service() -> Budget {
+        Budget { bucket: Bucket::new(ALLOWED_TO_ALL), lost: 0 }
+    }
+
+    /// A line was lost for another reason.
+    pub fn lose(&mut self) {
+        self.lost = self.lost.saturating_add(1);
+    }
+
     /// Whether a line may be logged; if not, it is counted as lost. `now` is the
     /// time since any fixed moment.
     pub fn allow(&mut self, now: Duration) -> bool {
         let allowed = self.bucket.take(now);
         if !allowed {
-            self.lost = self.lost.saturating_add(1);
+            self.lose();
         }
         allowed
     }

@@ -43,9 +43,13 @@ impl Bucket {
         look(self.rate, self.full_at, now).err()
     }
 
-    /// Gives back a token that was taken for nothing.
-    pub fn give_back(&mut self) {
-        self.full_at = self.full_at.saturating_sub(self.rate.per / self.rate.count.max(1));
+    /// Gives back a token that was taken for nothing. One that the bucket has made
+    /// anew since then would be a second one.
+    pub fn give_back(&mut self, taken: Duration, now: Duration) {
+        let time_of_one = self.rate.per / self.rate.count.max(1);
+        if now < taken.saturating_add(time_of_one) {
+            self.full_at = self.full_at.saturating_sub(time_of_one);
+        }
     }
 
     /// Takes a token. False if there was none.

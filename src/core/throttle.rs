@@ -67,14 +67,6 @@ impl Throttle {
         (self.state != State::Well).then_some(&*self.cause)
     }
 
-    /// The session that tries whether it works, if one does.
-    pub fn tries(&self) -> Option<SessionId> {
-        match self.state {
-            State::Probing(session) => Some(session),
-            State::Well | State::Paused { .. } => None,
-        }
-    }
-
     /// A session has begun. True if it is the one that tries.
     pub fn began(&mut self, session: SessionId, now: Duration) -> bool {
         let tries = self.gate(now) == Gate::Trying;
@@ -105,14 +97,6 @@ impl Throttle {
             self.reset();
         }
         recovered
-    }
-
-    /// This session came to its end before the program had its turn, so it says
-    /// nothing: the next one tries.
-    pub fn tried_nothing(&mut self, session: SessionId, now: Duration) {
-        if self.state == State::Probing(session) {
-            self.state = State::Paused { until: now };
-        }
     }
 
     /// The service has failed by itself without any session: a program that was

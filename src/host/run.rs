@@ -100,5 +100,5 @@ fn start(service: &Service) -> Result<Running, SpawnError> {
         errors: Errors::Output,
         limits: &program.limits,
     })?;
-    Ok(Running { child, account })
+    Ok(Running { child, account, born: tokio::time::Instant::now() })
 }

@@ -28,8 +28,6 @@ pub(super) enum Ended {
         exit: Exit,
         /// Why we ended it, if we did.
         why: Option<Why>,
-        /// How long it lived.
-        lived: Duration,
     },
     /// It goes on by itself.
     Left,
@@ -41,12 +39,12 @@ pub(super) enum Ended {
 /// bytes are moved meanwhile by `pump`, which is told how far things are.
 pub(super) async fn wait(
     session: &Session,
+    mut tries: bool,
     child: &mut Child,
     counted: &Counted,
     orders: &mut watch::Receiver<Order>,
     supervisor: &mpsc::UnboundedSender<Event>,
     pump: &mut Pump<'_, impl Future<Output = ()>>,
-    phase: &watch::Sender<Phase>,
 ) -> Ended {
     let times = &session.service.times;
     let began = Instant::now();
@@ -56,7 +54,6 @@ pub(super) async fn wait(
     }
     let since = |at: Instant| at.saturating_duration_since(began);
     let mut is_idle = false;
-    let mut tries = session.tries;
     let idle = idle(counted, times.idle_timeout);
     tokio::pin!(idle);
     let exit = loop {
@@ -73,7 +70,7 @@ pub(super) async fn wait(
         }
         match ending.act(began.elapsed()) {
             Act::Ask => {
-                if !child.ask_to_end() && !end_input(session, phase) {
+                if !child.ask_to_end() && !end_input(session, pump) {
                     ending.can_not_ask(began.elapsed());
                 }
             }
@@ -102,18 +99,18 @@ pub(super) async fn wait(
             },
         }
     };
-    phase.send_replace(Phase::Over);
+    pump.reached(Phase::Over);
     match exit {
-        Ok(exit) => Ended::Known { exit, why: ending.why(began.elapsed()), lived: began.elapsed() },
+        Ok(exit) => Ended::Known { exit, why: ending.why(began.elapsed()) },
         Err(error) => Ended::Unknown(format!("waiting for the program: {error}")),
     }
 }
 
 /// Asks by the end of its input, where that is ours to end.
-fn end_input(session: &Session, phase: &watch::Sender<Phase>) -> bool {
+fn end_input(session: &Session, pump: &Pump<'_, impl Future<Output = ()>>) -> bool {
     let ours = session.service.has_pipes();
     if ours {
-        phase.send_replace(Phase::InputEnds);
+        pump.reached(Phase::InputEnds);
     }
     ours
 }
@@ -124,9 +121,10 @@ impl Ended {
     /// anything. Whatever a client can cause is none, or one client could
     /// pause the service for all. Where nobody counts what clients sent, only
     /// what was not even loaded is seen.
-    pub(super) fn verdict(&self, counted: &Counted, child: &Child) -> Verdict {
-        let Ended::Known { exit, why: None, lived } = self else { return Verdict::Works };
-        if *lived >= QUICK || !exit.is_abnormal() {
+    pub(super) fn verdict(&self, counted: &Counted, child: &Child, born: Instant) -> Verdict {
+        let Ended::Known { exit, why: None } = self else { return Verdict::Works };
+        // A program that has waited for its client has lived longer than with it.
+        if born.elapsed() >= QUICK || !exit.is_abnormal() {
             return Verdict::Works;
         }
         let silent = match counted.counts() {

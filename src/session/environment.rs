@@ -59,6 +59,12 @@ pub fn is_of_session(name: &OsStr) -> bool {
     OF_SESSION.iter().any(|listed| same_name(listed.as_ref(), name))
 }
 
+/// Whether a variable of TLS holds what its client says of itself: a program may
+/// fail by it.
+pub fn is_chosen_by_client(name: &str) -> bool {
+    matches!(name, "SSL_TLS_SNI_SERVERNAME" | "SSL_PEER_CERT_SUBJECT" | "SSL_PEER_CERT_HASH")
+}
+
 /// What a program with an identity inherits all the same.
 fn is_harmless(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "TZ") || name.starts_with("LC_")

@@ -29,9 +29,11 @@ use crate::sys::net::Socket;
 use crate::sys::{self, SpawnError};
 use crate::tls::Keys;
 use ending::{Ended, ordered, wait};
+use environment::is_chosen_by_client;
 use flow::{Counted, Flow};
 use link::Link;
 use prelude::{Passed, Stopped};
+pub use pump::Complaints;
 use pump::{Phase, Pump};
 use start::{NotStarted, Started};
 
@@ -99,6 +101,8 @@ pub struct Context {
     pub supervisor: mpsc::UnboundedSender<Event>,
     /// Where a program's standard error may go.
     pub log: Log,
+    /// How much of that the service's programs may write together.
+    pub complaints: Complaints,
     /// What the service needs for TLS, or why it is not there.
     pub keys: Option<Result<Keys, Arc<str>>>,
 }
@@ -145,7 +149,9 @@ pub async fn serve(
     };
     record.client = Some(passed.client).filter(|client| *client != session.peer);
     let variables = session.variables(&passed);
-    let Passed { mut link, client, local, .. } = passed;
+    let Passed { mut link, client, local, tries, .. } = passed;
+    // Names that a client chose are in its program's environment.
+    let chosen = passed.secured.iter().any(|(name, _)| is_chosen_by_client(name));
     link.send_text(&session.service.banner).await;
     let started = start::start(&session, link, (client, &local), variables, &context).await;
     let Started { mut link, mut running, ours, mut errors } = match started {
@@ -161,20 +167,20 @@ pub async fn serve(
     };
     record.pid = Some(running.child.pid());
     let _ = session.pid.set(running.child.pid());
-    let supervisor = &context.supervisor;
+    let (supervisor, born) = (&context.supervisor, running.born);
     let verdict;
     let until;
     let (ended, cut) = {
         let (phase, phases) = watch::channel(Phase::Runs);
         let pump = pump::carry(&mut link, ours, errors.as_mut(), &session.flow, phases);
         tokio::pin!(pump);
-        let mut pump = Pump::new(pump);
+        let mut pump = Pump::new(pump, phase);
         let child = &mut running.child;
-        let ended = wait(&session, child, &session.counted, &mut orders, supervisor, &mut pump, &phase).await;
+        let ended = wait(&session, tries, child, &session.counted, &mut orders, supervisor, &mut pump).await;
         context.spawner.give_back(running.account.take());
         record.seconds = began.elapsed();
         until = Instant::now() + session.service.times.linger_timeout;
-        verdict = ended.verdict(&session.counted, child);
+        verdict = if chosen { Verdict::Works } else { ended.verdict(&session.counted, child, born) };
         let cut = match ended {
             // Nobody listens where nothing moved for so long.
             Ended::Known { why: Some(why @ Why::Idle), .. } => Some(why.text()),

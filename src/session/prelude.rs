@@ -40,6 +40,8 @@ pub(super) struct Passed {
     pub local: Address,
     /// How many connections its source has.
     pub connections: usize,
+    /// It tries whether a service that failed by itself works again.
+    pub tries: bool,
     /// What TLS says of it.
     pub secured: Vec<(&'static str, String)>,
 }
@@ -77,6 +79,7 @@ pub(super) async fn pass(
         client: session.peer,
         local: session.local.clone(),
         connections: session.connections,
+        tries: session.tries,
         secured: Vec::new(),
     };
     if !service.has_prelude() && !service.has_pipes() {
@@ -102,7 +105,14 @@ pub(super) async fn pass(
         }
     };
     if service.has_prelude() {
-        let _ = context.supervisor.send(Event::Passed(session.id));
+        let answer = ask(context, |reply| Event::Passed(session.id, reply)).await;
+        passed.tries = match answer {
+            Ok(tries) => tries,
+            Err(reason) => {
+                let stopped = not_let_in(reason, passed.client, &stream, service).await;
+                return Err((stopped, Some(Link::Plain(stream))));
+            }
+        };
     }
     passed.link = match secured {
         Some(connection) => {
@@ -137,14 +147,9 @@ async fn name(
         Named::Client { client, local } => (Peer::Inet(client), Address::Tcp(local)),
         Named::Peer => (session.peer, session.local.clone()),
     };
-    match ask(session, client, context).await {
+    match ask(context, |reply| Event::Named(session.id, client, reply)).await {
         Ok(connections) => Ok(Some(Client { client, local, connections })),
-        Err(None) => Err(Stopped::failed(HEADER, Why::Stop.text())),
-        Err(Some(reason)) => {
-            turn_away(stream, &session.service).await;
-            let (reason, client) = (reason.to_string(), Some(client));
-            Err(Stopped { outcome: Outcome::Refused, step: None, reason, client })
-        }
+        Err(reason) => Err(not_let_in(reason, client, stream, &session.service).await),
     }
 }
 
@@ -226,12 +231,26 @@ async fn wait(stream: &Stream, error: io::Error) -> Result<(), String> {
     }
 }
 
-/// Asks whether this client may start what it came for; if not, why. Without a
-/// reason nobody may: the server stops.
-async fn ask(session: &Session, client: Peer, context: &Context) -> Result<usize, Option<Reason>> {
+/// Asks whether a client may go on; if not, why. Without a reason nobody may: the
+/// server stops.
+async fn ask<T>(
+    context: &Context,
+    question: impl FnOnce(oneshot::Sender<Result<T, Reason>>) -> Event,
+) -> Result<T, Option<Reason>> {
     let (reply, answer) = oneshot::channel();
-    let _ = context.supervisor.send(Event::Named(session.id, client, reply));
+    let _ = context.supervisor.send(question(reply));
     answer.await.map_err(|_| None)?.map_err(Some)
+}
+
+/// A client that may not go on, and has been told so.
+async fn not_let_in(reason: Option<Reason>, client: Peer, stream: &Stream, service: &Service) -> Stopped {
+    let client = Some(client);
+    let Some(reason) = reason else {
+        let step = if service.tls.is_some() { TLS } else { HEADER };
+        return Stopped { client, ..Stopped::failed(step, Why::Stop.text()) };
+    };
+    turn_away(stream, service).await;
+    Stopped { outcome: Outcome::Refused, step: None, reason: reason.to_string(), client }
 }
 
 /// Tells a client why, unless it would not understand it.

@@ -46,7 +46,6 @@ pub(super) async fn start(
     variables: Vec<(OsString, OsString)>,
     context: &Context,
 ) -> Result<Started, NotStarted> {
-    let not = |step, error: std::io::Error, link| NotStarted { error: SpawnError::new(step, error), link };
     let service = &session.service;
     if service.warm.is_some()
         && let Some(ready) = waiting(session, context).await
@@ -74,11 +73,14 @@ pub(super) async fn start(
         Err(error) => return Err(NotStarted { error, link: other }),
     };
     // What was given comes back.
-    let Some(link) = link else { return Err(not(Step::Stdio, ErrorKind::NotConnected.into(), None)) };
+    let Some(link) = link else {
+        return Err(NotStarted { error: SpawnError::new(Step::Stdio, "the connection is gone"), link: None });
+    };
     // One that reads nothing need not know.
     let _ = introduce(service, &ours, client, local).await;
-    let errors = (service.program.stderr == Stderr::Log)
-        .then(|| Errors::new(context.log.clone(), service.name.clone(), Some(session.id)));
+    let errors = (service.program.stderr == Stderr::Log).then(|| {
+        Errors::new(context.log.clone(), service.name.clone(), Some(session.id), context.complaints.clone())
+    });
     Ok(Started { link, running, ours, errors })
 }
 

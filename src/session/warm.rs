@@ -32,7 +32,7 @@ pub struct Ready {
 impl Ready {
     /// Ends it: nobody has a use for it.
     pub(super) async fn end(self, context: &Context) {
-        let Running { mut child, account } = self.running;
+        let Running { mut child, account, .. } = self.running;
         child.end_tree();
         let _ = child.wait().await;
         context.spawner.give_back(account);
@@ -101,7 +101,7 @@ async fn start(ahead: &Ahead, context: &Context) -> Result<Ready, Waited> {
         context.spawner.spawn(ahead.service_id, service.clone(), None, variables).await.map_err(failed)?;
     let (running, ours) = started.map_err(failed)?;
     let errors = (service.program.stderr == Stderr::Log)
-        .then(|| Errors::new(context.log.clone(), service.name.clone(), None));
+        .then(|| Errors::new(context.log.clone(), service.name.clone(), None, context.complaints.clone()));
     Ok(Ready { running, ours, errors })
 }
 
@@ -196,7 +196,9 @@ async fn keep(
     let lived = began.elapsed();
     match exit {
         _ if ending.why(lived).is_some() => Waited::Gone,
-        Ok(exit) if lived < QUICK => {
+        // An end in good order says that it does not want to wait, which may have
+        // to do with others; clients may be served all the same.
+        Ok(exit) if lived < QUICK && exit.is_abnormal() => {
             let cause = format!("the program ended at once, although it had no client yet: {exit}");
             Waited::Failed { cause, own: true }
         }

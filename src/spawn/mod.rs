@@ -28,7 +28,13 @@ pub struct Running {
     pub child: Child,
     /// Its account: on Windows its profile stays loaded with it.
     pub account: Option<Arc<Account>>,
+    /// Since when.
+    pub born: tokio::time::Instant,
 }
+
+/// The connection that comes back, and the program with our ends of its pipes, or
+/// why there is none.
+pub type Spawned = (Option<Socket>, Result<(Running, Ours), SpawnError>);
 
 /// One program to start.
 struct Job {
@@ -39,7 +45,7 @@ struct Job {
     variables: Vec<(OsString, OsString)>,
     /// The loop in which our ends of its pipes are waited on.
     runtime: Handle,
-    reply: oneshot::Sender<(Option<Socket>, Result<(Running, Ours), SpawnError>)>,
+    reply: oneshot::Sender<Spawned>,
 }
 
 /// The threads that start programs.
@@ -98,7 +104,7 @@ impl Spawner {
         service: Arc<Service>,
         socket: Option<Socket>,
         variables: Vec<(OsString, OsString)>,
-    ) -> Result<(Option<Socket>, Result<(Running, Ours), SpawnError>), SpawnError> {
+    ) -> Result<Spawned, SpawnError> {
         let (reply, mut answer) = oneshot::channel();
         let runtime = Handle::current();
         self.shared.queue().push(id, Job { service, socket, variables, runtime, reply });
@@ -190,7 +196,7 @@ fn start(
     variables: Vec<(OsString, OsString)>,
     runtime: &Handle,
 ) -> Result<(Running, Ours), SpawnError> {
-    let stdio_fault = |error| SpawnError::new(Step::Stdio, error);
+    let stdio_fault = |error| SpawnError::of_system(Step::Stdio, &error);
     let account = match &service.program.identity {
         None => None,
         Some(credentials) => Some(shared.accounts.take(credentials, || shared.began.elapsed())?),
@@ -220,7 +226,7 @@ fn start(
         result => result,
     };
     match spawned {
-        Ok(child) => Ok((Running { child, account }, ours)),
+        Ok(child) => Ok((Running { child, account, born: tokio::time::Instant::now() }, ours)),
         Err(error) => {
             // Perhaps the account has changed since it was taken.
             if let Some(credentials) = &service.program.identity

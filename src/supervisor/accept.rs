@@ -156,10 +156,15 @@ impl Supervisor {
         let id = SessionId(self.last_session);
         let now = self.began.elapsed();
         let admitted = match &plan.proxy_protocol {
-            None => self.admission.may_start(id, service, peer, now),
+            None if plan.tls.is_none() => self.admission.may_start(id, service, peer, now),
+            // Whether it tries its service is known when it has shown who it is.
+            None => {
+                let shakes = self.admission.may_shake_hands(id, service, peer, now);
+                shakes.map(|connections| Admitted { connections, tries: false })
+            }
             Some(senders) if is_sender(senders, peer) => {
                 let entered = self.admission.may_enter(id, service, now);
-                entered.map(|tries| Admitted { connections: 0, tries })
+                entered.map(|()| Admitted { connections: 0, tries: false })
             }
             Some(_) => Err(Reason::NotASender),
         };
@@ -167,9 +172,6 @@ impl Supervisor {
             Ok(admitted) => admitted,
             Err(reason) => return self.turn_away(id, (service, plan), socket, (peer, local), &reason),
         };
-        if plan.has_prelude() {
-            self.admission.prelude_begins(id, now);
-        }
         let pid = Arc::new(OnceLock::new());
         let flow = Arc::new(Flow::new());
         let counted = match plan.has_pipes() {
@@ -228,9 +230,10 @@ impl Supervisor {
     }
 
     /// A session's header and handshake are done.
-    pub(super) fn passed(&mut self, session: SessionId) {
-        self.admission.prelude_over(session);
-        if let Some(live) = self.sessions.get(&session) {
+    pub(super) fn passed(&mut self, session: SessionId, reply: oneshot::Sender<Result<bool, Reason>>) {
+        let passed = self.admission.prelude_passed(session, self.began.elapsed());
+        if let Some(live) = self.sessions.get_mut(&session) {
+            live.refused = passed.as_ref().err().cloned();
             // Somebody else gets a place now, whoever was asked for one.
             live.orders.send_if_modified(|order| {
                 let asked = matches!(order, Order::End { why: Why::Room, .. });
@@ -240,6 +243,7 @@ impl Supervisor {
                 asked
             });
         }
+        let _ = reply.send(passed);
         self.accept();
     }
 
@@ -292,7 +296,14 @@ impl Supervisor {
 
     pub(super) fn order(&self, session: SessionId, order: Order) {
         if let Some(live) = self.sessions.get(&session) {
-            let _ = live.orders.send(order);
+            live.orders.send_if_modified(|before| {
+                // Whoever is to end for a better reason gives up its place as well.
+                let needless = matches!(order, Order::End { why: Why::Room, .. }) && *before != Order::Serve;
+                if !needless {
+                    *before = order;
+                }
+                !needless
+            });
         }
     }
 

@@ -8,6 +8,7 @@ use crate::core::capacity::{share_of_total, total_from_descriptors};
 use crate::listen::inherited::{Assignment, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::event::{Event as Logged, Level};
+use crate::session::Complaints;
 use crate::sys;
 use crate::sys::net::Inherited;
 
@@ -27,7 +28,13 @@ impl Supervisor {
             });
             let served = match before.remove(&id) {
                 Some(served) => Served { service: service.clone(), ..served },
-                None => Served { service: service.clone(), served: 0, refused: 0, failed: 0 },
+                None => Served {
+                    service: service.clone(),
+                    served: 0,
+                    refused: 0,
+                    failed: 0,
+                    complaints: Complaints::new(),
+                },
             };
             self.services.insert(id, served);
             self.retired.retain(|(other, _)| *other != id);

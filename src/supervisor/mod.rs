@@ -32,7 +32,7 @@ use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Outcome, Record};
 use crate::session::warm::{Taker, Waited};
-use crate::session::{Context, Order, Session, Verdict};
+use crate::session::{Complaints, Context, Order, Session, Verdict};
 use crate::spawn::Spawner;
 use crate::sys;
 use crate::sys::Request;
@@ -65,8 +65,9 @@ pub enum Event {
     /// A PROXY header has named the client of a session. It wants to know how many
     /// connections that one's source has, or why it is turned away.
     Named(SessionId, Peer, oneshot::Sender<Result<usize, Reason>>),
-    /// A session's header and handshake are done.
-    Passed(SessionId),
+    /// A session's header and handshake are done. It wants to know whether its
+    /// program may start, and whether it tries its service.
+    Passed(SessionId, oneshot::Sender<Result<bool, Reason>>),
     /// A session takes a program that waits; without one it hears nothing.
     WantsProgram(SessionId, Taker),
     /// A program that was started ahead waits for its client.
@@ -107,6 +108,8 @@ struct Served {
     served: u64,
     refused: u64,
     failed: u64,
+    /// How much its programs may complain together.
+    complaints: Complaints,
 }
 
 /// Serves a plan until it is told to stop.
@@ -295,7 +298,7 @@ impl Supervisor {
                 self.accept();
             }
             Event::Named(session, client, reply) => self.named(session, client, reply),
-            Event::Passed(session) => self.passed(session),
+            Event::Passed(session, reply) => self.passed(session, reply),
             Event::WantsProgram(session, taker) => self.give_program(session, taker),
             Event::WarmWaits(id) => self.warm_waits(id),
             Event::WarmWorks(id) => self.warm_works(id),
@@ -345,7 +348,7 @@ impl Supervisor {
         let now = self.began.elapsed();
         let cause = match verdict {
             Verdict::Works => return self.worked(session),
-            Verdict::Nothing => return self.admission.tried_nothing(session, now),
+            Verdict::Nothing => return,
             Verdict::Failed(cause) => cause,
         };
         let pause = self.admission.failed(session, &cause, now);
@@ -380,11 +383,13 @@ impl Supervisor {
 
     /// What a session or a program of this service needs of us.
     fn context(&self, service: ServiceId) -> Context {
-        let tls = self.services.get(&service).and_then(|served| served.service.tls.as_ref());
+        let served = self.services.get(&service);
+        let tls = served.and_then(|served| served.service.tls.as_ref());
         Context {
             spawner: self.spawner.clone(),
             supervisor: self.sender.clone(),
             log: self.log.clone(),
+            complaints: served.map(|served| served.complaints.clone()).unwrap_or_default(),
             keys: tls.and_then(|files| self.keyring.get(files)),
         }
     }

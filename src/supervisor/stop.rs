@@ -46,10 +46,7 @@ impl Supervisor {
         let grace = times.ask.saturating_sub(began.elapsed());
         self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
         manager.stopping(times.end.saturating_sub(began.elapsed()));
-        self.order_end(times);
-        if leaves {
-            self.leave(began + times.ask);
-        }
+        self.order_end(times, leaves);
         let mut second = tokio::time::interval(EVERY_SECOND);
         while !self.sessions.is_empty() || !self.warm.is_empty() {
             tokio::select! {
@@ -57,7 +54,7 @@ impl Supervisor {
                 request = stop.requested() => {
                     if let Request::Stop(_) = request {
                         times = times.requested_again(began.elapsed());
-                        self.order_end(times);
+                        self.order_end(times, false);
                     }
                 }
                 // Whoever asks now hears that the server stops.
@@ -82,24 +79,20 @@ impl Supervisor {
         self.log.event(Logged::Stopped);
     }
 
-    fn order_end(&mut self, times: Times) {
+    /// Ends all sessions at these times. With `leaves` those go on by themselves
+    /// that can: who has pipes needs us.
+    fn order_end(&mut self, times: Times, leaves: bool) {
         let (ask, kill) = (self.began + times.ask, Some(self.began + times.kill));
-        self.order_all(Order::End { ask, kill, why: Why::Stop });
-        // Nobody comes for those that wait.
-        self.end_warm(Order::End { ask: Instant::now(), kill, why: Why::Stop });
-    }
-
-    /// Lets those go on by themselves that can: who has pipes needs us.
-    fn leave(&self, until: Instant) {
-        for live in self.sessions.values().filter(|live| !live.session.service.has_pipes()) {
-            let _ = live.orders.send(Order::Leave { until });
-        }
-    }
-
-    fn order_all(&self, order: Order) {
         for live in self.sessions.values() {
+            let order = if leaves && !live.session.service.has_pipes() {
+                Order::Leave { until: ask }
+            } else {
+                Order::End { ask, kill, why: Why::Stop }
+            };
             let _ = live.orders.send(order);
         }
+        // Nobody comes for those that wait.
+        self.end_warm(Order::End { ask: Instant::now(), kill, why: Why::Stop });
     }
 
     /// Even a session that can't be brought to an end has a record.

@@ -39,6 +39,8 @@ struct Program {
     orders: watch::Sender<Order>,
     /// Whoever takes it; gone once somebody has, or it is to end.
     take: Option<oneshot::Sender<Taker>>,
+    /// It has waited for long enough to say that the service works.
+    worked: bool,
 }
 
 /// The programs of one service.
@@ -116,6 +118,15 @@ impl Supervisor {
         if self.warm.pools.get(&id).is_none_or(|pool| pool.not_before.is_some()) {
             return;
         }
+        // One that has been waiting well may say so once the pause is over.
+        if self
+            .warm
+            .programs
+            .values()
+            .any(|program| program.service == id && program.worked && program.take.is_some())
+        {
+            self.works_alone(id);
+        }
         let now = self.began.elapsed();
         let most = match self.admission.may_start_alone(id, now) {
             Ok(()) if self.admission.pause_of(id, now).is_some() => 1,
@@ -132,7 +143,7 @@ impl Supervisor {
             if let Some(pool) = self.warm.pools.get_mut(&id) {
                 pool.usable.insert(warm);
             }
-            self.warm.programs.insert(warm, Program { service: id, orders, take: Some(take) });
+            self.warm.programs.insert(warm, Program { service: id, orders, take: Some(take), worked: false });
             let context = self.context(id);
             let ahead = Ahead { id: warm, service: Arc::clone(&service), service_id: id };
             self.workers.spawn(wait_for_client(ahead, context, order, taken));
@@ -200,15 +211,22 @@ impl Supervisor {
 
     /// It has waited for long enough to say that the service works.
     pub(super) fn warm_works(&mut self, id: WarmId) {
-        let program = self.warm.programs.get(&id).filter(|program| program.take.is_some());
-        let Some(service) = program.map(|program| program.service) else { return };
-        if self.admission.works_alone(service, self.began.elapsed()) {
-            if let Some(served) = self.services.get(&service) {
-                self.log.event(Logged::ServiceResumed { service: served.service.name.clone() });
-            }
+        let program = self.warm.programs.get_mut(&id).filter(|program| program.take.is_some());
+        let Some(program) = program else { return };
+        program.worked = true;
+        let service = program.service;
+        if self.works_alone(service) {
             self.fill(service);
             self.accept();
         }
+    }
+
+    fn works_alone(&mut self, service: ServiceId) -> bool {
+        let recovered = self.admission.works_alone(service, self.began.elapsed());
+        if recovered && let Some(served) = self.services.get(&service) {
+            self.log.event(Logged::ServiceResumed { service: served.service.name.clone() });
+        }
+        recovered
     }
 
     pub(super) fn warm_over(&mut self, id: WarmId, waited: Waited) {

@@ -411,6 +411,12 @@ pub struct SpawnError {
 }
 
 impl SpawnError {
+    /// An error of the system's at `step`, with its number: the system may have run
+    /// out of something, which says nothing of the program.
+    pub fn of_system(step: Step, error: &std::io::Error) -> Self {
+        SpawnError { step, cause: error.to_string(), code: error.raw_os_error() }
+    }
+
     /// An error of `step` in the system's words.
     pub fn new(step: Step, cause: impl std::fmt::Display) -> Self {
         SpawnError { step, cause: cause.to_string(), code: None }

@@ -34,7 +34,8 @@ impl Relay {
     /// May be dropped while it waits.
     pub async fn outward(&mut self, from: &Reader, to: &Stream, rest: bool) -> Result<Moved, Broken> {
         while self.buffer.is_empty() {
-            match self.fill(|buffer| from.try_read(buffer)) {
+            let read = |buffer: &mut [u8]| if rest { from.read_now(buffer) } else { from.try_read(buffer) };
+            match self.fill(read) {
                 Ok(0) => return Ok(Moved::End),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock && rest => return Ok(Moved::End),

@@ -3,12 +3,13 @@
 //! waits for long.
 
 use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Phase, reached};
+use super::{LEAST, Phase, reached};
 use crate::core::SessionId;
 use crate::core::lines::{Budget, Lines};
 use crate::log::Log;
@@ -31,11 +32,41 @@ pub struct Errors {
     began: Instant,
     lines: Lines,
     budget: Budget,
+    /// What all programs of the service have together.
+    shared: Complaints,
+    /// When lost lines were last told.
+    told: Duration,
 }
+
+/// How much the programs of a service may complain together, in time since its
+/// beginning.
+#[derive(Debug, Clone)]
+pub struct Complaints(Arc<(Mutex<Budget>, Instant)>);
+
+impl Complaints {
+    /// They have not complained yet.
+    pub fn new() -> Complaints {
+        Complaints(Arc::new((Mutex::new(Budget::of_service()), Instant::now())))
+    }
+
+    fn allow(&self) -> bool {
+        let (budget, began) = &*self.0;
+        budget.lock().unwrap_or_else(PoisonError::into_inner).allow(began.elapsed())
+    }
+}
+
+impl Default for Complaints {
+    fn default() -> Self {
+        Complaints::new()
+    }
+}
+
+/// Lost lines are told this often, and at the end.
+const LOST_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 impl Errors {
     /// Those of a program of this service.
-    pub fn new(log: Log, service: String, session: Option<SessionId>) -> Errors {
+    pub fn new(log: Log, service: String, session: Option<SessionId>, shared: Complaints) -> Errors {
         Errors {
             log,
             service,
@@ -43,6 +74,8 @@ impl Errors {
             began: Instant::now(),
             lines: Lines::default(),
             budget: Budget::default(),
+            shared,
+            told: Duration::ZERO,
         }
     }
 
@@ -53,16 +86,20 @@ impl Errors {
 
     fn take(&mut self, bytes: Option<&[u8]>) {
         let now = self.began.elapsed();
-        let Errors { log, service, session, lines, budget, .. } = self;
+        let Errors { log, service, session, lines, budget, shared, told, .. } = self;
         let mut tell = |line: &str| {
-            if budget.allow(now) {
-                tell_lost(log, service, *session, budget.take_lost());
-                log.event(Event::Stderr {
-                    service: service.clone(),
-                    session: *session,
-                    line: line.to_owned(),
-                });
+            if !budget.allow(now) {
+                return;
             }
+            if !shared.allow() {
+                return budget.lose();
+            }
+            if now >= *told + LOST_TOLD_EVERY {
+                *told = now;
+                tell_lost(log, service, *session, budget.take_lost());
+            }
+            let (service, line) = (service.clone(), line.to_owned());
+            log.event(Event::Stderr { service, session: *session, line });
         };
         match bytes {
             Some(bytes) => lines.take(bytes, &mut tell),
@@ -91,7 +128,7 @@ pub async fn tell(reader: Option<&Reader>, errors: Option<&mut Errors>, mut phas
     loop {
         let over = *phase.borrow() >= Phase::Over;
         let read = scratch::with(|room| {
-            let count = reader.try_read(room)?;
+            let count = if over { reader.read_now(room)? } else { reader.try_read(room)? };
             errors.take(Some(&room[..count]));
             Ok::<usize, std::io::Error>(count)
         });
@@ -101,7 +138,7 @@ pub async fn tell(reader: Option<&Reader>, errors: Option<&mut Errors>, mut phas
                 None => return errors.take(None),
             },
             Ok(count) if count > 0 => {
-                piece += count;
+                piece += count.max(LEAST);
                 if piece >= PIECE {
                     piece = 0;
                     // Cut short by the program's end.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::flow::Flow;
 use super::link::Link;
 use super::stdio::Ours;
-pub use errors::{Errors, tell};
+pub use errors::{Complaints, Errors, tell};
 pub use tls::Network;
 
 /// How far a session has come, for its pump.
@@ -31,13 +31,19 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Pump<'a, F> {
     work: Pin<&'a mut F>,
+    phase: watch::Sender<Phase>,
     is_done: bool,
 }
 
 impl<'a, F: Future<Output = ()>> Pump<'a, F> {
-    /// One that has not begun.
-    pub fn new(work: Pin<&'a mut F>) -> Self {
-        Pump { work, is_done: false }
+    /// One that has not begun. It is told how far its session has come.
+    pub fn new(work: Pin<&'a mut F>, phase: watch::Sender<Phase>) -> Self {
+        Pump { work, phase, is_done: false }
+    }
+
+    /// The session has come so far.
+    pub fn reached(&self, phase: Phase) {
+        self.phase.send_replace(phase);
     }
 
     /// Works until everything is moved; never returns again after that.
@@ -59,6 +65,8 @@ impl<'a, F: Future<Output = ()>> Pump<'a, F> {
 
 /// Bytes that one direction moves before others get their turn.
 const TURN: usize = 1 << 20;
+/// A move counts for so much at least: one of few bytes takes its time as well.
+const LEAST: usize = 4 << 10;
 
 /// Moves bytes until both directions and the errors have come to their ends.
 pub async fn carry(

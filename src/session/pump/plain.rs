@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use super::{Flow, Phase, TURN, reached};
+use super::{Flow, LEAST, Phase, TURN, reached};
 use crate::session::stdio::Pipes;
 use crate::sys::net::Stream;
 use crate::sys::pipe::{self, Reader, Writer};
@@ -70,9 +70,6 @@ async fn outward(stream: &Stream, output: Reader, flow: &Flow, mut phase: watch:
         }
     }
 }
-
-/// A move counts for so much at least: one of few bytes takes its time as well.
-const LEAST: usize = 4 << 10;
 
 async fn take_turns(turn: &mut usize, count: usize) {
     *turn += count.max(LEAST);

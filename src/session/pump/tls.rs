@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use tokio::sync::watch;
 
-use super::{Flow, Phase, TURN};
+use super::{Flow, LEAST, Phase, TURN};
 use crate::session::scratch;
 use crate::session::stdio::Pipes;
 use crate::sys::growth::Growth;
@@ -101,15 +101,16 @@ pub(super) async fn carry(
         for step in [pump.output(rest), pump.send(), pump.receive(), pump.input()] {
             if let Step::Moved(count) = step {
                 moved = true;
-                turn += count;
+                // A step of few bytes, or of none, takes its time as well.
+                turn += count.max(LEAST);
             }
         }
         if pump.is_done() {
             return;
         }
         if !moved {
-            let changed = now != Phase::Over;
-            pump.wait(&mut phase, changed).await;
+            let changes = now != Phase::Over;
+            pump.wait(&mut phase, changes).await;
         } else if turn >= TURN {
             turn = 0;
             tokio::task::yield_now().await;
@@ -130,11 +131,16 @@ impl Pump<'_> {
         if !self.unsent.is_empty() {
             let taken = self.tls.write_plain(&self.unsent);
             self.unsent.drain(..taken);
+            if taken == 0 {
+                // It takes nothing although it has sent everything: nothing will be
+                // said any more.
+                return self.breaks();
+            }
             return Step::Moved(taken);
         }
         let Some(output) = &self.output else { return Step::Waits };
         let read = scratch::with(|room| {
-            let count = output.try_read(room)?;
+            let count = if rest { output.read_now(room)? } else { output.try_read(room)? };
             let taken = self.tls.write_plain(&room[..count]);
             self.unsent.extend_from_slice(&room[taken..count]);
             Ok::<usize, io::Error>(count)
@@ -175,13 +181,19 @@ impl Pump<'_> {
             Ok(count) => Step::Moved(count),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
             Err(_) => {
-                // The program finds out when it writes next.
                 self.network_broken = true;
-                self.output = None;
-                self.flow.end_received();
-                Step::Moved(0)
+                self.breaks()
             }
         }
+    }
+
+    /// Nothing of the program's reaches its client any more; the program finds out
+    /// when it writes next.
+    fn breaks(&mut self) -> Step {
+        self.output = None;
+        self.unsent = Vec::new();
+        self.flow.end_received();
+        Step::Moved(0)
     }
 
     /// From the client into TLS.
@@ -196,10 +208,15 @@ impl Pump<'_> {
             }
             Ok(count) => Step::Moved(count),
             Err(ReadError::Network(error)) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
-            // What came last may still be plain text for the program.
-            Err(_) => {
+            // What came before it may still be plain text for the program.
+            Err(ReadError::Network(_)) => {
                 self.network_ended = true;
                 Step::Moved(0)
+            }
+            // An alert goes out, and after that nothing.
+            Err(ReadError::Tls(_)) => {
+                self.network_ended = true;
+                self.breaks()
             }
         }
     }

@@ -88,6 +88,13 @@ impl Reader {
         self.pipe.readable().await.map(|mut ready| ready.retain_ready())
     }
 
+    /// Reads what the pipe itself has, whatever the loop knows of it: the loop may
+    /// not have looked yet, and another thread's may be the one that waits. For
+    /// when nothing more is written: would-block means that there is nothing.
+    pub fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pipe.get_ref().read(buffer)
+    }
+
     /// Reads what is there; 0 at the end.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.pipe.try_io(Interest::READABLE, |mut pipe| pipe.read(buffer))

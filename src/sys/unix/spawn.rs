@@ -28,7 +28,7 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         .map(|(name, value)| c_string(OsStr::from_bytes(&[name.as_bytes(), b"=", value.as_bytes()].concat())))
         .collect::<Result<Vec<_>, _>>()?;
     let (argument_pointers, environment_pointers) = (pointers(arguments), pointers(&environment));
-    let stdio_fault = |error| SpawnError::new(Step::Stdio, error);
+    let stdio_fault = |error| SpawnError::of_system(Step::Stdio, &error);
     let nowhere = match start.errors {
         Errors::Nowhere => Some(nowhere().map_err(stdio_fault)?),
         Errors::Output | Errors::Pipe(_) => None,

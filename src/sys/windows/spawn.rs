@@ -11,8 +11,8 @@ use windows_sys::Wdk::Storage::FileSystem::{
 };
 use windows_sys::Win32::Foundation::{
     DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_COMMITMENT_LIMIT, ERROR_INTERNAL_ERROR,
-    ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_PRIVILEGE_NOT_HELD, HANDLE,
-    INVALID_HANDLE_VALUE,
+    ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_NOT_ENOUGH_QUOTA, ERROR_PRIVILEGE_NOT_HELD,
+    ERROR_TOO_MANY_OPEN_FILES, HANDLE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
@@ -48,7 +48,7 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
             (program, Some(image))
         }
     };
-    let streams = Streams::of(start).map_err(|error| SpawnError::new(Step::Stdio, error))?;
+    let streams = Streams::of(start).map_err(|error| SpawnError::of_system(Step::Stdio, &error))?;
     let job = Job::new(start.limits).map_err(|error| SpawnError::new(Step::Job, error))?;
     let child = create_process(start, &program.path, &streams, job);
     drop(image);
@@ -290,6 +290,8 @@ pub fn is_transient(error: &SpawnError) -> bool {
         code,
         Some(
             ERROR_NOT_ENOUGH_MEMORY
+                | ERROR_NOT_ENOUGH_QUOTA
+                | ERROR_TOO_MANY_OPEN_FILES
                 | ERROR_NO_SYSTEM_RESOURCES
                 | ERROR_COMMITMENT_LIMIT
                 | ERROR_INTERNAL_ERROR
