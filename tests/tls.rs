@@ -85,6 +85,17 @@ fn the_last_bytes_of_a_program_arrive_before_its_close_notify() {
 }
 
 #[test]
+fn the_few_bytes_of_a_program_that_ends_behind_them_arrive() {
+    let (port, authority) = (free_port(), Authority::new());
+    // It waits for its client, so that its end follows at once.
+    let _daemon = serve(&authority, &service(port, "'line'", &format!("{PAIR}warm = 3\n")));
+    let client = Client::new(&authority, Version::V13);
+    for _ in 0..30 {
+        assert_eq!(client.connect(port).unwrap().send(b"hello\n").read_text(), "hello\n");
+    }
+}
+
+#[test]
 fn a_banner_is_encrypted() {
     let (port, authority) = (free_port(), Authority::new());
     let _daemon = serve(&authority, &service(port, "'say', 'said'", &format!("{PAIR}banner = 'welcome '\n")));
