@@ -32,9 +32,9 @@ fn a_deaf_tree_is_gone_within_its_grace_and_a_second() {
         visitor.wait_gone();
     }
     let took = began.elapsed();
-    // Who can't be asked is not waited for.
-    let least = if cfg!(windows) { Duration::ZERO } else { Duration::from_secs(2) };
-    assert!(took >= least && took < Duration::from_secs(3), "{took:?}");
+    // Under Wine the program that asks for it needs a while to start.
+    let most = Duration::from_secs(if cfg!(windows) { 8 } else { 3 });
+    assert!(took >= Duration::from_secs(2) && took < most, "{took:?}");
     assert_eq!(daemon.record(client.port())["reason"], "killed");
 }
 

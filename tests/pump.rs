@@ -2,7 +2,7 @@
 //! everything that was written, in order, to its end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
-use testkit::{Builder, Client, Daemon, Gate, Value, free_port, pattern};
+use testkit::{Builder, Client, Daemon, Gate, Value, free_port, is_wine, pattern};
 
 /// Far more than all buffers on the way.
 const MOST: usize = 12 << 20;
@@ -43,11 +43,15 @@ fn a_program_goes_on_writing_after_the_end_of_its_input() {
     assert_eq!((&record["bytes_in"], &record["bytes_out"]), (&1000.into(), &(MUCH + 11).into()), "{record}");
 }
 
+/// (Wine gives a program without a window a console server of its own, which
+/// keeps every stream of its open.)
 #[test]
 fn a_client_goes_on_sending_after_the_end_of_its_programs_output() {
     let (port, _gate, daemon) = serve("streams close-output", "");
     let mut client = Client::connect(port);
-    assert_eq!(client.read_all(), b"");
+    if !is_wine() {
+        assert_eq!(client.read_all(), b"");
+    }
     client.send(&pattern(MUCH)).half_close();
     let said = daemon.event("stderr", |_| true);
     assert_eq!(said["line"], format!("{MUCH} equal"));

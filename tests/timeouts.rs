@@ -15,7 +15,10 @@ fn a_connection_on_which_nothing_moves_is_ended() {
     let record = daemon.record(client.port());
     assert_eq!((&record["outcome"], &record["reason"]), (&"served".into(), &"idle".into()));
     let seconds = record["seconds"].as_f64().unwrap();
-    assert!((0.9..5.0).contains(&seconds), "{record}");
+    // On Windows it is asked by the end of its input, which this program does not
+    // look at, and ended after its grace.
+    let most = if cfg!(windows) { 10.0 } else { 5.0 };
+    assert!((0.9..most).contains(&seconds), "{record}");
 }
 
 #[test]

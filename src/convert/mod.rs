@@ -166,7 +166,9 @@ mod tests {
             let converted = convert_bytes(text.as_bytes()).unwrap();
             let other = Stored { stdio: Some(Stdio::Pipe), ..Stored::default() };
             for options in [Stored::default(), other] {
-                let (plan, found) = plan_of(&converted, &options);
+                let (plan, mut found) = plan_of(&converted, &options);
+                // An account that Windows wants a password for.
+                found.retain(|found| !found.message.contains("needs `password`"));
                 assert!(found.is_empty(), "{found:?}");
                 let program = &plan.services[0].program;
                 assert_eq!((program.stdio, program.stderr), (Stdio::Socket, Stderr::Client));

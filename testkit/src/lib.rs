@@ -20,7 +20,7 @@ pub use daemon::{Builder, Daemon, Finished, run, run_with_input};
 pub use gate::{Gate, Visitor};
 pub use held::{Held, processor_time};
 pub use serde_json::Value;
-pub use system::copy_program;
+pub use system::{copy_program, is_wine};
 
 use std::path::PathBuf;
 use std::time::Duration;

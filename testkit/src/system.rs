@@ -43,6 +43,11 @@ mod imp {
         unsafe { libc::poll(&raw mut poll, 1, 1000) };
     }
 
+    /// Whether this Windows is none.
+    pub fn is_wine() -> bool {
+        false
+    }
+
     /// Waits so long at most for room to write; whether there is some.
     pub fn wait_writable(stream: &TcpStream, time: Duration) -> bool {
         wait(stream, libc::POLLOUT, time)
@@ -72,6 +77,7 @@ mod imp {
     use std::time::Duration;
 
     use windows_sys::Win32::Networking::WinSock::{POLLRDNORM, POLLWRNORM, WSAPOLLFD, WSAPoll};
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
     use windows_sys::Win32::System::Threading::{CreateSemaphoreW, ReleaseSemaphore};
 
     /// How a test asks a daemon to stop. A console that both share, for
@@ -116,6 +122,15 @@ mod imp {
         let mut poll = WSAPOLLFD { fd: listener.as_raw_socket() as usize, events: POLLRDNORM, revents: 0 };
         // SAFETY: one valid structure.
         unsafe { WSAPoll(&raw mut poll, 1, 1000) };
+    }
+
+    /// Whether this Windows is Wine.
+    pub fn is_wine() -> bool {
+        // SAFETY: the names end with zero; ntdll is in every process.
+        unsafe {
+            let ntdll = GetModuleHandleA(c"ntdll.dll".as_ptr().cast());
+            GetProcAddress(ntdll, c"wine_get_version".as_ptr().cast()).is_some()
+        }
     }
 
     /// Waits so long at most for room to write; whether there is some.

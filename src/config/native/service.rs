@@ -17,7 +17,7 @@ use crate::config::plan::{
 use crate::config::secret::STORED;
 use crate::sys::account::parse_credentials;
 use crate::sys::text::same_name;
-use crate::sys::{self, Credentials, Keepalive};
+use crate::sys::{self, CAPABILITIES, Credentials, Keepalive};
 
 /// A service as it stands in the files.
 pub(super) struct Entry {
@@ -111,7 +111,10 @@ impl Reader<'_> {
         if listen.is_empty() {
             return;
         }
-        let needless: &[&str] = if !listen.iter().any(is_unix) {
+        let needless: &[&str] = if !CAPABILITIES.unix_sockets {
+            // That there are none here is said already.
+            &[]
+        } else if !listen.iter().any(is_unix) {
             &["socket_mode", "socket_user", "socket_group"]
         } else if listen.iter().all(is_unix) {
             &["allow", "deny", "keepalive"]
