@@ -46,6 +46,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!shown.contains(|letter: char| letter.is_control() && letter != '\n'), "{shown:?}");
         assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
     }
-    let shown = format!("{plan:?}");
-    assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
+    if !secrets.is_empty() {
+        let shown = format!("{plan:?}");
+        assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
+    }
 });

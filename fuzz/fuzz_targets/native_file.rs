@@ -50,13 +50,14 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         service: "wininetd".to_owned(),
     };
     let (_, plan, diagnostics) = read(source, &defaults);
-    let texts = diagnostics.iter().map(ToString::to_string);
-    for shown in texts.chain([format!("{plan:?}")]) {
-        assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
-    }
     for found in &diagnostics {
         let shown = found.to_string();
         assert!(!shown.contains(|letter: char| letter.is_control() && letter != '\n'), "{shown:?}");
+        assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
+    }
+    if !secrets.is_empty() {
+        let shown = format!("{plan:?}");
+        assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
     }
     Corpus::Keep
 });
