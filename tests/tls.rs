@@ -2,6 +2,7 @@
 //! let in is who may, and nothing is ever said in clear text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use testkit::tls::{Authority, Client, Version};
@@ -181,6 +182,42 @@ fn what_is_no_handshake_is_not_served() {
     client.vanish();
     failed_at_tls(&daemon.record(client_port));
     assert!(!gate.is_visited(), "the program ran");
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_afterwards_keeps_no_worker() {
+    let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
+    let program = format!("'streams', 'late', '{}'", gate.address());
+    let daemon = serve(&authority, &service(port, &program, PAIR));
+    // More of them than there are workers on most machines.
+    let mut clients: Vec<_> =
+        (0..8).map(|_| Client::new(&authority, Version::V13).connect(port).unwrap()).collect();
+    let visitors: Vec<_> = clients.iter().map(|_| gate.visitor()).collect();
+    for client in &mut clients {
+        client.network().write_all(b"\x17\x03\x03\x00\x05wrong").unwrap();
+    }
+    // The alert has come when the garbage was seen.
+    clients.iter_mut().for_each(testkit::tls::Stream::drop_until_gone);
+    // Each program says something now, which nobody can be told.
+    drop(visitors);
+    for client in &clients {
+        assert_eq!(daemon.record(client.port())["outcome"], "served");
+    }
+    assert!(daemon.load() < 0.05, "a worker spins");
+}
+
+#[test]
+fn what_a_client_has_put_into_the_environment_pauses_nothing() {
+    let (port, authority) = (free_port(), Authority::new());
+    let daemon = serve(&authority, &service(port, "'crash'", PAIR));
+    // (It has sent a name.)
+    for _ in 0..3 {
+        let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();
+        client.drop_until_gone();
+        let client_port = client.port();
+        drop(client);
+        assert_eq!(daemon.record(client_port)["outcome"], "served");
+    }
 }
 
 #[test]

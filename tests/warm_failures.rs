@@ -12,14 +12,13 @@ fn service(port: u16, warm: usize, command: &str, more: &str) -> String {
 }
 
 #[test]
-fn a_program_that_ends_at_once_pauses_its_service_and_is_started_no_more_often_than_the_curve_allows() {
+fn a_program_that_crashes_at_once_pauses_its_service_and_is_started_no_more_often_than_the_curve_allows() {
     let (port, gate) = (free_port(), Gate::new());
     let began = Instant::now();
     let daemon =
-        Builder::native(&service(port, 3, &format!("'visit', '{}', 'exit', '3'", gate.address()), ""))
-            .start();
+        Builder::native(&service(port, 3, &format!("'visit', '{}', 'crash'", gate.address()), "")).start();
     let paused = daemon.event("service_paused", |_| true);
-    assert!(paused["cause"].as_str().unwrap().contains("exit 3"), "{paused}");
+    assert!(paused["cause"].as_str().unwrap().contains("ended at once"), "{paused}");
     assert!(Client::connect(port).is_turned_away());
     // Three together, then one after each pause that doubles from a second.
     for (starts, pauses) in [(3, 0), (1, 1), (1, 3), (1, 7)] {
@@ -70,7 +69,7 @@ fn programs_that_end_after_a_while_are_replaced_after_pauses_that_grow_and_pause
 #[test]
 fn pauses_of_before_a_reload_do_not_shorten_those_after_it() {
     let (port, gate) = (free_port(), Gate::new());
-    let command = format!("'visit', '{}', 'exit', '3'", gate.address());
+    let command = format!("'visit', '{}', 'crash'", gate.address());
     let daemon = Builder::native(&service(port, 1, &command, "")).start();
     gate.visitor();
     gate.visitor();
