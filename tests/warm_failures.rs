@@ -75,14 +75,16 @@ fn pauses_of_before_a_reload_do_not_shorten_those_after_it() {
     gate.visitor();
     daemon.event("service_paused", |event| event["pause_seconds"].as_f64() > Some(1.5));
     // A timer of two seconds runs now, which is not for what follows.
-    daemon.reload();
     let began = Instant::now();
+    daemon.reload();
     for pauses in [0, 1, 3] {
         gate.visitor();
-        assert!(began.elapsed() + Duration::from_millis(500) >= Duration::from_secs(pauses));
+        assert!(began.elapsed() >= Duration::from_secs(pauses), "after {:?}", began.elapsed());
     }
 }
 
+/// (A pipe of Windows takes what nobody will read.)
+#[cfg(unix)]
 #[test]
 fn a_program_that_has_closed_its_input_is_replaced_where_it_is_to_be_told_of_its_client() {
     let (port, gate) = (free_port(), Gate::new());

@@ -124,7 +124,7 @@ async fn keep(
     let since = |at: Instant| at.saturating_duration_since(began);
     let mut worked = false;
     let mut can_be_taken = true;
-    let over = {
+    let (over, lived) = {
         let (phase, phases) = watch::channel(Phase::Runs);
         let told = pump::tell(reader.as_ref(), errors.as_mut(), phases);
         tokio::pin!(told);
@@ -176,11 +176,12 @@ async fn keep(
                 },
             }
         };
+        let lived = began.elapsed();
         if matches!(over, Over::Exit(_)) && !is_told {
             phase.send_replace(Phase::Over);
             let _ = tokio::time::timeout(QUICK, told).await;
         }
-        over
+        (over, lived)
     };
     let exit = match over {
         Over::Taken(taker) => {
@@ -193,7 +194,6 @@ async fn keep(
         Over::Exit(exit) => exit,
     };
     context.spawner.give_back(running.account.take());
-    let lived = began.elapsed();
     match exit {
         _ if ending.why(lived).is_some() => Waited::Gone,
         // An end in good order says that it does not want to wait, which may have

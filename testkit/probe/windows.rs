@@ -12,7 +12,7 @@ use windows_sys::Win32::System::Console::{
 
 pub fn crash() {
     // SAFETY: none; that is the point.
-    unsafe { std::ptr::null_mut::<u8>().write_volatile(0) };
+    unsafe { null_mut::<u8>().write_volatile(0) };
 }
 
 /// The sockets among all handles, as their count.
