@@ -94,7 +94,7 @@ fn a_session_in_which_both_wait_for_room_is_idle() {
     let (port, gate, daemon) = serve("streams late #", "idle_timeout = '2s'\n");
     let mut client = Client::connect(port);
     let visitor = gate.visitor();
-    client.send_until_blocked(&pattern(12 << 20));
+    client.send_until_blocked(&pattern(8 << 20));
     visitor.wait_gone();
     assert_eq!(daemon.record(client.port())["reason"], "idle");
 }
@@ -206,7 +206,7 @@ fn a_stop_asks_after_the_grace_and_ends_what_does_not_listen() {
         serve_with("[server]\nstop_grace = '1s'\n", "streams deaf #", "kill_grace = '1s'\n", &[]);
     let mut client = Client::connect(port);
     let visitor = gate.visitor();
-    client.send_until_blocked(&pattern(12 << 20));
+    client.send_until_blocked(&pattern(8 << 20));
     let began = Instant::now();
     daemon.request_stop();
     visitor.wait_gone();

@@ -4,16 +4,25 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{Builder, Client, Daemon, Gate, Held, free_port, pattern};
+use testkit::{Builder, Client, Daemon, Gate, Held, free_port, is_wine, pattern};
 
-/// More than all buffers on the way.
-const MOST: usize = 24 << 20;
+/// More than all buffers on the way from or to a client with small ones.
+const MOST: usize = 8 << 20;
 
 /// The part of a processor that a server may use for what is left alone.
 const LITTLE: f64 = 0.05;
 
 /// What the server's memory may grow by while nobody reads, for some sessions.
 const GROWTH: usize = 6 << 10;
+
+/// Sessions beside each other: more than there are threads that move bytes.
+const FEW: usize = 4;
+
+/// Checks that the server is at rest, once what was before is done.
+fn costs_little(daemon: &Daemon) {
+    let loads: Vec<f64> = (0..10).map(|_| daemon.load()).take_while(|&load| load >= LITTLE).collect();
+    assert!(loads.len() < 10, "never at rest: {loads:?}");
+}
 
 /// A table of a service with pipes whose program is the probe, told this.
 fn service(name: &str, port: u16, what: &str) -> String {
@@ -51,14 +60,14 @@ fn sent_at_rest(daemon: &Daemon) -> Vec<u64> {
 #[test]
 fn a_client_that_does_not_read_stops_its_program_and_not_the_memory() {
     let (port, _gate, daemon) = serve(&format!("streams duplex {MOST}"));
-    let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(port)).collect();
+    let mut clients: Vec<Client> = (0..FEW).map(|_| Client::connect_small(port)).collect();
     clients.iter_mut().for_each(|client| drop(client.read_exact(1)));
     let before = Held::by(daemon.pid());
     let sent = sent_at_rest(&daemon);
     assert!(sent.iter().all(|&sent| sent < MOST as u64), "the program was not stopped: {sent:?}");
     let after = Held::by(daemon.pid());
     assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
-    assert!(daemon.load() < LITTLE);
+    costs_little(&daemon);
     for client in &mut clients {
         let rest = client.half_close().read_all();
         assert!(rest[..MOST - 1] == pattern(MOST)[1..]);
@@ -70,14 +79,14 @@ fn a_client_that_does_not_read_stops_its_program_and_not_the_memory() {
 fn a_program_that_does_not_read_stops_its_client_and_not_the_memory() {
     let (port, gate, daemon) = serve("streams late #");
     let bytes = pattern(MOST);
-    let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(port)).collect();
+    let mut clients: Vec<Client> = (0..FEW).map(|_| Client::connect_small(port)).collect();
     let visitors: Vec<_> = clients.iter().map(|_| gate.visitor()).collect();
     let before = Held::by(daemon.pid());
     let sent: Vec<usize> = clients.iter_mut().map(|client| client.send_until_blocked(&bytes)).collect();
     assert!(sent.iter().all(|&sent| sent < MOST), "a client was not stopped: {sent:?}");
     let after = Held::by(daemon.pid());
     assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
-    assert!(daemon.load() < LITTLE);
+    costs_little(&daemon);
     drop(visitors);
     for (client, sent) in clients.iter_mut().zip(sent) {
         let answer = client.exchange(&bytes[sent..]);
@@ -90,13 +99,12 @@ fn a_session_whose_client_has_reset_it_costs_nothing_while_its_program_does_not_
     let (port, gate, daemon) = serve("streams late #");
     let mut visitors = Vec::new();
     for bytes in [0, 1000, MOST] {
-        let mut client = Client::connect(port);
+        let mut client = Client::connect_small(port);
         visitors.push(gate.visitor());
         client.send_until_blocked(&pattern(bytes));
         client.vanish();
     }
-    let load = daemon.load();
-    assert!(load < LITTLE, "{load}");
+    costs_little(&daemon);
     drop(visitors);
     assert_eq!(daemon.records(3).len(), 3);
 }
@@ -104,11 +112,10 @@ fn a_session_whose_client_has_reset_it_costs_nothing_while_its_program_does_not_
 #[test]
 fn a_session_whose_program_has_closed_its_streams_costs_nothing() {
     let (port, gate, daemon) = serve("streams close-input said #");
-    let mut client = Client::connect(port);
+    let mut client = Client::connect_small(port);
     let visitor = gate.visitor();
     client.send_until_blocked(&pattern(MOST));
-    let load = daemon.load();
-    assert!(load < LITTLE, "{load}");
+    costs_little(&daemon);
     drop(visitor);
     assert_eq!(client.read_text(), "said");
 }
@@ -121,25 +128,29 @@ fn an_urgent_byte_neither_stops_a_session_nor_makes_it_busy() {
         let visitor = gate.visitor();
         let bytes = pattern(before + 300_000);
         client.send(&bytes[..before]).send_urgent(b'!');
-        let load = daemon.load();
-        assert!(load < LITTLE, "{load}");
+        costs_little(&daemon);
         drop(visitor);
         let answer = client.exchange(&bytes[before..]);
         assert_eq!(String::from_utf8_lossy(&answer), format!("{} equal\n", bytes.len()));
     }
 }
 
+/// A process takes thirty times as long under Wine.
+const ROUNDS: u32 = if cfg!(windows) { 5 } else { 20 };
+
 /// Serves a third client again and again while others move bulk. It waits for
-/// no more than a start takes on a busy machine.
+/// no more than a start takes on a busy machine. (Under Wine one server has a part
+/// in each move of all of them, and is busy.)
 fn is_served_promptly(port: u16) {
-    for round in 0..20 {
+    let most = if is_wine() { testkit::LIMIT } else { Duration::from_secs(5) };
+    for round in 0..ROUNDS {
         let (began, line) = (Instant::now(), format!("{round}\n"));
         let mut client = Client::connect(port);
         for _ in 0..20 {
             assert_eq!(client.send(b"x").read_exact(1), b"x");
         }
         assert_eq!(client.send(line.as_bytes()).half_close().read_text(), line);
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(began.elapsed() < most, "{:?}", began.elapsed());
     }
 }
 
@@ -237,14 +248,14 @@ mod over_tls {
         let (port, authority) = (free_port(), Authority::new());
         let daemon = start(&authority, &(service("a", port, &format!("streams duplex {MOST}")) + TLS));
         let client = tls::Client::new(&authority, Version::V13);
-        let mut clients: Vec<_> = (0..6).map(|_| client.connect(port).unwrap()).collect();
+        let mut clients: Vec<_> = (0..FEW).map(|_| client.connect(port).unwrap()).collect();
         clients.iter_mut().for_each(|client| drop(client.read_exact(1)));
         let before = Held::by(daemon.pid());
         let sent = sent_at_rest(&daemon);
         assert!(sent.iter().all(|&sent| sent < MOST as u64), "the program was not stopped: {sent:?}");
         let after = Held::by(daemon.pid());
         assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
-        assert!(daemon.load() < LITTLE);
+        costs_little(&daemon);
         // One is enough: a build without optimisation encrypts slowly.
         let rest = clients[0].half_close().read_all();
         assert!(rest[..MOST - 1] == pattern(MOST)[1..]);
@@ -286,8 +297,7 @@ mod over_tls {
         client.vanish();
         // It has found a broken pipe.
         let visitor = gate.visitor();
-        let load = daemon.load();
-        assert!(load < LITTLE, "{load}");
+        costs_little(&daemon);
         drop(visitor);
         let record = daemon.record(client_port);
         assert_eq!((&record["outcome"], &record["exit"]), (&"served".into(), &0.into()), "{record}");

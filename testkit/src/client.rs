@@ -26,6 +26,22 @@ impl Client {
         Client { stream }
     }
 
+    /// Connects over IPv4 with small buffers, so that little is on the way when
+    /// the other side does not take it.
+    pub fn connect_small(port: u16) -> Client {
+        use socket2::{Domain, Socket, Type};
+        const SMALL: usize = 64 << 10;
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(SMALL).expect("a small buffer");
+        socket.set_send_buffer_size(SMALL).expect("a small buffer");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        socket.connect_timeout(&address.into(), LIMIT).expect("a connection");
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(LIMIT)).expect("a read timeout");
+        stream.set_write_timeout(Some(LIMIT)).expect("a write timeout");
+        Client { stream }
+    }
+
     /// Connects over IPv4 from this address of ours.
     pub fn connect_from(source: impl Into<SocketAddr>, port: u16) -> std::io::Result<Client> {
         use socket2::{Domain, Socket, Type};
