@@ -118,8 +118,8 @@ fn the_header_of_a_program_names_the_client_of_a_proxy() {
     }
     // Nobody who is turned away takes a program.
     daemon.warm("a", 1);
-    let before = gate.visitors_so_far().len();
-    assert!(before > 0);
+    // The first one and those in the place of four that were taken.
+    (0..5).for_each(|_| drop(gate.visitor()));
     for header in [v1("192.0.2.66:1", "198.51.100.1:443"), b"GET /".to_vec()] {
         let mut stream = Client::connect(port);
         assert!(stream.send(&header).is_turned_away());

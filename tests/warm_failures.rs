@@ -87,6 +87,10 @@ fn pauses_of_before_a_reload_do_not_shorten_those_after_it() {
 #[cfg(unix)]
 #[test]
 fn a_program_that_has_closed_its_input_is_replaced_where_it_is_to_be_told_of_its_client() {
+    // Wine keeps a stream open that a program has closed.
+    if testkit::is_wine() {
+        return;
+    }
     let (port, gate) = (free_port(), Gate::new());
     let command = format!("'without-input', 'gate', '{}'", gate.address());
     let daemon = Builder::native(&service(port, 1, &command, "warm_header = true\n")).start();
