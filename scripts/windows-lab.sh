@@ -4,7 +4,7 @@
 #
 #   scripts/windows-lab.sh setup            install what is missing, make the Wine prefix
 #   scripts/windows-lab.sh test [ARGS]      cargo test, for Windows, under Wine
-#   scripts/windows-lab.sh real             real programs (cmd, C) under Wine
+#   scripts/windows-lab.sh real             real programs (cmd, C, a language server) under Wine
 #   scripts/windows-lab.sh examples         --check of every example file under Wine
 #   scripts/windows-lab.sh cargo ARGS       any cargo command for the Windows target
 #   scripts/windows-lab.sh check TARGET     type-check for a system that nobody runs here
@@ -73,7 +73,8 @@ test) setup && windows_cargo test "$@" ;;
 real)
     setup
     x86_64-w64-mingw32-gcc -O2 -o "$lab/lines.exe" testkit/c/lines.c
-    WININETD_LAB_C_PROGRAM=$(windows_path "$lab/lines.exe") windows_cargo test --test real_programs -- --ignored
+    WININETD_LAB_C_PROGRAM=$(windows_path "$lab/lines.exe") WININETD_RUFF=$(windows_path "$(scripts/ruff.sh windows)") \
+        windows_cargo test --test real_programs --test real_peers -- --ignored
     ;;
 examples)
     setup

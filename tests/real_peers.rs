@@ -1,6 +1,6 @@
 //! Real programs at the other end, and language servers behind the pump. They
 //! need what Debian's packages bring (curl, haproxy, openssl, python3) and a
-//! `ruff` at `WININETD_RUFF`, so they run by name:
+//! `ruff` at `WININETD_RUFF` (`scripts/ruff.sh`), so they run by name:
 //! `cargo test --test real_peers -- --ignored`; for Windows,
 //! `scripts/windows-lab.sh real`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
