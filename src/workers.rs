@@ -49,7 +49,11 @@ impl Workers {
 
 impl Worker {
     fn start() -> std::io::Result<Worker> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            // A turn moves up to a megabyte: what has come meanwhile is looked at often.
+            .event_interval(8)
+            .build()?;
         let handle = runtime.handle().clone();
         let (end, asked) = oneshot::channel();
         let (running, ended) = std::sync::mpsc::channel();

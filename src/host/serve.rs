@@ -87,6 +87,9 @@ fn load_and_serve(options: &Stored, mut host: Host<'_>, log: &Log) -> Result<Exi
     follow(&loaded, options, log)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Under a flood each turn lets many clients in; whoever asks at the control
+        // channel must not wait for sixty of them, as by default.
+        .event_interval(5)
         .build()
         .map_err(|cause| Error::System { what: "the event loop", cause })?;
     runtime.block_on(run(loaded, log, host, reloader, control))
