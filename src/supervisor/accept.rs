@@ -49,6 +49,11 @@ impl Supervisor {
     /// Lets clients in, one for each listener and turn, so that none of them
     /// waits because another is always quicker.
     pub(super) fn accept(&mut self) {
+        // In a flood every event would let a batch in, and whoever asks at the
+        // control channel would wait for all of them.
+        if self.more_pending {
+            return;
+        }
         let mut budget = BATCH;
         // Listeners that could let nobody in, in a row.
         let mut full = 0;
