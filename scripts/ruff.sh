@@ -17,7 +17,7 @@ folder=target/ruff/$1
 if ! compgen -G "$folder/ruff-*.data/scripts/$name" >/dev/null; then
     mkdir -p "$folder"
     python3 -m pip download --quiet --no-deps --only-binary=:all: --platform "$platform" \
-        --dest "$folder" ruff >&2
+        --dest "$folder" ruff==0.17.6 >&2
     python3 -m zipfile -e "$folder"/ruff-*.whl "$folder"
     chmod +x "$folder"/ruff-*.data/scripts/"$name"
 fi

@@ -141,6 +141,25 @@ mod linux {
         }
     }
 
+    #[test]
+    #[ignore = "needs curl and python3"]
+    fn curl_names_itself_before_it_shakes_hands() {
+        let (port, authority) = (free_port(), Authority::new());
+        let code = serde_json::to_string(HTTP).unwrap();
+        let builder = Builder::native(&format!(
+            "[service.web]\nlisten = '127.0.0.1:{port}'\ncommand = ['python3', '-c', {code}]\n\
+             proxy_protocol = ['127.0.0.1']\ntls = {{ certificate = 'cert.pem', key = 'key.pem' }}\n"
+        ));
+        authority.write(builder.folder()).server("localhost").write(builder.folder());
+        let daemon = builder.start();
+        let (ca, url) = (daemon.file("ca.pem").display().to_string(), format!("https://localhost:{port}/"));
+        let arguments = ["-sS", "-4", "--haproxy-protocol", "--cacert", &ca, "-w", "\n%{local_port}", &url];
+        let output = run("curl", &arguments, b"");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (answer, own) = text.split_once('\n').unwrap();
+        assert_eq!(answer, format!("127.0.0.1 {own}"));
+    }
+
     /// A proxy, ended with its test.
     struct Proxy(Child);
 
@@ -178,6 +197,8 @@ mod linux {
             ("pipe", "send-proxy"),
             ("socket", "send-proxy-v2"),
             ("pipe", "send-proxy-v2"),
+            ("socket", "send-proxy-v2-ssl"),
+            ("pipe", "send-proxy-v2 proxy-v2-options crc32c,unique-id"),
         ] {
             let (folder, front) = (tempfile::tempdir().unwrap(), free_port());
             let (back, daemon) = behind_a_proxy(stdio);
@@ -194,6 +215,7 @@ mod linux {
             // A check speaks for the proxy itself, and starts the program as its peer.
             let is_check = |event: &testkit::Value| event["client"].is_null();
             daemon.event("session", is_check);
+            assert!(daemon.events().iter().all(|event| event["event"] != "service_paused"));
         }
     }
 
