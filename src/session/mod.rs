@@ -186,7 +186,11 @@ pub async fn serve(
             Ended::Known { why: Some(why @ Why::Idle), .. } => Some(why.text()),
             Ended::Known { .. } => {
                 let _ = supervisor.send(Event::Lingers(session.id, verdict.clone()));
-                until_cut(pump.finish(), until, &mut orders).await
+                let first = until.min(Instant::now() + LAST_WORD);
+                match tokio::time::timeout_at(first, pump.finish()).await {
+                    Ok(()) => None,
+                    Err(_) => until_cut(pump.finish(), until, &mut orders).await,
+                }
             }
             Ended::Left | Ended::Unknown(_) => None,
         };
@@ -220,6 +224,10 @@ pub async fn serve(
     }
     Served { record, verdict, link: Some(link) }
 }
+
+/// What is in a program's pipe has this long to come out of it, also where the
+/// session was to be gone already: on some systems that takes a turn of the loop.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Delivers what is left; says why if that was cut short.
 async fn until_cut(
