@@ -85,7 +85,7 @@ pub(super) async fn carry(
         unsent: Vec::new(),
         pending: Vec::new(),
         start: 0,
-        growth: Growth::default(),
+        growth: Growth::new(),
         network_ended: false,
         network_broken: false,
         shut: false,

@@ -40,6 +40,11 @@ impl Drop for Grown {
 }
 
 impl Growth {
+    /// Nothing has moved yet.
+    pub fn new() -> Growth {
+        Growth::default()
+    }
+
     /// So many bytes came through this pipe at once.
     pub fn moved(&mut self, pipe: &Reader, count: usize) {
         self.moved_through(pipe.pipe.as_raw_fd(), count);
