@@ -183,6 +183,18 @@ fn many_that_never_send_a_header_do_not_keep_out_one_that_does() {
     assert!(failed_at_the_header(&daemon.record(first)).contains("made room"));
 }
 
+#[test]
+fn many_that_never_send_a_header_do_not_fill_a_small_server_either() {
+    let port = free_port();
+    let text = service(port, "socket", "'say', 'in'", "");
+    let _daemon = Builder::native(&format!("[server]\nmax_connections = 20\n{text}")).start();
+    let began = Instant::now();
+    let silent: Vec<Client> = (0..30).map(|_| Client::connect(port)).collect();
+    assert_eq!(named(port).read_text(), "in");
+    assert!(began.elapsed() < HEADER, "{:?}", began.elapsed());
+    drop(silent);
+}
+
 /// A service whose program is not there, paused by its first client.
 fn paused(port: u16, more: &str) -> (Daemon, std::path::PathBuf) {
     let builder = Builder::native("");

@@ -424,5 +424,8 @@ fn waits_for(rest: Duration) -> Connect {
 }
 
 #[cfg(test)]
+#[path = "admission_prelude_tests.rs"]
+mod prelude_tests;
+#[cfg(test)]
 #[path = "admission_tests.rs"]
 mod tests;

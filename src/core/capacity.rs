@@ -10,9 +10,10 @@ pub fn total_from_descriptors(limit: usize, kept: usize, each: usize) -> usize {
 }
 
 /// The most connections of one service, where the total is small: no service
-/// may take what all others need.
+/// may take what all others need. One alone has no more than there is, so that
+/// those at their headers never have all of it.
 pub fn share_of_total(limit: usize, total: usize, services: usize) -> usize {
-    if services <= 1 { limit } else { limit.min(total * 3 / 4).max(1) }
+    if services <= 1 { limit.min(total) } else { limit.min(total * 3 / 4).max(1) }
 }
 
 #[cfg(test)]
@@ -22,7 +23,7 @@ mod tests {
     #[test]
     fn one_service_can_not_take_the_whole_total() {
         assert_eq!(share_of_total(256, 94, 2), 70);
-        assert_eq!(share_of_total(256, 94, 1), 256);
+        assert_eq!(share_of_total(256, 94, 1), 94);
         assert_eq!(share_of_total(256, 10_000, 5), 256);
         assert_eq!(share_of_total(256, 1, 5), 1);
     }
