@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::plan::{self, Plan};
-use crate::tls::{Fault, Keys};
+use crate::tls::Fault;
+pub use crate::tls::Keys;
 
 /// Keys and certificates, or why they can't be used.
 #[derive(Debug, Default)]
@@ -16,15 +17,24 @@ pub struct Keyring {
 /// What was just read, by its files.
 pub type Read = HashMap<plan::Tls, Result<Keys, Fault>>;
 
-/// What is wrong with some files, for people.
+/// What came of reading some files again.
 #[derive(Debug)]
 pub struct Finding {
-    /// What, and what holds meanwhile.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-    /// Whether what there was before goes on.
-    pub kept: bool,
+    /// The files.
+    pub files: plan::Tls,
+    /// What came of it.
+    pub news: News,
+}
+
+/// See [`Finding`].
+#[derive(Debug)]
+pub enum News {
+    /// Another certificate is there, and in use.
+    Renewed(Keys),
+    /// They can't be used; what there was before goes on.
+    Kept(Fault, Keys),
+    /// They can't be used, nor is there anything else.
+    Missing(Fault),
 }
 
 impl Keyring {
@@ -39,16 +49,15 @@ impl Keyring {
         let mut findings = Vec::new();
         let mut before = std::mem::take(&mut self.keys);
         for (files, keys) in read {
-            let keys = keys.or_else(|fault| {
-                let old = before.remove(&files).and_then(Result::ok);
-                let meanwhile = match &old {
-                    Some(_) => "the certificate of before stays",
-                    None => "clients are closed until it is mended and read again",
-                };
-                let message = format!("{fault}; {meanwhile}");
-                findings.push(Finding { message, hint: fault.hint.clone(), kept: old.is_some() });
-                old.ok_or_else(|| Arc::from(fault.to_string()))
-            });
+            let known = before.remove(&files);
+            let (keys, news) = match (keys, known) {
+                (Ok(keys), None) => (Ok(keys), None),
+                (Ok(keys), Some(Ok(old))) if keys.same_certificate(&old) => (Ok(keys), None),
+                (Ok(keys), Some(_)) => (Ok(keys.clone()), Some(News::Renewed(keys))),
+                (Err(fault), Some(Ok(old))) => (Ok(old.clone()), Some(News::Kept(fault, old))),
+                (Err(fault), _) => (Err(Arc::from(fault.to_string())), Some(News::Missing(fault))),
+            };
+            findings.extend(news.map(|news| Finding { files: files.clone(), news }));
             self.keys.insert(files, keys);
         }
         findings

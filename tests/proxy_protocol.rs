@@ -161,6 +161,11 @@ fn the_rules_are_about_the_client_and_who_is_turned_away_gets_a_word() {
         drop(gate.visitor());
         assert_eq!(allowed.read_all(), b"");
         assert_eq!(daemon.service("a")["refused"], 3);
+        let said = |address| daemon.ask(&["--explain", address]).output;
+        let header = "(if the header of a sender names it; otherwise it is closed)";
+        assert_eq!(said("192.0.2.66"), format!("a: refuse, {denied} {header}\n"));
+        assert_eq!(said("192.0.2.1"), format!("a: admit, allow 192.0.2.0/24 {header}\n"));
+        assert!(said("127.0.0.1").contains("it is a sender of headers itself"), "{}", said("127.0.0.1"));
     }
 }
 

@@ -221,6 +221,21 @@ fn what_a_client_has_put_into_the_environment_pauses_nothing() {
 }
 
 #[test]
+fn a_health_check_that_says_nothing_is_no_warning() {
+    let (port, authority) = (free_port(), Authority::new());
+    let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
+    let mut client = plain(port);
+    is_no_clear_text(&client.half_close().read_until_gone());
+    let record = daemon.record(client.port());
+    failed_at_tls(&record);
+    assert_eq!(record["level"], "info", "{record}");
+    // One that begins a handshake and leaves is worth a look.
+    let mut client = plain(port);
+    is_no_clear_text(&client.send(b"\x16").half_close().read_until_gone());
+    assert_eq!(daemon.record(client.port())["level"], "warning");
+}
+
+#[test]
 fn a_handshake_that_never_comes_is_given_up_and_others_do_not_wait_for_it() {
     let (port, authority) = (free_port(), Authority::new());
     let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
@@ -244,7 +259,14 @@ fn a_reload_serves_the_new_pair_and_sessions_go_on() {
     let mut before = client.connect(port).unwrap();
     let new = authority.server("localhost");
     new.write(&daemon.file("."));
-    daemon.reload();
+    let said = daemon.reload().output;
+    assert!(said.contains("secure: a new certificate is in use, which is valid until "), "{said}");
+    daemon.event("configuration", |event| {
+        event["level"] == "info" && event["message"].to_string().contains("a new certificate is in use")
+    });
+    // Nothing is new when the same is read again.
+    let said = daemon.reload().output;
+    assert!(!said.contains("certificate"), "{said}");
     let mut after = client.connect(port).unwrap();
     assert!(!after.is_resumed());
     assert_eq!(after.server_certificate(), new.der());
@@ -260,10 +282,16 @@ fn a_reload_with_a_pair_that_does_not_fit_keeps_the_old_one_and_warns() {
     let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
     let old = std::fs::read_to_string(daemon.file("cert.pem")).unwrap();
     std::fs::write(daemon.file("key.pem"), Authority::new().server("localhost").key).unwrap();
-    daemon.reload();
-    daemon.event("configuration", |event| {
-        event["level"] == "warning" && event["message"].to_string().contains("not that of the certificate")
-    });
+    let said = daemon.ask(&["--reload"]);
+    assert_eq!(said.code, Some(78), "a renewal that went wrong is noticed by whoever asked for it");
+    assert!(said.output.contains("not that of the certificate"), "{}", said.output);
+    assert!(said.output.contains("secure: the certificate of before stays in use"), "{}", said.output);
+    for words in ["not that of the certificate", "secure: the certificate of before stays in use"] {
+        daemon.event("configuration", |event| {
+            event["level"] == "warning" && event["message"].to_string().contains(words)
+        });
+    }
+    assert_eq!(daemon.service("secure")["state"], "listening");
     let mut stream = Client::new(&authority, Version::V13).connect(port).unwrap();
     let served = testkit::tls::Pair { certificate: old, key: String::new() };
     assert_eq!(stream.server_certificate(), served.der());
@@ -289,6 +317,15 @@ fn a_start_with_a_pair_that_does_not_fit_listens_and_says_nothing_in_clear_text(
         assert!(record["reason"].as_str().unwrap().contains("not that of the certificate"), "{record}");
     }
     assert!(!gate.is_visited(), "the program ran");
+    let status = daemon.service("secure");
+    assert_eq!(status["state"], "paused", "{status}");
+    assert!(status["reason"].as_str().unwrap().contains("not that of the certificate"), "{status}");
+    let explained = daemon.ask(&["--explain", "127.0.0.1"]).output;
+    assert!(explained.starts_with("secure: refuse, "), "{explained}");
+    assert!(explained.contains("not that of the certificate"), "{explained}");
+    let said = daemon.ask(&["--reload"]);
+    assert_eq!(said.code, Some(78));
+    assert!(said.output.contains("secure: clients are closed until this is mended"), "{}", said.output);
     // It heals when the files do.
     pair.write(&daemon.file("."));
     daemon.reload();

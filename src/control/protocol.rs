@@ -121,6 +121,10 @@ pub enum Reply {
     Reloaded {
         /// What changed.
         message: String,
+        /// What it counts as, as the asking program's exit code: not 0 where
+        /// something that the files name, a certificate, can't be used.
+        #[serde(default)]
+        exit: u8,
     },
     /// What was asked was not done.
     Refused {
@@ -391,7 +395,7 @@ mod tests {
             Explanation { service: "a".to_owned(), verdict: Verdict::Wait, because: "it is full".to_owned() };
         for reply in [
             Reply::Status(status()),
-            Reply::Reloaded { message: "2 services\nunchanged".to_owned() },
+            Reply::Reloaded { message: "2 services\nunchanged".to_owned(), exit: 0 },
             Reply::no_such_session(3),
             Reply::Killed,
             Reply::Explained(vec![explanation]),

@@ -227,7 +227,7 @@ mod tests {
             assert_eq!(asked.await.unwrap(), Reply::no_such_session(7));
             // An answer of any length, in one piece.
             let asked = tokio::spawn(ask(path));
-            let long = Reply::Reloaded { message: "x".repeat(2 << 20) };
+            let long = Reply::Reloaded { message: "x".repeat(2 << 20), exit: 0 };
             commands.recv().await.unwrap().reply.send(long.clone()).unwrap();
             assert_eq!(asked.await.unwrap(), long);
         });
@@ -296,7 +296,7 @@ mod tests {
                 let mut stream = connect(&path).await.unwrap();
                 stream.write_all(&Request::Status.to_line()).await.unwrap();
                 // More than any buffer between us holds.
-                let long = Reply::Reloaded { message: "x".repeat(1 << 20) };
+                let long = Reply::Reloaded { message: "x".repeat(1 << 20), exit: 0 };
                 commands.recv().await.unwrap().reply.send(long).unwrap();
                 deaf.push(stream);
             }

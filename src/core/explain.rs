@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::is_sender;
 use super::admission::{Admission, Connect};
 use super::refusals::Reason;
 use super::{Peer, ServiceId};
+use crate::config::plan::Service;
 
 /// What would happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,16 @@ pub fn explain(admission: &Admission, service: ServiceId, peer: Peer, now: Durat
         (Some(reason), _) => (Verdict::Refuse, reason.to_string()),
         (None, Some(decision)) => (Verdict::Admit, decision.to_string()),
         (None, None) => (Verdict::Admit, "the mode of the socket".to_owned()),
+    }
+}
+
+/// The reason, as it is for a service that proxies stand in front of: its rules
+/// are about the client that a header names, and anybody else is closed.
+pub fn behind_proxy(because: String, service: &Service, peer: Peer) -> String {
+    let Some(senders) = &service.proxy_protocol else { return because };
+    match is_sender(senders, peer) {
+        true => format!("{because} (if a header names it; it is a sender of headers itself)"),
+        false => format!("{because} (if the header of a sender names it; otherwise it is closed)"),
     }
 }
 

@@ -11,7 +11,8 @@ use crate::config::trust::Strictness;
 use crate::control::client::{self, PATIENCE, RELOAD_PATIENCE};
 use crate::control::protocol::{Explanation, Reply, Request, Verdict};
 use crate::control::table;
-use crate::core::access;
+use crate::core::explain::behind_proxy;
+use crate::core::{Peer, access};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::log::escaped;
@@ -19,7 +20,10 @@ use crate::log::escaped;
 /// Has it read its files again.
 pub(super) fn reload(options: &Options) -> Result<Exit, Error> {
     match ask(options, &Request::Reload, RELOAD_PATIENCE)? {
-        Reply::Reloaded { message } => said(&(harmless(&message) + "\n")),
+        Reply::Reloaded { message, exit } => {
+            answer(&(harmless(&message) + "\n"))?;
+            Ok(if exit == 0 { Exit::Ok } else { Exit::of_refusal(exit) })
+        }
         _ => Err(unexpected()),
     }
 }
@@ -70,6 +74,7 @@ fn of_file(options: &Options, address: IpAddr) -> Result<Vec<Explanation>, Error
             true => (Verdict::Admit, decision.to_string()),
             false => (Verdict::Refuse, decision.to_string()),
         };
+        let because = behind_proxy(because, service, Peer::Inet((address, 0).into()));
         Explanation { service: service.name.clone(), verdict, because }
     };
     let found: Vec<_> = plan.services.iter().map(|service| &**service).filter(wanted).map(explain).collect();

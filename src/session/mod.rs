@@ -32,7 +32,7 @@ use ending::{Ended, ordered, wait};
 use environment::is_chosen_by_client;
 use flow::{Counted, Flow};
 use link::Link;
-use prelude::{Passed, Stopped};
+use prelude::{NOTHING_CAME, Passed, Stopped};
 pub use pump::Complaints;
 use pump::{Phase, Pump};
 use start::{NotStarted, Started};
@@ -265,6 +265,7 @@ impl Session {
             outcome: Outcome::Served,
             reason: None,
             step: None,
+            silent: false,
             exit: None,
             seconds: Duration::ZERO,
             linger_seconds: Duration::ZERO,
@@ -284,6 +285,7 @@ impl Record {
     fn stopped(&mut self, stopped: Stopped, session: &Session, began: Instant) {
         self.outcome = stopped.outcome;
         self.step = stopped.step;
+        self.silent = stopped.reason == NOTHING_CAME;
         self.reason = Some(stopped.reason);
         self.client = stopped.client.filter(|client| *client != session.peer);
         self.seconds = began.elapsed();

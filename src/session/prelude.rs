@@ -29,6 +29,9 @@ const WITHIN: Duration = Duration::from_secs(10);
 const HEADER: &str = "proxy_header";
 const TLS: &str = "tls";
 
+/// What health checks and port scans do.
+pub(super) const NOTHING_CAME: &str = "the connection ended without sending anything";
+
 /// A connection whose program may start.
 #[derive(Debug)]
 pub(super) struct Passed {
@@ -216,18 +219,27 @@ async fn header(stream: &Stream, flow: &Flow) -> Result<Named, String> {
         let read = stream.try_read(&mut bytes[known..]);
         bytes.truncate(known + *read.as_ref().unwrap_or(&0));
         match read {
+            Ok(0) if bytes.is_empty() => return Err(NOTHING_CAME.to_owned()),
             Ok(0) => return Err("the connection ended before its header".to_owned()),
             Ok(_) => {}
-            Err(error) => wait(stream, error).await?,
+            Err(error) => wait(stream, error).await.map_err(|error| words(&error, bytes.is_empty()))?,
         }
     }
 }
 
-async fn wait(stream: &Stream, error: io::Error) -> Result<(), String> {
+/// Why there is nothing more. Some health checks end with a reset.
+fn words(error: &io::Error, nothing_yet: bool) -> String {
     match error.kind() {
-        ErrorKind::WouldBlock => stream.readable().await.map_err(|error| error.to_string()),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted if nothing_yet => NOTHING_CAME.to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+async fn wait(stream: &Stream, error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        ErrorKind::WouldBlock => stream.readable().await,
         ErrorKind::Interrupted => Ok(()),
-        _ => Err(error.to_string()),
+        _ => Err(error),
     }
 }
 
@@ -269,10 +281,15 @@ async fn turn_away(stream: &Stream, service: &Service) {
 /// (Boxed, since every session has room for what it may wait for.)
 async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<Box<Connection>, String> {
     let mut network = Network(stream);
+    let mut nothing_yet = true;
     loop {
         let read = match connection.read_from(&mut network) {
+            Ok(0) if nothing_yet => return Err(NOTHING_CAME.to_owned()),
             Ok(0) => return Err("the connection ended in the handshake".to_owned()),
-            Ok(_) => None,
+            Ok(_) => {
+                nothing_yet = false;
+                None
+            }
             Err(ReadError::Network(error)) => Some(error),
             Err(ReadError::Tls(fault)) => {
                 // It is told by an alert, if it listens.
@@ -293,7 +310,7 @@ async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<B
             return Ok(connection);
         }
         if let Some(error) = read {
-            wait(stream, error).await?;
+            wait(stream, error).await.map_err(|error| words(&error, nothing_yet))?;
         }
     }
 }

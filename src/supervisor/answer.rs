@@ -8,7 +8,7 @@ use crate::config::plan::Service;
 use crate::control::protocol::{self, Explanation, Reply, Request, State, Status};
 use crate::control::server::Command;
 use crate::core::ending::Why;
-use crate::core::explain::explain;
+use crate::core::explain::{Verdict, behind_proxy, explain};
 use crate::core::{Peer, ServiceId, SessionId};
 use crate::host::manager::Manager;
 use crate::session::Order;
@@ -41,7 +41,11 @@ impl Supervisor {
             self.services.iter().filter(|(_, served)| name.is_none_or(|name| served.service.name == name));
         let said: Vec<_> = asked
             .map(|(id, served)| {
-                let (verdict, because) = explain(&self.admission, *id, peer, now);
+                let (verdict, because) = match self.no_certificate(&served.service) {
+                    Some(fault) => (Verdict::Refuse, fault),
+                    None => explain(&self.admission, *id, peer, now),
+                };
+                let because = behind_proxy(because, &served.service, peer);
                 Explanation { service: served.service.name.clone(), verdict, because }
             })
             .collect();
@@ -65,7 +69,7 @@ impl Supervisor {
         let Some((id, served)) = found else {
             return self.without_entrance(service, None);
         };
-        let (state, reason) = self.state_of(*id);
+        let (state, reason) = self.state_of(*id, service);
         let slots = self.slots.values().filter(|slot| slot.service == *id);
         let listen =
             slots.filter_map(|slot| slot.listener()?.local_addr().ok()).map(|address| address.to_string());
@@ -130,7 +134,16 @@ impl Supervisor {
         sessions
     }
 
-    fn state_of(&self, id: ServiceId) -> (State, Option<String>) {
+    /// Why a service that speaks TLS closes all its clients.
+    fn no_certificate(&self, service: &Service) -> Option<String> {
+        let fault = self.keyring.get(service.tls.as_ref()?)?.err()?;
+        Some(format!("{fault}; mend it, and have it read again (--reload)"))
+    }
+
+    fn state_of(&self, id: ServiceId, service: &Service) -> (State, Option<String>) {
+        if let Some(fault) = self.no_certificate(service) {
+            return (State::Paused, Some(fault));
+        }
         if let Some((cause, rest)) = self.admission.pause_of(id, self.began.elapsed()) {
             let when = match rest {
                 Duration::ZERO => "the next client tries it".to_owned(),

@@ -14,8 +14,9 @@ use crate::control::protocol::Reply;
 use crate::core::ServiceId;
 use crate::core::reload::changes;
 use crate::error::Error;
+use crate::exit::Exit;
 use crate::host::manager::Manager;
-use crate::keyring::{Finding, Keyring, Read as Keys};
+use crate::keyring::{self, Finding, Keyring, News, Read as Keys};
 use crate::listen::inherited::{Assignment, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
@@ -81,6 +82,14 @@ impl Difference {
     }
 }
 
+/// What became of the certificates.
+pub(super) struct Certificates {
+    /// What there is to say, in lines.
+    said: String,
+    /// All that the files name can be used.
+    all_good: bool,
+}
+
 /// See [`Supervisor::given_listeners`].
 type GivenListeners = (Vec<(ListenerId, ServiceId)>, Vec<ListenerId>, Vec<(ServiceId, Address)>);
 
@@ -118,7 +127,7 @@ impl Supervisor {
     /// The files were read.
     pub(super) async fn loaded(&mut self, loaded: Result<(Loaded, Keys), Error>, manager: &mut dyn Manager) {
         let reply = match loaded {
-            Ok((loaded, keys)) => Reply::Reloaded { message: self.apply(loaded, keys).await },
+            Ok((loaded, keys)) => self.apply(loaded, keys).await,
             Err(error) => {
                 let message = format!("{error}\nthe configuration of before stays");
                 self.log.event(Logged::ReloadFailed { message: message.clone() });
@@ -138,7 +147,7 @@ impl Supervisor {
     }
 
     /// Serves another plan from now on. Says what changed.
-    async fn apply(&mut self, loaded: Loaded, keys: Keys) -> String {
+    async fn apply(&mut self, loaded: Loaded, keys: Keys) -> Reply {
         let plan = &loaded.plan;
         let before = self.present();
         let ids = self.take_services(plan);
@@ -151,32 +160,58 @@ impl Supervisor {
             .collect();
         self.change_listeners(&wanted).await;
         self.configure_admission(plan, &ids);
-        let findings = self.renew_keys(keys);
+        let certificates = self.renew_keys(keys);
         self.renew_warm();
         let changes = Difference::between(&before, &after);
-        let message = findings + &self.summary(&loaded, &changes);
+        let message = certificates.said + &self.summary(&loaded, &changes);
+        let exit = if certificates.all_good { Exit::Ok } else { Exit::Config };
         let Difference { added, removed, changed } = changes;
         self.log.event(Logged::Reloaded { services: ids.len(), added, removed, changed });
         self.reloader.look_beside(loaded, self.log.clone());
-        message
+        Reply::Reloaded { message, exit: exit.code() }
     }
 
     /// What was read for TLS holds from now on, where it can be used. Says what
-    /// can't.
-    pub(super) fn renew_keys(&mut self, keys: Keys) -> String {
-        let mut said = String::new();
-        for Finding { message, hint, kept } in self.keyring.renew(keys) {
+    /// is new, and what can't.
+    pub(super) fn renew_keys(&mut self, keys: Keys) -> Certificates {
+        let mut certificates = Certificates { said: String::new(), all_good: true };
+        for Finding { files, news } in self.keyring.renew(keys) {
+            let whose = self.services.values().filter(|served| served.service.tls.as_ref() == Some(&files));
+            let mut names: Vec<&str> = whose.map(|served| &*served.service.name).collect();
+            names.sort_unstable();
+            let names = names.join(", ");
+            let until = |keys: &keyring::Keys| {
+                keys.until().map_or(String::new(), |until| format!(", which is valid until {until}"))
+            };
+            // (What is wrong with a file is logged with its place by who looks at the world.)
+            let (fault, message, level) = match &news {
+                News::Renewed(keys) => {
+                    (None, format!("{names}: a new certificate is in use{}", until(keys)), Some(Level::Info))
+                }
+                News::Kept(fault, keys) => {
+                    let stays = format!("{names}: the certificate of before stays in use{}", until(keys));
+                    (Some(fault), stays, Some(Level::Warning))
+                }
+                News::Missing(fault) => (
+                    Some(fault),
+                    format!("{names}: clients are closed until this is mended and read again"),
+                    None,
+                ),
+            };
             // Writing to a String can't fail.
-            let _ = writeln!(said, "warning: {message}");
-            if let Some(hint) = &hint {
-                let _ = writeln!(said, "  hint: {hint}");
+            if let Some(fault) = fault {
+                certificates.all_good = false;
+                let _ = writeln!(certificates.said, "warning: {fault}");
+                if let Some(hint) = &fault.hint {
+                    let _ = writeln!(certificates.said, "  hint: {hint}");
+                }
             }
-            // What is wrong with a file is told with its place by who looks at the world.
-            if kept {
-                self.log.event(Logged::Configuration { level: Level::Warning, message, hint });
+            let _ = writeln!(certificates.said, "{message}");
+            if let Some(level) = level {
+                self.log.event(Logged::Configuration { level, message, hint: None });
             }
         }
-        said
+        certificates
     }
 
     fn present(&self) -> Vec<Arc<Service>> {

@@ -20,6 +20,7 @@ use crate::config::plan::Tls;
 #[derive(Clone)]
 pub struct Keys {
     pub(super) config: Arc<ServerConfig>,
+    chain: Arc<[CertificateDer<'static>]>,
     complaint: Option<Arc<Fault>>,
 }
 
@@ -39,7 +40,7 @@ impl Keys {
         let chain = pem::certificates(&files.certificate)?;
         let provider = Arc::new(default_provider());
         let complaint = chain.first().and_then(|own| complaint(&files.certificate, own));
-        let certified = certified(files, chain, &provider)?;
+        let certified = certified(files, chain.clone(), &provider)?;
         let other = |error: Error| Fault::of(&files.certificate, format!("can't be used: {error}"));
         let verifier = match &files.client_ca {
             Some(path) => verifier(path, &provider)?,
@@ -53,7 +54,18 @@ impl Keys {
         config.ticketer = Ticketer::new().map_err(other)?;
         // Tickets do it, in both versions, and the memory for them is the client's.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Keys { config: Arc::new(config), complaint: complaint.map(Arc::new) })
+        Ok(Keys { config: Arc::new(config), chain: chain.into(), complaint: complaint.map(Arc::new) })
+    }
+
+    /// Whether clients are shown the same with both.
+    pub fn same_certificate(&self, other: &Keys) -> bool {
+        self.chain == other.chain
+    }
+
+    /// Until when the certificate holds, in UTC.
+    pub fn until(&self) -> Option<String> {
+        let (_, until) = certificate::validity(self.chain.first()?)?;
+        Some(until.to_string())
     }
 
     /// What clients will hold against the certificate, although it could be

@@ -18,6 +18,16 @@ impl Keys {
             .hint("build it with its feature `tls`"))
     }
 
+    /// Whether clients are shown the same with both.
+    pub fn same_certificate(&self, _: &Keys) -> bool {
+        match self.0 {}
+    }
+
+    /// Until when the certificate holds.
+    pub fn until(&self) -> Option<String> {
+        match self.0 {}
+    }
+
     /// What clients will hold against the certificate.
     pub fn complaint(&self) -> Option<&Fault> {
         match self.0 {}

@@ -33,6 +33,17 @@ pub fn of_certificate(error: &Error) -> String {
     bounded(&match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => "of an unknown issuer".to_owned(),
         Error::InvalidCertificate(CertificateError::BadEncoding) => "badly encoded".to_owned(),
+        Error::InvalidCertificate(
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+        ) => "not made for this purpose".to_owned(),
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            "not signed by the authority that it names".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::Other(other)) => match other.0.to_string().as_str() {
+            // (By the name that the library gives it.)
+            "UnsupportedCertVersion" => "of X.509 version 1, where version 3 is needed".to_owned(),
+            words => words.to_owned(),
+        },
         Error::InvalidCertificate(what) => what.to_string(),
         other => other.to_string(),
     })
