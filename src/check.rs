@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::sys::account::try_out;
 use crate::sys::{Credentials, process};
+use crate::tls::Keys;
 
 /// The report, and how to exit.
 pub fn check(options: &Options) -> Result<(String, Exit), Error> {
@@ -73,13 +74,25 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
 
 /// How its clients are served, where that is not just by the connection itself.
 fn manner(service: &Service) -> String {
-    let tls = service.tls.as_ref().map(|tls| match tls.client_ca {
-        Some(_) => ", by TLS with certificates of clients".to_owned(),
-        None => ", by TLS".to_owned(),
+    let tls = service.tls.as_ref().map(|tls| {
+        let clients = if tls.client_ca.is_some() { " with certificates of clients" } else { "" };
+        let until = Keys::load(tls).ok().and_then(|keys| keys.until());
+        let until = until.map(|until| format!(" (the server's is valid until {until})")).unwrap_or_default();
+        format!(", by TLS{clients}{until}")
     });
     let pipes = service.has_pipes().then(|| ", through pipes".to_owned());
-    let warm = service.warm.map(|warm| format!(", {} warm", warm.programs));
-    [tls, pipes, warm].into_iter().flatten().collect()
+    let warm = service.warm.map(|warm| {
+        let header = if warm.header { " with a header" } else { "" };
+        format!(", {} warm{header}", warm.programs)
+    });
+    let proxies = service.proxy_protocol.as_ref().map(|senders| {
+        let senders: Vec<_> = senders.iter().map(ToString::to_string).collect();
+        match senders[..] {
+            [] => ", behind a proxy".to_owned(),
+            _ => format!(", behind proxies at {}", senders.join(" ")),
+        }
+    });
+    [proxies, tls, pipes, warm].into_iter().flatten().collect()
 }
 
 /// The services' accounts, each once, with the first service that has it.

@@ -154,14 +154,16 @@ fn check_says_how_a_service_speaks_where_that_is_not_by_the_connection_itself() 
     let tls = |more: &str| format!("tls = {{ certificate = 'c', key = 'k'{more} }}");
     let text = service("a", 7001, "stdio = 'socket'")
         + &service("b", 7002, "stdio = 'pipe'\nenabled = false")
-        + &service("c", 7003, &format!("{}\nwarm = 4", tls("")))
-        + &service("d", 7004, &tls(", client_ca = 'ca'"));
+        + &service("c", 7003, &format!("{}\nwarm = 4\nwarm_header = true", tls("")))
+        + &service("d", 7004, &tls(", client_ca = 'ca'"))
+        + &service("e", 7005, "stdio = 'socket'\nproxy_protocol = ['192.0.2.0/24', '127.0.0.1']");
     let finished = check(&[("w.toml", &text)]);
     for line in [
         "on 127.0.0.1:7001\n",
         "on 127.0.0.1:7002, through pipes, not enabled\n",
-        "on 127.0.0.1:7003, by TLS, through pipes, 4 warm\n",
+        "on 127.0.0.1:7003, by TLS, through pipes, 4 warm with a header\n",
         "on 127.0.0.1:7004, by TLS with certificates of clients, through pipes\n",
+        "on 127.0.0.1:7005, behind proxies at 192.0.2.0/24 127.0.0.1/32\n",
     ] {
         assert!(finished.output.replace('\r', "").contains(line), "{}{}", finished.output, finished.errors);
     }

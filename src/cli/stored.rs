@@ -25,11 +25,11 @@ pub struct Stored {
 
     /// End a connection on which nothing moved for SECS, in either direction; 0 is never. It implies --stdio pipe where the
     /// system does not tell what a program moves (Windows, unix: sockets) [default: never]
-    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=MAX_SECONDS))]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
     pub timeout: Option<u64>,
 
     /// How long a program's last bytes may take to be delivered after its end; 0 closes at once [default: 60]
-    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(0..=MAX_SECONDS))]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
     pub linger_timeout: Option<u64>,
 
     /// An address that ports listen on; repeatable [default: 0.0.0.0 and ::]
@@ -62,6 +62,11 @@ pub struct Stored {
 
 /// Ten years: more is a slip of the finger, and sums of times must not overflow.
 const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let read = text.parse().ok().filter(|&seconds| seconds <= MAX_SECONDS);
+    read.ok_or_else(|| "write seconds as a whole number: 300 for five minutes, at most ten years".to_owned())
+}
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {

@@ -7,7 +7,7 @@ use super::report::At;
 use super::service::Entry;
 use super::units::Fault;
 use super::value::Value;
-use crate::config::plan::{Address, Stderr, Stdio, Tls, Warm};
+use crate::config::plan::{Address, MAX_CONNECTIONS, Stderr, Stdio, Tls, Warm};
 use crate::config::stdio::uncounted;
 use crate::sys::CAPABILITIES;
 
@@ -117,6 +117,12 @@ impl Reader<'_> {
             self.report.missing(&field.at, Fault::new(message, hint));
         }
         let programs = fields.number("warm")?;
+        let most = fields.number("max_connections").unwrap_or(MAX_CONNECTIONS);
+        if let Some(field) = fields.field("warm").filter(|_| programs > most) {
+            let message = format!("{programs} programs wait, and only {most} clients can be there at once");
+            let hint = format!("`warm = {most}` is the most that can be of use; a tenth of it is usual");
+            self.report.warning(&field.at, Fault::new(message, &hint));
+        }
         Some(Warm { programs, header: fields.flag("warm_header").unwrap_or(false) })
     }
 }

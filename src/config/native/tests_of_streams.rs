@@ -68,7 +68,10 @@ fn the_option_for_streams_is_the_default_of_services_that_say_nothing() {
 
 #[test]
 fn what_needs_pipes_has_them() {
-    assert_eq!(service(&with("warm = 1000")).warm, Some(Warm { programs: 1000, header: false }));
+    assert_eq!(
+        service(&with("warm = 1000\nmax_connections = 1000")).warm,
+        Some(Warm { programs: 1000, header: false })
+    );
     let found = service(&with("warm = 4\nwarm_header = true\nbanner = 'x'"));
     assert_eq!((found.has_pipes(), found.warm), (true, Some(Warm { programs: 4, header: true })));
     assert!(!service(&with("warm = false\nstdio = 'socket'")).has_pipes());
@@ -117,6 +120,15 @@ fn what_moves_at_a_socket_in_the_file_system_is_seen_through_pipes_only() {
     assert!(found.is_empty() && !services[0].has_pipes(), "{found:?}");
     let (_, found) = beside(&options, &unix("stdio = 'socket'"));
     assert!(found[0].headline().contains("4:9: `--timeout` implies `stdio = \"pipe\"`"), "{found:?}");
+}
+
+#[test]
+fn more_programs_that_wait_than_clients_can_come_are_worth_a_word() {
+    let found = warnings(&at("7", "warm = 9\nmax_connections = 8"));
+    assert!(found[0].contains("4:8: 9 programs wait, and only 8 clients can be there"), "{found:?}");
+    assert!(found[0].contains("`warm = 8` is the most"), "{found:?}");
+    assert_eq!(warnings(&at("7", "warm = 8\nmax_connections = 8")), [""; 0]);
+    assert_eq!(warnings(&at("7", "warm = 257")).len(), 1);
 }
 
 #[test]
