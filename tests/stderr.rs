@@ -137,6 +137,15 @@ fn a_flood_is_bounded_and_what_is_lost_is_counted_exactly() {
 }
 
 #[test]
+fn what_a_program_says_before_it_gives_up_stands_beside_the_number_of_lost_lines() {
+    let text: String = (0..2 * BURST).map(|number| format!("{number}\n")).collect();
+    let (port, daemon) = serve(&["streams", "complain-hex", &hex((text + "giving up\n").as_bytes())], "");
+    served(port, &daemon);
+    let event = daemon.event("stderr_lost", |_| true);
+    assert_eq!(event["last"], "giving up", "{event}");
+}
+
+#[test]
 fn a_program_that_writes_megabytes_of_errors_ends_within_seconds() {
     // Five megabytes.
     for_each_binding(|keys| {

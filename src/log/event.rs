@@ -167,6 +167,8 @@ pub enum Event {
         session: Option<SessionId>,
         /// How many.
         lines: u64,
+        /// The last of them.
+        last: String,
     },
     /// A connection has come to its end. The record.
     Session(Box<Record>),
@@ -382,10 +384,11 @@ impl Event {
                 number(field, "session", session.map(|session| session.0));
                 field("line", Text(line));
             }
-            Event::StderrLost { service, session, lines } => {
+            Event::StderrLost { service, session, lines, last } => {
                 field("service", Text(service));
                 number(field, "session", session.map(|session| session.0));
                 field("lines", Number(*lines));
+                field("last", Text(last));
             }
             Event::AcceptResumed | Event::Stopped => {}
             Event::Session(record) => record.fields(field),

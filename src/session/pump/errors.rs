@@ -34,6 +34,8 @@ pub struct Errors {
     budget: Budget,
     /// What all programs of the service have together.
     shared: Complaints,
+    /// The last line that was lost: what a program says before it gives up.
+    last: Option<String>,
     /// When lost lines were last told.
     told: Duration,
 }
@@ -75,6 +77,7 @@ impl Errors {
             lines: Lines::default(),
             budget: Budget::default(),
             shared,
+            last: None,
             told: Duration::ZERO,
         }
     }
@@ -86,17 +89,19 @@ impl Errors {
 
     fn take(&mut self, bytes: Option<&[u8]>) {
         let now = self.began.elapsed();
-        let Errors { log, service, session, lines, budget, shared, told, .. } = self;
+        let Errors { log, service, session, lines, budget, shared, last, told, .. } = self;
         let mut tell = |line: &str| {
-            if !budget.allow(now) {
+            let allowed = budget.allow(now);
+            if !allowed || !shared.allow() {
+                if allowed {
+                    budget.lose();
+                }
+                *last = Some(line.to_owned());
                 return;
-            }
-            if !shared.allow() {
-                return budget.lose();
             }
             if now >= *told + LOST_TOLD_EVERY {
                 *told = now;
-                tell_lost(log, service, *session, budget.take_lost());
+                tell_lost(log, service, *session, budget.take_lost(), last.take());
             }
             let (service, line) = (service.clone(), line.to_owned());
             log.event(Event::Stderr { service, session: *session, line });
@@ -105,15 +110,16 @@ impl Errors {
             Some(bytes) => lines.take(bytes, &mut tell),
             None => {
                 lines.end(&mut tell);
-                tell_lost(log, service, *session, budget.take_lost());
+                tell_lost(log, service, *session, budget.take_lost(), last.take());
             }
         }
     }
 }
 
-fn tell_lost(log: &Log, service: &str, session: Option<SessionId>, lines: u64) {
+fn tell_lost(log: &Log, service: &str, session: Option<SessionId>, lines: u64, last: Option<String>) {
     if lines > 0 {
-        log.event(Event::StderrLost { service: service.to_owned(), session, lines });
+        let last = last.unwrap_or_default();
+        log.event(Event::StderrLost { service: service.to_owned(), session, lines, last });
     }
 }
 
