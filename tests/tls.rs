@@ -221,6 +221,18 @@ fn what_a_client_has_put_into_the_environment_pauses_nothing() {
 }
 
 #[test]
+fn who_breaks_the_handshake_is_told_so_whatever_else_it_has_sent() {
+    let (port, authority) = (free_port(), Authority::new());
+    let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
+    let mut client = plain(port);
+    client.send(&vec![b'x'; 200_000]).half_close();
+    let answer = client.read_all();
+    // An alert, of the level "fatal".
+    assert_eq!((answer.first(), answer.get(5)), (Some(&0x15), Some(&2)), "{answer:02x?}");
+    failed_at_tls(&daemon.record(client.port()));
+}
+
+#[test]
 fn a_health_check_that_says_nothing_is_no_warning() {
     let (port, authority) = (free_port(), Authority::new());
     let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));

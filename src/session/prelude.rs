@@ -292,8 +292,14 @@ async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<B
             }
             Err(ReadError::Network(error)) => Some(error),
             Err(ReadError::Tls(fault)) => {
-                // It is told by an alert, if it listens.
+                // It is told by an alert, if it listens. What it has sent and
+                // nobody has read would have a reset overtake that.
                 let _ = connection.write_to(&mut network);
+                let told = async {
+                    stream.shutdown()?;
+                    link::drain(stream).await
+                };
+                let _ = tokio::time::timeout(TURNED_AWAY_WITHIN, told).await;
                 return Err(fault);
             }
         };
