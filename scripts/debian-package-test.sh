@@ -162,7 +162,7 @@ inside() {
 
     promise 'its files belong to root, and nobody else can write them'
     for file in /usr/sbin/wininetd /lib/systemd/system/wininetd.service /etc/wininetd.conf \
-        /usr/share/doc/wininetd/{copyright,README.md,examples/hardening.conf}; do
+        /usr/share/doc/wininetd/{copyright,THIRD-PARTY.gz,README.md,examples/hardening.conf}; do
         [ -f "$root$file" ] || fail "there is no $file"
     done
     in_root dpkg -L wininetd | while IFS= read -r file; do

@@ -58,6 +58,8 @@ cp examples/*.conf examples/*.toml docs/wininetd.schema.json README.md packaging
 mv "$documents"/*.conf "$documents"/*.toml "$documents"/*.schema.json "$documents/examples/"
 cp -R docs "$documents/docs"
 gzip -9nc CHANGELOG.md >"$documents/CHANGELOG.md.gz"
+# What is linked in has licences of its own, which want to be told.
+scripts/notices.py | gzip -9n >"$documents/THIRD-PARTY.gz"
 
 # Whole licences by reference where Debian has them, as its policy wants; the
 # short one in full. Blank lines are dots there.

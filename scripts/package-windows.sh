@@ -55,6 +55,8 @@ windows_text README.md README.md
 windows_text examples/servers.conf wininetd.example.conf
 windows_text LICENSE-MIT LICENSE-MIT.txt
 windows_text LICENSE-APACHE LICENSE-APACHE.txt
+scripts/notices.py x86_64-pc-windows-gnu >"$work/notices"
+windows_text "$work/notices" THIRD-PARTY.txt
 chmod 644 "$files"/*
 # The same commit gives the same zip.
 touch -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}" "$files"/* "$files"
