@@ -1,6 +1,9 @@
 //! Which addresses are listened on, and binding them: at the start, and again
 //! later where it failed.
 
+use std::io::ErrorKind;
+use std::time::Duration;
+
 use super::{Event, Served, Supervisor};
 use crate::config::plan::{Address, Plan};
 use crate::core::ServiceId;
@@ -11,6 +14,11 @@ use crate::log::event::{Event as Logged, Level};
 use crate::session::Complaints;
 use crate::sys;
 use crate::sys::net::Inherited;
+
+/// At the start an address in use is tried so often
+const MOMENTS: u32 = 6;
+/// after so long each; starting a program takes far less, on a busy machine as well.
+const MOMENT: Duration = Duration::from_millis(50);
 
 impl Supervisor {
     /// The services of a plan that are served, each with its number: that of
@@ -122,18 +130,37 @@ impl Supervisor {
             .collect()
     }
 
+    /// Binds all of them for the first time. What is in use is tried again for a
+    /// moment before that is told: a program that a killed server was just
+    /// starting has all of that one's listeners until it begins.
     pub(super) async fn bind_all(&mut self) {
-        let mut missing_family_said = false;
-        let ids: Vec<_> = self.slots.keys().copied().collect();
-        for id in ids {
-            missing_family_said = self.bind_new(id, missing_family_said).await;
+        let mut said = false;
+        let mut ids: Vec<_> = self.slots.keys().copied().collect();
+        for left in (0..MOMENTS).rev() {
+            let mut in_use = Vec::new();
+            for id in ids {
+                match self.try_bind(id).await {
+                    Err(error) if left > 0 && error.kind() == ErrorKind::AddrInUse => in_use.push(id),
+                    bound => said = self.first_bound(id, bound, said),
+                }
+            }
+            if in_use.is_empty() {
+                return;
+            }
+            ids = in_use;
+            tokio::time::sleep(MOMENT).await;
         }
     }
 
     /// Binds a slot for the first time. True if it was said that a family is
     /// missing, now or before.
     pub(super) async fn bind_new(&mut self, id: ListenerId, said: bool) -> bool {
-        let Err(error) = self.try_bind(id).await else { return said };
+        let bound = self.try_bind(id).await;
+        self.first_bound(id, bound, said)
+    }
+
+    fn first_bound(&mut self, id: ListenerId, bound: std::io::Result<()>, said: bool) -> bool {
+        let Err(error) = bound else { return said };
         let Some(slot) = self.slots.get_mut(&id) else { return said };
         // A host without IPv6 is as it should be: one line, no retry.
         if sys::net::family_is_missing(&error) && slot.address.is_all() {

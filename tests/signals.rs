@@ -1,0 +1,188 @@
+//! Signals at the worst of moments: storms of them, a kill, a server that stood still.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, Daemon, Gate, Held, free_port, probe};
+
+fn signal(daemon: &Daemon, signal: libc::c_int) {
+    // SAFETY: no pointers; the daemon is our child.
+    unsafe { libc::kill(libc::pid_t::try_from(daemon.pid()).unwrap(), signal) };
+}
+
+/// Moments that differ from run to run, and are told.
+struct Moments(u64);
+
+impl Moments {
+    fn new() -> Moments {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Moments(now.subsec_nanos().into())
+    }
+
+    /// Passes some of so many microseconds, busily: what is shorter than a
+    /// turn of the scheduler matters here.
+    fn pass(&mut self, most: u64) {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let until = Instant::now() + Duration::from_micros((self.0 >> 33) % most);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// Ends what goes on beside, also where a test fails.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_storm_of_reloads_refuses_nobody_and_is_over_when_it_is() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("line"))]).without_verb().start();
+    let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                assert_eq!(Client::connect(port).send(b"x\n").read_text(), "x\n");
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let _until = Until(&over);
+        let mut moments = Moments::new();
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end {
+            signal(&daemon, libc::SIGHUP);
+            moments.pass(2000);
+        }
+    });
+    assert!(served.load(Ordering::Relaxed) > 10, "{served:?} clients were served meanwhile");
+    // The last request counts: what was written before it holds after it.
+    let text = std::fs::read_to_string(daemon.file("wininetd.conf")).unwrap();
+    let other = free_port();
+    std::fs::write(daemon.file("wininetd.conf"), text + &format!("{other} none {}\n", probe("say new")))
+        .unwrap();
+    let before = daemon.events().len();
+    signal(&daemon, libc::SIGHUP);
+    let until = Instant::now() + testkit::LIMIT;
+    while !daemon.events()[before..].iter().any(|event| event.to_string().contains(&other.to_string())) {
+        assert!(Instant::now() < until, "{}", daemon.text());
+        daemon.wait_a_moment();
+    }
+    assert_eq!(Client::connect(other).read_text(), "new");
+    assert!(daemon.load() < 0.05, "it goes on by itself");
+    let finished = daemon.stop();
+    assert_eq!(finished.code, Some(0));
+    assert!(finished.events("reload_failed").is_empty(), "{}", finished.errors);
+    let reloads = finished.events("reloading").len();
+    assert_eq!(reloads, finished.events("reloaded").len(), "each that began is over");
+}
+
+#[test]
+fn a_stop_wins_over_a_reload_at_every_moment_of_it() {
+    let (port, mut moments) = (free_port(), Moments::new());
+    for _ in 0..25 {
+        let daemon = Builder::new(&[format!("{port} none {}", probe("line"))]).without_verb().start();
+        signal(&daemon, libc::SIGHUP);
+        moments.pass(3000);
+        let asked = Instant::now();
+        signal(&daemon, libc::SIGTERM);
+        signal(&daemon, libc::SIGHUP);
+        signal(&daemon, libc::SIGTERM);
+        signal(&daemon, libc::SIGTERM);
+        let finished = daemon.finish();
+        assert_eq!(finished.code, Some(0), "{}", finished.errors);
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        assert_eq!(finished.events("stopped").len(), 1, "{}", finished.errors);
+    }
+}
+
+#[test]
+fn a_server_that_stood_still_goes_on_and_nobody_pays_for_it() {
+    let (port, held_port, missing, gate) = (free_port(), free_port(), free_port(), Gate::new());
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'line']\n\
+         [service.held]\nlisten = '127.0.0.1:{held_port}'\ncommand = ['@', 'visit', '{}', 'line']\n\
+         [service.missing]\nlisten = '127.0.0.1:{missing}'\ncommand = ['/no/such/program']\n",
+        gate.address()
+    ))
+    .start();
+    let mut held = Client::connect(held_port);
+    drop(gate.visitor());
+    assert!(Client::connect(missing).is_turned_away());
+    daemon.event("service_paused", |event| event["pause_seconds"] == 1.0);
+    signal(&daemon, libc::SIGSTOP);
+    let mut waits = Client::connect(port);
+    waits.send(b"early\n").receives_nothing_for(Duration::from_secs(3));
+    signal(&daemon, libc::SIGCONT);
+    assert_eq!(waits.read_text(), "early\n");
+    assert_eq!(held.send(b"still here\n").read_text(), "still here\n");
+    // Its pause was over meanwhile, so one client tries it, once.
+    assert!(Client::connect(missing).is_turned_away());
+    daemon.event("service_paused", |event| event["pause_seconds"] == 2.0);
+    assert!(daemon.load() < 0.05, "it makes up for lost time");
+    drop((waits, held));
+    let asked = Instant::now();
+    assert_eq!(daemon.stop().code, Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn killed_in_the_midst_of_clients_it_starts_again_at_once_whenever_that_is() {
+    const ROUNDS: usize = 20;
+    let (port, folder, mut moments) = (free_port(), tempfile::tempdir().unwrap(), Moments::new());
+    let (socket, control) = (folder.path().join("s.sock"), folder.path().join("c.sock"));
+    let text = format!(
+        "[service.a]\nlisten = ['127.0.0.1:{port}', 'unix:{}']\ncommand = ['@', 'line']\n\
+         [service.b]\nlisten = '127.0.0.1:{}'\ncommand = ['@', 'line']\nstdio = 'pipe'\nwarm = 2\n",
+        socket.display(),
+        free_port()
+    );
+    let builder = || Builder::native(&text).arguments(&["--control", control.to_str().unwrap()]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // Refused, reset or served: whatever the moment brings.
+                if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) {
+                    use std::io::{Read, Write};
+                    let _ = stream.write_all(b"x\n");
+                    let _ = stream.set_read_timeout(Some(testkit::LIMIT));
+                    let _ = stream.read_to_end(&mut Vec::new());
+                }
+            }
+        });
+        let _until = Until(&over);
+        for _ in 0..ROUNDS {
+            let daemon = builder().launch();
+            moments.pass(60_000);
+            daemon.kill();
+            let began = Instant::now();
+            let daemon = builder().start();
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+            assert_eq!(Client::connect(port).send(b"again\n").read_text(), "again\n");
+            assert!(std::os::unix::net::UnixStream::connect(&socket).is_ok());
+            let answer =
+                testkit::channel::exchange(control.to_str().unwrap(), br#"{"version":1,"request":"status"}"#);
+            assert!(answer.contains("status"), "{answer}");
+            let complains = |event: &testkit::Value| {
+                event["event"] == "listen_failed"
+                    || event["message"].as_str().is_some_and(|text| text.contains("c.sock"))
+            };
+            assert_eq!(daemon.events().into_iter().find(complains), None);
+            moments.pass(5000);
+            daemon.kill();
+        }
+    });
+    let daemon = builder().start();
+    let before = Held::by(daemon.pid());
+    assert_eq!(Client::connect(port).send(b"x\n").read_text(), "x\n");
+    assert!(before.handles < 100, "{before:?}");
+    assert_eq!(daemon.stop().code, Some(0));
+    assert!(!socket.exists() && !control.exists(), "files of sockets are left");
+}
