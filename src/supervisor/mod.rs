@@ -257,7 +257,11 @@ impl Supervisor {
                     self.token_at = None;
                     self.accept();
                 }
-                Some(event) = self.events.recv() => self.handle(event, manager).await,
+                Some(event) = self.events.recv() => {
+                    // What a program has left behind may end when nobody is served any more.
+                    orphans |= matches!(event, Event::Ended(..) | Event::WarmOver(..));
+                    self.handle(event, manager).await;
+                }
             }
         };
         self.stop(request, stop, commands, manager).await;
