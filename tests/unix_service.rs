@@ -50,6 +50,7 @@ fn listener(address: &str, port: u16, v6_only: bool) -> OwnedFd {
     if address.is_ipv6() {
         socket.set_only_v6(v6_only).unwrap();
     }
+    socket.set_reuse_address(true).unwrap();
     socket.bind(&address.into()).unwrap();
     socket.listen(16).unwrap();
     socket.into()

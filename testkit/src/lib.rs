@@ -70,7 +70,7 @@ pub fn quoted(path: &std::path::Path) -> String {
 /// that the system gives to clients, so that no connection takes it meanwhile,
 /// and never the same twice in one process.
 pub fn free_port() -> u16 {
-    use std::net::TcpListener;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_240;
@@ -79,14 +79,27 @@ pub fn free_port() -> u16 {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let start = std::process::id().wrapping_mul(97);
         let port = u16::try_from(FIRST + (start.wrapping_add(step)) % RANGE).expect("a port");
-        let free = |address: &str| match TcpListener::bind((address, port)) {
-            Ok(_) => true,
+        let free = |address: IpAddr| match bind((address, port).into()) {
+            Ok(()) => true,
             // A host without IPv6 has no such port to take.
             Err(error) => error.kind() == std::io::ErrorKind::Unsupported || error.raw_os_error() == Some(97),
         };
-        if free("0.0.0.0") && free("::") {
+        if free(Ipv4Addr::UNSPECIFIED.into()) && free(Ipv6Addr::UNSPECIFIED.into()) {
             return port;
         }
     }
     panic!("no free port");
+}
+
+/// Whether an address can be bound. Nothing listens there in between: a program
+/// that another test is just starting has a copy of the socket until it begins.
+fn bind(address: std::net::SocketAddr) -> std::io::Result<()> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())
 }
