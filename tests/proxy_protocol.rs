@@ -283,8 +283,6 @@ fn a_header_comes_before_the_handshake_and_names_the_client_of_it() {
 #[cfg(unix)]
 #[test]
 fn a_client_behind_a_socket_in_the_file_system_is_the_one_of_the_header() {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
     for stdio in BINDINGS {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
@@ -294,14 +292,7 @@ fn a_client_behind_a_socket_in_the_file_system_is_the_one_of_the_header() {
             path.display()
         ))
         .start();
-        let answer = |header: &[u8]| {
-            let mut stream = UnixStream::connect(&path).unwrap();
-            stream.set_read_timeout(Some(testkit::LIMIT)).unwrap();
-            stream.write_all(header).unwrap();
-            let mut text = String::new();
-            stream.read_to_string(&mut text).unwrap();
-            text
-        };
+        let answer = |header: &[u8]| answer_at(&path, header);
         for header in headers(CLIENT, LOCAL_SIDE) {
             let text = answer(&header);
             assert!(has(&text, "PROTO=TCP") && has(&text, "CLIENT_IP=192.0.2.7"), "{text}");
@@ -312,4 +303,40 @@ fn a_client_behind_a_socket_in_the_file_system_is_the_one_of_the_header() {
         assert_eq!(answer(&v1("192.0.2.66:1", LOCAL_SIDE)), "");
         daemon.event("session", |event| event["reason"] == "deny 192.0.2.66/32");
     }
+}
+
+/// Nobody can say of such a connection where it came from, so `allow` is not about it.
+#[cfg(unix)]
+#[test]
+fn with_allow_a_header_without_a_client_lets_nobody_in_at_a_socket_in_the_file_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sock");
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = 'unix:{}'\ncommand = ['@', 'say', 'x']\nproxy_protocol = []\n\
+         allow = ['192.0.2.7']\n",
+        path.display()
+    ))
+    .start();
+    for header in [v2_of(LOCAL, 0, b""), b"PROXY UNKNOWN\r\n".to_vec()] {
+        assert_eq!(answer_at(&path, &header), "");
+    }
+    for record in daemon.records(2) {
+        assert_eq!(
+            (&record["outcome"], &record["reason"]),
+            (&"refused".into(), &"no rule of allow matches".into())
+        );
+    }
+    assert_eq!(answer_at(&path, &v1(CLIENT, LOCAL_SIDE)), "x");
+}
+
+/// What a client gets there that begins with this.
+#[cfg(unix)]
+fn answer_at(path: &std::path::Path, header: &[u8]) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(testkit::LIMIT)).unwrap();
+    stream.write_all(header).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }

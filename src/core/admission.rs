@@ -191,8 +191,14 @@ impl Admission {
             return Err(Reason::Full);
         };
         // One whose service is gone meanwhile goes on under its last rules.
-        let refusal =
-            self.services.get(&service).and_then(|entrance| self.no_client(service, entrance, client, now));
+        let refusal = self.services.get(&service).and_then(|entrance| {
+            // The mode of a socket in the file system let the proxy in, and of whom
+            // that names nobody `allow` knows nothing.
+            if client.ip().is_none() && entrance.admit.access.allow.is_some() {
+                return Some(Reason::NotAllowed);
+            }
+            self.no_client(service, entrance, client, now)
+        });
         if let Some(reason) = refusal {
             if let Some(bucket) = self.entrance_of(session).and_then(|entrance| entrance.bucket.as_mut()) {
                 bucket.give_back(entered, now);
