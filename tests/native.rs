@@ -145,6 +145,33 @@ fn a_key_that_everybody_can_read_is_said_with_what_mends_it() {
     }
 }
 
+/// Whoever can exchange a pair is this server to its clients, and whoever can
+/// exchange the authority is any client.
+#[cfg(all(unix, feature = "tls"))]
+#[test]
+fn files_of_tls_that_everybody_can_change_are_said() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let pem = folder.path().join("pem");
+    std::fs::create_dir(&pem).unwrap();
+    let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n\
+        tls = { certificate = 'pem/c.pem', key = 'pem/k.pem', client_ca = 'pem/ca.pem' }\n";
+    for (name, text) in [("w.toml", text), ("pem/c.pem", ""), ("pem/k.pem", ""), ("pem/ca.pem", "")] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let config = folder.path().join("w.toml");
+    let said = || run(&["--check", "--cfgfile", config.to_str().unwrap()]).output;
+    assert!(!said().contains("everybody can change"), "{}", said());
+    for path in [pem.join("c.pem"), pem.join("k.pem"), pem.join("ca.pem"), pem.clone()] {
+        let before = std::fs::metadata(&path).unwrap().permissions();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+        let output = said();
+        let expected = format!("w.toml:4:7: warning: everybody can change {},", path.display());
+        assert!(output.contains(&expected), "{output}");
+        std::fs::set_permissions(&path, before).unwrap();
+    }
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn check_says_how_a_service_speaks_where_that_is_not_by_the_connection_itself() {

@@ -3,7 +3,7 @@
 //! touch the disk, the network or the user database, and block.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::plan::{Address, Plan, Service, Tls};
@@ -133,6 +133,15 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
                 continue;
             }
         };
+        let own = trust::file_writers(&file).unwrap_or_default();
+        found.extend(writers(path, own).into_iter().map(|(changed, others)| {
+            let message = format!(
+                "{} can change {}, and so choose how this server is known or whom it lets in",
+                others.names(),
+                changed.display()
+            );
+            (message, Some(format!("`{}` takes that away", trust::mend_writers(&changed, &others))))
+        }));
         let readers =
             if name == "key" { trust::file_readers(&file).unwrap_or_default() } else { Others::default() };
         if !readers.is_empty() {
@@ -163,16 +172,19 @@ fn open_file(path: &Path) -> std::io::Result<File> {
 /// what clients start: in its file, or in its folder (where a library that it
 /// loads may lie, too).
 fn replaceable(program: &Path) -> Vec<(String, String)> {
-    let file = File::open(program).and_then(|file| trust::file_writers(&file)).unwrap_or_default();
-    let folder = program.parent().unwrap_or(program);
-    let above = trust::folder_writers(folder).unwrap_or_default();
-    std::iter::once((program.to_owned(), file))
-        .chain(above)
-        .filter(|(_, others)| !others.anyone.is_empty())
-        .map(|(path, others)| {
-            let message =
-                format!("{} can change {}, and so what clients start here", others.names(), path.display());
-            (message, format!("`{}` takes that away", trust::mend_writers(&path, &others)))
-        })
-        .collect()
+    let own = File::open(program).and_then(|file| trust::file_writers(&file)).unwrap_or_default();
+    let say = |(path, others): (PathBuf, Others)| {
+        let message =
+            format!("{} can change {}, and so what clients start here", others.names(), path.display());
+        (message, format!("`{}` takes that away", trust::mend_writers(&path, &others)))
+    };
+    writers(program, own).into_iter().map(say).collect()
+}
+
+/// Where anybody can change a file, of which they are `own`, or put another in its
+/// place.
+fn writers(path: &Path, own: Others) -> Vec<(PathBuf, Others)> {
+    let above = trust::folder_writers(path.parent().unwrap_or(path)).unwrap_or_default();
+    let all = std::iter::once((path.to_owned(), own)).chain(above);
+    all.filter(|(_, others)| !others.anyone.is_empty()).collect()
 }
