@@ -64,6 +64,20 @@ fn the_core_has_no_clock_no_io_and_knows_nobody() {
     }
 }
 
+/// A jump of the system's clock must change nothing but what is written of it.
+#[test]
+fn the_time_of_day_is_for_the_log_and_certificates_only() {
+    for (name, text) in sources() {
+        let found = code(&text).find(|line| {
+            ["SystemTime", "UnixTime", "Timestamp::now", "Zoned::now", "CLOCK_REALTIME", "GetSystemTime"]
+                .iter()
+                .any(|word| line.contains(word))
+        });
+        let allowed = name.starts_with("log/") || name.starts_with("tls/");
+        assert!(allowed || found.is_none(), "{name}: {found:?}");
+    }
+}
+
 #[test]
 fn the_session_names_no_system() {
     for (name, text) in sources().into_iter().filter(|(name, _)| name.starts_with("session/")) {

@@ -1,0 +1,118 @@
+//! A log that can't be written harms no session, and what is lost of it is counted.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, LIMIT, free_port, probe};
+
+fn serve(port: u16, count: usize) {
+    for _ in 0..count {
+        assert_eq!(Client::connect(port).send(b"served\n").read_text(), "served\n");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_never_takes_a_line_harms_no_session() {
+    let port = free_port();
+    let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
+    let daemon = builder.arguments(&["--log-file", "/dev/full"]).start();
+    serve(port, 50);
+    // Standard error has all of it.
+    daemon.records(50);
+    assert!(daemon.load() < 0.05, "it spins");
+    assert_eq!(daemon.stop().code, Some(0));
+}
+
+/// In a file system of its own with so little room, where this user may make one.
+#[cfg(target_os = "linux")]
+fn in_a_small_room(builder: Builder, room: &Path) -> Option<Builder> {
+    let may = std::process::Command::new("unshare").args(["--mount", "true"]).status();
+    if !may.is_ok_and(|status| status.success()) {
+        return None;
+    }
+    let script = format!("mount -t tmpfs -o size=64k none '{}' && exec \"$@\"", room.display());
+    Some(builder.through(&["unshare", "--mount", "sh", "-c", &script, "sh"]))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn on_a_full_disk_sessions_go_on_and_lost_lines_are_counted_exactly_once_there_is_room() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
+    let builder = builder.arguments(&["--log-file", log.to_str().unwrap()]);
+    let Some(builder) = in_a_small_room(builder, folder.path()) else { return };
+    let daemon = builder.start();
+    let within = |path: &Path| {
+        Path::new(&format!("/proc/{}/root", daemon.pid())).join(path.strip_prefix("/").unwrap())
+    };
+    serve(port, 5);
+    let filler = within(&folder.path().join("filler"));
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 512]).is_ok() {}
+    // The log's last page may have room for some more.
+    serve(port, 60);
+    daemon.records(65);
+    std::fs::remove_file(&filler).unwrap();
+    drop(file);
+    let lines = || std::fs::read_to_string(within(&log)).unwrap();
+    let until = Instant::now() + LIMIT;
+    while !lines().contains("log_lost") {
+        assert!(Instant::now() < until, "no word of what is lost:\n{}", lines());
+        daemon.wait_a_moment();
+    }
+    serve(port, 5);
+    daemon.records(70);
+    while lines().matches("\"session\":70,").count() == 0 {
+        assert!(Instant::now() < until, "the last record is not there:\n{}", lines());
+        daemon.wait_a_moment();
+    }
+    let mut lost = 0;
+    let mut written = 0;
+    for line in lines().lines() {
+        let event: testkit::Value = serde_json::from_str(line).expect("whole lines only");
+        match event["event"].as_str() {
+            Some("log_lost") => lost += usize::try_from(event["lines"].as_u64().unwrap()).unwrap(),
+            _ => written += 1,
+        }
+    }
+    assert!(lost > 10, "the disk was never full");
+    assert_eq!(written + lost, daemon.events().len(), "each line is there or counted");
+}
+
+#[test]
+fn a_reader_that_stops_reading_holds_neither_sessions_nor_the_stop() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    // Open at both ends, and nobody ever reads.
+    let reader = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&pipe)
+        .unwrap();
+    let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
+    let script = format!("exec \"$@\" 2>'{}'", pipe.display());
+    let daemon = builder.through(&["sh", "-c", &script, "sh"]).launch();
+    let until = Instant::now() + LIMIT;
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < until, "not served");
+        std::thread::yield_now();
+    }
+    // Far more lines than the pipe takes.
+    serve(port, 400);
+    let stopping = Instant::now();
+    daemon.request_stop();
+    assert_eq!(daemon.exit_code(), Some(0));
+    assert!(stopping.elapsed() < Duration::from_secs(10), "{:?}", stopping.elapsed());
+    drop(reader);
+}
