@@ -5,21 +5,15 @@
 //! `WININETD_SEED=N` repeats a history, `WININETD_HISTORIES=N` says how many.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
-mod simulation {
-    pub mod administrator;
-    pub mod promises;
-    pub mod random;
-    pub mod sums;
-    pub mod world;
-}
+#[path = "simulation/mod.rs"]
+mod simulation;
 
 use simulation::random::Random;
 use simulation::sums::Sums;
-use simulation::world::World;
 
 /// What an ordinary run of the tests takes; CI takes many more.
 const HISTORIES: u64 = 2_000;
-const STEPS: u64 = 60;
+const STEPS: usize = 60;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -27,14 +21,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// One history.
 fn history(seed: u64) -> Sums {
-    let run = std::panic::catch_unwind(|| {
-        let mut world = World::new(Random::new(seed));
-        for _ in 0..STEPS {
-            world.step();
-            world.look();
-        }
-        world.finish()
-    });
+    let run = std::panic::catch_unwind(|| simulation::history(Random::new(seed), STEPS));
     run.unwrap_or_else(|_| panic!("a promise is broken; WININETD_SEED={seed} repeats it"))
 }
 
