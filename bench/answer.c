@@ -3,12 +3,19 @@
  * the kernel's exec and exit, and as little else as possible. */
 #include <string.h>
 #include <unistd.h>
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#endif
 
 int main(void)
 {
     char line[256];
     size_t length = 0;
 
+#ifdef _WIN32
+    _setmode(STDOUT_FILENO, _O_BINARY);
+#endif
     while (length < sizeof line) {
         ssize_t count = read(STDIN_FILENO, line + length, sizeof line - length);
         if (count < 0)

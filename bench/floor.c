@@ -3,10 +3,9 @@
  * its own copy. It waits for nobody, keeps no record and has no limits, so
  * what it reaches is what the kernel allows on this machine today.
  *
- *     floor PORT PROGRAM [USER]
+ *     floor PORT PROGRAM [ARGUMENT...]
  *
- * USER is accepted so that it can be called like the server beside it, and is
- * ignored: the floor never changes identity. */
+ * The floor never changes identity. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -46,16 +45,15 @@ static int listen_on(int port)
     return fd;
 }
 
-static void start(char *program, int connection)
+static void start(char **command, int connection)
 {
-    char *arguments[] = {program, NULL};
     posix_spawn_file_actions_t actions;
     int error = posix_spawn_file_actions_init(&actions);
 
     for (int stream = 0; stream <= 2 && !error; stream++)
         error = posix_spawn_file_actions_adddup2(&actions, connection, stream);
     if (!error)
-        error = posix_spawn(NULL, program, &actions, NULL, arguments, environ);
+        error = posix_spawn(NULL, command[0], &actions, NULL, command, environ);
     if (error) {
         errno = error;
         die("posix_spawn"); /* a floor that failed now and then would be no measure */
@@ -66,8 +64,8 @@ static void start(char *program, int connection)
 int main(int argc, char **argv)
 {
     int port = argc >= 3 ? atoi(argv[1]) : 0;
-    if (port <= 0 || port > 65535 || argc > 4) {
-        fprintf(stderr, "usage: floor PORT PROGRAM [USER]\n");
+    if (port <= 0 || port > 65535) {
+        fprintf(stderr, "usage: floor PORT PROGRAM [ARGUMENT...]\n");
         return 64;
     }
 
@@ -84,7 +82,7 @@ int main(int argc, char **argv)
                 continue;
             die("accept4");
         }
-        start(argv[2], connection);
+        start(argv + 2, connection);
         close(connection);
     }
 }

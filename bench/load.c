@@ -2,7 +2,10 @@
  * time until CONNECTIONS are done. Each one connects, sends "ping\n", and must
  * get exactly that back and then the end of the stream.
  *
- *     load PORT CLIENTS CONNECTIONS
+ *     load PORT CLIENTS CONNECTIONS [SECONDS]
+ *
+ * After so many seconds none is begun, so that a slow server ends as well;
+ * those that wait then have ten more.
  *
  * Prints one line of JSON. A latency counts from before connect to the end of
  * the stream, of good connections only. `errors` counts all others: refused,
@@ -23,6 +26,7 @@
 
 enum {
     LIMIT_MS = 60 * 1000,
+    LAST_MS = 10 * 1000, /* for what was begun when the seconds are over */
     SOURCES = 8, /* 127.0.0.1 to 127.0.0.8 */
     MAX_CLIENTS = 1024,
     MAX_CONNECTIONS = 1000 * 1000,
@@ -180,13 +184,17 @@ int main(int argc, char **argv)
 {
     static struct client clients[MAX_CLIENTS];
     static struct epoll_event events[MAX_CLIENTS];
-    long count = argc == 4 ? atol(argv[2]) : 0;
+    bool is_called_right = argc == 4 || argc == 5;
+    long count = is_called_right ? atol(argv[2]) : 0;
+    double limit = LIMIT_MS, enough = argc == 5 ? atof(argv[4]) * 1e3 : LIMIT_MS;
 
-    port = argc == 4 ? atoi(argv[1]) : 0;
-    wanted = argc == 4 ? atol(argv[3]) : 0;
+    if (limit > enough + LAST_MS)
+        limit = enough + LAST_MS;
+    port = is_called_right ? atoi(argv[1]) : 0;
+    wanted = is_called_right ? atol(argv[3]) : 0;
     if (port <= 0 || port > 65535 || count <= 0 || count > MAX_CLIENTS || wanted <= 0 ||
         wanted > MAX_CONNECTIONS) {
-        fprintf(stderr, "usage: load PORT CLIENTS CONNECTIONS\n");
+        fprintf(stderr, "usage: load PORT CLIENTS CONNECTIONS [SECONDS]\n");
         return 64;
     }
     latencies = calloc((size_t)wanted, sizeof *latencies);
@@ -203,7 +211,9 @@ int main(int argc, char **argv)
     /* Every connection that was begun ends in `good` or in `errors`. */
     bool in_time = true;
     while (good + errors < wanted) {
-        double left = started + LIMIT_MS - now_ms();
+        double left = started + limit - now_ms();
+        if (now_ms() - started > enough)
+            wanted = begun;
         if (left <= 0) {
             in_time = false;
             break;
@@ -224,8 +234,8 @@ int main(int argc, char **argv)
     }
 
     qsort(latencies, (size_t)good, sizeof *latencies, by_value);
-    printf("{\"seconds\": %.6f, \"conn_per_s\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
+    printf("{\"connections\": %ld, \"seconds\": %.6f, \"conn_per_s\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, "
            "\"max_ms\": %.3f, \"errors\": %ld}\n",
-           seconds, (double)good / seconds, quantile(0.50), quantile(0.99), quantile(1.0), errors);
+           wanted, seconds, (double)good / seconds, quantile(0.50), quantile(0.99), quantile(1.0), errors);
     return in_time ? 0 : 1;
 }

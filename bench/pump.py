@@ -12,9 +12,7 @@ import json
 import os
 import resource
 import shutil
-import signal
 import socket
-import ssl
 import statistics
 import subprocess
 import sys
@@ -22,38 +20,13 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "target" / "bench"
-BULK = OUT / "bulk"
+from clients import BULK, bulk_seconds, first_byte, handshakes, s_client, tls_file, undecrypted
+from common import OUT, ROOT, Failure, build
+from server import running
+
 GIB = 1 << 30
 PORTS = iter(range(22000, 23000))
 LOADED_PYTHON = "import argparse, asyncio, json, ssl, sys; sys.stdin.readline(); print('ready', flush=True)"
-NO_CHECK = ssl._create_unverified_context()
-
-
-class Failure(Exception):
-    """The benchmark itself could not be done; there is nothing to judge."""
-
-
-@contextlib.contextmanager
-def running(command, port=None, **options):
-    """A process, once it listens, ended at the end."""
-    process = subprocess.Popen(
-        [str(part) for part in command], stdin=subprocess.DEVNULL, start_new_session=True, **options
-    )
-    try:
-        until = time.monotonic() + 10
-        while port is not None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if process.poll() is not None or time.monotonic() > until:
-                raise Failure(f"{command[0]} does not listen on {port}")
-            time.sleep(0.01)
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(15)
 
 
 @contextlib.contextmanager
@@ -86,13 +59,6 @@ def stunnel(folder, port, program, *arguments):
 
 def command(*parts):
     return f"command = {json.dumps([str(part) for part in parts])}"
-
-
-def bulk_seconds(mode, port, size):
-    done = subprocess.run([BULK, mode, str(port), str(size)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Failure(f"bulk {mode}: {done.stderr.strip()}")
-    return float(done.stdout)
 
 
 def pairs(count, ours, theirs):
@@ -130,83 +96,6 @@ def ratio(ours, theirs):
     return {"median": statistics.median(ratios), "least": ratios[0], "most": ratios[-1]}
 
 
-def tls_file(folder):
-    file = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
-    done = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        + ["-subj", "/CN=localhost", *map(str, file)],
-        capture_output=True,
-    )
-    if done.returncode != 0:
-        raise Failure("openssl can't make a certificate")
-    return f'tls = {{ certificate = "{folder}/cert.pem", key = "{folder}/key.pem" }}'
-
-
-def s_client(port, size):
-    """MiB/s to openssl's own client, which is itself the slower side."""
-    began = time.monotonic()
-    client = ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{port}"]
-    nowhere = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(client, **nowhere)
-    return size / (time.monotonic() - began) / (1 << 20)
-
-
-def handshakes(port, seconds=4):
-    """Full handshakes a second, each with a program."""
-    done = subprocess.run(
-        ["openssl", "s_time", "-new", "-time", str(seconds), "-connect", f"127.0.0.1:{port}"],
-        capture_output=True,
-        text=True,
-    )
-    for line in done.stdout.splitlines():
-        if "connections in" in line and "real seconds" in line:
-            return int(line.split()[0]) / int(line.split(" connections in ")[1].split()[0])
-    raise Failure(f"openssl s_time: {done.stdout} {done.stderr}")
-
-
-def undecrypted(port, count, seconds):
-    """Bytes a second that so many clients together take without looking at them."""
-    clients = []
-    for _ in range(count):
-        client = socket.create_connection(("127.0.0.1", port))
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        secured = NO_CHECK.wrap_bio(incoming, outgoing)
-        while True:
-            try:
-                secured.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                client.sendall(outgoing.read())
-                incoming.write(client.recv(65536))
-        client.sendall(outgoing.read())
-        clients.append(client)
-    pids = []
-    began = time.monotonic()
-    totals = []
-    for client in clients:
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            # The kernel drops them: no copy, no key, so that the server has the cores.
-            taken = 0
-            room = bytearray(1 << 20)
-            while time.monotonic() < began + seconds:
-                taken += client.recv_into(room, len(room), socket.MSG_TRUNC)
-            os.write(writer, str(taken).encode())
-            os._exit(0)
-        os.close(writer)
-        pids.append(pid)
-        totals.append(reader)
-    taken = sum(int(os.read(reader, 64)) for reader in totals)
-    for pid in pids:
-        os.waitpid(pid, 0)
-    for reader in totals:
-        os.close(reader)
-    for client in clients:
-        client.close()
-    return taken / seconds / (1 << 20)
-
-
 def tls(options, folder):
     given = tls_file(folder)
     results = {}
@@ -232,22 +121,6 @@ def tls(options, folder):
         run = pairs(options.pairs, lambda: undecrypted(port, 4, 2), lambda: undecrypted(port, 1, 2))
     results["four_clients"] = {"mib_s": statistics.median(run[0]), "one_mib_s": statistics.median(run[1]), "ratio": ratio(*run)}
     return results
-
-
-def first_byte(port):
-    """Milliseconds to the first byte of an answer."""
-    began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"\n")
-        if not client.recv(100):
-            raise Failure("no answer")
-        took = (time.monotonic() - began) * 1000
-        client.shutdown(socket.SHUT_WR)
-        while client.recv(100):
-            pass
-    # The next one is to be warm by then.
-    time.sleep(0.25)
-    return took
 
 
 def warm(options, folder):
@@ -346,13 +219,11 @@ def main():
     parser.add_argument("--wine", type=Path, help="folder of wininetd.exe and examples/probe.exe, for the Windows lab's Wine")
     parser.add_argument("--only", choices=["bulk", "tls", "warm", "idle", "wine"], action="append")
     options = parser.parse_args()
-    OUT.mkdir(parents=True, exist_ok=True)
     for program in ("socat", "stunnel4", "tcpserver", "openssl", "gcc"):
         if shutil.which(program) is None:
             print(f"{program} is missing (Debian: socat stunnel4 ucspi-tcp openssl gcc)", file=sys.stderr)
             return 2
-    if subprocess.run(["gcc", "-O2", "-Wall", "-pthread", "-o", BULK, ROOT / "bench/bulk.c"]).returncode != 0:
-        return 2
+    build(False, ["bulk"])
     cases = {"bulk": bulk, "tls": tls, "warm": warm, "idle": idle, **({"wine": wine} if options.wine else {})}
     results = {}
     with tempfile.TemporaryDirectory(prefix="wininetd-bench-") as name:

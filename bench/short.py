@@ -7,23 +7,18 @@ themselves should this script be killed.
 """
 
 import argparse
-import contextlib
-import ctypes
 import json
 import os
-import platform
-import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "target" / "bench"
+from clients import load, ping, settle
+from common import OUT, ROOT, Failure, build, free_ports, has_ipv6, is_free, machine, program_for_all, progress
+from server import Server
 
 RATIO_TARGET = 0.92  # median of wininetd / floor, connections per second
 RSS_TARGET_MIB = 8.0
@@ -34,213 +29,14 @@ LEAK_CONNECTIONS = 10_000
 LEAK_CLIENTS = 8
 IDLE_PORTS = range(21000, 21100)
 OTHER_PORTS = iter(range(20000, 21000))  # below the ephemeral ports
-START_LIMIT_S = 10
-STOP_LIMIT_S = 15  # above the server's own grace of 10 s
 TOTAL_LIMIT_S = 1800
-
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-class Failure(Exception):
-    """The benchmark itself could not be done; there is nothing to judge."""
-
-
-# --- pieces -----------------------------------------------------------------
-
-
-def build(with_server):
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name, flags in (("floor", []), ("load", []), ("answer", ["-static"])):
-        source = ROOT / "bench" / f"{name}.c"
-        command = ["gcc", "-O2", "-Wall", "-Wextra", *flags, "-o", OUT / name, source]
-        if subprocess.run(command).returncode != 0:
-            raise Failure(f"cannot compile {source}")
-    if with_server:
-        command = ["cargo", "build", "--release", "--bin", "wininetd"]
-        if subprocess.run(command, cwd=ROOT).returncode != 0:
-            raise Failure("cargo build failed")
-
-
-@contextlib.contextmanager
-def program_for_all():
-    """A fresh directory with the answer program, which `nobody` can reach."""
-    directory = Path(tempfile.mkdtemp(prefix="wininetd-bench-", dir="/tmp"))
-    try:
-        directory.chmod(0o755)
-        program = directory / "answer"
-        shutil.copyfile(OUT / "answer", program)
-        program.chmod(0o755)
-        yield program
-    finally:
-        shutil.rmtree(directory)
-
-
-def is_free(port):
-    families = [(socket.AF_INET, "0.0.0.0")]
-    if has_ipv6():
-        families.append((socket.AF_INET6, "::"))
-    for family, address in families:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As servers do: what an earlier run left in TIME_WAIT does not count.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                probe.bind((address, port))
-            except OSError:
-                return False
-    return True
-
-
-def has_ipv6():
-    try:
-        return " lo" in Path("/proc/net/if_inet6").read_text()
-    except OSError:
-        return False
 
 
 def free_port():
-    for port in OTHER_PORTS:
-        if is_free(port):
-            return port
-    raise Failure("no free port left from 20000 to 20999")
-
-
-def ping(port):
-    """One whole exchange; gives what was wrong with it, or nothing."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=START_LIMIT_S) as connection:
-            connection.sendall(b"ping\n")
-            reply = b""
-            while more := connection.recv(64):
-                reply += more
-    except OSError as error:
-        return f"port {port}: {error}"
-    return "" if reply == b"ping\n" else f"port {port}: sent b'ping\\n', got {reply!r}"
+    return free_ports(1, OTHER_PORTS)[0]
 
 
 # --- servers ----------------------------------------------------------------
-
-
-class Server:
-    """A running server: ready inside `with`, ended after it."""
-
-    def __init__(self, command, ports, directory):
-        self.name = Path(command[0]).name
-        self.command = [str(part) for part in command]
-        self.ports = ports
-        self.log = directory / f"{self.name}.log"
-
-    def __enter__(self):
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                # The same small environment for both, since it is copied for each program.
-                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8"},
-                # If this script is killed, the server gets a SIGTERM.
-                preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
-            )
-        self.pid = self.process.pid
-        try:
-            self.wait_until(self.is_listening, "listen on all ports")
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, kind, error, trace):
-        died = self.process.poll() is not None
-        status = self.stop()
-        # Whatever else went wrong followed from that.
-        if died:
-            raise self.failure(f"ended by itself with {status}") from None
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-                print(f"note: {self.name} had to be killed after {STOP_LIMIT_S} s", file=sys.stderr)
-        return self.process.returncode
-
-    def wait_until(self, condition, what):
-        limit = time.monotonic() + START_LIMIT_S
-        while not condition():
-            if self.process.poll() is not None:
-                raise self.failure(f"ended with {self.process.returncode}")
-            if time.monotonic() > limit:
-                raise self.failure(f"did not {what} within {START_LIMIT_S} s")
-            time.sleep(0.01)
-
-    def failure(self, text):
-        tail = self.log.read_text(errors="replace").splitlines()[-15:]
-        return Failure("\n    ".join([f"{self.name} {text}", *tail]))
-
-    def is_listening(self):
-        """Read from the system's table, since a connection would start a program."""
-        wanted = set(self.ports)
-        inodes = open_sockets(self.pid)
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in inodes:  # 0A: LISTEN
-                wanted.discard(int(fields[1].rpartition(":")[2], 16))
-        return not wanted
-
-    def cpu_ns(self):
-        """CPU time of the server process alone: its threads, also those that
-        ended, but none of its children. It is the process's CPU clock, read by
-        the number that clock_getcpuclockid gives: nanoseconds, where
-        /proc/PID/stat has ticks of 10 ms, and complete, where the schedstat
-        files lack threads that ended."""
-        process_clock_sched = 2
-        return round(time.clock_gettime((~self.pid << 3) | process_clock_sched) * 1e9)
-
-    def rss_mib(self):
-        return int(self.status("VmRSS").split()[0]) / 1024
-
-    def threads(self):
-        return int(self.status("Threads"))
-
-    def status(self, key):
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name == key:
-                return value.strip()
-        raise self.failure(f"has no {key} in its status")
-
-    def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
-
-    def children(self):
-        """The states of its child processes: Z is a zombie."""
-        states = []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                with contextlib.suppress(OSError):  # it may end meanwhile
-                    stat = Path(f"/proc/{entry}/stat").read_text()
-                    state, parent = stat.rpartition(")")[2].split()[:2]
-                    if int(parent) == self.pid:
-                        states.append(state)
-        return states
-
-
-def open_sockets(pid):
-    inodes = set()
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                target = os.readlink(entry.path)
-                if target.startswith("socket:["):
-                    inodes.add(target[len("socket:[") : -1])
-    return inodes
 
 
 def floor(program, _identity):
@@ -278,17 +74,6 @@ class Wininetd:
 # --- measurements -----------------------------------------------------------
 
 
-def load(server, clients, connections):
-    command = [OUT / "load", str(server.ports[0]), str(clients), str(connections)]
-    answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
-    try:
-        result = json.loads(answer.stdout)
-    except ValueError:
-        raise Failure(f"load gave no result: {answer.stderr.strip()}") from None
-    result["first_error"] = answer.stderr.strip()
-    return result
-
-
 def measure(start, program, identity, clients, connections):
     """One fresh server, warmed up, then measured."""
     with start(program, identity) as server:
@@ -300,10 +85,6 @@ def measure(start, program, identity, clients, connections):
         # What the server does after a client's last byte is part of its work.
         result["server_cpu_us"] = (server.cpu_ns() - before) / 1e3 / connections
     return result
-
-
-def settle():
-    time.sleep(0.1)
 
 
 def measure_pairs(wininetd, program, identity, clients, pairs, connections):
@@ -459,20 +240,6 @@ def print_leaks(leak):
         before, after = leak["before"][key], leak["after"][key]
         form = "10.2f" if key == "rss_mib" else "10d"
         print(f"  {key:<14}{before:>{form}}{after:>{form}}")
-
-
-def progress(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def machine():
-    model = ""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "root": os.geteuid() == 0}
 
 
 # --- the command ------------------------------------------------------------
