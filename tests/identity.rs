@@ -67,6 +67,37 @@ mod unix {
         }
     }
 
+    /// A way of its own to start programs once had no identity elsewhere.
+    #[test]
+    fn every_way_to_start_a_program_takes_the_account() {
+        if !is_root() {
+            return as_ordinary_user();
+        }
+        let program = SharedProbe::new();
+        let path = program.folder.path().join("probe.exe");
+        let nobody = id("nobody");
+        for keys in ["stdio = 'socket'", "stdio = 'pipe'", "warm = 1", "proxy_protocol = ['127.0.0.1']"] {
+            let port = free_port();
+            let daemon = Builder::native(&format!(
+                "[service.a]\nlisten = '127.0.0.1:{port}'\nuser = 'nobody'\n\
+                 command = ['{}', 'waits', 'state']\n{keys}\n",
+                path.display()
+            ))
+            .start();
+            if keys.starts_with("warm") {
+                daemon.warm("a", 1);
+            }
+            let mut client = Client::connect(port);
+            if keys.starts_with("proxy") {
+                client.send(&testkit::proxy::v1("192.0.2.7:4711", "198.51.100.1:443"));
+            }
+            let state = client.send(b"\n").read_text();
+            for expected in [format!("uid {0} {0}", nobody.0), format!("groups [{}]", nobody.1)] {
+                assert!(lines(&state).contains(&&*expected), "{keys}: {expected}:\n{state}");
+            }
+        }
+    }
+
     /// An ordinary user can be only who they are, and is told so.
     fn as_ordinary_user() {
         let (port, gate) = (free_port(), Gate::new());

@@ -52,6 +52,28 @@ fn only_sys_is_unsafe() {
     }
 }
 
+/// Two processes that go on with one state (a random generator's, a lock's) were
+/// the fault of others. Process 1 forks before there is any.
+#[test]
+fn only_an_exec_follows_a_fork() {
+    for (name, text) in sources() {
+        let forks = code(&text)
+            .find(|line| ["libc::fork", "libc::clone", "libc::vfork"].iter().any(|call| line.contains(call)));
+        let allowed = ["sys/unix/spawn.rs", "sys/unix/init.rs"].contains(&&*name);
+        assert!(allowed || forks.is_none(), "{name}: {forks:?}");
+    }
+}
+
+/// A service that others could change once handed them its rights.
+#[test]
+fn the_access_list_of_the_registered_service_is_left_as_windows_makes_it() {
+    for (name, text) in sources() {
+        let found =
+            code(&text).find(|line| line.contains("SetServiceObjectSecurity") || line.contains("sdset"));
+        assert!(found.is_none(), "{name}: {found:?}");
+    }
+}
+
 #[test]
 fn the_core_has_no_clock_no_io_and_knows_nobody() {
     for (name, text) in sources().into_iter().filter(|(name, _)| name.starts_with("core/")) {

@@ -100,6 +100,13 @@ mod tests {
         assert_eq!(line, "1970-01-01T00:00:00.000Z error fault message=\"a b\\n\\u{1b}[31m\\\"\\u{202e}\"\n");
     }
 
+    /// Elsewhere a log took what a client said for a format, or for a priority.
+    #[test]
+    fn what_is_a_format_elsewhere_is_only_text() {
+        let hostile = "%n%s%1!s! <0>{0}";
+        assert_eq!(shown(hostile), format!("1970-01-01T00:00:00.000Z error fault message=\"{hostile}\"\n"));
+    }
+
     #[test]
     fn long_text_is_cut() {
         assert!(shown(&"x".repeat(100_000)).len() < LONGEST + 100);

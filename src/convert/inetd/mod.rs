@@ -123,6 +123,7 @@ mod tests {
             ("rusers/1-3 stream rpc/tcp nowait root /f f", 19),
             ("79 stream tcp wait root /f f", 15),
             ("echo stream tcp nowait root internal", 29),
+            ("tcpmux/x stream tcp nowait root /f f", 1),
             ("nosuch stream tcp nowait root /f f", 1),
             ("apples:79 stream tcp nowait root /f f", 1),
             ("79 stream sctp nowait root /f f", 11),
