@@ -9,6 +9,7 @@ that were started here are ended, each by its own pid.
 import argparse
 import contextlib
 import json
+import os
 import resource
 import signal
 import sys
@@ -62,12 +63,14 @@ def stop_by_signal(number, _frame):
 
 
 def measure(options):
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     workloads = {name: module for name, module in WORKLOADS.items() if not options.only or name in options.only}
     if options.wine:
         wine.look(options)
         if not options.only or wine.NAME in options.only:
             workloads[wine.NAME] = wine
+    if not workloads:
+        raise Failure("the part of Wine needs --wine EXE")
     build(options.build, ["floor", "load", "answer", "bulk", "burst"])
     if not options.binary.exists():
         raise Failure(f"no program {options.binary}; build it first, or add --build")
@@ -85,7 +88,7 @@ def measure(options):
     is_whole = not (options.quick or options.only or options.servers)
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": {**machine(), **report.more_of_machine()},
+        "machine": {**machine(), **report.more_of_machine(), "load": load},
         "options": {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
         "is_whole": is_whole,
         "versions": {"wininetd": report.version_of(options.binary), **bench.versions},

@@ -5,6 +5,7 @@ Who can't be fetched, started or served is left out with its reason; the others 
 """
 
 import contextlib
+import itertools
 import random
 import time
 
@@ -14,6 +15,7 @@ from server import CpuGroup, Server
 
 SEED = 20030601
 PORTS = range(23000, 32000)  # below the ephemeral ports
+STARTS = 3  # somebody else may take a port between the look and the bind
 
 
 class Bench:
@@ -21,7 +23,7 @@ class Bench:
         self.options = options
         self.folder = folder
         self.program = folder / "answer"
-        self.ports = iter(PORTS)
+        self.ports = itertools.cycle(PORTS)
         self.left_out = {}
         self.versions = {}
         self.fewer = {}
@@ -57,9 +59,21 @@ class Bench:
     @contextlib.contextmanager
     def serving(self, kind, service, ports=1):
         """The server with that many services: one process, or one for each."""
-        found = free_ports(ports, self.ports)
-        together = [found] if "many" in kind.can else [[port] for port in found]
-        with Fleet(found) as fleet:
+        with contextlib.ExitStack() as stack:
+            for last in range(STARTS - 1, -1, -1):
+                found = free_ports(ports, itertools.islice(self.ports, len(PORTS)))
+                try:
+                    fleet = stack.enter_context(self.started(kind, service, found))
+                    break
+                except Failure:
+                    if not last:
+                        raise
+            yield fleet
+
+    @contextlib.contextmanager
+    def started(self, kind, service, ports):
+        together = [ports] if "many" in kind.can else [[port] for port in ports]
+        with Fleet(ports) as fleet:
             for some in together:
                 command = kinds.command_of(kind, self.programs[kind.name], service, some, self.folder)
                 fleet.add(Server(command, some, self.folder, debian.environment() if kind.tool else None, fleet.group))

@@ -19,7 +19,6 @@ def more_of_machine():
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)),
         "somaxconn": burst.somaxconn(),
         "syn_backlog": of("/proc/sys/net/ipv4/tcp_max_syn_backlog")[0],
-        "load_at_start": os.getloadavg()[0],
     }
 
 
@@ -59,7 +58,7 @@ Written by `python3 bench/peers.py --build`, which fetches the peers from Debian
 how far to trust it, is in [README.md](README.md).
 
 {measured["date"]}, {machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gib"]} GiB, Linux {machine["kernel"]}, {user};
-somaxconn {machine["somaxconn"]}, tcp_max_syn_backlog {machine["syn_backlog"]}, load at the end of the run {machine["load_at_start"]:.1f}.
+somaxconn {machine["somaxconn"]}, tcp_max_syn_backlog {machine["syn_backlog"]}; load average at the start {machine["load"]:.1f}.
 {options["rounds"]} rounds in {measured["seconds"]["all"] // 60} min {measured["seconds"]["all"] % 60} s.
 
 Versions: {versions}.
@@ -72,7 +71,10 @@ def verdict_table(verdicts, missed):
     for verdict in verdicts:
         end = "met" if verdict.is_met else f"**missed**: {verdict.cause}"
         lines.append(f"| {verdict.row} | {verdict.what} | {verdict.found} | {end} |")
-    level = f"A figure of 'first' is how many times better ours is than the best peer; from {judge.LEVEL} on the two are level."
+    level = (
+        "The figure of 'first' is how many times better ours is than the peer that comes nearest. One is ahead below\n"
+        f"{judge.LEVEL}, if it is so in {judge.ROUNDS_AHEAD:.0%} of the rounds; else the two are level."
+    )
     return "\n".join([*lines, "", level, ""])
 
 

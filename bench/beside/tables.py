@@ -117,8 +117,8 @@ def memory(cases):
 def burst(cases):
     parts = [
         "## A burst\n",
-        "So many connects at once; each is to get its answer. SYN retry: the kernel dropped the first SYN since the backlog was full,",
-        "and the client came in a second later at best. Medians of the bursts, retries and failures are those of all of them.\n",
+        "So many connects at once; each is to get its answer. SYN retry: the kernel dropped the first SYN since the backlog was",
+        "full, and the client came in a second later at best. Medians of the bursts; retries and failures of all of them.\n",
     ]
     titles = ["server", "bursts", "SYN retries", "failed", "unfinished", "longest connect ms", "half answered ms", "last answer ms"]
     for name, case in cases.items():

@@ -70,6 +70,12 @@ def serving(bench, name, executable, port, program):
     command = ["scripts/windows-lab.sh", "wine", executable, "--debug", "--cfgfile", windows_path(file)]
     if name == OURS:
         command += ["--bind", "127.0.0.1", "--control", rf"\\.\pipe\wininetd-bench-{os.getpid()}"]
-    with (bench.folder / f"{name}.log").open("w") as log, running(command, port, cwd=ROOT, stdout=log, stderr=log, patience=60):
-        first_byte(port)
+    log = bench.folder / f"{name}.log"
+    with contextlib.ExitStack() as stack:
+        said = stack.enter_context(log.open("w"))
+        try:
+            stack.enter_context(running(command, port, cwd=ROOT, stdout=said, stderr=said, patience=60))
+            first_byte(port)
+        except Failure as failure:
+            raise Failure(f"{name}: {failure}\n    {log.read_text(errors='replace').strip()[-500:]}") from None
         yield
