@@ -11,10 +11,10 @@ mod text;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::plan::EventLogExtent;
 use crate::error::Error;
@@ -70,7 +70,8 @@ pub struct Targets<'a> {
 }
 
 /// Lines that may wait to be written. A disk that stalls for a second under
-/// full load fills a few thousand; more would only be memory.
+/// full load fills a few thousand; more would only be memory. They are counted: a
+/// channel with a bound would hold half a megabyte for them even when none waits.
 const QUEUE: usize = 8192;
 
 /// A line before it is formatted, which is the writer's work.
@@ -92,8 +93,16 @@ enum Message {
 /// Where to send events. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Log {
-    queue: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
+    queue: Sender<Message>,
+    lines: Arc<Lines>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    /// Lines in the queue.
+    waiting: AtomicUsize,
+    /// Lines that found no room there.
+    lost: AtomicU64,
 }
 
 impl std::fmt::Debug for Message {
@@ -111,8 +120,8 @@ impl Log {
                 RotatingFile::open(path).map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
             })
             .transpose()?;
-        let (queue, messages) = sync_channel(QUEUE);
-        let lost = Arc::new(AtomicU64::new(0));
+        let (queue, messages) = channel();
+        let lines = Arc::new(Lines::default());
         let format = targets.format;
         let plain = Style { format, journal: false };
         let console = match targets.console {
@@ -124,20 +133,24 @@ impl Log {
         let console = console.map(|style| Sink { target: Target::Console, style, lost: 0 });
         let sinks = file.into_iter().chain(console).collect();
         let system = targets.system.map(SystemSink::new);
-        let writer = Writer { format, overflow: lost.clone(), sinks, system };
+        let writer = Writer { format, queued: lines.clone(), sinks, system };
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || writer.run(&messages))
             .map_err(|cause| Error::System { what: "the log's thread", cause })?;
-        Ok((Log { queue: queue.clone(), lost }, LogThread { queue, _thread: thread }))
+        Ok((Log { queue: queue.clone(), lines }, LogThread { queue, _thread: thread }))
     }
 
     /// Logs an event, now.
     pub fn event(&self, event: Event) {
-        let entry = Entry { time: jiff::Timestamp::now(), event };
-        if self.queue.try_send(Message::Entry(Box::new(entry))).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        if self.lines.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
+            self.lines.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.lines.lost.fetch_add(1, Ordering::Relaxed);
+            return;
         }
+        let entry = Entry { time: jiff::Timestamp::now(), event };
+        // Without its writer the process is about to end.
+        let _ = self.queue.send(Message::Entry(Box::new(entry)));
     }
 }
 
@@ -158,19 +171,16 @@ impl Log {
         self.tell(Message::System(extent));
     }
 
-    /// This must not be lost, so a queue that is full is waited for, beside.
+    /// This is no line, and not lost when there are too many of those.
     fn tell(&self, message: Message) {
-        if let Err(TrySendError::Full(message)) = self.queue.try_send(message) {
-            let queue = self.queue.clone();
-            let _ = std::thread::Builder::new().spawn(move || queue.send(message));
-        }
+        let _ = self.queue.send(message);
     }
 }
 
 /// The writing thread.
 #[derive(Debug)]
 pub struct LogThread {
-    queue: SyncSender<Message>,
+    queue: Sender<Message>,
     _thread: JoinHandle<()>,
 }
 
@@ -182,7 +192,7 @@ impl LogThread {
     /// Waits until everything logged so far is written, but not for ever.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
-        if self.queue.try_send(Message::Flush(done)).is_ok() {
+        if self.queue.send(Message::Flush(done)).is_ok() {
             let _ = written.recv_timeout(LAST_WORDS);
         }
     }
@@ -190,8 +200,8 @@ impl LogThread {
 
 struct Writer {
     format: Format,
-    /// Lines that found no room in the queue.
-    overflow: Arc<AtomicU64>,
+    /// What is known of the queue's lines.
+    queued: Arc<Lines>,
     /// The file first: a console may be held for long, by as little as a
     /// selection with the mouse.
     sinks: Vec<Sink>,
@@ -222,21 +232,42 @@ enum Target {
 /// Failed writes are looked at again this often, without a new line too.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// Lines that follow each other sooner than this are gathered: waking this thread
+/// for each record of a busy server costs more than the record. A line after a
+/// pause is written at once.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Lines in one go. So many at once are no reason to wait for more.
+const BATCH: usize = 512;
+
 impl Writer {
     fn run(mut self, messages: &Receiver<Message>) {
         let mut entries: Vec<Entry> = Vec::new();
         let mut lines = Vec::new();
+        let mut gather_until: Option<Instant> = None;
         loop {
             let first = match messages.recv_timeout(RETRY) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if let (Some(Message::Entry(_)), Some(until)) = (&first, gather_until) {
+                #[allow(
+                    clippy::disallowed_methods,
+                    reason = "nothing is waited for, and this thread is its own"
+                )]
+                std::thread::sleep(until.saturating_duration_since(Instant::now()));
+            }
             let mut flushed = Vec::new();
+            let mut count = 0;
             // What has come meanwhile is written at once, in one go.
-            for message in first.into_iter().chain(messages.try_iter().take(512)) {
+            for message in first.into_iter().chain(messages.try_iter().take(BATCH)) {
+                count += 1;
                 match message {
-                    Message::Entry(entry) => entries.push(*entry),
+                    Message::Entry(entry) => {
+                        self.queued.waiting.fetch_sub(1, Ordering::Relaxed);
+                        entries.push(*entry);
+                    }
                     Message::Flush(done) => flushed.push(done),
                     Message::File(file) => {
                         self.write(&mut entries, &mut lines);
@@ -251,6 +282,7 @@ impl Writer {
                 }
             }
             self.write(&mut entries, &mut lines);
+            gather_until = (1..BATCH).contains(&count).then(|| Instant::now() + GATHER);
             for done in flushed {
                 let _ = done.try_send(());
             }
@@ -258,7 +290,7 @@ impl Writer {
     }
 
     fn write(&mut self, entries: &mut Vec<Entry>, lines: &mut Vec<u8>) {
-        let overflow = self.overflow.swap(0, Ordering::Relaxed);
+        let overflow = self.queued.lost.swap(0, Ordering::Relaxed);
         for sink in &mut self.sinks {
             sink.lost += overflow;
             for entry in entries.iter() {
