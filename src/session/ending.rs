@@ -79,8 +79,11 @@ pub(super) async fn wait(
                 break child.wait().await;
             }
             Act::Wait(until) => tokio::select! {
-                exit = child.wait() => break exit,
+                // Where there is nothing to move it is done at once, before the
+                // program's end has been put into the poll set for nothing.
+                biased;
                 () = pump.run() => {}
+                exit = child.wait() => break exit,
                 () = &mut idle, if !is_idle => {
                     is_idle = true;
                     ending.ask_at(began.elapsed(), Why::Idle);
