@@ -23,6 +23,7 @@ from common import OUT, ROOT, Failure, build, machine, program_for_all
 WORKLOADS = {module.NAME: module for module in (memory, burst, first_byte, bulk, tls, short_connections)}
 FILE = OUT / "peers.json"
 QUICK = {"rounds": 1, "connections": 300, "bytes": 64 << 20, "time": 0.2}
+FEWEST = 5  # rounds of a run whose results are worth keeping
 # Workloads end by their own times; this is for what nobody thought of.
 LIMIT_S = 25 * 60
 
@@ -85,7 +86,7 @@ def measure(options):
             started = time.monotonic()
             results[name] = module.run(bench)
             seconds[name] = round(time.monotonic() - started)
-    is_whole = not (options.quick or options.only or options.servers)
+    is_whole = not (options.quick or options.only or options.servers) and options.rounds >= FEWEST
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": {**machine(), **report.more_of_machine(), "load": load},

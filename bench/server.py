@@ -100,13 +100,9 @@ class Server:
 
     def is_listening(self):
         """Read from the system's table, since a connection would start a program."""
-        wanted = set(self.ports)
         inodes = open_sockets(self.pid)
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in inodes:  # 0A: LISTEN
-                wanted.discard(int(fields[1].rpartition(":")[2], 16))
-        return not wanted
+        listening = listening_ports()
+        return all(listening.get(port) in inodes for port in self.ports)
 
     def cpu_ns(self):
         """CPU time of the server process alone: its threads, also those that
@@ -200,6 +196,16 @@ class CpuGroup:
             return None
         text = self.file.read_text()
         return int(text.split()[1]) * 1000 if text.startswith("usage_usec") else int(text)
+
+
+def listening_ports():
+    """The sockets that listen, of everybody: port and inode."""
+    found = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A":  # LISTEN
+            found[int(fields[1].rpartition(":")[2], 16)] = fields[9]
+    return found
 
 
 def open_sockets(pid):

@@ -11,7 +11,7 @@ import time
 
 from beside import debian, kinds
 from common import Failure, free_ports, progress
-from server import CpuGroup, Server
+from server import CpuGroup, Server, listening_ports
 
 SEED = 20030601
 PORTS = range(23000, 32000)  # below the ephemeral ports
@@ -119,6 +119,7 @@ class Fleet:
         self.ports = ports
         self.group = CpuGroup()
         self.servers = []
+        self.listening = {}
         self.stack = contextlib.ExitStack()
 
     def __enter__(self):
@@ -132,8 +133,17 @@ class Fleet:
         self.servers.append(self.stack.enter_context(server.starting()))
 
     def wait(self):
+        if len(self.servers) == 1:
+            self.servers[0].wait_until_listening()
+            return
+        # The system's table is long, and a look for each of a thousand would take minutes.
         for server in self.servers:
-            server.wait_until_listening()
+            if server.ports[0] not in self.listening:
+                server.wait_until(lambda port=server.ports[0]: self.look_for(port), "listen")
+
+    def look_for(self, port):
+        self.listening = listening_ports()
+        return port in self.listening
 
     def cpu_ns(self):
         return sum(server.cpu_ns() for server in self.servers)
