@@ -133,6 +133,46 @@ fn a_server_that_stood_still_goes_on_and_nobody_pays_for_it() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn standing_still_is_not_taken_for_programs_that_hang() {
+    let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
+    let lines: Vec<_> = ports.iter().map(|port| format!("{port} none {}", probe("line"))).collect();
+    let daemon = Builder::new(&lines).start();
+    // Those that start programs.
+    let threads = || {
+        let all = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+        let name = |thread: &std::fs::DirEntry| {
+            std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default()
+        };
+        all.flatten().filter(|thread| name(thread) == "spawn\n").count()
+    };
+    let before = threads();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for &port in &ports {
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(Client::connect(port).send(b"x\n").read_text(), "x\n");
+                }
+            });
+        }
+        let _until = Until(&over);
+        for _ in 0..4 {
+            daemon.wait_a_moment();
+            signal(&daemon, libc::SIGSTOP);
+            // Longer than a start of a program may take before it counts as stuck.
+            let still = Instant::now();
+            while still.elapsed() < Duration::from_millis(1200) {
+                daemon.wait_a_moment();
+            }
+            signal(&daemon, libc::SIGCONT);
+        }
+    });
+    assert_eq!(threads(), before, "threads in the place of those that stood still");
+}
+
+#[test]
 fn killed_in_the_midst_of_clients_it_starts_again_at_once_whenever_that_is() {
     const ROUNDS: usize = 20;
     let (port, folder, mut moments) = (free_port(), tempfile::tempdir().unwrap(), Moments::new());

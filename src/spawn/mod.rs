@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::config::plan::{Service, Stderr};
 use crate::core::ServiceId;
@@ -47,6 +48,9 @@ struct Job {
     runtime: Handle,
     reply: oneshot::Sender<Spawned>,
 }
+
+/// What was held up by more than a thread of ours is done in so long, or the thread is stuck.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// The threads that start programs.
 #[derive(Debug, Clone)]
@@ -110,7 +114,12 @@ impl Spawner {
         self.shared.queue().push(id, Job { service, socket, variables, runtime, reply });
         self.shared.filled.notify_one();
         loop {
-            match tokio::time::timeout(STUCK_AFTER, &mut answer).await {
+            let answered = match timeout(STUCK_AFTER, &mut answer).await {
+                // Where the whole machine stood still, nothing is stuck.
+                Err(_) => timeout(MOMENT, &mut answer).await,
+                answered => answered,
+            };
+            match answered {
                 Ok(answer) => {
                     return answer.map_err(|_| SpawnError::new(Step::Spawn, "the thread for it has ended"));
                 }
