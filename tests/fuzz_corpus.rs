@@ -2,6 +2,21 @@
 //! tests, without the compiler that fuzzing needs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
+#[path = "../fuzz/promises/classic_file.rs"]
+mod classic_file;
+#[path = "../fuzz/promises/control_request.rs"]
+mod control_request;
+#[path = "../fuzz/promises/core_events.rs"]
+mod core_events;
+#[path = "../fuzz/promises/log_text.rs"]
+mod log_text;
+#[path = "../fuzz/promises/native_file.rs"]
+mod native_file;
+#[path = "../fuzz/promises/proxy_header.rs"]
+mod proxy_header;
+#[path = "../fuzz/promises/stderr_lines.rs"]
+mod stderr_lines;
+
 use std::path::Path;
 
 /// Every kept input of a target.
@@ -17,24 +32,37 @@ fn each<T>(target: &str, check: impl Fn(&[u8]) -> T) {
     assert!(count > 0, "{} is empty", folder.display());
 }
 
-macro_rules! targets {
-    ($($name:ident $test:ident $path:literal;)*) => {$(
-        #[path = $path]
-        mod $name;
-
-        #[test]
-        fn $test() {
-            each(stringify!($name), $name::check);
-        }
-    )*};
+#[test]
+fn a_classic_file_is_read_or_answered_without_its_passwords() {
+    each("classic_file", classic_file::check);
 }
 
-targets! {
-    classic_file a_classic_file_is_read_or_answered_without_its_passwords "../fuzz/promises/classic_file.rs";
-    control_request a_request_comes_back_or_gets_a_sentence "../fuzz/promises/control_request.rs";
-    core_events all_promises_hold_in_every_history "../fuzz/promises/core_events.rs";
-    log_text text_is_one_harmless_line "../fuzz/promises/log_text.rs";
-    native_file a_native_file_is_read_or_answered_without_its_passwords "../fuzz/promises/native_file.rs";
-    proxy_header a_header_is_read_to_its_last_byte "../fuzz/promises/proxy_header.rs";
-    stderr_lines lines_are_bounded_and_the_same_however_they_come "../fuzz/promises/stderr_lines.rs";
+#[test]
+fn a_request_comes_back_or_gets_a_sentence() {
+    each("control_request", control_request::check);
+}
+
+#[test]
+fn all_promises_hold_in_every_history() {
+    each("core_events", core_events::check);
+}
+
+#[test]
+fn text_is_one_harmless_line() {
+    each("log_text", log_text::check);
+}
+
+#[test]
+fn a_native_file_is_read_or_answered_without_its_passwords() {
+    each("native_file", native_file::check);
+}
+
+#[test]
+fn a_header_is_read_to_its_last_byte() {
+    each("proxy_header", proxy_header::check);
+}
+
+#[test]
+fn lines_are_bounded_and_the_same_however_they_come() {
+    each("stderr_lines", stderr_lines::check);
 }
