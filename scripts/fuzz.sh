@@ -29,7 +29,7 @@ keep_best() {
     cargo +nightly fuzz run "$target" "$best" "fuzz/corpus/$target" "fuzz/found/$target" -- \
         -set_cover_merge=1 >"fuzz/found/$target.keep.log" 2>&1
     find "fuzz/corpus/$target" -type f -name 'found-*' -delete
-    find "$best" -type f -size -"$((longest + 1))"c -printf '%s %p\n' | sort -n | head -n "$most" |
+    find "$best" -type f -size -"$((longest + 1))"c -printf '%s %p\n' | sort -n | sed -n "1,${most}p" |
         while read -r _ input; do
             # What a person has named is there already.
             if ! find "fuzz/corpus/$target" -type f -exec cmp -s {} "$input" \; -print | grep -q .; then
