@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::sys::fault::{self, Says};
+
 /// All workers. Dropped, they end, and with them whatever still runs there.
 #[derive(Debug)]
 pub struct Workers {
@@ -49,6 +51,7 @@ impl Workers {
 
 impl Worker {
     fn start() -> std::io::Result<Worker> {
+        fault::point("loop:worker", Says::Descriptors)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             // A turn moves up to a megabyte: what has come meanwhile is looked at often.
@@ -63,6 +66,7 @@ impl Worker {
             drop(runtime);
             drop(running);
         };
+        fault::point("thread:worker", Says::Processes)?;
         std::thread::Builder::new().name("worker".to_owned()).spawn(work)?;
         Ok(Worker { runtime: handle, tasks: Arc::new(()), end: Some(end), ended })
     }

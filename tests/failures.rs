@@ -156,7 +156,7 @@ fn a_console_start_without_any_port_says_so() {
 fn out_of_descriptors_clients_wait_and_are_served_as_soon_as_there_are_some() {
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
-    let daemon = builder.variable("WININETD_TEST_ACCEPT_FAULTS", "6").start();
+    let daemon = builder.variable("WININETD_TEST_FAULTS", "accept:1-6").start();
     let mut client = Client::connect(port);
     assert_eq!(client.send(b"patience\n").read_text(), "patience\n");
     daemon.event("accept_resumed", |_| true);

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::trust::Trust;
 use crate::sys;
+use crate::sys::fault::{self, Says};
 
 /// The largest file that is read. No one types more; a file that grows without
 /// end (a device, a log named by mistake) must not take our memory.
@@ -55,11 +56,13 @@ impl Source {
     pub fn read(path: &Path) -> io::Result<Source> {
         use std::io::Read;
         let mut bytes = Vec::new();
+        fault::point("config-open", Says::Descriptors)?;
         let file = std::fs::File::open(path)?;
         if file.metadata()?.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "this is a directory"));
         }
         let trust = Trust::of(&file, path)?;
+        fault::point("config-read", Says::Device)?;
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(io::Error::new(

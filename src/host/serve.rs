@@ -26,6 +26,7 @@ use crate::supervisor::{Reloader, Supervisor};
 use crate::sys;
 use crate::sys::control::Channel;
 use crate::sys::event_log::EventLog;
+use crate::sys::fault::{self, Says};
 use crate::sys::net::Inherited;
 use crate::sys::stop::Stop;
 
@@ -85,6 +86,8 @@ fn load_and_serve(options: &Stored, mut host: Host<'_>, log: &Log) -> Result<Exi
     let loaded = (reloader.load)()?;
     announce(&loaded, std::mem::take(&mut host.findings), log);
     follow(&loaded, options, log)?;
+    fault::point("loop", Says::Descriptors)
+        .map_err(|cause| Error::System { what: "the event loop", cause })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Under a flood each turn lets many clients in; whoever asks at the control

@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::sys::fault::{self, Says};
+
 /// A file that is larger than this is put aside,
 const LARGEST: u64 = 10 << 20;
 /// and this many that were put aside are kept: FILE.1 is the newest.
@@ -38,7 +40,7 @@ impl RotatingFile {
             self.reopen()?;
         }
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
-        let result = file.write_all(lines);
+        let result = fault::point("log-write", Says::Space).and_then(|()| file.write_all(lines));
         if result.is_err() {
             // Not all files can be cut (a device); then there is nothing to take back.
             let _ = file.set_len(self.length);
@@ -48,6 +50,7 @@ impl RotatingFile {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
+        fault::point("log-open", Says::Space)?;
         let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         self.length = file.metadata()?.len();
         self.file = Some(file);

@@ -23,6 +23,7 @@ use file::RotatingFile;
 use system::SystemSink;
 
 use crate::sys::event_log::EventLog;
+use crate::sys::fault::{self, Says};
 
 pub use text::escaped;
 
@@ -134,9 +135,10 @@ impl Log {
         let sinks = file.into_iter().chain(console).collect();
         let system = targets.system.map(SystemSink::new);
         let writer = Writer { format, queued: lines.clone(), sinks, system };
-        let thread = std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || writer.run(&messages))
+        let thread = fault::point("thread:log", Says::Processes)
+            .and_then(|()| {
+                std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&messages))
+            })
             .map_err(|cause| Error::System { what: "the log's thread", cause })?;
         Ok((Log { queue: queue.clone(), lines }, LogThread { queue, _thread: thread }))
     }

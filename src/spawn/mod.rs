@@ -18,6 +18,7 @@ use crate::session::environment;
 use crate::session::stdio::{self, Ours, Theirs};
 use crate::sys::account::Account;
 use crate::sys::child::Child;
+use crate::sys::fault::{self, Says};
 use crate::sys::net::Socket;
 use crate::sys::{Errors, SpawnError, Start, Stdio, Step};
 use accounts::Accounts;
@@ -152,6 +153,7 @@ impl Spawner {
     }
 
     fn add_thread(&self) -> std::io::Result<()> {
+        fault::point("thread:spawn", Says::Processes)?;
         let shared = self.shared.clone();
         std::thread::Builder::new()
             .name("spawn".to_owned())

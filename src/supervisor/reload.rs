@@ -21,6 +21,7 @@ use crate::listen::inherited::{Assignment, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Level};
+use crate::sys::fault::{self, Says};
 
 /// How the files are read, and what is done beside once they are.
 #[derive(Clone)]
@@ -37,7 +38,9 @@ impl Reloader {
     /// are no warnings; clients' records tell.
     pub fn look_beside(&self, loaded: Loaded, log: Log) {
         let look = self.look.clone();
-        let _ = std::thread::Builder::new().name("world".to_owned()).spawn(move || look(loaded, log));
+        let _ = fault::point("thread:world", Says::Processes).and_then(|()| {
+            std::thread::Builder::new().name("world".to_owned()).spawn(move || look(loaded, log))
+        });
     }
 }
 
@@ -118,7 +121,9 @@ impl Supervisor {
                 (loaded, keys)
             }))));
         };
-        if let Err(cause) = std::thread::Builder::new().name("reload".to_owned()).spawn(read) {
+        let started = fault::point("thread:reload", Says::Processes)
+            .and_then(|()| std::thread::Builder::new().name("reload".to_owned()).spawn(read));
+        if let Err(cause) = started {
             let error = Error::System { what: "a thread that reads the files", cause };
             let _ = self.sender.send(Event::Loaded(Box::new(Err(error))));
         }

@@ -13,6 +13,7 @@
 //! | [`pipe`] | pipes to and from a program: our end waits in the loop, the program's is a plain blocking one |
 //! | [`relay`] | moves bytes between such a connection and pipes, by the kernel where it can |
 //! | [`growth`] | makes a pipe larger while bulk flows through it, where that can be |
+//! | [`fault`] | where a build for tests lets a call fail |
 //! | [`net::accept_fault`] | whose fault an accept error is |
 //! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
 //! | [`child::Child`] | waits for a program, asks it to end, ends its whole tree, knows how it ended |
@@ -29,6 +30,7 @@
 //! | [`CAPABILITIES`] | what this system can't do, for messages |
 
 mod exit;
+pub mod fault;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[path = "growth_none.rs"]
 pub mod growth;
@@ -198,19 +200,6 @@ enum Drained {
     Empty,
     /// There is more, but others get their turn first.
     More,
-}
-
-/// Whether this accept is to fail for want of descriptors: builds for tests
-/// fail as many as WININETD_TEST_ACCEPT_FAULTS says.
-#[cfg(debug_assertions)]
-fn accept_is_to_fail() -> bool {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    static LEFT: OnceLock<AtomicU32> = OnceLock::new();
-    let wanted = || std::env::var("WININETD_TEST_ACCEPT_FAULTS").ok().and_then(|count| count.parse().ok());
-    let left = LEFT.get_or_init(|| AtomicU32::new(wanted().unwrap_or(0)));
-    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 /// What the kernel counted on a connection.

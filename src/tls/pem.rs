@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::Fault;
+use crate::sys::fault::{self, Says};
 
 /// No file of certificates is larger: all public authorities together have a
 /// quarter of a mebibyte. What is larger is a mistake, and need not be read.
@@ -65,7 +66,10 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     // As large as it has to be at once: a buffer that grows leaves copies of a key.
     let room = usize::try_from(found.len().min(LARGEST)).unwrap_or_default() + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    fault::point("key-open", Says::Descriptors)
+        .and_then(|()| File::open(path))
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
         return Err(Fault::of(path, "is too large for certificates or keys"));
     }

@@ -319,6 +319,11 @@ impl Daemon {
         drop(self.log.changed.wait_timeout_while(lines, moment, |lines| !lines.ended).expect("the log"));
     }
 
+    /// Whether it has ended, as far as its log says.
+    pub fn has_ended(&self) -> bool {
+        self.log.lines.lock().expect("the log").ended
+    }
+
     /// The part of a processor that it uses in about a second from now.
     pub fn load(&self) -> f64 {
         let (began, before) = (Instant::now(), crate::processor_time(self.pid()));

@@ -23,6 +23,11 @@ pub fn processor_time(pid: u32) -> std::time::Duration {
     imp::processor_time(pid)
 }
 
+/// How many processes that it has started have ended and are not reaped.
+pub fn zombies(pid: u32) -> usize {
+    imp::zombies(pid)
+}
+
 #[cfg(unix)]
 mod imp {
     use std::time::Duration;
@@ -39,19 +44,35 @@ mod imp {
         Duration::from_millis(ticks.sum::<u64>() * 1000 / in_second.unsigned_abs())
     }
 
+    /// All processes of the list of one of its threads' children.
+    fn children(pid: u32) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a live process");
+        let lists = tasks.map(|task| {
+            let path = task.expect("a thread").path().join("children");
+            std::fs::read_to_string(path).unwrap_or_default()
+        });
+        lists
+            .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    pub fn zombies(pid: u32) -> usize {
+        let ended = |child: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+        };
+        children(pid).iter().filter(|child| ended(child)).count()
+    }
+
     pub fn held(pid: u32) -> Held {
         let count = |folder: &str| {
             std::fs::read_dir(format!("/proc/{pid}/{folder}")).expect("a live process").count()
         };
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-        let children = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a live process").map(|task| {
-            let path = task.expect("a thread").path().join("children");
-            std::fs::read_to_string(path).map_or(0, |list| list.split_whitespace().count())
-        });
         Held {
             handles: count("fd"),
-            children: children.sum(),
+            children: children(pid).len(),
             kibibytes: memory.trim().trim_end_matches(" kB").parse().expect("a number"),
         }
     }
@@ -83,6 +104,11 @@ mod imp {
             assert!(GetProcessTimes(process.as_raw_handle(), created, ended, kernel, user) != 0);
         }
         std::time::Duration::from_nanos((times[2] + times[3]) * 100)
+    }
+
+    /// What has ended is a handle here, and counted as such.
+    pub fn zombies(_: u32) -> usize {
+        0
     }
 
     pub fn held(pid: u32) -> Held {

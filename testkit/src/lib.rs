@@ -6,6 +6,7 @@
 pub mod channel;
 mod client;
 mod daemon;
+pub mod faults;
 mod gate;
 mod held;
 pub mod proxy;
@@ -18,7 +19,7 @@ pub mod tls;
 pub use client::Client;
 pub use daemon::{Builder, Daemon, Finished, run, run_with_input};
 pub use gate::{Gate, Visitor};
-pub use held::{Held, processor_time};
+pub use held::{Held, processor_time, zombies};
 pub use serde_json::Value;
 pub use system::{copy_program, is_wine};
 

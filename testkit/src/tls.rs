@@ -307,6 +307,18 @@ impl Stream {
         Ok(bytes)
     }
 
+    /// Sends everything and its end, and tells what came until the connection was gone.
+    pub fn ask(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        let sent = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
+        if sent.is_ok() {
+            self.stream.conn.send_close_notify();
+            let _ = self.stream.flush();
+        }
+        let _ = self.stream.read_to_end(&mut answer);
+        answer
+    }
+
     /// Goes away without a word: the connection is reset.
     pub fn vanish(self) {
         let network = socket2::SockRef::from(&self.stream.sock);

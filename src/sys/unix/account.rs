@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use super::super::fault::{self, Says};
 use super::super::{Credentials, SpawnError, Step};
 use super::groups;
 use crate::config::secret::Password;
@@ -123,6 +124,7 @@ pub(super) fn user_by_name(name: &str) -> io::Result<Option<libc::uid_t>> {
 /// `group` takes the place of the account's own, which it then has not.
 fn lookup(name: &OsStr, group: Option<libc::gid_t>) -> io::Result<Option<Account>> {
     let Ok(c_name) = CString::new(name.as_bytes()) else { return Ok(None) };
+    fault::point("account", Says::Device)?;
     let mut buffer: Vec<c_char> = vec![0; 4096];
     loop {
         // SAFETY: a passwd of zeroes and null pointers is a valid value to be overwritten.

@@ -9,6 +9,7 @@ use std::ffi::{c_char, c_int};
 
 use super::super::Step;
 use super::account::Account;
+use super::foreseen::Foreseen;
 use super::limits::ProcessLimit;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 use super::process;
@@ -31,6 +32,9 @@ pub(super) struct Birth<'a> {
     pub cgroup: Option<c_int>,
     /// Signals whose disposition is not the default in our process.
     pub signals: &'a [c_int],
+    /// Which of the steps is to fail in a build for tests: decided before, since
+    /// nothing may be asked here.
+    pub foreseen: Foreseen,
 }
 
 /// The step that failed, and errno.
@@ -67,12 +71,15 @@ impl Birth<'_> {
         // functions are called.
         unsafe {
             if let Some(door) = self.cgroup {
+                self.foreseen.at(Step::Limits)?;
                 // First, so that whatever it does is counted; and while it may.
                 let written = libc::write(door, c"0".as_ptr().cast(), 1);
                 at(Step::Limits, if written == 1 { 0 } else { -1 })?;
             }
             if let Some(streams) = self.stdio {
+                self.foreseen.at(Step::Session)?;
                 at(Step::Session, libc::setsid().into())?;
+                self.foreseen.at(Step::Stdio)?;
                 for (descriptor, stream) in streams.into_iter().zip(0..) {
                     at(Step::Stdio, libc::dup2(descriptor, stream).into())?;
                 }
@@ -82,12 +89,14 @@ impl Birth<'_> {
             }
             close_others();
             libc::umask(0o022);
+            self.foreseen.at(Step::Limits)?;
             for (resource, limit) in self.limits {
                 at(Step::Limits, libc::setrlimit(*resource, limit).into())?;
             }
             if let Some(account) = self.account {
-                take_identity(account)?;
+                take_identity(account, &self.foreseen)?;
             }
+            self.foreseen.at(Step::Directory)?;
             at(Step::Directory, libc::chdir(self.directory).into())?;
             // A handler of ours must not run in the child, so dispositions
             // go back to default before the mask is opened.
@@ -98,6 +107,7 @@ impl Birth<'_> {
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            self.foreseen.at(Step::Exec)?;
             libc::execve(self.path, self.arguments, self.environment);
             Err((Step::Exec, errno()))
         }
@@ -123,17 +133,25 @@ fn close_others() {
 /// # Safety
 /// Runs in the child only: on Linux these are raw system calls that change
 /// this one thread, where the C library's would change all threads of ours.
-unsafe fn take_identity(account: &Account) -> Result<(), Failure> {
+unsafe fn take_identity(account: &Account, foreseen: &Foreseen) -> Result<(), Failure> {
     // SAFETY: the caller's promise; the groups' pointer and length belong together.
     unsafe {
         // An unprivileged server stays who it is: `Account::take` has compared
         // the ids and found no group that the account lacks. Capabilities that
         // it holds are given up all the same.
         if !account.is_own {
+            foreseen.at(Step::Groups)?;
             raw::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
-            raw::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
-            raw::set_uid(account.uid).map_err(|code| (Step::User, code))?;
+            foreseen.at(Step::Group)?;
+            if !foreseen.lies_at(Step::Group) {
+                raw::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
+            }
+            foreseen.at(Step::User)?;
+            if !foreseen.lies_at(Step::User) {
+                raw::set_uid(account.uid).map_err(|code| (Step::User, code))?;
+            }
         }
+        foreseen.at(Step::Privileges)?;
         raw::prove(account).map_err(|code| (Step::Privileges, code))
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::super::Exit;
+use super::super::fault::{self, Says};
 use super::cgroup::Cgroup;
 use super::{check, orphans, poll};
 
@@ -43,7 +44,7 @@ impl Child {
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.end().await;
         }
-        let exit = reap_pidfd(&self.pidfd);
+        let exit = fault::point("reap", Says::Memory).and_then(|()| reap_pidfd(&self.pidfd));
         self.is_over = true;
         exit
     }
@@ -58,8 +59,10 @@ impl Child {
         groups.retain(|&group| group != self.pid);
         // SAFETY: no pointers. The number is ours while the child is not
         // reaped. A program at our terminal may be in our group, and is asked alone.
-        let asked =
-            unsafe { libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0 };
+        let asked = fault::point("ask", Says::Privilege).is_ok()
+            && unsafe {
+                libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0
+            };
         for group in groups {
             // SAFETY: no pointers. A group of this session was seen just now.
             unsafe { libc::kill(-group, libc::SIGTERM) };

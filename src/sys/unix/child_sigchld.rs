@@ -6,6 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::super::Exit;
+use super::super::fault::{self, Says};
 use super::cgroup::Cgroup;
 use super::check;
 
@@ -33,6 +34,7 @@ impl Child {
     /// and tells how the program ended. (Processes that moved to another group
     /// of the session are not found here; on Linux they are.)
     pub async fn wait(&mut self) -> io::Result<Exit> {
+        fault::point("watch", Says::Memory)?;
         let mut ended: Signal = signal(SignalKind::child())?;
         // The program may have ended before we listened, so ask first.
         while !self.has_ended()? {
@@ -43,6 +45,7 @@ impl Child {
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.end().await;
         }
+        fault::point("reap", Says::Memory)?;
         self.reap()
     }
 
@@ -51,6 +54,7 @@ impl Child {
         // SAFETY: no pointers. The number is ours while the child is not
         // reaped. A program at our terminal may be in our group, and is asked alone.
         !self.is_over
+            && fault::point("ask", Says::Privilege).is_ok()
             && unsafe {
                 libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0
             }

@@ -12,6 +12,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::super::ControlFault;
+use super::super::fault::{self, Says};
 use super::unix_socket::SocketFile;
 use super::{process, trust};
 
@@ -58,6 +59,7 @@ impl Channel {
         let path = std::path::absolute(path)?;
         check_length(&path).map_err(|message| io::Error::new(ErrorKind::InvalidInput, message))?;
         let folder = prepare_folder(path.parent().unwrap_or(&path))?;
+        fault::point("control-open", Says::Descriptors)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let address = SockAddr::unix(&path)?;
         match socket.bind(&address) {
@@ -72,6 +74,7 @@ impl Channel {
         // mode is right; the mask of the process, which other threads share,
         // is not touched.
         std::fs::set_permissions(file.path(), Permissions::from_mode(0o600))?;
+        fault::point("control-listen", Says::InUse)?;
         socket.listen(BACKLOG)?;
         let file = file.still_ours()?;
         socket.set_nonblocking(true)?;
@@ -82,6 +85,7 @@ impl Channel {
     /// The next client that may ask. Others are closed without a word.
     pub async fn accept(&mut self) -> io::Result<Stream> {
         loop {
+            fault::point("control-accept", Says::Descriptors)?;
             let (stream, _) = self.listener.accept().await?;
             if stream.peer_cred().is_ok_and(|peer| is_trusted(peer.uid())) {
                 return Ok(Stream { stream });

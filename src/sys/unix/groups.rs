@@ -5,6 +5,8 @@ use std::ffi::{CStr, CString, OsStr, c_char};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
+use super::super::fault::{self, Says};
+
 /// Room for an entry at first, and the most that one is given. A group lists
 /// its members, so some are long.
 const ROOM: usize = 4096;
@@ -39,6 +41,7 @@ pub(super) fn of_account(name: &CStr, gid: libc::gid_t) -> io::Result<Vec<libc::
     type Group = libc::c_int;
     #[cfg(not(target_vendor = "apple"))]
     type Group = libc::gid_t;
+    fault::point("account-groups", Says::Memory)?;
     let mut room: libc::c_int = 64;
     loop {
         let mut groups: Vec<Group> = vec![0; usize::try_from(room).unwrap_or(0)];

@@ -28,6 +28,7 @@ mod counts;
 #[path = "counts_none.rs"]
 mod counts;
 pub mod event_log;
+mod foreseen;
 mod groups;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[path = "growth_linux.rs"]

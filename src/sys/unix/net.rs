@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use crate::config::plan::{Address, UnixSocket};
 use crate::core::Peer;
 
+use super::super::fault::{self, Says};
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::unix_socket::{self, SocketFile};
 use super::{counts, poll};
@@ -43,19 +44,23 @@ impl Listener {
                 return Ok(Listener { file: Some(file), socket: poll::watch(socket)? });
             }
         };
+        fault::point("socket", Says::Sockets)?;
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
             // Two sockets serve a port, so that an IPv4 client is written as one.
             socket.set_only_v6(true)?;
         }
         // A new start must not wait for the last connections of the old one.
+        fault::point("socket-option", Says::Memory)?;
         socket.set_reuse_address(true)?;
         if let Some(keepalive) = keepalive {
             // Accepted sockets inherit it, so that a connection costs no call.
             set_keepalive(&socket, &keepalive)?;
         }
         socket.set_nonblocking(true)?;
+        fault::point("bind", Says::InUse)?;
         socket.bind(&SockAddr::from(address))?;
+        fault::point("listen", Says::InUse)?;
         socket.listen(backlog())?;
         Ok(Listener { file: None, socket: poll::watch(socket.into())? })
     }
@@ -112,12 +117,10 @@ impl Listener {
     /// then. The client's address comes from accept, which knows it even if
     /// the client is gone already.
     pub fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
-        #[cfg(debug_assertions)]
-        if super::super::accept_is_to_fail() {
-            return Err(io::Error::from_raw_os_error(libc::EMFILE));
-        }
+        fault::point("accept", Says::Sockets)?;
         match self.socket.try_io(Interest::READABLE, accept) {
             Ok((connection, peer)) => {
+                fault::passed("accepted");
                 let peer = match self.file {
                     Some(_) => unix_socket::peer_of(&connection),
                     None => Peer::Inet(canonical(peer.as_socket().ok_or_else(not_an_address)?)),
@@ -131,6 +134,7 @@ impl Listener {
 }
 
 fn set_keepalive(socket: &socket2::Socket, keepalive: &Keepalive) -> io::Result<()> {
+    fault::point("keepalive", Says::Memory)?;
     let times = socket2::TcpKeepalive::new().with_time(keepalive.idle);
     #[cfg(not(target_os = "openbsd"))]
     let times = times.with_interval(keepalive.interval).with_retries(keepalive.probes);
@@ -257,6 +261,7 @@ impl Socket {
     /// connection's buffer has room for `plan::LONGEST_TEXT`. To be called
     /// before a program has the connection.
     pub fn send_text(&self, text: &[u8]) -> io::Result<()> {
+        fault::point("send-text", Says::Reset)?;
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         let sent = SockRef::from(&self.descriptor).send_with_flags(text, flags)?;
         if sent == text.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
@@ -276,6 +281,7 @@ impl Socket {
     /// The connection for the server itself, as long as no program has it.
     /// Must be called within the loop.
     pub fn into_stream(self) -> io::Result<Stream> {
+        fault::point("nonblocking", Says::Memory)?;
         SockRef::from(&self.descriptor).set_nonblocking(true)?;
         Stream::of(self.descriptor)
     }
@@ -295,6 +301,7 @@ impl Socket {
     }
 
     async fn drain_to_end(&self) -> io::Result<()> {
+        fault::point("shutdown", Says::Reset)?;
         SockRef::from(&self.descriptor).shutdown(std::net::Shutdown::Write)?;
         if self.drain()? == Drained::End {
             return Ok(());
@@ -316,6 +323,7 @@ impl Socket {
         let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 16 * 1024];
         // Bounded, so that a client that floods can't keep the loop for itself.
         for _ in 0..64 {
+            fault::point("drain", Says::Reset)?;
             match SockRef::from(&self.descriptor).recv_with_flags(&mut buffer, libc::MSG_DONTWAIT) {
                 Ok(0) => return Ok(Drained::End),
                 Ok(_) => {}

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
+use super::super::fault::{self, Says};
 use super::child::reap;
 use super::poll;
 
@@ -23,6 +24,7 @@ static CHILDREN: OnceLock<Option<File>> = OnceLock::new();
 pub(super) fn adopt() {
     CHILDREN.get_or_init(|| {
         let pid = std::process::id();
+        fault::point("orphans-open", Says::Denied).ok()?;
         let file = File::open(format!("/proc/self/task/{pid}/children")).ok()?;
         // SAFETY: no pointers. Without the list we could not reap what comes
         // to us, so the order matters.
@@ -37,6 +39,7 @@ fn list() -> Option<Vec<libc::pid_t>> {
 }
 
 fn read_list(file: &File) -> Option<Vec<libc::pid_t>> {
+    fault::point("orphans", Says::Memory).ok()?;
     let mut text = Vec::new();
     let mut chunk = [0u8; 4096];
     loop {
@@ -159,6 +162,7 @@ fn reaped(pid: libc::pid_t) -> bool {
 
 /// Waits until the orphan has ended, and reaps it.
 async fn ended(pid: libc::pid_t) -> std::io::Result<()> {
+    fault::point("pidfd", Says::Descriptors)?;
     // SAFETY: no pointers; the descriptor that comes back is new and ours.
     let pidfd = unsafe {
         let descriptor = libc::syscall(libc::SYS_pidfd_open, pid, 0);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::super::fault::{self, Says};
+
 /// A descriptor that stays open, and the same, for as long as its value lives.
 pub(super) trait Steady: AsRawFd {}
 impl Steady for OwnedFd {}
@@ -23,6 +25,7 @@ pub(super) fn watch<T: Steady>(descriptor: T) -> io::Result<AsyncFd<T>> {
 
 /// Waits for `descriptor` to be ready while the result lives.
 pub(super) fn watch_for<T: Steady>(descriptor: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    fault::point("watch", Says::Memory)?;
     // SAFETY: only types whose descriptor stays open and the same are Steady.
     unsafe { AsyncFd::register_with_interest(descriptor, interest) }.map_err(io::Error::from)
 }

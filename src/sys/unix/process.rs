@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::OnceLock;
 
+use super::super::fault::{self, Says};
 use super::check;
 
 /// The descriptor limit that we were started with: programs get it back.
@@ -15,6 +16,7 @@ pub fn prepare() -> io::Result<()> {
     close_on_exec_from(3);
     default_signals();
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    fault::point("descriptor-limit", Says::Device)?;
     // SAFETY: the pointer is to a valid, writable rlimit for the duration of the call.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
     let _ = ORIGINAL_NOFILE.set(limit);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 
+use super::super::fault::{self, Says};
 use super::super::{Broken, Moved};
 use super::growth::{Growth, LARGE};
 use super::net::Stream;
@@ -42,7 +43,7 @@ impl Relay {
     pub async fn outward(&mut self, from: &Reader, to: &Stream, rest: bool) -> Result<Moved, Broken> {
         let (pipe, socket) = (from.pipe.as_raw_fd(), to.socket.as_raw_fd());
         loop {
-            match splice(pipe, socket) {
+            match fault::point("splice-out", Says::Reset).and_then(|()| splice(pipe, socket)) {
                 Ok(0) => return Ok(Moved::End),
                 Ok(count) => return Ok(self.moved(count, pipe)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -64,7 +65,7 @@ impl Relay {
     pub async fn inward(&mut self, from: &Stream, to: &Writer) -> Result<Moved, Broken> {
         let (socket, pipe) = (from.socket.as_raw_fd(), to.pipe.as_raw_fd());
         loop {
-            match splice(socket, pipe) {
+            match fault::point("splice-in", Says::Reset).and_then(|()| splice(socket, pipe)) {
                 Ok(0) => return Ok(Moved::End),
                 // It never grows: what comes from a network has up to 32 KiB in each of
                 // its places, so that a large pipe would hold eight megabytes.

@@ -10,10 +10,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use super::super::fault::{self, Says};
 use super::super::{Errors, SpawnError, Start, Stdio, Step};
 use super::become_program::{Birth, Failure};
 use super::cgroup::Cgroup;
 use super::child::Child;
+use super::foreseen::Foreseen;
 use super::limits;
 
 /// Starts the program. Blocks its thread.
@@ -57,6 +59,7 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         limits: &limits,
         cgroup: cgroup.as_ref().map(Cgroup::door),
         signals: changed_signals(),
+        foreseen: Foreseen::of(start, cgroup.is_some()),
     };
     let signals_blocked = SignalsBlocked::now();
     let result = imp::give_birth(&birth);
@@ -92,6 +95,7 @@ fn give_pipes(start: &Start<'_>) -> io::Result<()> {
 }
 
 fn nowhere() -> io::Result<File> {
+    fault::point("null-open", Says::Descriptors)?;
     File::options().read(true).write(true).open("/dev/null")
 }
 
@@ -184,6 +188,7 @@ mod imp {
     use std::os::fd::{FromRawFd, OwnedFd};
 
     use super::super::super::Step;
+    use super::super::super::fault::{self, Says};
     use super::super::child::{Child, reap_pidfd};
     use super::{Birth, Failure};
 
@@ -203,6 +208,8 @@ mod imp {
 
     impl Stack {
         fn new() -> Result<Stack, c_int> {
+            let failed = |error: std::io::Error| error.raw_os_error().unwrap_or(0);
+            fault::point("stack", Says::Memory).map_err(failed)?;
             // SAFETY: a new private mapping, its lowest part made inaccessible
             // so that an overflow ends the child instead of changing our memory.
             unsafe {
@@ -259,6 +266,8 @@ mod imp {
                 Some(stack) => stack,
                 None => slot.insert(Stack::new().map_err(|code| (Step::Spawn, code))?),
             };
+            let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
+            fault::point("clone", Says::Processes).map_err(failed)?;
             let shared = Shared { birth, failure: Cell::new(None) };
             let mut pidfd: c_int = -1;
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
@@ -293,12 +302,15 @@ mod imp {
     use std::os::fd::AsRawFd;
 
     use super::super::super::Step;
+    use super::super::super::fault::{self, Says};
     use super::super::child::Child;
     use super::{Birth, Failure};
 
     pub(super) fn give_birth(birth: &Birth<'_>) -> Result<Child, Failure> {
-        let (mut reader, writer) =
-            std::io::pipe().map_err(|error| (Step::Spawn, error.raw_os_error().unwrap_or(0)))?;
+        let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
+        let pipe = fault::point("pipe", Says::Descriptors).and_then(|()| std::io::pipe());
+        let (mut reader, writer) = pipe.map_err(failed)?;
+        fault::point("clone", Says::Processes).map_err(failed)?;
         // SAFETY: the child calls async-signal-safe functions only, and ends by exec or _exit.
         let pid = unsafe { libc::fork() };
         if pid == -1 {

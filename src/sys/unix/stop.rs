@@ -3,6 +3,7 @@
 
 use std::io;
 
+use super::super::fault::{self, Says};
 use super::super::{Request, StopRequest};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -35,6 +36,7 @@ impl Stop {
             (true, false) => Hangup::Stop,
             (true, true) => Hangup::Nothing,
         };
+        fault::point("signal", Says::Descriptors)?;
         Ok(Stop {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -10,6 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::super::Counts;
+use super::super::fault::{self, Says};
 use super::net::Socket;
 use super::{counts, poll};
 
@@ -52,12 +53,16 @@ impl Stream {
 
     /// Reads what is there; 0 at the end.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, |socket| (&*SockRef::from(socket)).read(buffer))
+        self.socket.try_io(Interest::READABLE, |socket| {
+            fault::point("stream-read", Says::Reset)?;
+            (&*SockRef::from(socket)).read(buffer)
+        })
     }
 
     /// Writes what there is room for.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.try_io(Interest::WRITABLE, |socket| {
+            fault::point("stream-write", Says::Reset)?;
             SockRef::from(socket).send_with_flags(bytes, libc::MSG_NOSIGNAL)
         })
     }
@@ -65,18 +70,21 @@ impl Stream {
     /// Writes what there is room for of several pieces.
     pub fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.socket.try_io(Interest::WRITABLE, |socket| {
+            fault::point("stream-write", Says::Reset)?;
             SockRef::from(socket).send_vectored_with_flags(pieces, libc::MSG_NOSIGNAL)
         })
     }
 
     /// Ends our direction of the stream.
     pub fn shutdown(&self) -> io::Result<()> {
+        fault::point("shutdown", Says::Reset)?;
         SockRef::from(self.socket.get_ref()).shutdown(std::net::Shutdown::Write)
     }
 
     /// The connection as a program takes it.
     pub fn into_socket(self) -> io::Result<Socket> {
         let descriptor = self.socket.into_inner();
+        fault::point("nonblocking", Says::Memory)?;
         SockRef::from(&descriptor).set_nonblocking(false)?;
         Ok(Socket { descriptor, broken: false })
     }

@@ -21,6 +21,7 @@ use windows_sys::Win32::Security::{
 use windows_sys::Win32::System::Environment::{CreateEnvironmentBlock, DestroyEnvironmentBlock};
 use windows_sys::Win32::UI::Shell::{LoadUserProfileW, PROFILEINFOW, UnloadUserProfile};
 
+use super::super::fault::{self, Says};
 use super::super::{Credentials, SpawnError, Step};
 use super::handle::{check, size, wide};
 use super::spawn::rights_hint;
@@ -153,6 +154,7 @@ impl Profile {
             info.dwSize = size::<PROFILEINFOW>();
             info.dwFlags = 1; // PI_NOUI: nobody sits before a service's messages
             info.lpUserName = user.as_mut_ptr();
+            fault::point("profile", Says::Memory)?;
             check(LoadUserProfileW(token.as_raw_handle(), &raw mut info))?;
             Ok(Profile { handle: info.hProfile })
         }
@@ -160,6 +162,7 @@ impl Profile {
 }
 
 fn environment_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> {
+    fault::point("account-environment", Says::Memory)?;
     let mut block = std::ptr::null_mut();
     // SAFETY: the block that comes back ends with two zeroes and is freed once it is read.
     unsafe {
@@ -172,6 +175,7 @@ fn environment_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> 
 
 fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnError> {
     let password = password_of(credentials)?;
+    fault::point("logon", Says::Memory).map_err(|error| refused(&credentials.user, &error))?;
     #[cfg(debug_assertions)]
     if let Some(how) = std::env::var_os("WININETD_TEST_LOGON") {
         return test_logon(credentials, password.as_ref(), &how);

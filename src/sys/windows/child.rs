@@ -21,6 +21,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::super::Exit;
+use super::super::fault::{self, Says};
 use super::handle::{check, own, size};
 use super::limits;
 use crate::config::plan::Limits;
@@ -41,9 +42,11 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(limits: &Limits) -> io::Result<Job> {
+        fault::point("job", Says::Memory)?;
         // SAFETY: null for no name and default security; the handle that comes back is new.
         let handle = unsafe { own(CreateJobObjectW(std::ptr::null(), std::ptr::null()))? };
         let limits = limits::of_job(limits);
+        fault::point("job:limits", Says::Memory)?;
         // SAFETY: the structure is valid for the call, and the length its own.
         check(unsafe {
             SetInformationJobObject(
@@ -67,6 +70,7 @@ impl Job {
 
     /// How many of its processes still exist.
     fn live(&self) -> io::Result<u32> {
+        fault::point("job:count", Says::Memory)?;
         // SAFETY: zeroes are valid to be overwritten; the length is the structure's.
         unsafe {
             let mut counts: JOBOBJECT_BASIC_ACCOUNTING_INFORMATION = std::mem::zeroed();
@@ -133,6 +137,7 @@ impl Child {
         self.job.end();
         self.job.gone().await?;
         let mut code = 0;
+        fault::point("exit-code", Says::Memory)?;
         // SAFETY: the handle is the process's, the pointer is valid for the call.
         check(unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) })?;
         Ok(Exit::Code(code))
@@ -178,6 +183,7 @@ unsafe impl Sync for Ended {}
 
 impl Ended {
     fn of(process: &OwnedHandle) -> io::Result<Ended> {
+        fault::point("watch:process", Says::Memory)?;
         let notify = Arc::new(Notify::new());
         let mut wait = INVALID_HANDLE_VALUE;
         // SAFETY: the context is the Notify, which `Ended` keeps alive until

@@ -19,6 +19,7 @@ use windows_sys::Win32::Security::{
 use windows_sys::Win32::Storage::FileSystem::SECURITY_IDENTIFICATION;
 
 use super::super::ControlFault;
+use super::super::fault::{self, Says};
 use super::handle::size;
 use super::security::{self, Descriptor, Kind, Local};
 use super::{names, process};
@@ -92,6 +93,7 @@ impl Channel {
 }
 
 fn instance(name: &Path, access: &str, first: bool) -> io::Result<NamedPipeServer> {
+    fault::point(if first { "control-open" } else { "control-accept" }, Says::Memory)?;
     let access = Descriptor::parse(access)?;
     let mut attributes = SECURITY_ATTRIBUTES {
         nLength: size::<SECURITY_ATTRIBUTES>(),

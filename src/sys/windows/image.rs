@@ -8,6 +8,7 @@ use std::path::Path;
 use windows_sys::Win32::Security::{ImpersonateLoggedOnUser, RevertToSelf};
 use windows_sys::Win32::Storage::FileSystem::{FILE_EXECUTE, FILE_READ_ATTRIBUTES, FILE_SHARE_READ};
 
+use super::super::fault::{self, Says};
 use super::super::{SpawnError, Step};
 use super::account::Account;
 use super::handle::check;
@@ -20,10 +21,12 @@ pub(super) struct Image {
 impl Image {
     /// Opens the program. Called with the account's rights in force.
     pub(super) fn open(account: &Account, program: &Path) -> Result<Image, SpawnError> {
-        let opened = OpenOptions::new()
-            .access_mode(FILE_EXECUTE | FILE_READ_ATTRIBUTES)
-            .share_mode(FILE_SHARE_READ)
-            .open(program);
+        let opened = fault::point("image-open", Says::Denied).and_then(|()| {
+            OpenOptions::new()
+                .access_mode(FILE_EXECUTE | FILE_READ_ATTRIBUTES)
+                .share_mode(FILE_SHARE_READ)
+                .open(program)
+        });
         opened.map(|file| Image { _file: file }).map_err(|error| {
             SpawnError::new(Step::Exec, format!("{} as {}: {error}", program.display(), account.name()))
         })
@@ -35,8 +38,9 @@ pub(super) struct Impersonation;
 
 impl Impersonation {
     pub(super) fn of(account: &Account) -> Result<Impersonation, SpawnError> {
+        let asked = fault::point("impersonate", Says::Privilege);
         // SAFETY: the token is the account's, open for the call.
-        check(unsafe { ImpersonateLoggedOnUser(account.token()) }).map_err(|error| {
+        asked.and_then(|()| check(unsafe { ImpersonateLoggedOnUser(account.token()) })).map_err(|error| {
             SpawnError::new(Step::Logon, format!("taking the rights of {}: {error}", account.name()))
         })?;
         Ok(Impersonation)

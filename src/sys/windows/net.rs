@@ -20,8 +20,6 @@ use socket2::{SockAddr, SockRef};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
-#[cfg(debug_assertions)]
-use windows_sys::Win32::Networking::WinSock::WSAEMFILE;
 use windows_sys::Win32::Networking::WinSock::{
     AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, POLLRDNORM, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW,
     SOCK_STREAM, SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL,
@@ -34,6 +32,7 @@ use windows_sys::Win32::Networking::WinSock::{
 use crate::config::plan::{Address, UnixSocket};
 use crate::core::Peer;
 
+use super::super::fault::{self, Says};
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::handle::{check, raw_socket};
 
@@ -84,8 +83,11 @@ impl Listener {
         // Without it any process may bind the same port and take our clients.
         exclusive(&socket)?;
         socket.set_nonblocking(true)?;
+        fault::point("bind", Says::InUse)?;
         socket.bind(&SockAddr::from(address))?;
+        fault::point("listen", Says::InUse)?;
         socket.listen(i32::MAX)?; // SOMAXCONN
+        fault::point("watch", Says::Memory)?;
         let socket = TcpStream::from_std(StdStream::from(OwnedSocket::from(socket)))?;
         Ok(Listener { socket, keepalive: AtomicU64::new(packed(keepalive)) })
     }
@@ -125,12 +127,10 @@ impl Listener {
     /// then. The client's address comes from accept, which knows it even if
     /// the client is gone already.
     pub fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
-        #[cfg(debug_assertions)]
-        if super::super::accept_is_to_fail() {
-            return Err(io::Error::from_raw_os_error(WSAEMFILE));
-        }
+        fault::point("accept", Says::Sockets)?;
         match self.socket.try_io(Interest::READABLE, || accept(&self.socket)) {
             Ok((connection, peer)) => {
+                fault::passed("accepted");
                 let peer = peer.as_socket().ok_or_else(not_an_address)?;
                 Ok(Some((self.connection(connection)?, Peer::Inet(peer))))
             }
@@ -144,10 +144,12 @@ impl Listener {
     /// Makes an accepted socket what a program expects, while it still can be touched.
     fn connection(&self, socket: OwnedSocket) -> io::Result<Socket> {
         // An accepted socket is inheritable whatever its listener said.
+        fault::point("accept:handle", Says::Memory)?;
         // SAFETY: changes a flag of a handle that is ours.
         check(unsafe { SetHandleInformation(socket.as_raw_socket() as HANDLE, HANDLE_FLAG_INHERIT, 0) })?;
         let reference = SockRef::from(&socket);
         // Inherited from the listener; a program expects to wait.
+        fault::point("nonblocking", Says::Memory)?;
         reference.set_nonblocking(false)?;
         if let Some((idle, interval)) = unpacked(self.keepalive.load(Ordering::Relaxed)) {
             let times = socket2::TcpKeepalive::new().with_time(idle).with_interval(interval);
@@ -175,6 +177,7 @@ fn unpacked(packed: u64) -> Option<(Duration, Duration)> {
 }
 
 fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
+    fault::point("socket", Says::Sockets)?;
     let family = if address.is_ipv6() { AF_INET6 } else { AF_INET };
     // SAFETY: no pointers; a socket that comes back is new and ours.
     unsafe {
@@ -194,6 +197,7 @@ fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
 }
 
 fn exclusive(socket: &socket2::Socket) -> io::Result<()> {
+    fault::point("socket-option", Says::Memory)?;
     let on = 1i32;
     // SAFETY: the pointer is to four valid bytes, and so is the length.
     let result =
@@ -327,6 +331,7 @@ impl Socket {
     /// program has the connection, whose reads it would wait for.
     pub fn send_text(&self, text: &[u8]) -> io::Result<()> {
         let State::Program(socket) = &self.state else { return Err(ErrorKind::NotConnected.into()) };
+        fault::point("send-text", Says::Reset)?;
         let socket = SockRef::from(socket);
         socket.set_nonblocking(true)?;
         let sent = socket.send(text);
@@ -346,7 +351,9 @@ impl Socket {
     pub fn abandon(self) {
         // Without a thread to give it is left to the end of the process.
         let close = std::mem::ManuallyDrop::new(self);
-        let _ = std::thread::Builder::new().spawn(move || drop(std::mem::ManuallyDrop::into_inner(close)));
+        let _ = fault::point("thread:close", Says::Processes).and_then(|()| {
+            std::thread::Builder::new().spawn(move || drop(std::mem::ManuallyDrop::into_inner(close)))
+        });
     }
 
     /// Ends the stream to the client, then reads and drops what the client
@@ -358,17 +365,20 @@ impl Socket {
         if let State::Program(socket) = std::mem::replace(&mut self.state, State::Closed) {
             let stream = StdStream::from(socket);
             stream.set_nonblocking(true)?;
+            fault::point("shutdown", Says::Reset)?;
             stream.shutdown(std::net::Shutdown::Write)?;
             // Asked once before it is polled: a reset that the program has
             // already seen is not told again.
             if drain(|| (&stream).read(&mut [0; CHUNK]))? == Drained::End {
                 return Ok(());
             }
+            fault::point("watch", Says::Memory)?;
             self.state = State::Lingering(TcpStream::from_std(stream)?);
         }
         let State::Lingering(stream) = &self.state else { return Ok(()) };
         loop {
             stream.readable().await?;
+            fault::point("drain", Says::Reset)?;
             match drain(|| stream.try_read(&mut [0; CHUNK]))? {
                 Drained::End => return Ok(()),
                 Drained::Empty => {}

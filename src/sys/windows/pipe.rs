@@ -24,6 +24,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, SECURITY_ANONYMOUS,
 };
 
+use super::super::fault::{self, Says};
 use super::handle::{check, size};
 use super::process;
 use super::security::Descriptor;
@@ -95,15 +96,18 @@ fn pair(name: &str, options: &mut ServerOptions, access: u32) -> io::Result<(Nam
         .reject_remote_clients(true)
         .in_buffer_size(BUFFER)
         .out_buffer_size(BUFFER);
+    fault::point("pipe", Says::Memory)?;
     // SAFETY: the attributes and the descriptor live through the call.
     let pipe = unsafe { options.create_with_security_attributes_raw(name, (&raw mut attributes).cast()) }?;
     // Synchronous, as it is not said otherwise; not inheritable; and fails if
     // somebody else was faster, as there is no second instance.
+    fault::point("pipe:open", Says::Descriptors)?;
     let file = OpenOptions::new()
         .access_mode(access)
         .share_mode(0)
         .security_qos_flags(SECURITY_ANONYMOUS)
         .open(name)?;
+    fault::point("pipe:connect", Says::Memory)?;
     connected(&pipe)?;
     Ok((pipe, End { file: file.into() }))
 }
@@ -134,6 +138,7 @@ impl Writer {
     /// as well, and no more until these have found some. Broken pipe once nobody
     /// can read it, perhaps one write late.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        fault::point("pipe-write", Says::Device)?;
         self.pipe.try_write(bytes).map_err(|error| {
             if is_end(&error) { io::Error::new(ErrorKind::BrokenPipe, error) } else { error }
         })
@@ -154,6 +159,7 @@ impl Reader {
 
     /// Reads what is there; 0 at the end.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        fault::point("pipe-read", Says::Device)?;
         self.pipe.try_read(buffer).or_else(|error| if is_end(&error) { Ok(0) } else { Err(error) })
     }
 }

@@ -26,6 +26,7 @@ use windows_sys::Win32::System::Threading::{
     UpdateProcThreadAttribute,
 };
 
+use super::super::fault::{self, Says};
 use super::super::{Errors, SpawnError, Start, Stdio, Step};
 use super::child::{Child, Job};
 use super::environment;
@@ -92,12 +93,14 @@ impl Streams {
 /// it needs: whom an access list allows to open the same by name does not
 /// matter, whichever account it runs as.
 fn for_program(handle: HANDLE) -> io::Result<OwnedHandle> {
+    fault::point("stdio:mode", Says::Device)?;
     assert_synchronous(handle)?;
     duplicate(handle)
 }
 
 /// An inheritable handle of the same.
 fn duplicate(handle: HANDLE) -> io::Result<OwnedHandle> {
+    fault::point("stdio:duplicate", Says::Descriptors)?;
     let mut copy: HANDLE = std::ptr::null_mut();
     // SAFETY: the handle is a live one of ours, or the call fails; the copy is new and ours.
     unsafe {
@@ -109,6 +112,7 @@ fn duplicate(handle: HANDLE) -> io::Result<OwnedHandle> {
 
 /// Where nothing is read and everything is dropped.
 fn nowhere() -> io::Result<OwnedHandle> {
+    fault::point("null-open", Says::Descriptors)?;
     let nul = std::fs::OpenOptions::new().read(true).write(true).open("NUL")?;
     for_program(nul.as_raw_handle())
 }
@@ -148,6 +152,7 @@ struct Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     fn new(handles: &'a [HANDLE; 3], jobs: &'a [HANDLE; 1]) -> io::Result<Attributes<'a>> {
+        fault::point("process:attributes", Says::Memory)?;
         let mut bytes = 0;
         // SAFETY: a null list asks for the size that two attributes need.
         unsafe { InitializeProcThreadAttributeList(std::ptr::null_mut(), 2, 0, &raw mut bytes) };
@@ -226,6 +231,7 @@ fn create_process(
         Stdio::Console => 0,
     };
     let flags = CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT | place;
+    fault::point("process", Says::Processes).map_err(|error| in_words(&error, program))?;
     // SAFETY: every pointer is to a value above that outlives the call, texts
     // end with zero, and the command line is writable as CreateProcessW wants.
     // The handles that come back are new and ours.

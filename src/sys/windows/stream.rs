@@ -14,6 +14,7 @@ use std::os::windows::io::OwnedSocket;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use super::super::fault::{self, Says};
 use super::net::Socket;
 
 /// A connection that the server itself reads and writes.
@@ -27,7 +28,9 @@ pub struct Stream {
 impl Stream {
     pub(super) fn new(socket: OwnedSocket, local: SocketAddr) -> io::Result<Stream> {
         let socket = StdStream::from(socket);
+        fault::point("nonblocking", Says::Memory)?;
         socket.set_nonblocking(true)?;
+        fault::point("watch", Says::Memory)?;
         Ok(Stream { socket: TcpStream::from_std(socket)?, local })
     }
 
@@ -43,21 +46,25 @@ impl Stream {
 
     /// Reads what is there; 0 at the end.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        fault::point("stream-read", Says::Reset)?;
         self.socket.try_read(buffer)
     }
 
     /// Writes what there is room for.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        fault::point("stream-write", Says::Reset)?;
         self.socket.try_write(bytes)
     }
 
     /// Writes what there is room for of several pieces.
     pub fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        fault::point("stream-write", Says::Reset)?;
         self.socket.try_write_vectored(pieces)
     }
 
     /// Ends our direction of the stream.
     pub fn shutdown(&self) -> io::Result<()> {
+        fault::point("shutdown", Says::Reset)?;
         SockRef::from(&self.socket).shutdown(Shutdown::Write)
     }
 
@@ -65,6 +72,7 @@ impl Stream {
     pub fn into_socket(self) -> io::Result<Socket> {
         // Leaves the poll set.
         let socket = self.socket.into_std()?;
+        fault::point("nonblocking", Says::Memory)?;
         socket.set_nonblocking(false)?;
         Ok(Socket::new(socket.into(), self.local))
     }

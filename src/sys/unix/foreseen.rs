@@ -1,0 +1,96 @@
+//! Which step of a child fails in a build for tests. The child may ask nothing, and
+//! on Linux it runs in our memory, so it is decided before the child is born.
+
+use std::ffi::c_int;
+
+use super::super::{Start, Step};
+use super::become_program::Failure;
+
+#[cfg(debug_assertions)]
+pub(super) use in_tests::Foreseen;
+
+/// In a release build every step is what the system says.
+#[cfg(not(debug_assertions))]
+pub(super) struct Foreseen;
+
+#[cfg(not(debug_assertions))]
+impl Foreseen {
+    pub(super) fn of(_: &Start<'_>, _cgroup: bool) -> Foreseen {
+        Foreseen
+    }
+
+    #[inline(always)]
+    pub(super) fn at(&self, _: Step) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(super) fn lies_at(&self, _: Step) -> bool {
+        false
+    }
+}
+
+#[cfg(debug_assertions)]
+mod in_tests {
+    use super::super::super::fault::{Says, point};
+    use super::super::super::{Errors, Stdio};
+    use super::{Failure, Start, Step, c_int};
+
+    /// The first step that is to fail, and the one that is to say that it worked
+    /// and has done nothing.
+    pub(in super::super) struct Foreseen {
+        fails: Option<Failure>,
+        lies: Option<Step>,
+    }
+
+    impl Foreseen {
+        /// Passes the point of every step that this start has, in their order.
+        pub(in super::super) fn of(start: &Start<'_>, cgroup: bool) -> Foreseen {
+            let connected = !matches!(start.stdio, Stdio::Console);
+            let other = start.account.is_some_and(|account| !account.is_own);
+            let steps = [
+                (cgroup, Step::Limits, "child:cgroup", Says::Device),
+                (connected, Step::Session, "child:session", Says::Privilege),
+                (
+                    connected || !matches!(start.errors, Errors::Output),
+                    Step::Stdio,
+                    "child:stdio",
+                    Says::Descriptors,
+                ),
+                (true, Step::Limits, "child:limits", Says::Privilege),
+                (other, Step::Groups, "child:groups", Says::Privilege),
+                (other, Step::Group, "child:group", Says::Privilege),
+                (other, Step::User, "child:user", Says::Processes),
+                (start.account.is_some(), Step::Privileges, "child:privileges", Says::Privilege),
+                (true, Step::Directory, "child:directory", Says::Denied),
+                (true, Step::Exec, "child:exec", Says::Memory),
+            ];
+            // All are counted, whichever fails.
+            let failing: Vec<Failure> = steps
+                .into_iter()
+                .filter(|(has, ..)| *has)
+                .filter_map(|(_, step, name, says)| Some((step, point(name, says).err()?.raw_os_error()?)))
+                .collect();
+            let lies = [(Step::Group, "child:group-lies"), (Step::User, "child:user-lies")];
+            let lying: Vec<Step> = lies
+                .into_iter()
+                .filter(|(_, name)| other && point(name, Says::Privilege).is_err())
+                .map(|(step, _)| step)
+                .collect();
+            Foreseen { fails: failing.first().copied(), lies: lying.first().copied() }
+        }
+
+        /// Fails if this step is to.
+        pub(in super::super) fn at(&self, step: Step) -> Result<(), Failure> {
+            match self.fails {
+                Some((failing, code)) if failing == step => Err((step, code as c_int)),
+                _ => Ok(()),
+            }
+        }
+
+        /// Whether this step is to say that it worked and do nothing.
+        pub(in super::super) fn lies_at(&self, step: Step) -> bool {
+            self.lies == Some(step)
+        }
+    }
+}
