@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::sys::fault::{self, Says};
@@ -49,6 +49,18 @@ impl Workers {
     }
 }
 
+/// The loop of a worker. Where there is no thread for it, it is dropped within the
+/// loop of the server, in which none may wait for another's end: that would be a panic.
+struct Loop(Option<Runtime>);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Worker {
     fn start() -> std::io::Result<Worker> {
         fault::point("loop:worker", Says::Descriptors)?;
@@ -58,12 +70,15 @@ impl Worker {
             .event_interval(8)
             .build()?;
         let handle = runtime.handle().clone();
+        let mut runtime = Loop(Some(runtime));
         let (end, asked) = oneshot::channel();
         let (running, ended) = std::sync::mpsc::channel();
         let work = move || {
             // An error is the sender's drop, which is the end as well.
-            let _ = runtime.block_on(asked);
-            drop(runtime);
+            if let Some(runtime) = runtime.0.take() {
+                let _ = runtime.block_on(asked);
+                drop(runtime);
+            }
             drop(running);
         };
         fault::point("thread:worker", Says::Processes)?;

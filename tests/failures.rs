@@ -165,6 +165,20 @@ fn out_of_descriptors_clients_wait_and_are_served_as_soon_as_there_are_some() {
 }
 
 #[test]
+fn a_server_that_gets_no_threads_says_so_and_ends() {
+    for (point, what) in [
+        ("thread:worker:2", "the threads that move bytes"),
+        ("loop:worker:2", "bytes"),
+        ("thread:spawn:2", "start programs"),
+    ] {
+        let builder = Builder::new(&[format!("{} none {}", free_port(), probe("say no"))]);
+        let finished = builder.variable("WININETD_TEST_FAULTS", point).launch().finish();
+        assert_eq!(finished.code, Some(71), "{point}: {}", finished.errors);
+        assert!(finished.errors.contains(what), "{point}: {}", finished.errors);
+    }
+}
+
+#[test]
 fn nobody_can_take_a_port_that_is_served() {
     let port = free_port();
     let _daemon = Builder::new(&[format!("{port} none {}", probe("say mine"))]).start();
