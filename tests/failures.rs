@@ -218,6 +218,20 @@ mod linux {
     }
 
     #[test]
+    fn a_program_that_can_not_be_watched_is_reaped_all_the_same() {
+        let port = free_port();
+        let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
+        // After that of the listener.
+        let daemon = builder.variable("WININETD_TEST_FAULTS", "watch:2+").start();
+        let mut client = Client::connect(port);
+        let client_port = client.port();
+        assert_eq!(client.send(b"all the same\n").read_text(), "all the same\n");
+        drop(client);
+        assert_eq!(daemon.record(client_port)["exit"], 0);
+        assert_eq!((testkit::Held::by(daemon.pid()).children, testkit::zombies(daemon.pid())), (0, 0));
+    }
+
+    #[test]
     fn no_busy_loop_on_error() {
         let (port, gate) = (free_port(), Gate::new());
         let daemon =

@@ -3,11 +3,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use super::super::Exit;
 use super::super::fault::{self, Says};
 use super::cgroup::Cgroup;
 use super::{check, orphans, poll};
+
+/// How often a program is looked at that can't be watched.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A program that was started, until it is reaped.
 #[derive(Debug)]
@@ -34,12 +38,7 @@ impl Child {
     /// tells how the program ended. It is reaped last: until then its number,
     /// which is the session's, can't come to mean another process.
     pub async fn wait(&mut self) -> io::Result<Exit> {
-        {
-            let ready = poll::watch(self.pidfd.as_fd())?;
-            // Dropped before the descriptor is closed: a pidfd that is ready
-            // must leave the poll set first.
-            let _ = ready.readable().await?;
-        }
+        self.ended().await;
         orphans::end_session(self.pid).await;
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.end().await;
@@ -47,6 +46,22 @@ impl Child {
         let exit = fault::point("reap", Says::Memory).and_then(|()| reap_pidfd(&self.pidfd));
         self.is_over = true;
         exit
+    }
+
+    /// Returns once the program has ended. Where the loop can't watch it, for want of
+    /// memory, it is looked at now and then: a program that nobody waits for would
+    /// never be reaped.
+    async fn ended(&self) {
+        if let Ok(ready) = poll::watch(self.pidfd.as_fd()) {
+            // Dropped before the descriptor is closed: a pidfd that is ready
+            // must leave the poll set first.
+            if ready.readable().await.is_ok() {
+                return;
+            }
+        }
+        while !poll::is_readable(self.pidfd.as_fd()) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Asks the program's whole session to end: every process group of it that

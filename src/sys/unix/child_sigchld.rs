@@ -2,13 +2,17 @@
 //! ended, and each session asks after its own. Nobody waits for just anyone.
 
 use std::io;
+use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::Exit;
 use super::super::fault::{self, Says};
 use super::cgroup::Cgroup;
 use super::check;
+
+/// How often a program is looked at whose end nobody tells us.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A program that was started, until it is reaped.
 #[derive(Debug)]
@@ -34,11 +38,14 @@ impl Child {
     /// and tells how the program ended. (Processes that moved to another group
     /// of the session are not found here; on Linux they are.)
     pub async fn wait(&mut self) -> io::Result<Exit> {
-        fault::point("watch", Says::Memory)?;
-        let mut ended: Signal = signal(SignalKind::child())?;
+        let mut ended = fault::point("watch", Says::Memory).and_then(|()| signal(SignalKind::child()));
         // The program may have ended before we listened, so ask first.
         while !self.has_ended()? {
-            ended.recv().await;
+            match &mut ended {
+                Ok(ended) => drop(ended.recv().await),
+                // A program that nobody waits for would never be reaped.
+                Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            }
         }
         // The unreaped program keeps the group's number ours.
         self.end_tree();

@@ -18,6 +18,14 @@ impl Steady for Arc<OwnedFd> {}
 impl Steady for PipeReader {}
 impl Steady for PipeWriter {}
 
+/// Whether it is readable at this moment.
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+pub(super) fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
+    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one valid structure; a timeout of 0 does not wait.
+    unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
+}
+
 /// Waits for `descriptor` to be readable while the result lives.
 pub(super) fn watch<T: Steady>(descriptor: T) -> io::Result<AsyncFd<T>> {
     watch_for(descriptor, Interest::READABLE)
