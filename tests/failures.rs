@@ -179,6 +179,18 @@ fn a_server_that_gets_no_threads_says_so_and_ends() {
 }
 
 #[test]
+fn what_could_not_be_looked_at_is_said() {
+    let port = free_port();
+    let builder = Builder::new(&[format!("{port} none {}", probe("say here"))]);
+    let daemon = builder.variable("WININETD_TEST_FAULTS", "thread:world:1+").start();
+    let is_it = |event: &serde_json::Value| {
+        event["message"].as_str().is_some_and(|text| text.contains("were not looked at"))
+    };
+    assert_eq!(daemon.event("configuration", is_it)["level"], "warning");
+    assert_eq!(Client::connect(port).read_text(), "here");
+}
+
+#[test]
 fn nobody_can_take_a_port_that_is_served() {
     let port = free_port();
     let _daemon = Builder::new(&[format!("{port} none {}", probe("say mine"))]).start();

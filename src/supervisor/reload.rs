@@ -34,13 +34,20 @@ pub struct Reloader {
 
 impl Reloader {
     /// Looks at the world on a thread of its own: a user database that does not
-    /// answer must not keep the ports closed. Without a thread to spare there
-    /// are no warnings; clients' records tell.
+    /// answer must not keep the ports closed.
     pub fn look_beside(&self, loaded: Loaded, log: Log) {
-        let look = self.look.clone();
-        let _ = fault::point("thread:world", Says::Processes).and_then(|()| {
+        let (look, own) = (self.look.clone(), log.clone());
+        let started = fault::point("thread:world", Says::Processes).and_then(|()| {
             std::thread::Builder::new().name("world".to_owned()).spawn(move || look(loaded, log))
         });
+        if let Err(cause) = started {
+            // A log file that was moved away would be written on in silence.
+            let message = format!(
+                "accounts and programs were not looked at, nor was the log's file opened anew: a thread for it: {cause}"
+            );
+            let hint = Some("reload once the system has threads to give".to_owned());
+            own.event(Logged::Configuration { level: Level::Warning, message, hint });
+        }
     }
 }
 
