@@ -243,6 +243,25 @@ mod linux {
         assert_eq!((testkit::Held::by(daemon.pid()).children, testkit::zombies(daemon.pid())), (0, 0));
     }
 
+    #[cfg(not(portable_unix))]
+    #[test]
+    fn without_the_kernels_list_of_children_a_whole_session_is_ended_all_the_same() {
+        let (port, gate) = (free_port(), Gate::new());
+        let text = format!(
+            "[server]\nstop_grace = '0s'\n[service.a]\nlisten = '127.0.0.1:{port}'\n\
+             command = ['@', 'deaf', '{}']\nkill_grace = '0s'\n",
+            gate.address()
+        );
+        let daemon = Builder::native(&text).variable("WININETD_TEST_FAULTS", "orphans-open:1+").start();
+        let _client = Client::connect(port);
+        // The program, and one behind it that is in a group of its own.
+        let visitors = [gate.visitor(), gate.visitor()];
+        assert_eq!(daemon.stop().code, Some(0));
+        for visitor in visitors {
+            visitor.wait_gone();
+        }
+    }
+
     #[test]
     fn no_busy_loop_on_error() {
         let (port, gate) = (free_port(), Gate::new());

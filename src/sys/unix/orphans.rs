@@ -12,6 +12,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::super::fault::{self, Says};
 use super::child::reap;
@@ -77,6 +78,8 @@ pub(super) fn with_descendants(mut processes: Vec<libc::pid_t>) -> Vec<libc::pid
 /// How often the list is looked through for one session. A program that forks
 /// faster than it can be ended (a fork bomb) must not hold the loop for ever.
 const ROUNDS: usize = 1000;
+/// And how often without the list, in which each look costs more.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Ends every process of the session, whose leader has ended but is not reaped.
 pub(super) async fn end_session(session: libc::pid_t) {
@@ -84,9 +87,7 @@ pub(super) async fn end_session(session: libc::pid_t) {
     // us only then, so the list is read until nobody of the session is in it.
     for _ in 0..ROUNDS {
         let Some(orphans) = list() else {
-            // SAFETY: no pointers; the unreaped leader keeps the number ours.
-            unsafe { libc::kill(-session, libc::SIGKILL) };
-            return;
+            return end_members_anywhere(session).await;
         };
         if orphans.is_empty() {
             return;
@@ -114,6 +115,29 @@ pub(super) async fn end_session(session: libc::pid_t) {
             // No descriptor to wait with: come back when the loop has gone round.
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// The same without the list, as in containers whose kernel has none: all processes
+/// are looked at. What is not ours is reaped by the system's init.
+async fn end_members_anywhere(session: libc::pid_t) {
+    // SAFETY: no pointers; the unreaped leader keeps the number the group's.
+    unsafe { libc::kill(-session, libc::SIGKILL) };
+    for _ in 0..ROUNDS {
+        let found = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = found.filter_map(|entry| entry.file_name().to_str()?.parse::<libc::pid_t>().ok());
+        // SAFETY: no pointers. One that we may not end is left alone.
+        let of_session = |&pid: &libc::pid_t| unsafe {
+            pid != session && libc::getsid(pid) == session && libc::kill(pid, 0) == 0
+        };
+        let members: Vec<_> = pids.filter(of_session).filter(|&pid| !reaped(pid)).collect();
+        if members.is_empty() {
+            return;
+        }
+        for pid in members {
+            end_member(session, pid);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
