@@ -12,6 +12,8 @@ pub use crate::tls::Keys;
 #[derive(Debug, Default)]
 pub struct Keyring {
     keys: HashMap<plan::Tls, Result<Keys, Arc<str>>>,
+    /// What the system could not read, and is to be read again by itself.
+    unread: Vec<plan::Tls>,
 }
 
 /// What was just read, by its files.
@@ -40,16 +42,24 @@ pub enum News {
 impl Keyring {
     /// Reads the files of all services that are served. Blocks.
     pub fn read(plan: &Plan) -> Read {
-        let files = plan.enabled().filter_map(|service| service.tls.clone());
-        files.map(|files| (files.clone(), Keys::load(&files))).collect()
+        Keyring::read_files(plan.enabled().filter_map(|service| service.tls.clone()))
+    }
+
+    /// Reads these. Blocks.
+    pub fn read_files(files: impl IntoIterator<Item = plan::Tls>) -> Read {
+        files.into_iter().map(|files| (files.clone(), Keys::load(&files))).collect()
     }
 
     /// Takes what was read. What can't be used leaves what there was.
     pub fn renew(&mut self, read: Read) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut before = std::mem::take(&mut self.keys);
+        self.unread.clear();
         for (files, keys) in read {
             let known = before.remove(&files);
+            if keys.as_ref().is_err_and(|fault| fault.may_heal) {
+                self.unread.push(files.clone());
+            }
             let (keys, news) = match (keys, known) {
                 (Ok(keys), None) => (Ok(keys), None),
                 (Ok(keys), Some(Ok(old))) if keys.same_certificate(&old) => (Ok(keys), None),
@@ -61,6 +71,37 @@ impl Keyring {
             self.keys.insert(files, keys);
         }
         findings
+    }
+
+    /// What the system could not read.
+    pub fn unread(&self) -> &[plan::Tls] {
+        &self.unread
+    }
+
+    /// Takes what was read again, as far as somebody waits for it. Which of it can be
+    /// used now.
+    pub fn complete(&mut self, read: Read) -> Vec<plan::Tls> {
+        let mut usable = Vec::new();
+        for (files, keys) in read {
+            let Some(place) = self.unread.iter().position(|unread| *unread == files) else { continue };
+            match keys {
+                Err(fault) if fault.may_heal => continue,
+                Err(fault) => {
+                    let wrong = Err(Arc::from(fault.to_string()));
+                    self.keys.entry(files).and_modify(|keys| {
+                        if keys.is_err() {
+                            *keys = wrong.clone();
+                        }
+                    });
+                }
+                Ok(keys) => {
+                    self.keys.insert(files.clone(), Ok(keys));
+                    usable.push(files);
+                }
+            }
+            self.unread.swap_remove(place);
+        }
+        usable
     }
 
     /// Those of a service, or why it has none.

@@ -45,6 +45,21 @@ fn failed_at_tls(record: &Value) {
 }
 
 #[test]
+fn keys_that_the_system_could_not_read_are_read_again_without_a_reload() {
+    let (port, authority) = (free_port(), Authority::new());
+    let builder = Builder::native(&service(port, "'echo'", PAIR));
+    authority.write(builder.folder()).server("localhost").write(builder.folder());
+    let daemon = builder.variable("WININETD_TEST_FAULTS", "key-open:1").start();
+    let is = |part: &'static str| {
+        move |event: &Value| event["message"].as_str().is_some_and(|text| text.contains(part))
+    };
+    daemon.event("configuration", is("clients are closed until it can be read"));
+    daemon.event("configuration", is("can be read now"));
+    let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();
+    assert_eq!(client.ask(b"healed"), b"healed");
+}
+
+#[test]
 fn a_program_answers_over_tls_and_each_direction_ends_by_close_notify() {
     for version in VERSIONS {
         let (port, authority) = (free_port(), Authority::new());

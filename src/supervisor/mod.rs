@@ -3,6 +3,7 @@
 
 mod accept;
 mod answer;
+mod keys;
 mod listeners;
 mod reload;
 mod stop;
@@ -82,6 +83,10 @@ pub enum Event {
     Ended(Box<Record>, Verdict),
     /// A client that was turned away is gone.
     TurnedAway,
+    /// Files of keys that the system could not read are to be read again.
+    ReadKeys,
+    /// They were.
+    KeysRead(Keys),
     /// The files were read again.
     Loaded(Box<Result<(Loaded, Keys), Error>>),
 }
@@ -137,6 +142,8 @@ pub struct Supervisor {
     warm: warm::Warm,
     /// What services need for TLS.
     keyring: Keyring,
+    /// It will be tried again to read what the system could not.
+    keys_pending: bool,
     workers: Workers,
     last_session: u64,
     /// Listeners that clients may wait at, in the order of their turns: each
@@ -189,6 +196,7 @@ impl Supervisor {
             sessions: HashMap::new(),
             warm: warm::Warm::default(),
             keyring: Keyring::default(),
+            keys_pending: false,
             workers,
             last_session: 0,
             turns: VecDeque::new(),
@@ -322,6 +330,8 @@ impl Supervisor {
                 self.accept();
             }
             Event::TurnedAway => self.turned_away -= 1,
+            Event::ReadKeys => self.read_keys(),
+            Event::KeysRead(keys) => self.keys_read(keys),
             Event::Loaded(loaded) => self.loaded(*loaded, manager).await,
         }
     }

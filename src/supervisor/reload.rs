@@ -16,7 +16,7 @@ use crate::core::reload::changes;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::manager::Manager;
-use crate::keyring::{self, Finding, Keyring, News, Read as Keys};
+use crate::keyring::{Keyring, Read as Keys};
 use crate::listen::inherited::{Assignment, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
@@ -90,14 +90,6 @@ impl Difference {
             }),
         }
     }
-}
-
-/// What became of the certificates.
-pub(super) struct Certificates {
-    /// What there is to say, in lines.
-    said: String,
-    /// All that the files name can be used.
-    all_good: bool,
 }
 
 /// See [`Supervisor::given_listeners`].
@@ -181,49 +173,6 @@ impl Supervisor {
         self.log.event(Logged::Reloaded { services: ids.len(), added, removed, changed });
         self.reloader.look_beside(loaded, self.log.clone());
         Reply::Reloaded { message, exit: exit.code() }
-    }
-
-    /// What was read for TLS holds from now on, where it can be used. Says what
-    /// is new, and what can't.
-    pub(super) fn renew_keys(&mut self, keys: Keys) -> Certificates {
-        let mut certificates = Certificates { said: String::new(), all_good: true };
-        for Finding { files, news } in self.keyring.renew(keys) {
-            let whose = self.services.values().filter(|served| served.service.tls.as_ref() == Some(&files));
-            let mut names: Vec<&str> = whose.map(|served| &*served.service.name).collect();
-            names.sort_unstable();
-            let names = names.join(", ");
-            let until = |keys: &keyring::Keys| {
-                keys.until().map_or(String::new(), |until| format!(", which is valid until {until}"))
-            };
-            // (What is wrong with a file is logged with its place by who looks at the world.)
-            let (fault, message, level) = match &news {
-                News::Renewed(keys) => {
-                    (None, format!("{names}: a new certificate is in use{}", until(keys)), Some(Level::Info))
-                }
-                News::Kept(fault, keys) => {
-                    let stays = format!("{names}: the certificate of before stays in use{}", until(keys));
-                    (Some(fault), stays, Some(Level::Warning))
-                }
-                News::Missing(fault) => (
-                    Some(fault),
-                    format!("{names}: clients are closed until this is mended and read again"),
-                    None,
-                ),
-            };
-            // Writing to a String can't fail.
-            if let Some(fault) = fault {
-                certificates.all_good = false;
-                let _ = writeln!(certificates.said, "warning: {fault}");
-                if let Some(hint) = &fault.hint {
-                    let _ = writeln!(certificates.said, "  hint: {hint}");
-                }
-            }
-            let _ = writeln!(certificates.said, "{message}");
-            if let Some(level) = level {
-                self.log.event(Logged::Configuration { level, message, hint: None });
-            }
-        }
-        certificates
     }
 
     fn present(&self) -> Vec<Arc<Service>> {

@@ -30,7 +30,8 @@ pub use self::{connection::Connection, keys::Keys};
 #[cfg(not(feature = "tls"))]
 pub use without::{Connection, Keys};
 
-/// Why the files of a service can't be used. The administrator's fault.
+/// Why the files of a service can't be used. The administrator's fault, or the
+/// system's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The file.
@@ -39,11 +40,13 @@ pub struct Fault {
     pub message: String,
     /// What to do about it, if known.
     pub hint: Option<String>,
+    /// The system could not read it at that moment; nobody has to mend it.
+    pub may_heal: bool,
 }
 
 impl Fault {
     fn of(path: &Path, message: impl Into<String>) -> Fault {
-        Fault { path: path.to_owned(), message: message.into(), hint: None }
+        Fault { path: path.to_owned(), message: message.into(), hint: None, may_heal: false }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Fault {

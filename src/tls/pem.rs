@@ -55,7 +55,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
         match error.kind() {
             ErrorKind::NotFound => fault.hint("a relative path counts from the folder of the configuration"),
             ErrorKind::PermissionDenied => fault.hint("the server's own account must be able to read it"),
-            _ => fault,
+            _ => Fault { may_heal: true, ..fault },
         }
     };
     // A pipe in its place would be waited for without end.

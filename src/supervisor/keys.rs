@@ -1,0 +1,100 @@
+//! What came of reading files of keys, in words; and those that the system could not
+//! read for a moment: no reload is due, since nobody has anything to mend, so they
+//! are read again by themselves.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::{Event, Keys, Supervisor};
+use crate::keyring::{self, Finding, Keyring, News};
+use crate::log::event::{Event as Logged, Level};
+use crate::sys::fault::{self, Says};
+
+/// After this they are read again. A disk that fails is asked no more often.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// What became of the certificates.
+pub(super) struct Certificates {
+    /// What there is to say, in lines.
+    pub said: String,
+    /// All that the files name can be used.
+    pub all_good: bool,
+}
+
+impl Supervisor {
+    /// What was read for TLS holds from now on, where it can be used. Says what
+    /// is new, and what can't.
+    pub(super) fn renew_keys(&mut self, keys: Keys) -> Certificates {
+        let mut certificates = Certificates { said: String::new(), all_good: true };
+        for Finding { files, news } in self.keyring.renew(keys) {
+            let whose = self.services.values().filter(|served| served.service.tls.as_ref() == Some(&files));
+            let mut names: Vec<&str> = whose.map(|served| &*served.service.name).collect();
+            names.sort_unstable();
+            let names = names.join(", ");
+            let until = |keys: &keyring::Keys| {
+                keys.until().map_or(String::new(), |until| format!(", which is valid until {until}"))
+            };
+            // (What is wrong with a file is logged with its place by who looks at the world.)
+            let (fault, message, level) = match &news {
+                News::Renewed(keys) => {
+                    (None, format!("{names}: a new certificate is in use{}", until(keys)), Some(Level::Info))
+                }
+                News::Kept(fault, keys) => {
+                    let stays = format!("{names}: the certificate of before stays in use{}", until(keys));
+                    (Some(fault), stays, Some(Level::Warning))
+                }
+                // (Who looks at the world may be able to read it by then.)
+                News::Missing(fault) if fault.may_heal => {
+                    let closed = format!("{names}: {fault}; clients are closed until it can be read");
+                    (Some(fault), closed, Some(Level::Warning))
+                }
+                News::Missing(fault) => {
+                    let closed = format!("{names}: clients are closed until this is mended and read again");
+                    (Some(fault), closed, None)
+                }
+            };
+            // Writing to a String can't fail.
+            if let Some(fault) = fault {
+                certificates.all_good = false;
+                let _ = writeln!(certificates.said, "warning: {fault}");
+                if let Some(hint) = &fault.hint {
+                    let _ = writeln!(certificates.said, "  hint: {hint}");
+                }
+            }
+            let _ = writeln!(certificates.said, "{message}");
+            if let Some(level) = level {
+                self.log.event(Logged::Configuration { level, message, hint: None });
+            }
+        }
+        self.keys_again();
+        certificates
+    }
+
+    /// They will be read again, if there are any.
+    pub(super) fn keys_again(&mut self) {
+        if !self.keyring.unread().is_empty() && !std::mem::replace(&mut self.keys_pending, true) {
+            self.later(AGAIN, Event::ReadKeys);
+        }
+    }
+
+    /// Reads them, beside the loop. Without a thread for it that is put off.
+    pub(super) fn read_keys(&mut self) {
+        let (files, sender) = (self.keyring.unread().to_vec(), self.sender.clone());
+        let read = move || drop(sender.send(Event::KeysRead(Keyring::read_files(files))));
+        let started = fault::point("thread:keys", Says::Processes)
+            .and_then(|()| std::thread::Builder::new().name("keys".to_owned()).spawn(read));
+        if started.is_err() {
+            self.keys_read(Keys::default());
+        }
+    }
+
+    /// What can be used now holds for clients that come from now on.
+    pub(super) fn keys_read(&mut self, keys: Keys) {
+        self.keys_pending = false;
+        for files in self.keyring.complete(keys) {
+            let message = format!("{} and its key can be read now", files.certificate.display());
+            self.log.event(Logged::Configuration { level: Level::Info, message, hint: None });
+        }
+        self.keys_again();
+    }
+}
