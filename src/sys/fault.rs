@@ -5,7 +5,7 @@
 //! `WININETD_TEST_FAULTS=accept:3` lets the third accept fail, `accept:3+` every one
 //! from it on, `accept:1-6` the first six; several stand with commas between them.
 //! `WININETD_TEST_FAULTS_SEEN=FILE` writes a line for each pass: the point, the
-//! number, and `failed` where it did.
+//! number, and `failed` where it did. `docs/fault-injection.md` has more.
 
 /// What a call that fails says: what the system says where it is so.
 #[cfg_attr(not(debug_assertions), allow(dead_code))]
