@@ -190,6 +190,22 @@ fn what_could_not_be_looked_at_is_said() {
     assert_eq!(Client::connect(port).read_text(), "here");
 }
 
+#[cfg(any(target_os = "linux", windows))]
+#[test]
+fn a_program_that_can_not_be_watched_is_reaped_all_the_same() {
+    let port = free_port();
+    let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
+    // On Unix after that of the listener.
+    let faults = if cfg!(windows) { "watch:process:1+" } else { "watch:2+" };
+    let daemon = builder.variable("WININETD_TEST_FAULTS", faults).start();
+    let mut client = Client::connect(port);
+    let client_port = client.port();
+    assert_eq!(client.send(b"all the same\n").read_text(), "all the same\n");
+    drop(client);
+    assert_eq!(daemon.record(client_port)["exit"], 0);
+    assert_eq!((testkit::Held::by(daemon.pid()).children, testkit::zombies(daemon.pid())), (0, 0));
+}
+
 #[test]
 fn nobody_can_take_a_port_that_is_served() {
     let port = free_port();
@@ -227,20 +243,6 @@ mod linux {
             assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limits, std::ptr::null_mut()), 0);
             old
         }
-    }
-
-    #[test]
-    fn a_program_that_can_not_be_watched_is_reaped_all_the_same() {
-        let port = free_port();
-        let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
-        // After that of the listener.
-        let daemon = builder.variable("WININETD_TEST_FAULTS", "watch:2+").start();
-        let mut client = Client::connect(port);
-        let client_port = client.port();
-        assert_eq!(client.send(b"all the same\n").read_text(), "all the same\n");
-        drop(client);
-        assert_eq!(daemon.record(client_port)["exit"], 0);
-        assert_eq!((testkit::Held::by(daemon.pid()).children, testkit::zombies(daemon.pid())), (0, 0));
     }
 
     #[cfg(not(portable_unix))]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
 use windows_sys::Win32::System::JobObjects::{
     CreateJobObjectW, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
     JobObjectBasicAccountingInformation, JobObjectExtendedLimitInformation, QueryInformationJobObject,
@@ -17,7 +17,7 @@ use windows_sys::Win32::System::JobObjects::{
 };
 use windows_sys::Win32::System::Threading::{
     GetExitCodeProcess, GetProcessIoCounters, INFINITE, IO_COUNTERS, RegisterWaitForSingleObject,
-    UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE,
+    UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE, WaitForSingleObject,
 };
 
 use super::super::Exit;
@@ -33,6 +33,9 @@ const ENDED_BY_SERVER: u32 = 0xC000_013A;
 /// How long the processes of an ended job may take to disappear. They are
 /// past running; only a driver that holds their input or output keeps them.
 const TREE_GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often a program is looked at whose end nobody tells us.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The processes of one session.
 #[derive(Debug)]
@@ -127,13 +130,22 @@ impl Child {
     /// Waits for the program's end, ends what is left of its tree, and tells
     /// how the program ended.
     pub async fn wait(&mut self) -> io::Result<Exit> {
-        let ended = match &mut self.ended {
-            Some(ended) => ended,
-            none => none.insert(Ended::of(&self.process)?),
-        };
-        ended.notify.notified().await;
-        // The next call, if there is one, must not wait for a second end.
-        ended.notify.notify_one();
+        if self.ended.is_none() {
+            self.ended = Ended::of(&self.process).ok();
+        }
+        match &self.ended {
+            Some(ended) => {
+                ended.notify.notified().await;
+                // The next call, if there is one, must not wait for a second end.
+                ended.notify.notify_one();
+            }
+            // The system has nobody to tell us, and the program works all the same.
+            None => {
+                while !self.has_ended() {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
         self.job.end();
         self.job.gone().await?;
         let mut code = 0;
@@ -141,6 +153,11 @@ impl Child {
         // SAFETY: the handle is the process's, the pointer is valid for the call.
         check(unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) })?;
         Ok(Exit::Code(code))
+    }
+
+    fn has_ended(&self) -> bool {
+        // SAFETY: the handle is the process's; a timeout of 0 does not wait.
+        unsafe { WaitForSingleObject(self.process.as_raw_handle(), 0) == WAIT_OBJECT_0 }
     }
 
     /// Asks the program to end: with the connection as its streams there is no
