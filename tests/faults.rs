@@ -31,7 +31,7 @@ use random::Random;
 /// Runs at once: most of one is waiting.
 const TOGETHER: usize = if cfg!(windows) { 2 } else { 4 };
 /// Faults of the sample. Under Wine everything takes ten times as long.
-const SAMPLE: usize = if cfg!(windows) { 10 } else { 100 };
+const SAMPLE: usize = if cfg!(windows) { 20 } else { 100 };
 
 /// One scenario with one fault.
 struct Run<'a> {
