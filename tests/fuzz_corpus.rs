@@ -1,6 +1,7 @@
 //! What fuzzing keeps (`fuzz/corpus`) holds to the promises in every run of the
 //! tests, without the compiler that fuzzing needs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+#![allow(clippy::print_stdout)] // which input it was is wanted when it fails
 
 #[path = "../fuzz/promises/classic_file.rs"]
 mod classic_file;

@@ -117,6 +117,8 @@ fn a_late_kill_does_not_hit_who_has_the_number_now() {
     assert_eq!(found, pid, "the number was not given again");
     let killed = daemon.ask(&["--kill", &session]);
     assert_eq!(killed.code, Some(0), "{}", killed.errors);
-    daemon.event("session", |event| event["session"].to_string() == session);
+    daemon.event("session", |event| {
+        event["session"].as_u64().map(|id| id.to_string()).as_deref() == Some(&session)
+    });
     assert_eq!(stranger.send(b"llo\n").read_text(), "hello\n", "it was hit");
 }

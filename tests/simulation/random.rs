@@ -18,7 +18,7 @@ impl Random {
 
     #[allow(dead_code)] // not where a seed decides
     pub fn of(bytes: &[u8]) -> Self {
-        Random::Bytes(bytes.to_vec().into_iter())
+        Random::Bytes(Vec::from(bytes).into_iter())
     }
 
     /// Whether all bytes are used up.
