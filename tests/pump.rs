@@ -2,6 +2,8 @@
 //! everything that was written, in order, to its end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
+use std::time::{Duration, Instant};
+
 use testkit::{Builder, Client, Daemon, Gate, Value, free_port, is_wine, pattern};
 
 /// Far more than all buffers on the way.
@@ -151,9 +153,17 @@ fn bytes_are_counted_in_both_directions_while_they_move() {
     let mut client = Client::connect(port);
     client.send(&pattern(2000)).half_close().read_exact(11);
     let visitor = gate.visitor();
-    let status = daemon.service("a");
-    let session = &status["sessions"][0];
-    assert_eq!((&session["bytes_in"], &session["bytes_out"]), (&2000.into(), &11.into()), "{status}");
+    // A client can have its bytes a moment before the server has counted them.
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let status = daemon.service("a");
+        let session = &status["sessions"][0];
+        if (&session["bytes_in"], &session["bytes_out"]) == (&2000.into(), &11.into()) {
+            break;
+        }
+        assert!(Instant::now() < until, "{status}");
+        daemon.wait_a_moment();
+    }
     drop(visitor);
     assert_eq!(client.read_all().len(), 500);
     let record = record_of(&daemon, client);
