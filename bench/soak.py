@@ -27,6 +27,7 @@ import time
 from pathlib import Path
 
 import short
+from server import prepare
 from short import OUT, Failure, free_port, machine, progress
 
 CLIENTS = 6  # that come and go
@@ -161,7 +162,7 @@ class Soaked(short.Server):
             stderr=subprocess.PIPE,
             cwd="/",
             env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-            preexec_fn=lambda: short.LIBC.prctl(short.PR_SET_PDEATHSIG, signal.SIGTERM),
+            preexec_fn=lambda: prepare(None),
         )
         self.pid = self.process.pid
         self.reader = threading.Thread(target=self.read, daemon=True)
