@@ -28,6 +28,23 @@ fn a_file_that_never_takes_a_line_harms_no_session() {
     assert_eq!(daemon.stop().code, Some(0));
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_reaches_the_largest_size_of_a_file_harms_no_session() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
+    let builder =
+        builder.arguments(&["--log-file", log.to_str().unwrap()]).through(&["prlimit", "--fsize=4096"]);
+    let daemon = builder.start();
+    serve(port, 50);
+    daemon.records(50);
+    let size = std::fs::metadata(&log).unwrap().len();
+    assert!((3500..=4096).contains(&size), "the limit was not reached: {size}");
+    assert_eq!(daemon.stop().code, Some(0));
+}
+
 /// In a file system of its own with so little room, where this user may make one.
 #[cfg(target_os = "linux")]
 fn in_a_small_room(builder: Builder, room: &Path) -> Option<Builder> {

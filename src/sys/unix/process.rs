@@ -14,7 +14,7 @@ static ORIGINAL_NOFILE: OnceLock<libc::rlimit> = OnceLock::new();
 /// of programs, and the descriptor limit is raised as far as it goes.
 pub fn prepare() -> io::Result<()> {
     close_on_exec_from(3);
-    default_signals();
+    settle_signals();
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     fault::point("descriptor-limit", Says::Device)?;
     // SAFETY: the pointer is to a valid, writable rlimit for the duration of the call.
@@ -36,13 +36,17 @@ pub fn prepare() -> io::Result<()> {
 }
 
 /// Whoever started us may have ignored SIGCHLD, and then nobody could learn
-/// how a program ended, or blocked signals, and then we could not be stopped.
-fn default_signals() {
+/// how a program ended, or blocked signals, and then we could not be stopped. And a
+/// log that reaches the largest size of a file (`ulimit -f`) is an error of writing
+/// it, not the server's end. (Programs get the default of all signals.)
+fn settle_signals() {
     // SAFETY: zeroes are the default action; the set is valid and empty. This
     // is before any other thread.
     unsafe {
-        let default: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(libc::SIGCHLD, &raw const default, std::ptr::null_mut());
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
+        action.sa_sigaction = libc::SIG_IGN;
+        libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut());
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
