@@ -19,6 +19,7 @@ const MARKS: [&str; 1] = ["accepted"];
 const ALL_NEED: &[&str] = &[
     "accept",
     "accept:handle",
+    "accept:nonblocking",
     "bind",
     "child:directory",
     "child:exec",

@@ -130,9 +130,10 @@ impl Listener {
         fault::point("accept", Says::Sockets)?;
         match self.socket.try_io(Interest::READABLE, || accept(&self.socket)) {
             Ok((connection, peer)) => {
-                fault::passed("accepted");
                 let peer = peer.as_socket().ok_or_else(not_an_address)?;
-                Ok(Some((self.connection(connection)?, Peer::Inet(peer))))
+                let connection = self.connection(connection)?;
+                fault::passed("accepted");
+                Ok(Some((connection, Peer::Inet(peer))))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -149,7 +150,7 @@ impl Listener {
         check(unsafe { SetHandleInformation(socket.as_raw_socket() as HANDLE, HANDLE_FLAG_INHERIT, 0) })?;
         let reference = SockRef::from(&socket);
         // Inherited from the listener; a program expects to wait.
-        fault::point("nonblocking", Says::Memory)?;
+        fault::point("accept:nonblocking", Says::Memory)?;
         reference.set_nonblocking(false)?;
         if let Some((idle, interval)) = unpacked(self.keepalive.load(Ordering::Relaxed)) {
             let times = socket2::TcpKeepalive::new().with_time(idle).with_interval(interval);
