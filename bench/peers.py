@@ -86,14 +86,22 @@ def measure(options):
             started = time.monotonic()
             results[name] = module.run(bench)
             seconds[name] = round(time.monotonic() - started)
-    is_whole = not (options.quick or options.only or options.servers) and options.rounds >= FEWEST
+            seconds["all"] = round(time.monotonic() - began)
+            measured = described(options, bench, load, results, seconds, is_whole=len(results) == len(workloads))
+            # After each: what stops a later one does not take these away.
+            FILE.write_text(json.dumps(measured, indent=1) + "\n")
+    return measured
+
+
+def described(options, bench, load, results, seconds, is_whole):
+    is_part = options.quick or options.only or options.servers or options.rounds < FEWEST
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": {**machine(), **report.more_of_machine(), "load": load},
         "options": {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
-        "is_whole": is_whole,
+        "is_whole": is_whole and not is_part,
         "versions": {"wininetd": report.version_of(options.binary), **bench.versions},
-        "seconds": {**seconds, "all": round(time.monotonic() - began)},
+        "seconds": seconds,
         "left_out": bench.left_out,
         "fewer_rounds": bench.fewer,
         "results": results,
@@ -111,7 +119,6 @@ def main():
         measured = json.loads(FILE.read_text())
     else:
         measured = measure(options)
-        FILE.write_text(json.dumps(measured, indent=1) + "\n")
     # What is only a part must not take the place of the whole.
     folder = ROOT / "bench" if measured["is_whole"] else OUT
     return report.write(measured, FILE, folder)

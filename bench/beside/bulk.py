@@ -6,7 +6,7 @@ from beside import kinds
 from clients import BULK, bulk_seconds
 
 NAME = "bulk"
-SECONDS = 150
+SECONDS = 90
 MODES = {"from the program": ("get", "source"), "to the program": ("put", "sink")}
 
 

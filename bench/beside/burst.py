@@ -6,7 +6,7 @@ from beside import kinds
 from clients import burst
 
 NAME = "burst"
-SECONDS = 150
+SECONDS = 90
 COUNT = 2000
 LIMIT_S = 10
 ROUNDS = 3

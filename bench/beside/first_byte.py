@@ -8,7 +8,7 @@ from beside import kinds
 from clients import first_byte
 
 NAME = "first"
-SECONDS = 120
+SECONDS = 90
 TIMES = 8
 SCRIPT = "import sys\nsys.stdin.readline()\nprint('ready', flush=True)\n"
 

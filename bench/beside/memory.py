@@ -14,7 +14,7 @@ from clients import BULK
 from common import Failure
 
 NAME = "memory"
-SECONDS = 240
+SECONDS = 180
 SERVICES = (1, 100, 1000)
 SESSIONS = 1000
 ROUNDS = 2

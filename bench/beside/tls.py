@@ -6,7 +6,7 @@ from beside import kinds
 from clients import BULK, handshakes, tls_file, undecrypted
 
 NAME = "tls"
-SECONDS = 180
+SECONDS = 120
 HANDSHAKE_S = 2
 BULK_S = 1.5
 
