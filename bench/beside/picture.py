@@ -54,7 +54,8 @@ def draw_panel(axes, title, found, is_logarithmic):
         axes.errorbar(middle, names, xerr=around, fmt="none", ecolor="black", elinewidth=0.8, capsize=2)
         axes.axvline(1.0, color=FLOOR, linewidth=0.8, linestyle="--")
     for name, value in zip(names, middle):
-        axes.annotate(f" {value:,.2f}" if value < 10 else f" {value:,.0f}", (0, name), fontsize=6, color="white", va="center")
+        text = f"{value:,.2f}" if value < 10 else f"{value:,.0f}"
+        axes.text(0.01, name, text, transform=axes.get_yaxis_transform(), fontsize=6, color="white", va="center")
     if is_logarithmic:
         axes.set_xscale("log")
     axes.set_title(title, fontsize=9, loc="left")
