@@ -44,7 +44,7 @@ pub(super) async fn wait(
     counted: &Counted,
     orders: &mut watch::Receiver<Order>,
     supervisor: &mpsc::UnboundedSender<Event>,
-    pump: &mut Pump<'_, impl Future<Output = ()>>,
+    pump: &mut Pump<'_>,
 ) -> Ended {
     let times = &session.service.times;
     let began = Instant::now();
@@ -110,7 +110,7 @@ pub(super) async fn wait(
 }
 
 /// Asks by the end of its input, where that is ours to end.
-fn end_input(session: &Session, pump: &Pump<'_, impl Future<Output = ()>>) -> bool {
+fn end_input(session: &Session, pump: &Pump<'_>) -> bool {
     let ours = session.service.has_pipes();
     if ours {
         pump.reached(Phase::InputEnds);

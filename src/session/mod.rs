@@ -34,7 +34,7 @@ use flow::{Counted, Flow};
 use link::Link;
 use prelude::{NOTHING_CAME, Passed, Stopped};
 pub use pump::Complaints;
-use pump::{Phase, Pump};
+use pump::Pump;
 use start::{NotStarted, Started};
 
 /// An accepted connection that was admitted.
@@ -140,7 +140,8 @@ pub async fn serve(
 ) -> Served {
     let began = Instant::now();
     let mut record = session.record();
-    let passed = match prelude::pass(&session, socket, &context, &mut orders).await {
+    // (Boxed, as is the start: a session that serves has no room for what it has behind it.)
+    let passed = match Box::pin(prelude::pass(&session, socket, &context, &mut orders)).await {
         Ok(passed) => passed,
         Err((stopped, link)) => {
             record.stopped(stopped, &session, began);
@@ -153,7 +154,7 @@ pub async fn serve(
     // Names that a client chose are in its program's environment.
     let chosen = passed.secured.iter().any(|(name, _)| is_chosen_by_client(name));
     link.send_text(&session.service.banner).await;
-    let started = start::start(&session, link, (client, &local), variables, &context).await;
+    let started = Box::pin(start::start(&session, link, (client, &local), variables, &context)).await;
     let Started { mut link, mut running, ours, mut errors } = match started {
         Ok(started) => started,
         Err(NotStarted { error, link }) => {
@@ -171,10 +172,7 @@ pub async fn serve(
     let verdict;
     let until;
     let (ended, cut) = {
-        let (phase, phases) = watch::channel(Phase::Runs);
-        let pump = pump::carry(&mut link, ours, errors.as_mut(), &session.flow, phases);
-        tokio::pin!(pump);
-        let mut pump = Pump::new(pump, phase);
+        let mut pump = Pump::new(&mut link, ours, errors.as_mut(), &session.flow);
         let child = &mut running.child;
         let ended = wait(&session, tries, child, &session.counted, &mut orders, supervisor, &mut pump).await;
         context.spawner.give_back(running.account.take());

@@ -6,6 +6,7 @@ mod errors;
 mod plain;
 mod tls;
 
+use std::fmt;
 use std::pin::Pin;
 
 use tokio::sync::watch;
@@ -28,17 +29,28 @@ pub enum Phase {
 }
 
 /// A pump at work, which may be waited for more than once.
-#[derive(Debug)]
-pub struct Pump<'a, F> {
-    work: Pin<&'a mut F>,
+pub struct Pump<'a> {
+    /// None when it is done. (Boxed: sessions with nothing to move have no room for it.)
+    work: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
     phase: watch::Sender<Phase>,
-    is_done: bool,
 }
 
-impl<'a, F: Future<Output = ()>> Pump<'a, F> {
-    /// One that has not begun. It is told how far its session has come.
-    pub fn new(work: Pin<&'a mut F>, phase: watch::Sender<Phase>) -> Self {
-        Pump { work, phase, is_done: false }
+impl fmt::Debug for Pump<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Pump { work, phase } = self;
+        formatter.debug_struct("Pump").field("is_done", &work.is_none()).field("phase", phase).finish()
+    }
+}
+
+impl<'a> Pump<'a> {
+    /// One that will move bytes until both directions and the errors have come to
+    /// their ends.
+    pub fn new(link: &'a mut Link, ours: Ours, errors: Option<&'a mut Errors>, flow: &'a Flow) -> Self {
+        let (phase, phases) = watch::channel(Phase::Runs);
+        let moves = ours.pipes.is_some() || (ours.errors.is_some() && errors.is_some());
+        let work: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>> =
+            moves.then(|| Box::pin(carry(link, ours, errors, flow, phases)) as Pin<Box<_>>);
+        Pump { work, phase }
     }
 
     /// The session has come so far.
@@ -48,16 +60,16 @@ impl<'a, F: Future<Output = ()>> Pump<'a, F> {
 
     /// Works until everything is moved; never returns again after that.
     pub async fn run(&mut self) {
-        if self.is_done {
-            return std::future::pending().await;
+        match &mut self.work {
+            Some(work) => work.as_mut().await,
+            None => return std::future::pending().await,
         }
-        self.work.as_mut().await;
-        self.is_done = true;
+        self.work = None;
     }
 
     /// Works until everything is moved, if it is not yet.
     pub async fn finish(&mut self) {
-        if !self.is_done {
+        if self.work.is_some() {
             self.run().await;
         }
     }
@@ -68,8 +80,7 @@ const TURN: usize = 1 << 20;
 /// A move counts for so much at least: one of few bytes takes its time as well.
 const LEAST: usize = 4 << 10;
 
-/// Moves bytes until both directions and the errors have come to their ends.
-pub async fn carry(
+async fn carry(
     link: &mut Link,
     ours: Ours,
     errors: Option<&mut Errors>,
