@@ -201,7 +201,7 @@ impl Builder {
         }
         self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let interrupt = Interrupt::of(&mut self.command);
-        let mut child = self.command.spawn().expect("wininetd starts");
+        let mut child = crate::system::start(&mut self.command).expect("wininetd starts");
         let errors = child.stderr.take().expect("its standard error");
         let log = Arc::new(Log::default());
         let reader = log.clone();

@@ -43,6 +43,11 @@ mod imp {
         unsafe { libc::poll(&raw mut poll, 1, 1000) };
     }
 
+    /// Starts a program.
+    pub fn start(command: &mut Command) -> std::io::Result<Child> {
+        command.spawn()
+    }
+
     /// Whether this Windows is none.
     pub fn is_wine() -> bool {
         false
@@ -122,6 +127,16 @@ mod imp {
         let mut poll = WSAPOLLFD { fd: listener.as_raw_socket() as usize, events: POLLRDNORM, revents: 0 };
         // SAFETY: one valid structure.
         unsafe { WSAPoll(&raw mut poll, 1, 1000) };
+    }
+
+    /// Starts a program. Wine has an internal error where one that it started is slow to
+    /// begin, and has ended it: then once more.
+    pub fn start(command: &mut Command) -> std::io::Result<Child> {
+        const ERROR_INTERNAL_ERROR: i32 = 1359;
+        match command.spawn() {
+            Err(error) if error.raw_os_error() == Some(ERROR_INTERNAL_ERROR) => command.spawn(),
+            started => started,
+        }
     }
 
     /// Whether this Windows is Wine.
