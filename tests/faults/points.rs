@@ -28,6 +28,7 @@ const ALL_NEED: &[&str] = &[
     "child:stdio",
     "clone",
     "exit-code",
+    "fork-pipe",
     "job",
     "job:count",
     "job:limits",

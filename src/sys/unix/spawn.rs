@@ -308,7 +308,7 @@ mod imp {
 
     pub(super) fn give_birth(birth: &Birth<'_>) -> Result<Child, Failure> {
         let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
-        let pipe = fault::point("pipe", Says::Descriptors).and_then(|()| std::io::pipe());
+        let pipe = fault::point("fork-pipe", Says::Descriptors).and_then(|()| std::io::pipe());
         let (mut reader, writer) = pipe.map_err(failed)?;
         fault::point("clone", Says::Processes).map_err(failed)?;
         // SAFETY: the child calls async-signal-safe functions only, and ends by exec or _exit.
