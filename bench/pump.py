@@ -145,7 +145,9 @@ def wine(options, folder):
     """Time to the first byte under Wine: a program that waits, and one that starts."""
     warm_port, cold_port = next(PORTS), next(PORTS)
     lab = ["scripts/windows-lab.sh", "wine", options.wine / "wininetd.exe"]
-    given = f"command = ['{options.wine}/examples/probe.exe', 'echo']\nstdio = \"pipe\"\n"
+    # Wine has this system's files at Z:.
+    probe = "Z:" + str(options.wine.resolve() / "examples" / "probe.exe").replace("/", "\\")
+    given = f"command = ['{probe}', 'echo']\nstdio = \"pipe\"\n"
     file = folder / "wine.toml"
     file.write_text(
         f'[service.warm]\nlisten = "127.0.0.1:{warm_port}"\n{given}warm = 4\n'
