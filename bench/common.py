@@ -101,3 +101,16 @@ def machine():
                 model = line.partition(":")[2].strip()
                 break
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "root": os.geteuid() == 0}
+
+
+def end(process, seconds):
+    """Ends a process that was started here. True if it had to be killed."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return True
+    return False

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from common import Failure
+from common import Failure, end
 
 START_LIMIT_S = 10
 STOP_LIMIT_S = 15  # above the server's own grace of 10 s
@@ -75,14 +75,8 @@ class Server:
             raise self.failure(f"ended by itself with {status}") from None
 
     def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-                print(f"note: {self.name} had to be killed after {STOP_LIMIT_S} s", file=sys.stderr)
+        if end(self.process, STOP_LIMIT_S):
+            print(f"note: {self.name} had to be killed after {STOP_LIMIT_S} s", file=sys.stderr)
         return self.process.returncode
 
     def wait_until(self, condition, what):

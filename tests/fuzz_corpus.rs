@@ -15,6 +15,8 @@ mod log_text;
 mod native_file;
 #[path = "../fuzz/promises/proxy_header.rs"]
 mod proxy_header;
+#[path = "../fuzz/promises/said.rs"]
+mod said;
 #[path = "../fuzz/promises/stderr_lines.rs"]
 mod stderr_lines;
 

@@ -3,6 +3,8 @@
 
 #[path = "../promises/classic_file.rs"]
 mod promise;
+#[path = "../promises/said.rs"]
+mod said;
 
 use libfuzzer_sys::fuzz_target;
 

@@ -3,6 +3,8 @@
 
 #[path = "../promises/native_file.rs"]
 mod promise;
+#[path = "../promises/said.rs"]
+mod said;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 

@@ -1,13 +1,13 @@
 //! A native file, whatever is in it, is read without a panic, and no password
 //! is among what is said about it.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use toml::de::DeTable;
-use wininetd::config::classic::Defaults;
 use wininetd::config::native::read;
 use wininetd::config::source::Source;
+
+use super::said;
 
 fn table<'a>(document: &'a DeTable<'_>, key: &str) -> Option<&'a DeTable<'a>> {
     document.get(key)?.get_ref().as_table()
@@ -20,12 +20,7 @@ fn passwords(document: &DeTable<'_>, text: &str) -> Vec<String> {
     let secrets = services
         .chain(table(document, "defaults"))
         .filter_map(|table| Some(table.get("password")?.get_ref().as_str()?.to_owned()));
-    let plain = |secret: &String| {
-        secret.len() >= 20
-            && secret.bytes().all(|byte| byte.is_ascii_graphic())
-            && text.matches(secret.as_str()).count() == 1
-    };
-    secrets.filter(plain).collect()
+    secrets.filter(|secret| said::is_telling(secret, text)).collect()
 }
 
 /// Panics where the promise is broken. False where the bytes are none of its business.
@@ -41,23 +36,7 @@ pub fn check(bytes: &[u8]) -> bool {
         }
         secrets = passwords(document.get_ref(), text);
     }
-    let defaults = Defaults {
-        bind: vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()],
-        idle_timeout: None,
-        stdio: None,
-        linger_timeout: Duration::from_secs(60),
-        directory: PathBuf::from("/"),
-        service: "wininetd".to_owned(),
-    };
-    let (_, plan, diagnostics) = read(source, &defaults);
-    for found in &diagnostics {
-        let shown = found.to_string();
-        assert!(!shown.contains(|letter: char| letter.is_control() && letter != '\n'), "{shown:?}");
-        assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
-    }
-    if !secrets.is_empty() {
-        let shown = format!("{plan:?}");
-        assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{shown}");
-    }
+    let (_, plan, diagnostics) = read(source, &said::defaults());
+    said::is_harmless(&diagnostics, &plan, &secrets);
     true
 }

@@ -32,7 +32,7 @@ use ending::{Ended, ordered, wait};
 use environment::is_chosen_by_client;
 use flow::{Counted, Flow};
 use link::Link;
-use prelude::{NOTHING_CAME, Passed, Stopped};
+use prelude::{Passed, Stopped};
 pub use pump::Complaints;
 use pump::Pump;
 use start::{NotStarted, Started};
@@ -283,7 +283,7 @@ impl Record {
     fn stopped(&mut self, stopped: Stopped, session: &Session, began: Instant) {
         self.outcome = stopped.outcome;
         self.step = stopped.step;
-        self.silent = stopped.reason == NOTHING_CAME;
+        self.silent = stopped.silent;
         self.reason = Some(stopped.reason);
         self.client = stopped.client.filter(|client| *client != session.peer);
         self.seconds = began.elapsed();

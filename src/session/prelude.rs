@@ -29,8 +29,25 @@ const WITHIN: Duration = Duration::from_secs(10);
 const HEADER: &str = "proxy_header";
 const TLS: &str = "tls";
 
-/// What health checks and port scans do.
-pub(super) const NOTHING_CAME: &str = "the connection ended without sending anything";
+/// Why a step is not passed.
+enum Fault {
+    /// Nothing was sent at all: what health checks and port scans do.
+    Silent,
+    /// This, in words.
+    Words(String),
+}
+
+impl From<String> for Fault {
+    fn from(words: String) -> Fault {
+        Fault::Words(words)
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Words(error.to_string())
+    }
+}
 
 /// A connection whose program may start.
 #[derive(Debug)]
@@ -60,11 +77,29 @@ pub(super) struct Stopped {
     pub reason: String,
     /// Who is really there, if that was known.
     pub client: Option<Peer>,
+    /// It came and went without a word.
+    pub silent: bool,
 }
 
 impl Stopped {
+    fn at(step: &'static str, fault: Fault) -> Stopped {
+        match fault {
+            Fault::Words(words) => Stopped::failed(step, words),
+            Fault::Silent => {
+                let reason = "the connection ended without sending anything";
+                Stopped { silent: true, ..Stopped::failed(step, reason) }
+            }
+        }
+    }
+
     pub(super) fn failed(step: &'static str, reason: impl Into<String>) -> Stopped {
-        Stopped { outcome: Outcome::Failed, step: Some(step), reason: reason.into(), client: None }
+        Stopped {
+            outcome: Outcome::Failed,
+            step: Some(step),
+            reason: reason.into(),
+            client: None,
+            silent: false,
+        }
     }
 }
 
@@ -180,11 +215,11 @@ async fn within<T>(
     step: &'static str,
     deadline: Instant,
     orders: &mut watch::Receiver<Order>,
-    doing: impl Future<Output = Result<T, String>>,
+    doing: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Stopped> {
     tokio::select! {
         biased;
-        done = doing => done.map_err(|reason| Stopped::failed(step, reason)),
+        done = doing => done.map_err(|fault| Stopped::at(step, fault)),
         () = tokio::time::sleep_until(deadline) => {
             Err(Stopped::failed(step, format!("not finished within {} s", WITHIN.as_secs())))
         }
@@ -203,7 +238,7 @@ async fn ended(orders: &mut watch::Receiver<Order>) -> Why {
 
 /// Reads exactly the header: what follows is the program's, which may get the
 /// socket itself, and to that nothing can be given back.
-async fn header(stream: &Stream, flow: &Flow) -> Result<Named, String> {
+async fn header(stream: &Stream, flow: &Flow) -> Result<Named, Fault> {
     let mut bytes = Vec::with_capacity(128);
     loop {
         let more = match proxy_header::read(&bytes) {
@@ -212,26 +247,26 @@ async fn header(stream: &Stream, flow: &Flow) -> Result<Named, String> {
                 return Ok(named);
             }
             Ok(Progress::More(more)) => more.min(LONGEST),
-            Err(malformed) => return Err(malformed.to_string()),
+            Err(malformed) => return Err(malformed.to_string().into()),
         };
         let known = bytes.len();
         bytes.resize(known + more, 0);
         let read = stream.try_read(&mut bytes[known..]);
         bytes.truncate(known + *read.as_ref().unwrap_or(&0));
         match read {
-            Ok(0) if bytes.is_empty() => return Err(NOTHING_CAME.to_owned()),
-            Ok(0) => return Err("the connection ended before its header".to_owned()),
+            Ok(0) if bytes.is_empty() => return Err(Fault::Silent),
+            Ok(0) => return Err("the connection ended before its header".to_owned().into()),
             Ok(_) => {}
-            Err(error) => wait(stream, error).await.map_err(|error| words(&error, bytes.is_empty()))?,
+            Err(error) => wait(stream, error).await.map_err(|error| cut(error, bytes.is_empty()))?,
         }
     }
 }
 
 /// Why there is nothing more. Some health checks end with a reset.
-fn words(error: &io::Error, nothing_yet: bool) -> String {
+fn cut(error: io::Error, nothing_yet: bool) -> Fault {
     match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted if nothing_yet => NOTHING_CAME.to_owned(),
-        _ => error.to_string(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted if nothing_yet => Fault::Silent,
+        _ => error.into(),
     }
 }
 
@@ -262,7 +297,7 @@ async fn not_let_in(reason: Option<Reason>, client: Peer, stream: &Stream, servi
         return Stopped { client, ..Stopped::failed(step, Why::Stop.text()) };
     };
     turn_away(stream, service).await;
-    Stopped { outcome: Outcome::Refused, step: None, reason: reason.to_string(), client }
+    Stopped { outcome: Outcome::Refused, step: None, reason: reason.to_string(), client, silent: false }
 }
 
 /// Tells a client why, unless it would not understand it.
@@ -279,13 +314,13 @@ async fn turn_away(stream: &Stream, service: &Service) {
 }
 
 /// (Boxed, since every session has room for what it may wait for.)
-async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<Box<Connection>, String> {
+async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<Box<Connection>, Fault> {
     let mut network = Network(stream);
     let mut nothing_yet = true;
     loop {
         let read = match connection.read_from(&mut network) {
-            Ok(0) if nothing_yet => return Err(NOTHING_CAME.to_owned()),
-            Ok(0) => return Err("the connection ended in the handshake".to_owned()),
+            Ok(0) if nothing_yet => return Err(Fault::Silent),
+            Ok(0) => return Err("the connection ended in the handshake".to_owned().into()),
             Ok(_) => {
                 nothing_yet = false;
                 None
@@ -300,23 +335,23 @@ async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<B
                     link::drain(stream).await
                 };
                 let _ = tokio::time::timeout(TURNED_AWAY_WITHIN, told).await;
-                return Err(fault);
+                return Err(fault.into());
             }
         };
         while connection.wants_write() {
             match connection.write_to(&mut network) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    stream.writable().await.map_err(|error| error.to_string())?;
+                    stream.writable().await?;
                 }
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.into()),
             }
         }
         if !connection.is_handshaking() {
             return Ok(connection);
         }
         if let Some(error) = read {
-            wait(stream, error).await.map_err(|error| words(&error, nothing_yet))?;
+            wait(stream, error).await.map_err(|error| cut(error, nothing_yet))?;
         }
     }
 }

@@ -201,13 +201,7 @@ class Running:
         return self
 
     def __exit__(self, *_error):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        fetch.end(self.process, STOP_LIMIT_S)
 
     def is_listening(self, port=None):
         """Read from the system's table: a connection would start a program."""
