@@ -1,8 +1,6 @@
 //! Which step of a child fails in a build for tests. The child may ask nothing, and
 //! on Linux it runs in our memory, so it is decided before the child is born.
 
-use std::ffi::c_int;
-
 use super::super::{Start, Step};
 use super::become_program::Failure;
 
@@ -32,9 +30,11 @@ impl Foreseen {
 
 #[cfg(debug_assertions)]
 mod in_tests {
+    use std::ffi::c_int;
+
     use super::super::super::fault::{Says, point};
     use super::super::super::{Errors, Stdio};
-    use super::{Failure, Start, Step, c_int};
+    use super::{Failure, Start, Step};
 
     /// The first step that is to fail, and the one that is to say that it worked
     /// and has done nothing.
