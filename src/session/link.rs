@@ -25,6 +25,7 @@ impl Link {
     /// is gone already is the program's to find.
     pub async fn send_text(&mut self, text: &[u8]) {
         match self {
+            _ if text.is_empty() => {}
             Link::Socket(socket) => {
                 let _ = socket.send_text(text);
             }
