@@ -60,6 +60,18 @@ fn keys_that_the_system_could_not_read_are_read_again_without_a_reload() {
 }
 
 #[test]
+fn whoever_asks_is_told_that_nobody_has_to_mend_what_the_system_could_not_read() {
+    let (port, authority) = (free_port(), Authority::new());
+    let builder = Builder::native(&service(port, "'echo'", PAIR));
+    authority.write(builder.folder()).server("localhost").write(builder.folder());
+    let daemon = builder.variable("WININETD_TEST_FAULTS", "key-open:1+").start();
+    let service = daemon.service("secure");
+    let reason = service["reason"].as_str().unwrap_or_default();
+    assert_eq!(service["state"], "paused", "{service}");
+    assert!(reason.ends_with("; it is read again by itself"), "{service}");
+}
+
+#[test]
 fn a_program_answers_over_tls_and_each_direction_ends_by_close_notify() {
     for version in VERSIONS {
         let (port, authority) = (free_port(), Authority::new());

@@ -136,8 +136,13 @@ impl Supervisor {
 
     /// Why a service that speaks TLS closes all its clients.
     fn no_certificate(&self, service: &Service) -> Option<String> {
-        let fault = self.keyring.get(service.tls.as_ref()?)?.err()?;
-        Some(format!("{fault}; mend it, and have it read again (--reload)"))
+        let files = service.tls.as_ref()?;
+        let fault = self.keyring.get(files)?.err()?;
+        let next = match self.keyring.unread().contains(files) {
+            true => "it is read again by itself",
+            false => "mend it, and have it read again (--reload)",
+        };
+        Some(format!("{fault}; {next}"))
     }
 
     fn state_of(&self, id: ServiceId, service: &Service) -> (State, Option<String>) {
