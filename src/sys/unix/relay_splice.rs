@@ -66,7 +66,9 @@ impl Relay {
         let (socket, pipe) = (from.socket.as_raw_fd(), to.pipe.as_raw_fd());
         loop {
             match fault::point("splice-in", Says::Reset).and_then(|()| splice(socket, pipe)) {
-                Ok(0) => return Ok(Moved::End),
+                Ok(0) if is_at_end(from).map_err(Broken::Source)? => return Ok(Moved::End),
+                // Behind the client's end there is an urgent byte, and what came after it.
+                Ok(0) => {}
                 // It never grows: what comes from a network has up to 32 KiB in each of
                 // its places, so that a large pipe would hold eight megabytes.
                 Ok(count) => {
@@ -141,6 +143,18 @@ fn splice(from: RawFd, to: RawFd) -> io::Result<usize> {
                 }
             }
         }
+    }
+}
+
+/// Whether nothing more comes from a client: splice says so as well where it stands
+/// before an urgent byte, over which a read steps.
+fn is_at_end(from: &Stream) -> io::Result<bool> {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    match SockRef::from(from.socket.get_ref()).recv_with_flags(&mut byte, flags) {
+        Ok(count) => Ok(count == 0),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -318,6 +332,24 @@ mod tests {
         }
         sender.join().unwrap();
         reader.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_an_urgent_byte_is_not_lost_at_a_clients_end() {
+        let ((stream, mut client), (writer, end)) = (connected(), to_program().unwrap());
+        client.write_all(b"abc").unwrap();
+        assert_eq!(SockRef::from(&client).send_out_of_band(b"!").unwrap(), 1);
+        client.write_all(b"def").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut relay = Relay::new();
+        let mut moved = 0;
+        while let Moved::Bytes(count) = relay.inward(&stream, &writer).await.unwrap() {
+            moved += count;
+        }
+        assert_eq!(moved, 6);
+        let mut all = [0; 6];
+        file(&end).read_exact(&mut all).unwrap();
+        assert_eq!(&all, b"abcdef");
     }
 
     #[tokio::test]
