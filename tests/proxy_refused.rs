@@ -347,3 +347,53 @@ fn a_session_that_waits_for_its_header_can_be_ended_by_its_number() {
         assert!(failed_at_the_header(&daemon.record(waits.port())).contains("killed"));
     }
 }
+
+#[test]
+fn headers_that_are_none_take_nothing_of_what_their_service_may_start() {
+    let port = free_port();
+    let daemon = Builder::native(&service(port, "socket", "'line'", "rate = '3/h'\n")).start();
+    for _ in 0..6 {
+        let mut stranger = Client::connect(port);
+        stranger.send(b"GET / HTTP/1.0\r\n\r\n");
+        assert!(stranger.is_turned_away());
+        daemon.record(stranger.port());
+    }
+    for _ in 0..3 {
+        assert_eq!(named(port).send(b"hello\n").read_text(), "hello\n");
+    }
+    named(port).receives_nothing_for(Duration::from_millis(200));
+}
+
+/// What a log tells of so many clients that were turned away: of each a line, or all in numbers.
+fn told(events: &[Value]) -> u64 {
+    let counted = events.iter().filter(|event| event["event"] == "refusals");
+    let counted: u64 = counted.filter_map(|event| event["count"].as_u64()).sum();
+    counted + events.iter().filter(|event| event["event"] == "session").count() as u64
+}
+
+#[test]
+fn whoever_is_turned_away_when_its_service_goes_or_all_ends_is_counted() {
+    const CLIENTS: usize = 60;
+    let (port, other_port) = (free_port(), free_port());
+    let denied = service(port, "socket", "'line'", "deny = ['192.0.2.0/24']\nrefusal = 'busy'\n");
+    let refuse_all = || {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| named(port)).collect();
+        for mut client in clients {
+            assert_eq!(client.read_until_gone(), b"busy");
+        }
+    };
+    let daemon = Builder::native(&denied).start();
+    refuse_all();
+    let finished = daemon.stop();
+    let mut events = finished.events("session");
+    events.extend(finished.events("refusals"));
+    assert_eq!(told(&events), CLIENTS as u64, "{}", finished.errors);
+    let daemon = Builder::native(&(denied + &other(other_port))).start();
+    refuse_all();
+    daemon.rewrite(&other(other_port));
+    daemon.reload();
+    let finished = daemon.stop();
+    let mut events = finished.events("session");
+    events.extend(finished.events("refusals"));
+    assert_eq!(told(&events), CLIENTS as u64, "{}", finished.errors);
+}

@@ -372,3 +372,27 @@ fn a_start_with_a_pair_that_does_not_fit_listens_and_says_nothing_in_clear_text(
     drop(gate.visitor());
     assert_eq!(client.read_all(), b"welcome");
 }
+
+#[test]
+fn whoever_waits_for_a_place_does_not_cut_short_what_is_still_moved() {
+    let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
+    let command = format!("'flood-until', '{}'", gate.address());
+    let daemon = serve(&authority, &service(port, &command, &format!("{PAIR}max_connections = 1\n")));
+    let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();
+    let visitor = gate.visitor();
+    // All that lies between the program and its client is full.
+    let moved = || daemon.service("secure")["sessions"][0]["bytes_out"].as_u64().unwrap();
+    let (mut before, mut same) = (0, 0);
+    while same < 5 {
+        daemon.wait_a_moment();
+        let now = moved();
+        same = if now > 0 && now == before { same + 1 } else { 0 };
+        before = now;
+    }
+    // Its program ends in the middle of it, its client rests, and somebody waits.
+    drop(visitor);
+    plain(port).receives_nothing_for(Duration::from_millis(500));
+    // (With close_notify at its end, which a cut has not.)
+    let read = client.read_all();
+    assert!(read.len() as u64 >= before, "{} of {before}", read.len());
+}

@@ -187,7 +187,7 @@ impl Admission {
     /// Whether a session that has begun goes on, now that its client is known.
     /// How many connections the client's source has then.
     pub fn may_go_on(&mut self, session: SessionId, client: Peer, now: Duration) -> Result<usize, Reason> {
-        let Some(&Live { service, source: None, entered }) = self.sessions.get(&session) else {
+        let Some(&Live { service, source: None, .. }) = self.sessions.get(&session) else {
             return Err(Reason::Full);
         };
         // One whose service is gone meanwhile goes on under its last rules.
@@ -200,9 +200,7 @@ impl Admission {
             self.no_client(service, entrance, client, now)
         });
         if let Some(reason) = refusal {
-            if let Some(bucket) = self.entrance_of(session).and_then(|entrance| entrance.bucket.as_mut()) {
-                bucket.give_back(entered, now);
-            }
+            self.give_token_back(session, now);
             return Err(reason);
         }
         Ok(self.go_on(session, service, client.source(), now))
@@ -218,7 +216,26 @@ impl Admission {
         match throttle.gate(now) {
             Gate::Closed(rest) => Err(Reason::Paused(rest)),
             Gate::Wait => Err(Reason::Paused(Duration::ZERO)),
-            Gate::Open | Gate::Trying => Ok(throttle.began(session, now)),
+            Gate::Open | Gate::Trying => {
+                let tries = throttle.began(session, now);
+                if let Some(live) = self.sessions.get_mut(&session) {
+                    live.owes_token = false;
+                }
+                Ok(tries)
+            }
+        }
+    }
+
+    /// Who never comes to a program takes nothing of what its service may start: or
+    /// one that sends nonsense now and then could keep all others out.
+    fn give_token_back(&mut self, session: SessionId, now: Duration) {
+        let Some(live) = self.sessions.get_mut(&session) else { return };
+        let (service, entered) = (live.service, live.entered);
+        if std::mem::take(&mut live.owes_token)
+            && let Some(bucket) =
+                self.services.get_mut(&service).and_then(|entrance| entrance.bucket.as_mut())
+        {
+            bucket.give_back(entered, now);
         }
     }
 
@@ -230,13 +247,17 @@ impl Admission {
             entrance.room.live += 1;
         }
         self.total.live += 1;
-        self.sessions.insert(session, Live { service, source: None, entered: now });
+        let live = Live { service, source: None, entered: now, owes_token: false };
+        self.sessions.insert(session, live);
     }
 
     fn enter_prelude(&mut self, session: SessionId, service: ServiceId, now: Duration) {
         self.enter(session, service, now);
         if let Some(entrance) = self.services.get_mut(&service) {
             entrance.preludes.push_back((session, now));
+        }
+        if let Some(live) = self.sessions.get_mut(&session) {
+            live.owes_token = true;
         }
     }
 
@@ -355,42 +376,6 @@ impl Admission {
         [&entrance.room, &self.total].into_iter().find(|room| room.is_full())
     }
 
-    /// The service has failed by itself in this session. The pause that begins
-    /// with it, if one does.
-    pub fn failed(&mut self, session: SessionId, cause: &str, now: Duration) -> Option<Duration> {
-        self.throttle_of(session)?.failed(session, cause, now)
-    }
-
-    /// The service works, as this session shows. True if that ends a pause.
-    pub fn worked(&mut self, session: SessionId) -> bool {
-        self.throttle_of(session).is_some_and(|throttle| throttle.worked(session))
-    }
-
-    fn throttle_of(&mut self, session: SessionId) -> Option<&mut Throttle> {
-        self.entrance_of(session).map(|entrance| &mut entrance.throttle)
-    }
-
-    /// The service has failed by itself in a program that had no client yet. The
-    /// pause that begins with it, if one does.
-    pub fn failed_alone(&mut self, service: ServiceId, cause: &str, now: Duration) -> Option<Duration> {
-        self.services.get_mut(&service)?.throttle.failed_alone(cause, now)
-    }
-
-    /// A program of it waits well for its client. True if that ends a pause.
-    pub fn works_alone(&mut self, service: ServiceId, now: Duration) -> bool {
-        self.services.get_mut(&service).is_some_and(|entrance| entrance.throttle.works_alone(now))
-    }
-
-    /// How long no program of this service may be started without a client: a
-    /// pause, or a session that tries.
-    pub fn may_start_alone(&self, service: ServiceId, now: Duration) -> Result<(), Option<Duration>> {
-        match self.services.get(&service).map(|entrance| entrance.throttle.gate(now)) {
-            Some(Gate::Open | Gate::Trying) => Ok(()),
-            Some(Gate::Closed(rest)) => Err(Some(rest)),
-            Some(Gate::Wait) | None => Err(None),
-        }
-    }
-
     /// A session's program is gone, and its last bytes are being delivered.
     pub fn lingers(&mut self, session: SessionId) {
         if let Some(entrance) = self.entrance_of(session) {
@@ -401,9 +386,10 @@ impl Admission {
 
     /// A session has ended, and its place is free. One that was to try its
     /// service and told nothing has shown that it works.
-    pub fn ended(&mut self, session: SessionId) {
+    pub fn ended(&mut self, session: SessionId, now: Duration) {
         self.worked(session);
         self.prelude_over(session);
+        self.give_token_back(session, now);
         let Some(Live { service, source, .. }) = self.sessions.remove(&session) else { return };
         self.total.live -= 1;
         self.total.forget(session);
@@ -429,6 +415,8 @@ fn waits_for(rest: Duration) -> Connect {
     if rest.is_zero() { Connect::Wait } else { Connect::WaitFor(rest) }
 }
 
+#[path = "admission_health.rs"]
+mod health;
 #[cfg(test)]
 #[path = "admission_prelude_tests.rs"]
 mod prelude_tests;

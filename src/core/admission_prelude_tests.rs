@@ -60,6 +60,7 @@ enum At {
     /// Asked for its place, and not gone yet: until then its client has it.
     Out {
         who: Option<usize>,
+        refused: bool,
     },
 }
 
@@ -81,7 +82,7 @@ struct World {
     sessions: BTreeMap<SessionId, At>,
     /// The one that tries, as they were told.
     tries: Option<SessionId>,
-    /// Who came in and was not turned away by its name.
+    /// Who has or had a program, or may come to one.
     tokens: u32,
 }
 
@@ -168,7 +169,8 @@ impl World {
             At::Handshake { who, .. } => Some(who),
             _ => None,
         };
-        self.sessions.insert(id, At::Out { who });
+        let refused = matches!(self.sessions[&id], At::Refused { .. });
+        self.sessions.insert(id, At::Out { who, refused });
         Some(id)
     }
 
@@ -197,7 +199,7 @@ impl World {
     fn of_source(&self, who: usize) -> usize {
         let is_his = |at: &&At| match **at {
             At::Handshake { who: other, .. } | At::Program { who: other } => who == other,
-            At::Out { who: other } => other == Some(who),
+            At::Out { who: other, .. } => other == Some(who),
             At::Header { .. } | At::Refused { .. } => false,
         };
         self.sessions.values().filter(is_his).count()
@@ -223,8 +225,14 @@ impl World {
 
     fn ends(&mut self, id: SessionId) {
         let gate = self.gate();
-        self.admission.ended(id);
-        let had_program = matches!(self.sessions.remove(&id), Some(At::Program { .. }));
+        self.admission.ended(id, self.now);
+        let at = self.sessions.remove(&id);
+        let had_program = matches!(at, Some(At::Program { .. }));
+        // (Who was turned away by its name has given its token back already.)
+        let refused = matches!(at, Some(At::Refused { .. } | At::Out { refused: true, .. }));
+        if !had_program && !refused {
+            self.tokens -= 1;
+        }
         if !had_program {
             assert_eq!(self.gate(), gate, "who had no program says nothing of the service");
         }
@@ -282,7 +290,7 @@ proptest! {
 
     /// While no time passes, nothing but what is given back makes a token.
     #[test]
-    fn who_is_turned_away_by_its_name_takes_no_token(
+    fn who_never_comes_to_its_program_takes_no_token(
         count in 1u32..6, per_source in 1usize..4, when_full in when_full(), steps in steps()
     ) {
         let rate = Some(Rate { count, per: Duration::from_hours(1) });

@@ -39,7 +39,7 @@ fn a_full_service_waits_and_others_do_not() {
     assert_eq!(admission.may_connect(A, START), Connect::Wait);
     assert_eq!(admission.make_room(A, START), None);
     assert_eq!(admission.may_connect(B, START), Connect::Accept);
-    admission.ended(SessionId(1));
+    admission.ended(SessionId(1), Duration::ZERO);
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
 }
 
@@ -67,7 +67,7 @@ fn the_oldest_lingering_session_makes_room_and_is_told_once() {
     assert_eq!(admission.make_room(A, START), Some(SessionId(2)));
     // Until it has gone, nobody else is asked to.
     assert_eq!(admission.make_room(A, START), None);
-    admission.ended(SessionId(2));
+    admission.ended(SessionId(2), Duration::ZERO);
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
     begin(&mut admission, 3, A, home()).unwrap();
     assert_eq!(admission.make_room(A, START), Some(SessionId(1)));
@@ -94,7 +94,7 @@ fn a_source_has_its_own_limit_at_each_service_and_is_forgotten_when_gone() {
     assert_eq!(begin(&mut admission, 3, A, from("127.0.0.2")), Ok(1));
     assert_eq!(begin(&mut admission, 4, B, home()), Ok(1));
     for session in 1..=4 {
-        admission.ended(SessionId(session));
+        admission.ended(SessionId(session), Duration::ZERO);
     }
     assert!(admission.sources.is_empty() && admission.sessions.is_empty());
     assert_eq!(admission.live(), 0);
@@ -131,7 +131,7 @@ fn a_service_that_fails_by_itself_is_paused_and_one_client_tries_it() {
     let mut admission = admission(9, &[(A, most(9)), (B, most(9))]);
     begin(&mut admission, 1, A, home()).unwrap();
     assert_eq!(admission.failed(SessionId(1), "exec", START), Some(Duration::from_secs(1)));
-    admission.ended(SessionId(1));
+    admission.ended(SessionId(1), Duration::ZERO);
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
     assert!(begin(&mut admission, 2, A, home()).unwrap_err().starts_with("paused"));
     assert_eq!(admission.pause_of(A, START), Some(("exec", Duration::from_secs(1))));
@@ -155,7 +155,7 @@ fn new_limits_hold_for_who_comes_and_nobody_is_forgotten() {
     admission.configure(9, [(B, &most(2), 2)]);
     assert_eq!(admission.live(), 3);
     for session in 1..=3 {
-        admission.ended(SessionId(session));
+        admission.ended(SessionId(session), Duration::ZERO);
     }
     assert_eq!((admission.live(), admission.services.len()), (0, 1));
 }

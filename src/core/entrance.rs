@@ -18,6 +18,8 @@ pub(super) struct Live {
     pub(super) source: Option<Source>,
     /// When it began.
     pub(super) entered: Duration,
+    /// Its service's rate gets its token back, should it never come to a program.
+    pub(super) owes_token: bool,
 }
 
 /// The entrance of one service.

@@ -90,6 +90,14 @@ impl Throttle {
         Some(pause)
     }
 
+    /// This session could not try it, for a reason that is not the service's: the
+    /// next one tries.
+    pub fn not_tried(&mut self, session: SessionId, now: Duration) {
+        if self.state == State::Probing(session) {
+            self.state = State::Paused { until: now };
+        }
+    }
+
     /// The service works, as this session shows. True if that ends a pause.
     pub fn worked(&mut self, session: SessionId) -> bool {
         let recovered = self.state == State::Probing(session);
@@ -168,6 +176,20 @@ mod tests {
         assert!(!throttle.began(B, s(0)));
         assert!(throttle.began(B, s(1)));
         assert!(!throttle.began(SessionId(3), s(1)));
+    }
+
+    #[test]
+    fn who_could_not_try_leaves_it_to_the_next() {
+        let mut throttle = Throttle::new();
+        throttle.failed(A, "x", s(0));
+        assert!(throttle.began(A, s(1)));
+        throttle.not_tried(B, s(1));
+        assert_eq!(throttle.gate(s(1)), Gate::Wait);
+        throttle.not_tried(A, s(1));
+        assert_eq!((throttle.gate(s(1)), throttle.cause()), (Gate::Trying, Some("x")));
+        // Its history goes on.
+        assert!(throttle.began(B, s(1)));
+        assert_eq!(throttle.failed(B, "x", s(1)), Some(s(2)));
     }
 
     #[test]

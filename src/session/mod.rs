@@ -162,7 +162,7 @@ pub async fn serve(
             // A client can fill a system up; that must not close the service for all.
             let own = !sys::spawn::ran_out(&error);
             let fault = format!("{}: {}", error.step.name(), error.cause);
-            let verdict = if own { Verdict::Failed(fault) } else { Verdict::Works };
+            let verdict = if own { Verdict::Failed(fault) } else { Verdict::Nothing };
             return Served { record, verdict, link };
         }
     };
@@ -183,12 +183,19 @@ pub async fn serve(
             // Nobody listens where nothing moved for so long.
             Ended::Known { why: Some(why @ Why::Idle), .. } => Some(why.text()),
             Ended::Known { .. } => {
-                let _ = supervisor.send(Event::Lingers(session.id, verdict.clone()));
+                // While there is something to move the session keeps its place, as it would
+                // if its program had the connection and still wrote: cut short by
+                // somebody who waits, the client would take what it has for all.
+                if pump.is_at_work() {
+                    let _ = supervisor.send(Event::ProgramOver(session.id, verdict.clone()));
+                }
                 let first = until.min(Instant::now() + LAST_WORD);
-                match tokio::time::timeout_at(first, pump.finish()).await {
+                let cut = match tokio::time::timeout_at(first, pump.finish()).await {
                     Ok(()) => None,
                     Err(_) => until_cut(pump.finish(), until, &mut orders).await,
-                }
+                };
+                let _ = supervisor.send(Event::Lingers(session.id, verdict.clone()));
+                cut
             }
             Ended::Left | Ended::Unknown(_) => None,
         };

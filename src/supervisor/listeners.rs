@@ -24,8 +24,16 @@ impl Supervisor {
     /// The services of a plan that are served, each with its number: that of
     /// before, where one of its name was there.
     pub(super) fn take_services(&mut self, plan: &Plan) -> Vec<ServiceId> {
+        // While those that go have their names.
+        self.tell_refusals(true);
         let mut before = std::mem::take(&mut self.services);
-        self.retired.retain(|(id, _)| self.admission.live_of(*id) > 0);
+        self.retired.retain(|(id, _)| {
+            let stays = self.admission.live_of(*id) > 0;
+            if !stays {
+                self.refusals.forget(*id);
+            }
+            stays
+        });
         let mut ids = Vec::new();
         for service in plan.enabled() {
             let known = before.iter().find(|(_, served)| served.service.name == service.name);
@@ -49,7 +57,6 @@ impl Supervisor {
             ids.push(id);
         }
         for (gone, served) in before {
-            self.refusals.forget(gone);
             self.retired.push((gone, served.service));
         }
         self.order.clone_from(&plan.services);

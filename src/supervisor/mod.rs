@@ -61,7 +61,9 @@ pub enum Event {
     /// The program of a session that tries its service has lived for long
     /// enough: it works.
     Worked(SessionId),
-    /// A session's program is gone, and its last bytes are being delivered.
+    /// A session's program is gone. What it wrote last is still moved to its client.
+    ProgramOver(SessionId, Verdict),
+    /// Its program is gone, and the system delivers its last bytes.
     Lingers(SessionId, Verdict),
     /// A PROXY header has named the client of a session. It wants to know how many
     /// connections that one's source has, or why it is turned away.
@@ -316,6 +318,10 @@ impl Supervisor {
             Event::WarmWorks(id) => self.warm_works(id),
             Event::WarmOver(id, waited) => self.warm_over(id, waited),
             Event::FillAgain(service) => self.fill_again(service),
+            Event::ProgramOver(session, verdict) => {
+                self.judge(session, verdict);
+                self.accept();
+            }
             Event::Lingers(session, verdict) => {
                 self.judge(session, verdict);
                 self.admission.lingers(session);
@@ -347,7 +353,7 @@ impl Supervisor {
                 Outcome::Failed => served.failed += 1,
             }
         }
-        self.admission.ended(record.session);
+        self.admission.ended(record.session, self.began.elapsed());
         // Turned away after its header: not each of those has a line of its own.
         if let Some(Live { session, refused: Some(reason), .. }) = live
             && !self.refusals.refused(session.service_id, &reason, self.began.elapsed())
@@ -362,7 +368,7 @@ impl Supervisor {
         let now = self.began.elapsed();
         let cause = match verdict {
             Verdict::Works => return self.worked(session),
-            Verdict::Nothing => return,
+            Verdict::Nothing => return self.admission.not_tried(session, now),
             Verdict::Failed(cause) => cause,
         };
         let pause = self.admission.failed(session, &cause, now);
@@ -387,10 +393,12 @@ impl Supervisor {
             return;
         }
         self.refusals_told = Instant::now();
-        for (service, reason, count) in self.refusals.tell() {
-            if let Some(served) = self.services.get(&service) {
-                let service = served.service.name.clone();
-                self.log.event(Logged::Refusals { service, reason, count });
+        for (id, reason, count) in self.refusals.tell() {
+            let served = self.services.get(&id).map(|served| &served.service);
+            // One whose last clients are still being turned away.
+            let retired = || self.retired.iter().find(|(other, _)| *other == id).map(|(_, service)| service);
+            if let Some(service) = served.or_else(retired) {
+                self.log.event(Logged::Refusals { service: service.name.clone(), reason, count });
             }
         }
     }

@@ -76,6 +76,8 @@ impl Supervisor {
                 }
             }
         }
+        // Who was turned away after its header is counted at its end.
+        self.tell_refusals(true);
         self.log.event(Logged::Stopped);
     }
 

@@ -71,6 +71,12 @@ fn act(arguments: &[&str]) {
         // Writes and ends without reading.
         ["say", text] => say(text),
         ["flood", bytes] => flood(bytes.parse().unwrap()),
+        // Writes more than anybody reads, and ends in the middle of it when the gate opens.
+        ["flood-until", address] => {
+            std::thread::spawn(|| flood(usize::MAX));
+            gate(address);
+            exit(0);
+        }
         ["complain", text] => std::io::stderr().write_all(text.as_bytes()).unwrap(),
         ["exit", code] => exit(code.parse().unwrap()),
         ["crash"] => system::crash(),

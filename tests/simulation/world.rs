@@ -105,7 +105,7 @@ impl World {
                 self.told += self.refusals.tell().iter().map(|(_, _, count)| count).sum::<u64>();
             }
             98 => self.stop(),
-            _ => self.admission.ended(SessionId(self.last_session + 1)),
+            _ => self.admission.ended(SessionId(self.last_session + 1), self.now),
         }
         self.act();
         self.accept();
@@ -300,7 +300,7 @@ impl World {
     }
 
     fn forget(&mut self, session: SessionId) {
-        self.admission.ended(session);
+        self.admission.ended(session, self.now);
         self.sessions.remove(&session);
     }
 
