@@ -9,7 +9,7 @@ use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use testkit::{Builder, Client, Gate, LIMIT, free_port, probe, run};
+use testkit::{Builder, Client, Daemon, Gate, LIMIT, free_port, probe, run};
 
 fn is_root() -> bool {
     // SAFETY: no preconditions.
@@ -424,4 +424,58 @@ fn a_reload_opens_a_bare_port_nowhere_but_where_the_manager_did() {
     assert!(std::net::TcpStream::connect(("::1", port)).is_err());
     let listen = daemon.service(&port.to_string())["listen"].clone();
     assert_eq!(listen, serde_json::json!([format!("127.0.0.1:{port}")]));
+}
+
+/// What its clients can reach of a port that only a socket for 127.0.0.1 was given for.
+fn is_open_at_127_0_0_1_only(daemon: &Daemon, port: u16) {
+    assert_eq!(Client::connect(port).read_text(), "yes");
+    assert!(std::net::TcpStream::connect(("127.0.0.2", port)).is_err());
+    assert!(std::net::TcpStream::connect(("::1", port)).is_err());
+    let listen = daemon.service(&port.to_string())["listen"].clone();
+    assert_eq!(listen, serde_json::json!([format!("127.0.0.1:{port}")]));
+}
+
+#[test]
+fn a_bare_port_that_was_taken_out_and_put_back_is_open_where_the_manager_had_opened_it() {
+    let (port, other) = (free_port(), free_port());
+    let both = [service(port, "say yes"), service(other, "say other")];
+    let passed = vec![listener("127.0.0.1", port, false)];
+    let daemon = with_sockets(Builder::new(&both), passed).start();
+    let serve = |lines: &[String]| {
+        std::fs::write(daemon.file("wininetd.conf"), lines.join("\n") + "\n").unwrap();
+        daemon.reload();
+    };
+    for _ in 0..2 {
+        serve(&both[1..]);
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+        serve(&both);
+        is_open_at_127_0_0_1_only(&daemon, port);
+        // The one that was bound for it stays as the manager's did.
+        serve(&both);
+        is_open_at_127_0_0_1_only(&daemon, port);
+    }
+}
+
+#[test]
+fn a_bare_port_that_comes_later_is_open_where_the_manager_had_opened_it() {
+    let (port, other) = (free_port(), free_port());
+    let passed = vec![listener("127.0.0.1", port, false)];
+    let daemon = with_sockets(Builder::new(&[service(other, "say other")]), passed).start();
+    daemon.event("configuration", |event| event["message"].to_string().contains(&port.to_string()));
+    std::fs::write(daemon.file("wininetd.conf"), service(port, "say yes") + "\n").unwrap();
+    daemon.reload();
+    is_open_at_127_0_0_1_only(&daemon, port);
+}
+
+#[test]
+fn a_port_of_a_dual_stack_socket_that_was_taken_out_and_put_back_is_open_for_both_families() {
+    let (port, other) = (free_port(), free_port());
+    let both = [service(port, "say yes"), service(other, "say other")];
+    let daemon = with_sockets(Builder::new(&both), vec![listener("[::]", port, false)]).start();
+    for lines in [&both[1..], &both[..]] {
+        std::fs::write(daemon.file("wininetd.conf"), lines.join("\n") + "\n").unwrap();
+        daemon.reload();
+    }
+    assert_eq!(Client::connect(port).read_text(), "yes");
+    assert!(std::net::TcpStream::connect(("::1", port)).is_ok());
 }

@@ -57,6 +57,11 @@ pub fn assign(wanted: &[(ServiceId, Address)], given: &[Given]) -> Assignment {
 }
 
 impl Given {
+    /// Whether it is nothing but what a bare port means without any socket.
+    pub fn is_bare_port(&self) -> bool {
+        self.dual_stack && self.address.ip().is_unspecified()
+    }
+
     fn stands_for(&self, wanted: &Address) -> bool {
         let Address::Tcp(wanted) = *wanted else { return false };
         let same_family = self.address.is_ipv4() == wanted.is_ipv4();

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use self::inherited::Given;
 use crate::config::plan::{Address, UnixSocket};
 use crate::core::ServiceId;
 use crate::core::backoff::Backoff;
@@ -35,11 +34,8 @@ pub struct Slot {
     pub address: Address,
     unix: UnixSocket,
     keepalive: Option<Keepalive>,
-    /// A socket that a service manager has opened for it, until it is used,
+    /// A socket that a service manager has opened for it, until it is used.
     inherited: Option<Inherited>,
-    /// and what that was: a bare port is open where the manager opens it and
-    /// nowhere else, whatever is reloaded.
-    pub given: Option<Given>,
     /// How long until the next try, while it is not bound.
     backoff: Backoff,
     /// Why it is not bound.
@@ -73,7 +69,6 @@ impl Slot {
             address,
             unix,
             keepalive,
-            given: inherited.as_ref().map(Inherited::given),
             inherited,
             backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY),
             cause: None,

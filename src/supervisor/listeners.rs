@@ -103,10 +103,14 @@ impl Supervisor {
             );
             self.log.event(Logged::Configuration { level: Level::Warning, message, hint: None });
         }
+        self.given = sockets.into_iter().map(|socket| (socket, None)).collect();
         let mut given: Vec<_> = given.into_iter().map(Some).collect();
         for (service, address, place) in listeners {
             let inherited = place.and_then(|place| given[place].take());
-            self.add_slot(service, address, inherited);
+            let id = self.add_slot(service, address, inherited);
+            if let Some(place) = place {
+                self.given[place].1 = id;
+            }
         }
     }
 

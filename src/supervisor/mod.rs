@@ -29,6 +29,7 @@ use crate::core::{Peer, ServiceId, SessionId};
 use crate::error::Error;
 use crate::host::manager::Manager;
 use crate::keyring::{Keyring, Read as Keys};
+use crate::listen::inherited::Given;
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Outcome, Record};
@@ -139,6 +140,10 @@ pub struct Supervisor {
     /// Clients that are just being turned away with a word.
     turned_away: usize,
     slots: BTreeMap<ListenerId, Slot>,
+    /// What a service manager has opened for us, with the listener that has the
+    /// socket. Kept when that is closed: a bare port is open where the manager
+    /// opened it and nowhere else, whatever is reloaded.
+    given: Vec<(Given, Option<ListenerId>)>,
     last_listener: usize,
     sessions: HashMap<SessionId, Live>,
     warm: warm::Warm,
@@ -194,6 +199,7 @@ impl Supervisor {
             refusals_told: Instant::now(),
             turned_away: 0,
             slots: BTreeMap::new(),
+            given: Vec::new(),
             last_listener: 0,
             sessions: HashMap::new(),
             warm: warm::Warm::default(),

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::manager::Manager;
 use crate::keyring::{Keyring, Read as Keys};
-use crate::listen::inherited::{Assignment, assign};
+use crate::listen::inherited::{Assignment, Given, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Level};
@@ -215,7 +215,8 @@ impl Supervisor {
             let plan = want.and_then(|(service, _)| self.services.get(service));
             plan.is_none_or(|served| slot.may_stay(&served.service.unix_socket))
         };
-        let own = self.slots.iter().filter(|(_, slot)| slot.given.is_none());
+        let own =
+            self.slots.iter().filter(|(id, _)| self.given.iter().all(|(_, given)| *given != Some(**id)));
         let (ids, now): (Vec<ListenerId>, Vec<(Address, bool)>) =
             own.map(|(id, slot)| (*id, (slot.address.clone(), stays(slot)))).unzip();
         let targets: Vec<Address> = wanted.iter().map(|(_, address)| address.clone()).collect();
@@ -250,20 +251,27 @@ impl Supervisor {
 
     /// The sockets that a service manager has opened for us: those that stand
     /// for something that is wanted, with its service; those that nobody wants;
-    /// and what is wanted besides.
+    /// and what is wanted besides. In the place of one that is closed already its
+    /// address is wanted.
     fn given_listeners(&self, wanted: &[(ServiceId, Address)]) -> GivenListeners {
-        let given = self.slots.iter().filter_map(|(id, slot)| Some((*id, slot.given?)));
-        let (ids, sockets): (Vec<ListenerId>, Vec<_>) = given.unzip();
-        let Assignment { listeners, unwanted } = assign(wanted, &sockets);
+        let with_socket = |(given, id): &(Given, Option<ListenerId>)| {
+            let id = id.filter(|id| self.slots.contains_key(id));
+            // We can't bind both families at once, but each.
+            (id.is_some() || !given.is_bare_port()).then_some((*given, id))
+        };
+        let (given, ids): (Vec<_>, Vec<_>) = self.given.iter().filter_map(with_socket).unzip();
+        let Assignment { listeners, unwanted } = assign(wanted, &given);
         let mut kept = Vec::new();
         let mut others = Vec::new();
         for (service, address, place) in listeners {
-            match place {
-                Some(place) => kept.push((ids[place], service)),
+            match place.and_then(|place| ids[place]) {
+                Some(id) => kept.push((id, service)),
+                // Two sockets may have shared one address.
+                None if others.contains(&(service, address.clone())) => {}
                 None => others.push((service, address)),
             }
         }
-        (kept, unwanted.into_iter().map(|place| ids[place]).collect(), others)
+        (kept, unwanted.into_iter().filter_map(|place| ids[place]).collect(), others)
     }
 
     fn adopt(&mut self, id: ListenerId, service: ServiceId) {
