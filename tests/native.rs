@@ -252,3 +252,126 @@ fn the_example_is_right() {
         finished.errors
     );
 }
+
+/// A named pipe in the place of a file: whoever opens it to read waits for a writer.
+#[cfg(unix)]
+mod pipes {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::Command;
+
+    use testkit::{Builder, Client, Daemon, Finished, LIMIT, free_port, run_with_input, wininetd};
+
+    use super::said;
+
+    fn pipe(path: &Path) {
+        let made = Command::new("mkfifo").arg(path).status();
+        assert!(made.is_ok_and(|status| status.success()));
+    }
+
+    /// Runs the program to its end, which is to come.
+    fn run(arguments: &[&str]) -> Finished {
+        let seconds = LIMIT.as_secs().to_string();
+        let output = Command::new("timeout").arg(seconds).arg(wininetd()).args(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let finished = Finished {
+            code: output.status.code(),
+            output: text(&output.stdout),
+            errors: text(&output.stderr),
+        };
+        assert_ne!(finished.code, Some(124), "it waits for a pipe");
+        finished
+    }
+
+    fn reload(daemon: &Daemon) -> Finished {
+        run(&["--control", &daemon.control(), "--reload"])
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn check_waits_for_no_pipe_in_the_place_of_a_file_of_tls() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.toml");
+        for (name, file) in [("certificate", "cert.pem"), ("key", "key.pem"), ("client_ca", "ca.pem")] {
+            pipe(&folder.path().join(file));
+            let files = ["certificate", "key", "client_ca"]
+                .map(|other| format!("{other} = '{}'", if other == name { file } else { "w.toml" }));
+            let tls = files.join(", ");
+            std::fs::write(
+                &path,
+                format!("[service.a]\nlisten = 7001\ncommand = 'cmd'\ntls = {{ {tls} }}\n"),
+            )
+            .unwrap();
+            let output = run(&["--check", "--cfgfile", path.to_str().unwrap()]).output;
+            let file = folder.path().join(file);
+            let fault = format!("`{name}`: {} can't be read: this is not a regular file", file.display());
+            assert!(output.contains(&format!("w.toml:4:7: warning: {fault}\n")), "{output}");
+        }
+    }
+
+    #[test]
+    fn check_waits_for_no_pipe_in_the_place_of_a_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, program) = (folder.path().join("w.toml"), folder.path().join("program"));
+        pipe(&program);
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(&program, folder.path().join("link")).unwrap();
+        for name in ["program", "link"] {
+            let command = folder.path().join(name);
+            let text = format!("[service.a]\nlisten = 7001\ncommand = '{}'\n", command.display());
+            std::fs::write(&path, text).unwrap();
+            let finished = run(&["--check", "--cfgfile", path.to_str().unwrap()]);
+            assert_eq!(finished.code, Some(0), "{}", finished.errors);
+            let fault = format!("warning: {} is not a regular file", command.display());
+            assert_eq!(said(&finished.output, "w.toml:3:11"), fault);
+        }
+    }
+
+    #[test]
+    fn a_reload_waits_for_no_pipe_and_the_next_one_succeeds() {
+        let port = free_port();
+        let says = |text: &str| format!("[service.a]\nlisten = {port}\ncommand = ['@', 'say', '{text}']\n");
+        let daemon = Builder::native(&says("before")).start();
+        pipe(&daemon.file("included.toml"));
+        daemon.rewrite(&("include = 'included.toml'\n".to_owned() + &says("never")));
+        let refused = reload(&daemon);
+        assert_eq!(refused.code, Some(78), "{}", refused.errors);
+        let fault = said(&refused.errors, "wininetd.toml:1:11");
+        assert!(fault.ends_with("included.toml: this is not a regular file"), "{}", refused.errors);
+        let file = daemon.file("wininetd.toml");
+        std::fs::remove_file(&file).unwrap();
+        pipe(&file);
+        let refused = reload(&daemon);
+        assert_eq!(refused.code, Some(66), "{}", refused.errors);
+        assert!(refused.errors.contains("this is not a regular file"), "{}", refused.errors);
+        assert_eq!(Client::connect(port).read_text(), "before");
+        daemon.rewrite(&says("after"));
+        assert_eq!(reload(&daemon).code, Some(0));
+        assert_eq!(Client::connect(port).read_text(), "after");
+    }
+
+    #[test]
+    fn a_file_that_a_person_names_may_be_a_pipe() {
+        for verb in [&["--check", "--cfgfile"][..], &["--explain", "192.0.2.1", "--cfgfile"], &["--convert"]]
+        {
+            let finished = run_with_input(&[verb, &["/dev/stdin"]].concat(), "7001 none cat\n");
+            assert_eq!(finished.code, Some(0), "{verb:?}: {}", finished.errors);
+            assert!(finished.output.contains("7001"), "{verb:?}: {}", finished.output);
+        }
+    }
+
+    #[test]
+    fn services_that_were_read_from_a_pipe_are_kept_when_nothing_more_is_in_it() {
+        let port = free_port();
+        let builder = Builder::new(&[]);
+        let file = builder.folder().join("wininetd.conf");
+        std::fs::remove_file(&file).unwrap();
+        pipe(&file);
+        let line = format!("{port} none {}\n", testkit::probe("say yes"));
+        let writer = std::thread::spawn(move || std::fs::write(file, line));
+        let daemon = builder.start();
+        writer.join().unwrap().unwrap();
+        assert_eq!(reload(&daemon).code, Some(66));
+        assert_eq!(Client::connect(port).read_text(), "yes");
+    }
+}

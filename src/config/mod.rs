@@ -36,7 +36,16 @@ pub struct Loaded {
 
 /// Reads a configuration file. All its errors come in one.
 pub fn load(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
-    let loaded = read(path, defaults, strictness)?;
+    without_errors(read(path, defaults, strictness)?)
+}
+
+/// Reads it for a server that runs. A pipe in its place is an error: it would be
+/// waited for, and what came out of it at the start does not come again.
+pub fn load_again(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
+    without_errors(understand(Source::read(path), path, defaults, strictness)?)
+}
+
+fn without_errors(loaded: Loaded) -> Result<Loaded, Error> {
     if loaded.has_errors() {
         return Err(Error::Configuration { diagnostics: loaded.diagnostics });
     }
@@ -57,7 +66,16 @@ impl Loaded {
 
 /// Reads a configuration file, errors and all.
 pub fn read(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
-    let mut source = Source::read(path).map_err(|cause| Error::Unreadable {
+    understand(Source::read_named(path), path, defaults, strictness)
+}
+
+fn understand(
+    source: std::io::Result<Source>,
+    path: &Path,
+    defaults: &Defaults,
+    strictness: Strictness,
+) -> Result<Loaded, Error> {
+    let mut source = source.map_err(|cause| Error::Unreadable {
         path: path.to_owned(),
         example: if is_native(path) { sys::paths::EXAMPLE_TABLE } else { sys::paths::EXAMPLE_LINE },
         cause,

@@ -2,6 +2,7 @@
 //! a byte of it stands.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 use super::trust::Trust;
 use crate::sys;
 use crate::sys::fault::{self, Says};
+use crate::sys::files;
 
 /// The largest file that is read. No one types more; a file that grows without
 /// end (a device, a log named by mistake) must not take our memory.
@@ -52,15 +54,27 @@ pub struct Place {
 }
 
 impl Source {
-    /// Reads a file.
+    /// Reads a file that another names, or that was read before: nobody waits for
+    /// what a pipe in its place may say.
     pub fn read(path: &Path) -> io::Result<Source> {
-        use std::io::Read;
-        let mut bytes = Vec::new();
         fault::point("config-open", Says::Descriptors)?;
-        let file = std::fs::File::open(path)?;
+        Source::read_opened(files::open_regular(path)?, path)
+    }
+
+    /// Reads what somebody names at a start or for one answer: a file, or the pipe
+    /// of a program that writes one.
+    pub fn read_named(path: &Path) -> io::Result<Source> {
+        fault::point("config-open", Says::Descriptors)?;
+        let file = File::open(path)?;
         if file.metadata()?.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "this is a directory"));
         }
+        Source::read_opened(file, path)
+    }
+
+    fn read_opened(file: File, path: &Path) -> io::Result<Source> {
+        use std::io::Read;
+        let mut bytes = Vec::new();
         let trust = Trust::of(&file, path)?;
         fault::point("config-read", Says::Device)?;
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;

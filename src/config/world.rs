@@ -2,13 +2,13 @@
 //! Never an error: they may heal while the server runs. Everything here may
 //! touch the disk, the network or the user database, and block.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::plan::{Address, Plan, Service, Tls};
 use super::source::Source;
 use crate::sys::account::Account;
+use crate::sys::files::open_regular;
 use crate::sys::{self, Others, trust};
 use crate::tls::Keys;
 
@@ -126,7 +126,7 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
     ];
     for (name, path) in files {
         let Some(path) = path else { continue };
-        let file = match open_file(path) {
+        let file = match open_regular(path) {
             Ok(file) => file,
             Err(error) => {
                 found.push((format!("`{name}`: {} can't be read: {error}", path.display()), None));
@@ -162,17 +162,11 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
     found
 }
 
-/// Opens a file to read it; that of a folder succeeds on Unix.
-fn open_file(path: &Path) -> std::io::Result<File> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
-}
-
 /// Who else can put another program in the place of this one, and so choose
 /// what clients start: in its file, or in its folder (where a library that it
 /// loads may lie, too).
 fn replaceable(program: &Path) -> Vec<(String, String)> {
-    let own = File::open(program).and_then(|file| trust::file_writers(&file)).unwrap_or_default();
+    let own = open_regular(program).and_then(|file| trust::file_writers(&file)).unwrap_or_default();
     let say = |(path, others): (PathBuf, Others)| {
         let message =
             format!("{} can change {}, and so what clients start here", others.names(), path.display());

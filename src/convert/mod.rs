@@ -46,7 +46,7 @@ impl fmt::Debug for Converted {
 pub fn convert(path: &Path, options: &Stored, service: &str) -> Result<Converted, Error> {
     let unreadable =
         |cause| Error::Unreadable { path: path.to_owned(), example: sys::paths::EXAMPLE_LINE, cause };
-    let source = Source::read(path).map_err(unreadable)?;
+    let source = Source::read_named(path).map_err(unreadable)?;
     convert_source(source, options, service, &World::of_system())
 }
 

@@ -81,9 +81,8 @@ pub fn serve(options: &Stored, mut host: Host<'_>) -> Result<Exit, Error> {
 }
 
 fn load_and_serve(options: &Stored, mut host: Host<'_>, log: &Log) -> Result<Exit, Error> {
-    let reloader = reloader(options, &host)?;
+    let (loaded, reloader) = read(options, &host)?;
     let control = options.control_path(&host.service);
-    let loaded = (reloader.load)()?;
     announce(&loaded, std::mem::take(&mut host.findings), log);
     follow(&loaded, options, log)?;
     fault::point("loop", Says::Descriptors)
@@ -98,9 +97,9 @@ fn load_and_serve(options: &Stored, mut host: Host<'_>, log: &Log) -> Result<Exi
     runtime.block_on(run(loaded, log, host, reloader, control))
 }
 
-/// How the files are read at a start and at each reload, and what is looked at
-/// beside the loop once they are.
-fn reloader(options: &Stored, host: &Host<'_>) -> Result<Reloader, Error> {
+/// Reads the files. How that is done at each reload, and what is looked at beside
+/// the loop once it is.
+fn read(options: &Stored, host: &Host<'_>) -> Result<(Loaded, Reloader), Error> {
     let (path, defaults, strictness) =
         (options.config_path(), options.defaults(&host.service), host.strictness);
     let services = host.services.clone();
@@ -112,23 +111,29 @@ fn reloader(options: &Stored, host: &Host<'_>) -> Result<Reloader, Error> {
         }
     };
     let defaults = Defaults { directory, ..defaults };
+    let loaded = match services[..] {
+        [] => config::load(&path, &defaults, strictness),
+        _ => serve_option::load(&services, &defaults),
+    }?;
     let (options, beside) = (options.clone(), host.beside.clone());
-    Ok(Reloader {
+    let reloader = Reloader {
         load: Arc::new(move || match services[..] {
-            [] => config::load(&path, &defaults, strictness),
+            [] => config::load_again(&path, &defaults, strictness),
             _ => serve_option::load(&services, &defaults),
         }),
-        look: Arc::new(move |loaded, log| {
+        follow: Arc::new(move |loaded, log| {
             for diagnostic in &loaded.diagnostics {
                 log.event(configuration(diagnostic));
             }
-            if let Err(error) = follow(&loaded, &options, &log) {
+            if let Err(error) = follow(loaded, &options, log) {
                 let message = format!("{error}; lines go where they went before");
                 log.event(Event::Configuration { level: Level::Warning, message, hint: None });
             }
-            look(&loaded, &log, beside.as_ref());
         }),
-    })
+        look: Arc::new(move |loaded, log| look(loaded, log, beside.as_ref())),
+        looking: Arc::default(),
+    };
+    Ok((loaded, reloader))
 }
 
 /// The log goes where the options say, or else the file. What was moved away
@@ -166,9 +171,8 @@ async fn run(
     if host.attended && wanted && !supervisor.serves_anything() {
         return Err(Error::NothingBound);
     }
-    let beside = host.beside;
-    let first =
-        Reloader { look: Arc::new(move |loaded, log| look(&loaded, &log, beside.as_ref())), ..reloader };
+    // The log was opened, and the text spoken of, before anything else.
+    let first = Reloader { follow: Arc::new(|_, _| ()), ..reloader };
     first.look_beside(loaded, log.clone());
     let (questions, commands) = tokio::sync::mpsc::channel(1);
     if let Some(path) = control {

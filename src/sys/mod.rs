@@ -13,6 +13,7 @@
 //! | [`pipe`] | pipes to and from a program: our end waits in the loop, the program's is a plain blocking one |
 //! | [`relay`] | moves bytes between such a connection and pipes, by the kernel where it can |
 //! | [`growth`] | makes a pipe larger while bulk flows through it, where that can be |
+//! | [`files`] | opens files and nothing that only lies in their place |
 //! | [`fault`] | where a build for tests lets a call fail |
 //! | [`net::accept_fault`] | whose fault an accept error is |
 //! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
@@ -31,6 +32,7 @@
 
 mod exit;
 pub mod fault;
+pub mod files;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[path = "growth_none.rs"]
 pub mod growth;

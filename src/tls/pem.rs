@@ -1,6 +1,5 @@
 //! Files in PEM: what is in them, or what a person has put there instead.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::Fault;
 use crate::sys::fault::{self, Says};
+use crate::sys::files;
 
 /// No file of certificates is larger: all public authorities together have a
 /// quarter of a mebibyte. What is larger is a mistake, and need not be read.
@@ -55,21 +55,18 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
         match error.kind() {
             ErrorKind::NotFound => fault.hint("a relative path counts from the folder of the configuration"),
             ErrorKind::PermissionDenied => fault.hint("the server's own account must be able to read it"),
+            _ if files::is_no_file(&error) => fault,
             _ => Fault { may_heal: true, ..fault },
         }
     };
-    // A pipe in its place would be waited for without end.
-    let found = std::fs::metadata(path).map_err(unreadable)?;
-    if !found.is_file() {
-        return Err(Fault::of(path, "is not a file"));
-    }
-    // As large as it has to be at once: a buffer that grows leaves copies of a key.
-    let room = usize::try_from(found.len().min(LARGEST)).unwrap_or_default() + 1;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    fault::point("key-open", Says::Descriptors)
-        .and_then(|()| File::open(path))
-        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+    let file = fault::point("key-open", Says::Descriptors)
+        .and_then(|()| files::open_regular(path))
         .map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    // As large as it has to be at once: a buffer that grows leaves copies of a key.
+    let room = usize::try_from(length.min(LARGEST)).unwrap_or_default() + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
         return Err(Fault::of(path, "is too large for certificates or keys"));
     }

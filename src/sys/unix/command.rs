@@ -93,6 +93,10 @@ fn usable(path: &Path) -> Result<(), ProgramFault> {
             fault(format!("{}: {error}", path.display()), error.raw_os_error().unwrap_or(libc::ENOENT))
         }
         Ok(found) if found.is_dir() => fault(format!("{} is a directory", path.display()), libc::EISDIR),
+        // Nobody can execute it, and whoever looks into a pipe waits without end.
+        Ok(found) if !found.is_file() => {
+            fault(format!("{} is not a regular file", path.display()), libc::EACCES)
+        }
         Ok(found) if found.permissions().mode() & 0o111 == 0 => Err(ProgramFault {
             message: format!("{} is not executable", path.display()),
             hint: Some(format!("chmod +x {}", path.display())),

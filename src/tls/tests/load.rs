@@ -84,7 +84,7 @@ fn what_can_not_be_read_is_named_with_the_reason() {
         assert!(fault.path == path && fault.message.starts_with("can't be read: "), "{fault}");
         assert!(fault.hint.unwrap().contains("relative"));
         std::fs::create_dir(&path).unwrap();
-        says(&load(folder.path()).unwrap_err(), name, "is not a file", "");
+        says(&load(folder.path()).unwrap_err(), name, "can't be read: this is a directory", "");
         std::fs::remove_dir(&path).unwrap();
         std::fs::write(&path, text).unwrap();
     }
