@@ -329,6 +329,22 @@ fn install_writes_a_unit_and_again_with_one_option_changes_only_that() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn a_unit_reloads_the_server_at_the_channel_that_it_starts_it_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = || std::fs::read_to_string(folder.path().join("etc/systemd/system/wininetd.service")).unwrap();
+    let line = |name: &str| unit().lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    for (path, word) in [("/run/x/c.sock", "/run/x/c.sock"), ("/run/a b/50%", "\"/run/a b/50%%\"")] {
+        installed(folder.path(), &["--control", path]);
+        assert!(line("ExecStart=").ends_with(&format!(" --control {word}")), "{}", unit());
+        assert!(line("ExecReload=").ends_with(&format!(" --reload --control {word}")), "{}", unit());
+    }
+    // Taken back by its default.
+    installed(folder.path(), &["--control", ""]);
+    assert!(line("ExecReload=").ends_with(" --reload"), "{}", unit());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn remove_leaves_the_configuration_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     installed(folder.path(), &[]);

@@ -65,7 +65,12 @@ impl Unit<'_> {
             command.push(' ');
             command.push_str(&word(&argument.to_string_lossy()));
         }
-        let reload = format!("{} --reload", word(&self.program.to_string_lossy()));
+        let mut reload = format!("{} --reload", word(&self.program.to_string_lossy()));
+        // The channel of a name is found by the unit's own folder, this one by its path alone.
+        if let Some(path) = self.options.given_control() {
+            reload.push_str(" --control ");
+            reload.push_str(&word(&path.to_string_lossy()));
+        }
         let folder = sys::paths::runtime_folder(self.name);
         let account = self.account.map(|name| format!("User={name}\n")).unwrap_or_default();
         // After the grace programs are asked to end, then made to, which needs
