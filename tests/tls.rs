@@ -338,6 +338,31 @@ fn a_reload_with_a_pair_that_does_not_fit_keeps_the_old_one_and_warns() {
 }
 
 #[test]
+fn a_reload_that_names_files_that_are_not_there_changes_nothing() {
+    let (port, authority) = (free_port(), Authority::new());
+    let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
+    let wrong = PAIR.replace("cert.pem", "cart.pem");
+    daemon.rewrite(&service(port, "'say', 'another'", &wrong));
+    let said = daemon.ask(&["--reload"]);
+    assert_eq!(said.code, Some(78), "{}", said.errors);
+    for words in ["secure: ", "cart.pem", "the configuration of before stays"] {
+        assert!(said.errors.contains(words), "{}", said.errors);
+        daemon.event("reload_failed", |event| event["message"].to_string().contains(words));
+    }
+    assert_eq!(Client::new(&authority, Version::V13).connect(port).unwrap().read_text(), "said");
+    // Whose certificate could not be used has nothing to lose.
+    daemon.rewrite(
+        &(service(port, "'say', 'said'", PAIR)
+            + &service(free_port(), "'echo'", &wrong).replace("secure", "new")),
+    );
+    assert_eq!(daemon.ask(&["--reload"]).code, Some(78));
+    assert_eq!(
+        (&daemon.service("new")["state"], &daemon.service("secure")["state"]),
+        (&"paused".into(), &"listening".into())
+    );
+}
+
+#[test]
 fn a_start_with_a_pair_that_does_not_fit_listens_and_says_nothing_in_clear_text() {
     let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
     let more = format!("{PAIR}banner = 'welcome'\nrefusal = 'busy'\n");

@@ -5,7 +5,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Event, Keys, Supervisor};
+use super::{Event, Keys, Served, Supervisor};
+use crate::config::plan::Plan;
 use crate::keyring::{self, Finding, Keyring, News};
 use crate::log::event::{Event as Logged, Level};
 use crate::sys::fault::{self, Says};
@@ -37,20 +38,20 @@ impl Supervisor {
             // (What is wrong with a file is logged with its place by who looks at the world.)
             let (fault, message, level) = match &news {
                 News::Renewed(keys) => {
-                    (None, format!("{names}: a new certificate is in use{}", until(keys)), Some(Level::Info))
+                    (None, format!("{names}: a new certificate is in use{}", until(keys)), Level::Info)
                 }
                 News::Kept(fault, keys) => {
                     let stays = format!("{names}: the certificate of before stays in use{}", until(keys));
-                    (Some(fault), stays, Some(Level::Warning))
+                    (Some(fault), stays, Level::Warning)
                 }
                 // (Who looks at the world may be able to read it by then.)
                 News::Missing(fault) if fault.may_heal => {
                     let closed = format!("{names}: {fault}; clients are closed until it can be read");
-                    (Some(fault), closed, Some(Level::Warning))
+                    (Some(fault), closed, Level::Warning)
                 }
                 News::Missing(fault) => {
                     let closed = format!("{names}: clients are closed until this is mended and read again");
-                    (Some(fault), closed, None)
+                    (Some(fault), closed, Level::Warning)
                 }
             };
             // Writing to a String can't fail.
@@ -62,12 +63,32 @@ impl Supervisor {
                 }
             }
             let _ = writeln!(certificates.said, "{message}");
-            if let Some(level) = level {
-                self.log.event(Logged::Configuration { level, message, hint: None });
-            }
+            self.log.event(Logged::Configuration { level, message, hint: None });
         }
         self.keys_again();
         certificates
+    }
+
+    /// Why a plan would take from services the certificates that they have: it names
+    /// others for them that can't be used.
+    pub(super) fn lost_keys(&self, plan: &Plan, keys: &Keys) -> Option<String> {
+        let mut said = String::new();
+        for service in plan.enabled() {
+            let has = |old: &&Served| old.service.name == service.name;
+            let old = self.services.values().find(has).and_then(|old| old.service.tls.as_ref());
+            let (Some(old), Some(new)) = (old, &service.tls) else { continue };
+            let works = || self.keyring.get(old).is_some_and(|keys| keys.is_ok());
+            let fault =
+                keys.iter().find(|&(files, _)| files == new).and_then(|(_, keys)| keys.as_ref().err());
+            if let Some(fault) = fault.filter(|_| old != new && works()) {
+                // Writing to a String can't fail.
+                let _ = writeln!(said, "{}: {fault}", service.name);
+                if let Some(hint) = &fault.hint {
+                    let _ = writeln!(said, "  hint: {hint}");
+                }
+            }
+        }
+        (!said.is_empty()).then_some(said)
     }
 
     /// They will be read again, if there are any.

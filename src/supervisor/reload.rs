@@ -181,12 +181,11 @@ impl Supervisor {
     /// The files were read.
     pub(super) async fn loaded(&mut self, loaded: Result<(Loaded, Keys), Error>, manager: &mut dyn Manager) {
         let reply = match loaded {
-            Ok((loaded, keys)) => self.apply(loaded, keys).await,
-            Err(error) => {
-                let message = format!("{error}\nthe configuration of before stays");
-                self.log.event(Logged::ReloadFailed { message: message.clone() });
-                Reply::Refused { message, exit: error.exit().code() }
-            }
+            Ok((loaded, keys)) => match self.lost_keys(&loaded.plan, &keys) {
+                None => self.apply(loaded, keys).await,
+                Some(lost) => self.refuse_reload(&lost, Exit::Config),
+            },
+            Err(error) => self.refuse_reload(&format!("{error}\n"), error.exit()),
         };
         manager.reloaded();
         for waiting in self.reload.waiting.drain(..) {
@@ -198,6 +197,12 @@ impl Supervisor {
         }
         // Limits may have grown.
         self.accept();
+    }
+
+    fn refuse_reload(&self, why: &str, exit: Exit) -> Reply {
+        let message = format!("{why}the configuration of before stays");
+        self.log.event(Logged::ReloadFailed { message: message.clone() });
+        Reply::Refused { message, exit: exit.code() }
     }
 
     /// Serves another plan from now on. Says what changed.
