@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+#[cfg(feature = "tls")]
+use testkit::tls::Authority;
 use testkit::{Builder, Client, Finished, free_port, probe_path, run};
 
 /// `--check` of the first of these files.
@@ -120,9 +122,58 @@ fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {
         .filter_map(|line| line.split_once("w.toml:4:7: warning: "))
         .map(|(_, what)| what)
         .collect();
-    assert_eq!(said.len(), 2, "{output}");
+    assert_eq!(said.len(), 3, "{output}");
     assert!(said[0].starts_with("`certificate`: ") && said[0].contains("no.pem can't be read: "), "{output}");
     assert!(said[1].starts_with("`key`: "), "{output}");
+    assert!(said[2].ends_with("w.toml holds no certificate"), "{output}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn what_is_wrong_with_each_file_of_tls_is_said_at_once() {
+    let output = of_tls(&[("cert.pem", ""), ("key.pem", ""), ("ca.pem", "secret")]);
+    for part in ["cert.pem is empty", "key.pem is empty", "ca.pem holds no certificate"] {
+        assert!(output.contains(part), "{output}");
+    }
+    let strangers = Authority::new().server("localhost").key;
+    let output = of_tls(&[("key.pem", &strangers), ("ca.pem", "secret")]);
+    for part in ["key.pem holds a private key that is not that of ", "ca.pem holds no certificate"] {
+        assert!(output.contains(part), "{output}");
+    }
+}
+
+/// The one that was taken for the key is a certificate, which everybody may read.
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_and_a_key_in_each_others_place_are_recognized() {
+    let pair = Authority::new().server("localhost");
+    let output = of_tls(&[("cert.pem", &pair.key), ("key.pem", &pair.certificate), ("ca.pem", "secret")]);
+    assert!(output.contains("certificate and key seem to be swapped"), "{output}");
+    assert!(output.contains("ca.pem holds no certificate"), "{output}");
+    for wrong in ["read the key", "takes that away", "-----BEGIN PRIVATE KEY-----"] {
+        assert!(!output.contains(wrong), "{output}");
+    }
+}
+
+/// What `--check` says of good files of TLS with these in their place. Whatever
+/// is named as the key, everybody can read it, where a mode says so.
+#[cfg(feature = "tls")]
+fn of_tls(changed: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    authority.write(folder.path()).server("localhost").write(folder.path());
+    for (name, text) in changed {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n\
+        tls = { certificate = 'cert.pem', key = 'key.pem', client_ca = 'ca.pem' }\n";
+    std::fs::write(folder.path().join("w.toml"), text).unwrap();
+    #[cfg(unix)]
+    for (name, mode) in [("cert.pem", 0o600), ("key.pem", 0o644)] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(folder.path().join(name), mode).unwrap();
+    }
+    run(&["--check", "--cfgfile", folder.path().join("w.toml").to_str().unwrap()]).output
 }
 
 #[cfg(all(unix, feature = "tls"))]

@@ -119,17 +119,21 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
 /// What is wrong with the files of TLS, each with what mends it.
 fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
     let mut found = Vec::new();
-    let files = [
-        ("certificate", Some(&tls.certificate)),
-        ("key", Some(&tls.key)),
-        ("client_ca", tls.client_ca.as_ref()),
-    ];
+    let mut unread = Vec::new();
+    let loaded = Keys::load(tls);
+    // A certificate that was named as the key may be read by everybody.
+    let swapped = loaded.is_err() && Keys::are_swapped(tls);
+    let (certificate, key) =
+        if swapped { (&tls.key, &tls.certificate) } else { (&tls.certificate, &tls.key) };
+    let files =
+        [("certificate", Some(certificate)), ("key", Some(key)), ("client_ca", tls.client_ca.as_ref())];
     for (name, path) in files {
         let Some(path) = path else { continue };
         let file = match open_regular(path) {
             Ok(file) => file,
             Err(error) => {
                 found.push((format!("`{name}`: {} can't be read: {error}", path.display()), None));
+                unread.push(path);
                 continue;
             }
         };
@@ -153,12 +157,16 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
             found.push((message, Some(format!("`{}` takes that away", trust::mend_readers(path, &readers)))));
         }
     }
-    if found.iter().all(|(_, mended)| mended.is_some()) {
-        match Keys::load(tls) {
-            Ok(keys) => found.extend(keys.complaint().map(|fault| (fault.to_string(), fault.hint.clone()))),
-            Err(fault) => found.push((fault.to_string(), fault.hint)),
-        }
-    }
+    let faults = match loaded {
+        Ok(keys) => keys.complaint().cloned().into_iter().collect(),
+        Err(first) => match Keys::faults(tls) {
+            // What could not be read for a moment was read this time.
+            faults if faults.is_empty() => vec![first],
+            faults => faults,
+        },
+    };
+    let told = faults.into_iter().filter(|fault| !unread.contains(&&fault.path));
+    found.extend(told.map(|fault| (fault.to_string(), fault.hint)));
     found
 }
 

@@ -9,7 +9,7 @@ use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 
@@ -37,10 +37,10 @@ impl Keys {
     /// Each time there are new keys for tickets: whoever was let in by the files
     /// of before, perhaps by another authority, is asked again.
     pub fn load(files: &Tls) -> Result<Keys, Fault> {
-        let chain = pem::certificates(&files.certificate)?;
+        let chain = pem::certificates(&files.certificate).map_err(|fault| swapped(files).unwrap_or(fault))?;
         let provider = Arc::new(default_provider());
         let complaint = chain.first().and_then(|own| complaint(&files.certificate, own));
-        let certified = certified(files, chain.clone(), &provider)?;
+        let certified = certified(files, chain.clone(), signing_key(&files.key, &provider)?)?;
         let other = |error: Error| Fault::of(&files.certificate, format!("can't be used: {error}"));
         let verifier = match &files.client_ca {
             Some(path) => verifier(path, &provider)?,
@@ -55,6 +55,29 @@ impl Keys {
         // Tickets do it, in both versions, and the memory for them is the client's.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Keys { config: Arc::new(config), chain: chain.into(), complaint: complaint.map(Arc::new) })
+    }
+
+    /// All that is wrong with files that can't be loaded, as far as one file says
+    /// it without the others. Blocks.
+    pub fn faults(files: &Tls) -> Vec<Fault> {
+        let provider = Arc::new(default_provider());
+        let mut found: Vec<Fault> = match swapped(files) {
+            Some(fault) => vec![fault],
+            None => match (pem::certificates(&files.certificate), signing_key(&files.key, &provider)) {
+                (Ok(chain), Ok(key)) => {
+                    let complaint = chain.first().and_then(|own| complaint(&files.certificate, own));
+                    complaint.into_iter().chain(certified(files, chain, key).err()).collect()
+                }
+                (chain, key) => chain.err().into_iter().chain(key.err()).collect(),
+            },
+        };
+        found.extend(files.client_ca.as_ref().and_then(|path| verifier(path, &provider).err()));
+        found
+    }
+
+    /// Whether the certificate and the key are named in each other's place. Blocks.
+    pub fn are_swapped(files: &Tls) -> bool {
+        swapped(files).is_some()
     }
 
     /// Whether clients are shown the same with both.
@@ -86,21 +109,34 @@ fn complaint(path: &Path, own: &CertificateDer<'_>) -> Option<Fault> {
         .then(|| Fault::of(path, format!("holds a certificate that is not valid before {from}")))
 }
 
-/// The certificate with the key that belongs to it.
-fn certified(
-    files: &Tls,
-    chain: Vec<CertificateDer<'static>>,
-    provider: &CryptoProvider,
-) -> Result<CertifiedKey, Fault> {
-    let key = pem::private_key(&files.key)?;
-    let key = provider.key_provider.load_private_key(key).map_err(|_| {
+/// Each file holds what the other should, and nothing of what it should.
+fn swapped(files: &Tls) -> Option<Fault> {
+    let (first, second) = (pem::held(&files.certificate)?, pem::held(&files.key)?);
+    (!first.certificate && first.key && second.certificate && !second.key).then(|| {
+        let other = files.key.display();
+        let what =
+            format!("holds a private key and {other} a certificate: certificate and key seem to be swapped");
+        Fault::of(&files.certificate, what)
+    })
+}
+
+fn signing_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, Fault> {
+    provider.key_provider.load_private_key(pem::private_key(path)?).map_err(|_| {
         Fault::of(
-            &files.key,
+            path,
             "holds a private key that is damaged or of a kind that can't be used: RSA with 2048 to 4096 bits, \
              ECDSA with P-256 or P-384 and Ed25519 can",
         )
         .hint("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 makes one; it needs a certificate of its own")
-    })?;
+    })
+}
+
+/// The certificate with the key that belongs to it.
+fn certified(
+    files: &Tls,
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+) -> Result<CertifiedKey, Fault> {
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),

@@ -48,6 +48,20 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
     }
 }
 
+/// What the sections of a file say they are.
+pub struct Held {
+    pub certificate: bool,
+    pub key: bool,
+}
+
+/// What a file holds, if it can be read, whether that can be used or not.
+pub fn held(path: &Path) -> Option<Held> {
+    let text = read(path).ok()?;
+    let labels = labels(&text);
+    let key = labels.iter().any(|label| label.ends_with("PRIVATE KEY"));
+    Some(Held { certificate: labels.contains(&CERTIFICATE), key })
+}
+
 /// The bytes of a file, which may be a private key.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let unreadable = |error: io::Error| {

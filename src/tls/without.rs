@@ -18,6 +18,16 @@ impl Keys {
             .hint("build it with its feature `tls`"))
     }
 
+    /// The same.
+    pub fn faults(files: &Tls) -> Vec<Fault> {
+        Keys::load(files).err().into_iter().collect()
+    }
+
+    /// Nobody has looked.
+    pub fn are_swapped(_: &Tls) -> bool {
+        false
+    }
+
     /// Whether clients are shown the same with both.
     pub fn same_certificate(&self, _: &Keys) -> bool {
         match self.0 {}

@@ -119,6 +119,49 @@ fn files_that_were_mixed_up_are_recognized() {
 }
 
 #[test]
+fn a_pair_in_each_others_place_is_recognized_and_one_file_for_both_is_none() {
+    let folder = folder();
+    let files = |first: &str, second: &str| Tls {
+        certificate: folder.path().join(first),
+        key: folder.path().join(second),
+        client_ca: None,
+    };
+    let fault = Keys::load(&files("key.pem", "cert.pem")).unwrap_err();
+    let other = folder.path().join("cert.pem");
+    let message = format!(
+        "holds a private key and {} a certificate: certificate and key seem to be swapped",
+        other.display()
+    );
+    says(&fault, "key.pem", &message, "");
+    assert!(Keys::are_swapped(&files("key.pem", "cert.pem")));
+    for (first, second) in [("cert.pem", "key.pem"), ("key.pem", "key.pem"), ("cert.pem", "cert.pem")] {
+        assert!(!Keys::are_swapped(&files(first, second)), "{first} {second}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_known_as_far_as_one_file_says_it_without_another() {
+    let names = |changed: &[(&str, &str)]| {
+        let folder = folder();
+        for (name, text) in changed {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let path = |name: &str| folder.path().join(name);
+        let (certificate, key) = (path("cert.pem"), path("key.pem"));
+        let found = Keys::faults(&Tls { certificate, key, client_ca: Some(path("ca.pem")) });
+        found.iter().map(|fault| fault.path.file_name().unwrap().display().to_string()).collect::<Vec<_>>()
+    };
+    let strangers = Authority::new().server("localhost").key;
+    assert!(names(&[]).is_empty());
+    assert_eq!(
+        names(&[("cert.pem", ""), ("key.pem", ""), ("ca.pem", "")]),
+        ["cert.pem", "key.pem", "ca.pem"]
+    );
+    assert_eq!(names(&[("key.pem", &strangers), ("ca.pem", "")]), ["key.pem", "ca.pem"]);
+    assert_eq!(names(&[("cert.pem", ""), ("key.pem", &strangers)]), ["cert.pem"]);
+}
+
+#[test]
 fn other_forms_are_recognized() {
     for empty in ["", " \r\n\n"] {
         for name in ["cert.pem", "key.pem", "ca.pem"] {
