@@ -293,6 +293,25 @@ fn services_of_a_native_file_are_served() {
     assert_eq!(Client::connect(array).read_text(), "arguments\na b\n\nc\"d\\");
 }
 
+/// One that ends by itself would be started again and again. (What it is on Windows is
+/// looked for by `--check` only.)
+#[cfg(unix)]
+#[test]
+fn what_waits_in_the_example_reads_what_its_client_sends() {
+    let example = include_str!("../examples/native.toml");
+    let tables = example.split_inclusive("\n\n").filter(|table| table.contains("\nwarm = "));
+    let tables: Vec<_> = tables.collect();
+    assert!(!tables.is_empty());
+    for table in tables {
+        let port = free_port();
+        let (before, rest) = table.split_once("127.0.0.1:").unwrap();
+        let rest = rest.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let _daemon = Builder::native(&format!("{before}127.0.0.1:{port}{rest}")).start();
+        let mut client = Client::connect(port);
+        assert_eq!(client.send(b"hello\n").half_close().read_text(), "hello\n", "{table}");
+    }
+}
+
 #[test]
 fn the_example_is_right() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/native.toml");
