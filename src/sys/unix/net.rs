@@ -237,7 +237,8 @@ pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
             "ports below 1024 need root, or `sysctl net.ipv4.ip_unprivileged_port_start={}`",
             address.port()
         )),
-        Some(libc::EADDRINUSE) => Some(format!("`ss -ltnp 'sport = :{}'` shows who has it", address.port())),
+        // A port may be taken by an outgoing connection as well, even by one that has ended.
+        Some(libc::EADDRINUSE) => Some(format!("`ss -tanp 'sport = :{}'` shows who has it", address.port())),
         Some(libc::EADDRNOTAVAIL) => Some("no interface has this address now".to_owned()),
         _ => None,
     }
@@ -407,5 +408,12 @@ mod tests {
         drop(client);
         assert!(socket.linger().await.is_err());
         assert!(socket.counts().unwrap().end_received);
+    }
+
+    #[test]
+    fn the_hint_at_a_taken_port_shows_connections_as_well_as_listeners() {
+        let address = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 7)));
+        let hint = bind_hint(&io::Error::from_raw_os_error(libc::EADDRINUSE), &address).unwrap();
+        assert_eq!(hint, "`ss -tanp 'sport = :7'` shows who has it");
     }
 }
