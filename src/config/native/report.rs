@@ -88,7 +88,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn line(&self, at: &At) -> usize {
+    /// The number of the line where it begins.
+    pub fn line(&self, at: &At) -> usize {
         self.sources[at.source].place(at.range.start).line
     }
 

@@ -64,6 +64,24 @@ pub(super) fn fault(keys: &str) -> String {
 }
 
 #[test]
+fn a_table_that_stands_twice_is_one_error_that_says_where_it_stands_already() {
+    let service = "[service.a]\nlisten = 81\ncommand = 'cmd'\n";
+    let hint = "it stands in line 1 already: a key or table stands once";
+    let found = faults(&format!(
+        "{service}limits = {{ memory = '1MiB' }}\n[service.b]\nlisten = 80\ncommand = 'cmd'\n{service}"
+    ));
+    assert_eq!(found, [format!("8:10: this is no TOML: duplicate key | {hint}")]);
+    // What is new in it is judged as ever, and what is below another header.
+    let found = faults(&format!("{service}{service}deny = 5\n[service.a.windows]\nuser = 5\n"));
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].starts_with("4:10: ") && found[1].starts_with("7:8: ") && found[2].starts_with("9:8: "));
+    let found = faults(&with("user = 'x'\nuser = 'y'\nbanner = 'x'\nbanner = 'y'"));
+    let lines: Vec<_> =
+        found.iter().map(|fault| (&fault[..2], fault.contains("it stands in line "))).collect();
+    assert_eq!(lines, [("5:", true), ("7:", true)], "{found:#?}");
+}
+
+#[test]
 fn a_service_of_two_keys_has_the_limits_of_the_classic_file() {
     let found = service("[service.x]\nlisten = 80\ncommand = 'cmd a'");
     assert_eq!(found.name, "x");
