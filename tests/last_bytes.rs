@@ -37,6 +37,23 @@ fn linger_ends_at_its_timeout() {
     assert_eq!(record["outcome"], "served");
 }
 
+/// The number may be a stranger's by then.
+#[test]
+fn a_session_that_only_lingers_shows_no_process_and_its_record_has_it() {
+    let port = free_port();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("say bye"))]).start();
+    let mut client = Client::connect(port);
+    // The end of what it wrote comes when all of its tree is gone.
+    assert_eq!(client.read_text(), "bye");
+    let session = &daemon.status()["services"][0]["sessions"][0];
+    assert!(session["id"].is_u64() && session["pid"].is_null(), "{session}");
+    let table = daemon.ask(&["--status"]).output;
+    assert!(table.contains("no process"), "{table}");
+    let port = client.port();
+    drop(client);
+    assert!(daemon.record(port)["pid"].is_u64());
+}
+
 #[test]
 fn without_linger_the_connection_is_closed_at_once() {
     let port = free_port();

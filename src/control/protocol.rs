@@ -255,7 +255,7 @@ pub struct Session {
     pub id: u64,
     /// Whose it is.
     pub client: String,
-    /// Its program, once that runs.
+    /// Its program, while that runs.
     pub pid: Option<u32>,
     /// How long it has lasted.
     pub seconds: f64,

@@ -75,7 +75,7 @@ fn below(text: &mut String, service: &Service) {
             [
                 format!("session {}", session.id),
                 escaped(&session.client),
-                session.pid.map_or("no process yet".to_owned(), |pid| format!("process {pid}")),
+                session.pid.map_or("no process".to_owned(), |pid| format!("process {pid}")),
                 lasting(session.seconds),
                 moved(session),
             ]
@@ -179,8 +179,8 @@ wininetd 1.2.3, process 42, up 1 h 2 min
 
 SERVICE  STATE      LIVE  SERVED  REFUSED  FAILED  LISTEN
 漢字     listening     2    1200        0       7  127.0.0.1:1 [::1]:1
-    session 9   192.0.2.1:5          process 77      0.2 s  12 in, 3456 out
-    session 10  [2001:db8::1]:50000  no process yet  0.2 s
+    session 9   192.0.2.1:5          process 77  0.2 s  12 in, 3456 out
+    session 10  [2001:db8::1]:50000  no process  0.2 s
 b        paused        0    1200        0       7  -
     it failed
     warm: 3 waiting

@@ -104,7 +104,10 @@ pub(super) async fn wait(
     };
     pump.reached(Phase::Over);
     match exit {
-        Ok(exit) => Ended::Known { exit, why: ending.why(began.elapsed()) },
+        Ok(exit) => {
+            session.process.is_over();
+            Ended::Known { exit, why: ending.why(began.elapsed()) }
+        }
         Err(error) => Ended::Unknown(format!("waiting for the program: {error}")),
     }
 }

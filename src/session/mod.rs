@@ -5,6 +5,7 @@ pub mod environment;
 pub mod flow;
 pub mod link;
 mod prelude;
+mod process;
 mod pump;
 mod scratch;
 mod start;
@@ -12,7 +13,7 @@ pub mod stdio;
 pub mod warm;
 
 use std::ffi::OsString;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -33,6 +34,7 @@ use environment::is_chosen_by_client;
 use flow::{Counted, Flow};
 use link::Link;
 use prelude::{Passed, Stopped};
+pub use process::Process;
 pub use pump::Complaints;
 use pump::Pump;
 use start::{NotStarted, Started};
@@ -54,8 +56,8 @@ pub struct Session {
     pub connections: usize,
     /// It tries whether a service that failed by itself works again.
     pub tries: bool,
-    /// The program's process, once it runs.
-    pub pid: Arc<OnceLock<u32>>,
+    /// The program's process.
+    pub process: Arc<Process>,
     /// What we moved for it.
     pub flow: Arc<Flow>,
     /// Who counts what moves.
@@ -167,7 +169,7 @@ pub async fn serve(
         }
     };
     record.pid = Some(running.child.pid());
-    let _ = session.pid.set(running.child.pid());
+    session.process.runs(running.child.pid());
     let (supervisor, born) = (&context.supervisor, running.born);
     let verdict;
     let until;

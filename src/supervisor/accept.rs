@@ -1,7 +1,7 @@
 //! Accepting: who is let in, in which order, who is turned away, and when
 //! nobody is accepted.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -177,7 +177,6 @@ impl Supervisor {
             Ok(admitted) => admitted,
             Err(reason) => return self.turn_away(id, (service, plan), socket, (peer, local), &reason),
         };
-        let pid = Arc::new(OnceLock::new());
         let flow = Arc::new(Flow::new());
         let counted = match plan.has_pipes() {
             true => Counted::ByUs(flow.clone()),
@@ -192,19 +191,13 @@ impl Supervisor {
             local,
             connections,
             tries,
-            pid: pid.clone(),
+            process: Arc::default(),
             flow,
             counted,
         };
         let (orders, order) = watch::channel(Order::Serve);
-        let live = Live {
-            orders,
-            session: session.clone(),
-            began: Instant::now(),
-            pid,
-            client: None,
-            refused: None,
-        };
+        let live =
+            Live { orders, session: session.clone(), began: Instant::now(), client: None, refused: None };
         self.sessions.insert(id, live);
         let (context, sender) = (self.context(service), self.sender.clone());
         let serve = async move {
@@ -266,7 +259,7 @@ impl Supervisor {
             served.refused += 1;
         }
         if self.refusals.refused(service_id, reason, self.began.elapsed()) {
-            let (pid, flow) = (Arc::new(OnceLock::new()), Arc::new(Flow::new()));
+            let flow = Arc::new(Flow::new());
             let session = Session {
                 id,
                 service: service.clone(),
@@ -275,7 +268,7 @@ impl Supervisor {
                 local,
                 connections: 0,
                 tries: false,
-                pid,
+                process: Arc::default(),
                 flow: flow.clone(),
                 counted: Counted::BySystem(socket.counter(), flow),
             };

@@ -118,12 +118,12 @@ impl Supervisor {
             .sessions
             .values()
             .filter(|live| live.session.service.name == name)
-            .map(|Live { session, began, pid, client, .. }| {
+            .map(|Live { session, began, client, .. }| {
                 let counts = session.counted.counts();
                 protocol::Session {
                     id: session.id.0,
                     client: client.unwrap_or(session.peer).to_string(),
-                    pid: pid.get().copied(),
+                    pid: session.process.running(),
                     seconds: seconds(began.elapsed()),
                     bytes_in: counts.map(|counts| counts.received),
                     bytes_out: counts.map(|counts| counts.acknowledged),

@@ -13,7 +13,7 @@ pub use reload::Reloader;
 pub use warm::WarmId;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -101,8 +101,6 @@ struct Live {
     /// For the record, if it can't be brought to an end.
     session: Session,
     began: Instant,
-    /// The program's process, once it runs.
-    pid: Arc<OnceLock<u32>>,
     /// For whom it is, once a PROXY header has named somebody.
     client: Option<Peer>,
     /// Why that one was turned away.

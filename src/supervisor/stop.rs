@@ -99,9 +99,9 @@ impl Supervisor {
 
     /// Even a session that can't be brought to an end has a record.
     fn give_up(&mut self) {
-        for (_, Live { session, began, pid, .. }) in self.sessions.drain() {
+        for (_, Live { session, began, .. }) in self.sessions.drain() {
             let mut record = session.record();
-            record.pid = pid.get().copied();
+            record.pid = session.process.pid();
             record.seconds = began.elapsed();
             record.reason = Some("could not be ended".to_owned());
             self.log.event(Logged::Session(Box::new(record)));
