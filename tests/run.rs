@@ -53,6 +53,14 @@ fn an_unknown_service_is_answered_with_those_that_there_are() {
     assert!(finished.errors.contains("7777, 8888"), "{}", finished.errors);
 }
 
+/// It was ignored without a word, and the file's service of that name run.
+#[test]
+fn a_service_that_is_typed_beside_it_is_a_wrong_command_line() {
+    let finished = run_with_input(&["--run", "a", "--serve", "8080=cat"], "");
+    assert_eq!(finished.code, Some(64), "{}", finished.errors);
+    assert!(finished.errors.contains("--run") && finished.errors.contains("--serve"), "{}", finished.errors);
+}
+
 #[test]
 fn a_program_that_is_missing_is_told_with_its_step() {
     let folder = tempfile::tempdir().unwrap();

@@ -43,11 +43,11 @@ pub struct Options {
     pub check: bool,
 
     /// Warnings count as errors
-    #[arg(long, requires = "check", help_heading = "Beside --check")]
+    #[arg(long, requires = "check", conflicts_with_all = others("check"), help_heading = "Beside --check")]
     pub strict: bool,
 
     /// Try to take each account; with a wrong password that counts as a failed logon of it
-    #[arg(long, requires = "check", help_heading = "Beside --check")]
+    #[arg(long, requires = "check", conflicts_with_all = others("check"), help_heading = "Beside --check")]
     pub logon: bool,
 
     /// Run SERVICE's program on this console with its account, environment, directory and limits
@@ -158,8 +158,20 @@ pub const SERVICE_NAME: &str = "wininetd";
 /// The verbs beside which an option of `verb` has no place. (`requires` alone does
 /// not see to that: beside a verb that `verb` excludes it asks for nothing.)
 fn others(verb: &str) -> impl Iterator<Item = &'static str> {
-    const VERBS: [&str; 9] =
-        ["install", "remove", "debug", "check", "reload", "status", "kill", "explain", "set_password"];
+    const VERBS: [&str; 12] = [
+        "install",
+        "remove",
+        "debug",
+        "check",
+        "run",
+        "reload",
+        "status",
+        "kill",
+        "explain",
+        "convert",
+        "set_password",
+        "grant_batch_right",
+    ];
     VERBS.into_iter().filter(move |other| *other != verb)
 }
 
@@ -300,6 +312,13 @@ mod tests {
             &["--serve", "1=cat", "--check"],
             &["--json", "--debug"],
             &["--service", "a", "--status"],
+            &["--run", "a", "--serve", "1=cat"],
+            &["--convert", "f", "--serve", "1=cat"],
+            &["--grant-batch-right", "u", "--serve", "1=cat"],
+            &["--run", "a", "--json"],
+            &["--run", "a", "--service", "a"],
+            &["--run", "a", "--strict"],
+            &["--debug", "--logon"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");
         }
