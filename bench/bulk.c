@@ -158,8 +158,14 @@ int main(int argc, char **argv)
         char text[32] = "";
         give(fd, bytes);
         shutdown(fd, SHUT_WR);
-        if (read(fd, text, sizeof text - 1) <= 0)
+        ssize_t n = read(fd, text, sizeof text - 1);
+        if (n < 0)
             fail("read");
+        if (n == 0) {
+            /* No error, so errno has no words for it. */
+            fputs("the connection ended early\n", stderr);
+            exit(1);
+        }
         expect(strtoull(text, NULL, 10), bytes);
     } else if (strcmp(mode, "swap") == 0) {
         struct job job = { fd, bytes };

@@ -4,8 +4,20 @@ import os
 import subprocess
 from pathlib import Path
 
-from beside import burst, judge, kinds, plot, tables
+from beside import bulk, burst, first_byte, judge, kinds, memory, plot, short_connections, tables, tls
 from common import progress
+
+# A row of the targets begins with what it is of.
+WORKLOADS = {
+    "short connections": short_connections.NAME,
+    "first byte": first_byte.NAME,
+    "bulk": bulk.NAME,
+    "TLS": tls.NAME,
+    "memory": memory.NAME,
+    "burst": burst.NAME,
+}
+MOST_ROUNDS = {memory.NAME: memory.ROUNDS, burst.NAME: burst.ROUNDS}
+FEW = 3
 
 
 def more_of_machine():
@@ -38,7 +50,7 @@ def write(measured, source, folder):
     except plot.NoPlot as error:
         progress(f"no plot: {error}")
         image = f"(No plot: {error})\n"
-    parts = [head(measured), verdict_table(verdicts, missed), image, *tables.all_of(measured["results"]), tail(measured)]
+    parts = [head(measured), verdict_table(measured, verdicts, missed), image, *tables.all_of(measured["results"]), tail(measured)]
     file = folder / "RESULTS.md"
     file.write_text("\n".join(parts))
     for verdict in verdicts:
@@ -59,18 +71,27 @@ how far to trust it, is in [README.md](README.md).
 
 {measured["date"]}, {machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gib"]} GiB, Linux {machine["kernel"]}, {user};
 somaxconn {machine["somaxconn"]}, tcp_max_syn_backlog {machine["syn_backlog"]}; load average at the start {machine["load"]:.1f}.
-{options["rounds"]} rounds in {measured["seconds"]["all"] // 60} min {measured["seconds"]["all"] % 60} s.
+Up to {options["rounds"]} rounds (what had fewer is under Left out) in {measured["seconds"]["all"] // 60} min {measured["seconds"]["all"] % 60} s.
 
 Versions: {versions}.
 """
 
 
-def verdict_table(verdicts, missed):
+def few_rounds(measured, row):
+    """A word on so few rounds that no spread of theirs says much."""
+    workload = next(name for start, name in WORKLOADS.items() if row.startswith(start))
+    wanted = min(measured["options"]["rounds"], MOST_ROUNDS.get(workload, FEW))
+    fewer = measured["fewer_rounds"].get(workload)
+    rounds = int(fewer.split()[0]) if fewer else wanted
+    return f"; {rounds} {'round' if rounds == 1 else 'rounds'}" if rounds < FEW else ""
+
+
+def verdict_table(measured, verdicts, missed):
     lines = [f"## Targets\n\n{len(verdicts) - len(missed)} of {len(verdicts)} met.\n"]
     lines += ["| row | target | found: median (least to most) | |", "| --- | --- | --- | --- |"]
     for verdict in verdicts:
         end = "met" if verdict.is_met else f"**missed**: {verdict.cause}"
-        lines.append(f"| {verdict.row} | {verdict.what} | {verdict.found} | {end} |")
+        lines.append(f"| {verdict.row} | {verdict.what} | {verdict.found}{few_rounds(measured, verdict.row)} | {end} |")
     level = (
         "The figure of 'first' is how many times better ours is than the peer that comes nearest. One is ahead below\n"
         f"{judge.LEVEL}, if it is so in {judge.ROUNDS_AHEAD:.0%} of the rounds; else the two are level."
