@@ -36,5 +36,6 @@ REASONS = {
     " As under inetd they go on with `on_stop = \"leave\"`.",
     "crash": "A program that fails by itself is not started for every client that knocks: its service is paused for a second,"
     " doubling to ten minutes, and comes back by itself. Its port stays bound, so nobody else takes it, and clients are closed"
-    " at once instead of waiting. What a client sent or ended never pauses a service.",
+    " at once instead of waiting. What a client sent or ended never pauses a service, so a program that crashes on that is"
+    " started for each, as rates and limits let them.",
 }
