@@ -30,7 +30,7 @@ CAUSES = [
     ),
     (
         r"first byte, C",
-        "with an idle machine each thread that is woken costs; ours hands the start to one that a dead disk may hold, "
+        "not measured apart: on an idle machine each thread that is woken costs, and ours hands the start to one that a dead disk may hold, "
         "so that no other client waits for it",
     ),
     (
