@@ -150,8 +150,10 @@ fn a_certificate_and_a_key_in_each_others_place_are_recognized() {
     let output = of_tls(&[("cert.pem", &pair.key), ("key.pem", &pair.certificate), ("ca.pem", "secret")]);
     assert!(output.contains("certificate and key seem to be swapped"), "{output}");
     assert!(output.contains("ca.pem holds no certificate"), "{output}");
-    for wrong in ["read the key", "takes that away", "-----BEGIN PRIVATE KEY-----"] {
-        assert!(!output.contains(wrong), "{output}");
+    assert!(!output.contains("-----BEGIN PRIVATE KEY-----"), "{output}");
+    // (What may read the real key depends on its folder on Windows.)
+    for wrong in ["read the key", "takes that away"] {
+        assert!(cfg!(windows) || !output.contains(wrong), "{output}");
     }
 }
 

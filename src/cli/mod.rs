@@ -103,7 +103,8 @@ pub struct Options {
     pub stored: Stored,
 
     /// The account of the service [default: LocalSystem on Windows, root on Unix]
-    #[arg(long, value_name = "NAME", requires = "install", help_heading = "Beside --install")]
+    #[arg(long, value_name = "NAME", requires = "install", conflicts_with_all = not_installing(),
+        help_heading = "Beside --install")]
     pub account: Option<String>,
 
     /// When the service starts: auto, delayed (Windows) or manual [default: auto]
@@ -111,6 +112,7 @@ pub struct Options {
         long,
         value_name = "WHEN",
         requires = "install",
+        conflicts_with_all = not_installing(),
         value_enum,
         hide_possible_values = true,
         help_heading = "Beside --install"
@@ -122,7 +124,8 @@ pub struct Options {
     pub service_name: Option<String>,
 
     /// Write or remove the files of a Unix service below DIR, as packages do; nothing is registered
-    #[arg(long, value_name = "DIR", help_heading = "Beside --install")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = not_installing().filter(|verb| *verb != "remove"),
+        help_heading = "Beside --install")]
     pub root: Option<PathBuf>,
 }
 
@@ -173,6 +176,11 @@ fn others(verb: &str) -> impl Iterator<Item = &'static str> {
         "grant_batch_right",
     ];
     VERBS.into_iter().filter(move |other| *other != verb)
+}
+
+/// The verbs that stand without --install.
+fn not_installing() -> impl Iterator<Item = &'static str> {
+    others("install").filter(|verb| *verb != "grant_batch_right")
 }
 
 /// A name that is a file's, a registry key's and a firewall rule's as well.
@@ -319,6 +327,9 @@ mod tests {
             &["--run", "a", "--service", "a"],
             &["--run", "a", "--strict"],
             &["--debug", "--logon"],
+            &["--check", "--account", "x"],
+            &["--status", "--start", "auto"],
+            &["--debug", "--root", "d"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");
         }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::client::Resumption;
@@ -33,7 +34,7 @@ impl Pair {
         for (name, text) in [("cert.pem", &self.certificate), ("key.pem", &self.key)] {
             let new = folder.join(format!("{name}.new"));
             std::fs::write(&new, text).expect("a file in PEM");
-            std::fs::rename(new, folder.join(name)).expect("a file in PEM");
+            put(&new, &folder.join(name)).expect("a file in PEM");
         }
         self
     }
@@ -41,6 +42,20 @@ impl Pair {
     /// The certificate in DER.
     pub fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate")
+    }
+}
+
+/// Puts a file in another's place. On Windows that has to wait while somebody reads the
+/// other one, as a server does that has just started.
+fn put(new: &Path, place: &Path) -> io::Result<()> {
+    let until = Instant::now() + LIMIT;
+    loop {
+        match std::fs::rename(new, place) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && Instant::now() < until => {
+                std::thread::yield_now();
+            }
+            result => return result,
+        }
     }
 }
 
