@@ -9,6 +9,7 @@ ends by itself; only processes that were started here are ended.
 import argparse
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -141,6 +142,9 @@ def page(found, programs):
 if __name__ == "__main__":
     if os.geteuid() != 0:
         sys.exit("the inetds start programs as a user, which only root can: run this as root")
+    # A shell ignores these for what it starts in the background, and servers would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     try:
         sys.exit(main())
     except fetch.Failure as failure:
