@@ -191,7 +191,7 @@ pub async fn serve(
                 if pump.is_at_work() {
                     let _ = supervisor.send(Event::ProgramOver(session.id, verdict.clone()));
                 }
-                let first = until.min(Instant::now() + LAST_WORD);
+                let first = Instant::now() + LAST_WORD;
                 let cut = match tokio::time::timeout_at(first, pump.finish()).await {
                     Ok(()) => None,
                     Err(_) => until_cut(pump.finish(), until, &mut orders).await,
