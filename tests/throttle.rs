@@ -55,6 +55,31 @@ fn a_program_that_can_not_start_is_tried_no_more_often_than_the_curve_allows_and
 }
 
 #[test]
+fn who_finds_no_process_to_try_a_service_with_has_not_shown_that_it_works() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
+    // Once it is there it is started twice in vain: the second try is at once. (Where
+    // there is none only Unix makes a process to find that out.)
+    let faults = if cfg!(windows) { "process:1-2" } else { "clone:2-3" };
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['{}', 'say', 'mended']\n",
+        program.display()
+    ))
+    .variable("WININETD_TEST_FAULTS", faults)
+    .start();
+    assert!(Client::connect(port).is_turned_away());
+    daemon.event("service_paused", |_| true);
+    copy_program(&probe_path(), &program);
+    assert_eq!(daemon.says_again(port), "mended");
+    daemon.event("service_resumed", |_| true);
+    let events = daemon.events();
+    let place = |wanted: &dyn Fn(&serde_json::Value) -> bool| events.iter().position(wanted).unwrap();
+    let in_vain = place(&|event| event["step"] == "spawn");
+    assert!(place(&|event| event["event"] == "service_resumed") > in_vain, "{events:#?}");
+}
+
+#[test]
 fn a_reload_tries_a_paused_service_at_once() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();

@@ -21,11 +21,15 @@ fn service(port: u16, command: &str, more: &str) -> String {
     format!("[service.secure]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\n{more}")
 }
 
-/// A daemon whose folder has an authority and a pair of its.
-fn serve(authority: &Authority, text: &str) -> Daemon {
+/// Files whose folder has an authority and a pair of its.
+fn files(authority: &Authority, text: &str) -> Builder {
     let builder = Builder::native(text);
     authority.write(builder.folder()).server("localhost").write(builder.folder());
-    builder.start()
+    builder
+}
+
+fn serve(authority: &Authority, text: &str) -> Daemon {
+    files(authority, text).start()
 }
 
 fn plain(port: u16) -> testkit::Client {
@@ -47,9 +51,8 @@ fn failed_at_tls(record: &Value) {
 #[test]
 fn keys_that_the_system_could_not_read_are_read_again_without_a_reload() {
     let (port, authority) = (free_port(), Authority::new());
-    let builder = Builder::native(&service(port, "'echo'", PAIR));
-    authority.write(builder.folder()).server("localhost").write(builder.folder());
-    let daemon = builder.variable("WININETD_TEST_FAULTS", "key-open:1").start();
+    let files = files(&authority, &service(port, "'echo'", PAIR));
+    let daemon = files.variable("WININETD_TEST_FAULTS", "key-open:1").start();
     let is = |part: &'static str| {
         move |event: &Value| event["message"].as_str().is_some_and(|text| text.contains(part))
     };
@@ -62,9 +65,8 @@ fn keys_that_the_system_could_not_read_are_read_again_without_a_reload() {
 #[test]
 fn whoever_asks_is_told_that_nobody_has_to_mend_what_the_system_could_not_read() {
     let (port, authority) = (free_port(), Authority::new());
-    let builder = Builder::native(&service(port, "'echo'", PAIR));
-    authority.write(builder.folder()).server("localhost").write(builder.folder());
-    let daemon = builder.variable("WININETD_TEST_FAULTS", "key-open:1+").start();
+    let files = files(&authority, &service(port, "'echo'", PAIR));
+    let daemon = files.variable("WININETD_TEST_FAULTS", "key-open:1+").start();
     let service = daemon.service("secure");
     let reason = service["reason"].as_str().unwrap_or_default();
     assert_eq!(service["state"], "paused", "{service}");

@@ -105,7 +105,7 @@ pub(super) async fn wait(
     pump.reached(Phase::Over);
     match exit {
         Ok(exit) => {
-            session.process.is_over();
+            session.process.ended();
             Ended::Known { exit, why: ending.why(began.elapsed()) }
         }
         Err(error) => Ended::Unknown(format!("waiting for the program: {error}")),

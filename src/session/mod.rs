@@ -169,7 +169,7 @@ pub async fn serve(
         }
     };
     record.pid = Some(running.child.pid());
-    session.process.runs(running.child.pid());
+    session.process.began(running.child.pid());
     let (supervisor, born) = (&context.supervisor, running.born);
     let verdict;
     let until;

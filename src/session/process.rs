@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Default)]
 pub struct Process {
     pid: OnceLock<u32>,
-    is_over: AtomicBool,
+    has_ended: AtomicBool,
 }
 
 impl Process {
-    /// It runs.
-    pub(super) fn runs(&self, pid: u32) {
+    /// It has begun.
+    pub(super) fn began(&self, pid: u32) {
         let _ = self.pid.set(pid);
     }
 
     /// It has ended, and its number is free for others.
-    pub(super) fn is_over(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
+    pub(super) fn ended(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
     }
 
     /// Its number, which it may have had: for records.
@@ -29,6 +29,6 @@ impl Process {
 
     /// Its number while it runs: for whoever may look for it, or end it.
     pub fn running(&self) -> Option<u32> {
-        self.pid().filter(|_| !self.is_over.load(Ordering::Relaxed))
+        self.pid().filter(|_| !self.has_ended.load(Ordering::Relaxed))
     }
 }

@@ -50,6 +50,11 @@ pub fn probe(what: &str) -> String {
     format!("{} {what}", quoted(&probe_path()))
 }
 
+/// A line of the classic file whose program is the probe, as the server itself.
+pub fn probe_line(port: u16, what: &str) -> String {
+    format!("{port} none {}", probe(what))
+}
+
 /// The probe itself.
 pub fn probe_path() -> PathBuf {
     let path = built().join("examples").join(format!("probe{}", std::env::consts::EXE_SUFFIX));

@@ -88,8 +88,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The number of the line where it begins.
-    pub fn line(&self, at: &At) -> usize {
+    fn line(&self, at: &At) -> usize {
         self.sources[at.source].place(at.range.start).line
     }
 

@@ -1,7 +1,5 @@
 //! From bytes to TOML, with every error of it in our own form.
 
-use std::collections::{HashMap, HashSet};
-
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -26,29 +24,22 @@ pub(super) fn parse<'a>(report: &mut Report<'a>, number: usize) -> Option<Spanne
         }
     };
     let (document, errors) = DeTable::parse_recoverable(text);
-    let repeats = errors.iter().any(|error| error.message() == DUPLICATE);
-    let lines = if repeats { lines(text) } else { Vec::new() };
-    let mut repeated = HashSet::new();
+    // The end of a table that stands twice: of each of its keys that is told as well.
+    let mut table_until = 0;
     for error in errors {
         let end = text.len();
         let range = error.span().map_or(end..end, |span| span.start.min(end)..span.end.min(end));
         let mut hint = hint(text, range.start, error.message());
-        let at = At { source: number, range };
-        if error.message() == DUPLICATE
-            && let Some(line) = lines.get(report.line(&at) - 1)
-        {
-            if line.is_header {
-                repeated.insert(line.table);
-            } else if repeated.contains(&line.table) {
-                // Its table is what stands twice.
+        if error.message() == DUPLICATE {
+            if let Some((first, until)) = repeated_table(text, range.start) {
+                hint = Some(format!("it stands in line {first} already: a key or table stands once"));
+                table_until = until;
+            } else if range.start < table_until {
                 continue;
-            }
-            if let Some(first) = line.first.filter(|_| begins_line(text, at.range.start) || line.is_header) {
-                hint = Some(format!("it stands in line {} already: a key or table stands once", first + 1));
             }
         }
         let message = format!("this is no TOML: {}", error.message());
-        report.broken(&at, Fault { message, hint });
+        report.broken(&At { source: number, range }, Fault { message, hint });
     }
     Some(document)
 }
@@ -56,36 +47,15 @@ pub(super) fn parse<'a>(report: &mut Report<'a>, number: usize) -> Option<Spanne
 /// As the parser says that a key or table stands there already. Where, it does not say.
 const DUPLICATE: &str = "duplicate key";
 
-/// A line, as far as one that stands alone can be understood.
-struct Line {
-    /// The line that begins its table: itself, if it is a header.
-    table: Option<usize>,
-    is_header: bool,
-    /// The line with the same key in a table of the same name, or with the same header.
-    first: Option<usize>,
-}
-
-fn lines(text: &str) -> Vec<Line> {
-    let mut firsts = HashMap::new();
-    let (mut table, mut name) = (None, "");
-    let line = |(number, line)| {
-        let line: &str = line;
-        let is_header = line.starts_with('[');
-        let mut key = "";
-        if is_header {
-            (table, name) = (Some(number), line.split(']').next().unwrap_or(line));
-        } else {
-            key = line.split('=').next().unwrap_or(line).trim_end();
-        }
-        let first = *firsts.entry((name, key)).or_insert(number);
-        Line { table, is_header, first: Some(first).filter(|first| *first < number) }
-    };
-    text.split('\n').map(str::trim).enumerate().map(line).collect()
-}
-
-/// Whether nothing but blanks stands before this in its line.
-fn begins_line(text: &str, at: usize) -> bool {
-    text[..at].rsplit('\n').next().is_some_and(|before| before.trim().is_empty())
+/// For the header of a table that stands further up already: in which line, and where
+/// the table ends.
+fn repeated_table(text: &str, at: usize) -> Option<(usize, usize)> {
+    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let header = text[start..].lines().next()?.trim();
+    let header = header.starts_with('[').then(|| header.split_inclusive(']').next())??;
+    let first = text[..start].lines().position(|line| line.trim().starts_with(header))?;
+    let keys = text[at..].split_inclusive('\n').take_while(|line| !line.trim_start().starts_with('['));
+    Some((first + 1, at + keys.map(str::len).sum::<usize>()))
 }
 
 /// What to do about an error of TOML, where that is known.

@@ -1,0 +1,180 @@
+//! Sockets that a service manager has opened and passes: each is served where it stands
+//! for something that the file wants, and a bare port is open nowhere else.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+
+use testkit::{Builder, Client, Daemon, free_port, probe_line};
+
+/// The daemon gets these sockets as a service manager passes them.
+fn with_sockets(builder: Builder, sockets: Vec<OwnedFd>) -> Builder {
+    let count = sockets.len();
+    let script = format!("LISTEN_PID=$$ LISTEN_FDS={count}; export LISTEN_PID LISTEN_FDS; exec \"$@\"");
+    builder.through(&["sh", "-c", &script, "sh"]).command(|command| {
+        // SAFETY: dup2 and fcntl are async-signal-safe.
+        unsafe {
+            command.pre_exec(move || {
+                // Out of the way first, so that none is overwritten.
+                let copies: Vec<RawFd> = sockets
+                    .iter()
+                    .map(|socket| libc::fcntl(socket.as_raw_fd(), libc::F_DUPFD, 100))
+                    .collect();
+                for (number, copy) in (3..).zip(copies) {
+                    libc::dup2(copy, number);
+                    libc::close(copy);
+                }
+                Ok(())
+            });
+        }
+    })
+}
+
+fn listener(address: &str, port: u16, v6_only: bool) -> OwnedFd {
+    let address: SocketAddr = format!("{address}:{port}").parse().unwrap();
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).unwrap();
+    if address.is_ipv6() {
+        socket.set_only_v6(v6_only).unwrap();
+    }
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(16).unwrap();
+    socket.into()
+}
+
+#[test]
+fn sockets_that_are_passed_are_used_for_the_matching_ports() {
+    let (first, second) = (free_port(), free_port());
+    let sockets = vec![listener("127.0.0.1", first, false), listener("127.0.0.1", second, false)];
+    let lines = [probe_line(first, "say first"), probe_line(second, "say second")];
+    let daemon = with_sockets(Builder::new(&lines), sockets).start();
+    // Only there: the manager has chosen the address.
+    let ready = daemon.event("ready", |_| true);
+    assert_eq!(
+        ready["listen"],
+        serde_json::json!([format!("127.0.0.1:{first}"), format!("127.0.0.1:{second}")])
+    );
+    assert_eq!(Client::connect(first).read_text(), "first");
+    assert_eq!(Client::connect(second).read_text(), "second");
+}
+
+#[test]
+fn a_dual_stack_socket_stands_for_both_and_an_ipv4_client_is_written_as_one() {
+    let port = free_port();
+    let lines = [probe_line(port, "environment")];
+    let daemon = with_sockets(Builder::new(&lines), vec![listener("[::]", port, false)]).start();
+    assert_eq!(daemon.event("ready", |_| true)["listen"], serde_json::json!([format!("[::]:{port}")]));
+    let mut client = Client::connect(port);
+    let environment = client.read_text();
+    assert!(environment.contains("CLIENT_IP=127.0.0.1\n"), "{environment}");
+    assert!(environment.contains("TCPLOCALIP=127.0.0.1\n"), "{environment}");
+    assert!(!environment.contains("LISTEN_FDS"), "{environment}");
+    let client_port = client.port();
+    drop(client);
+    assert_eq!(daemon.record(client_port)["peer"], format!("127.0.0.1:{client_port}"));
+}
+
+#[test]
+fn a_socket_that_nobody_wants_is_closed_with_a_warning() {
+    let (port, other) = (free_port(), free_port());
+    let unwanted = listener("127.0.0.1", other, false);
+    let daemon = with_sockets(Builder::new(&[probe_line(port, "say yes")]), vec![unwanted]).start();
+    daemon
+        .event("configuration", |event| event["message"].to_string().contains(&format!("127.0.0.1:{other}")));
+    assert!(TcpListener::bind(("127.0.0.1", other)).is_ok());
+    assert_eq!(Client::connect(port).read_text(), "yes");
+}
+
+#[test]
+fn descriptors_that_are_no_listeners_are_told_and_not_served() {
+    let port = free_port();
+    let (file, _other) = UnixDatagram::pair().unwrap();
+    let daemon = with_sockets(Builder::new(&[probe_line(port, "say yes")]), vec![file.into()]).start();
+    daemon.event("configuration", |event| event["message"].to_string().contains("descriptor 3"));
+    assert_eq!(Client::connect(port).read_text(), "yes");
+}
+
+#[test]
+fn sockets_for_another_process_are_left_alone() {
+    let (port, other) = (free_port(), free_port());
+    let passed = listener("127.0.0.1", other, false);
+    let builder = with_sockets(Builder::new(&[probe_line(port, "say yes")]), vec![passed]);
+    let daemon = builder.through(&["sh", "-c", "LISTEN_PID=1; exec \"$@\"", "sh"]).start();
+    assert!(!daemon.text().contains(&other.to_string()), "{}", daemon.text());
+}
+
+#[test]
+fn a_reload_opens_a_bare_port_nowhere_but_where_the_manager_did() {
+    let (port, other) = (free_port(), free_port());
+    let builder = Builder::new(&[probe_line(port, "say before")]);
+    let daemon = with_sockets(builder, vec![listener("127.0.0.1", port, false)]).start();
+    assert_eq!(Client::connect(port).read_text(), "before");
+    let lines = [probe_line(port, "say after"), probe_line(other, "say other")].join("\n");
+    std::fs::write(daemon.file("wininetd.conf"), lines + "\n").unwrap();
+    daemon.reload();
+    assert_eq!(Client::connect(port).read_text(), "after");
+    assert_eq!(Client::connect(other).read_text(), "other");
+    // All other addresses of that port are still closed.
+    assert!(std::net::TcpStream::connect(("127.0.0.2", port)).is_err());
+    assert!(std::net::TcpStream::connect(("::1", port)).is_err());
+    let listen = daemon.service(&port.to_string())["listen"].clone();
+    assert_eq!(listen, serde_json::json!([format!("127.0.0.1:{port}")]));
+}
+
+/// What its clients can reach of a port that only a socket for 127.0.0.1 was given for.
+fn is_open_at_127_0_0_1_only(daemon: &Daemon, port: u16) {
+    assert_eq!(Client::connect(port).read_text(), "yes");
+    assert!(std::net::TcpStream::connect(("127.0.0.2", port)).is_err());
+    assert!(std::net::TcpStream::connect(("::1", port)).is_err());
+    let listen = daemon.service(&port.to_string())["listen"].clone();
+    assert_eq!(listen, serde_json::json!([format!("127.0.0.1:{port}")]));
+}
+
+#[test]
+fn a_bare_port_that_was_taken_out_and_put_back_is_open_where_the_manager_had_opened_it() {
+    let (port, other) = (free_port(), free_port());
+    let both = [probe_line(port, "say yes"), probe_line(other, "say other")];
+    let passed = vec![listener("127.0.0.1", port, false)];
+    let daemon = with_sockets(Builder::new(&both), passed).start();
+    let serve = |lines: &[String]| {
+        std::fs::write(daemon.file("wininetd.conf"), lines.join("\n") + "\n").unwrap();
+        daemon.reload();
+    };
+    for _ in 0..2 {
+        serve(&both[1..]);
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+        serve(&both);
+        is_open_at_127_0_0_1_only(&daemon, port);
+        // The one that was bound for it stays as the manager's did.
+        serve(&both);
+        is_open_at_127_0_0_1_only(&daemon, port);
+    }
+}
+
+#[test]
+fn a_bare_port_that_comes_later_is_open_where_the_manager_had_opened_it() {
+    let (port, other) = (free_port(), free_port());
+    let passed = vec![listener("127.0.0.1", port, false)];
+    let daemon = with_sockets(Builder::new(&[probe_line(other, "say other")]), passed).start();
+    daemon.event("configuration", |event| event["message"].to_string().contains(&port.to_string()));
+    std::fs::write(daemon.file("wininetd.conf"), probe_line(port, "say yes") + "\n").unwrap();
+    daemon.reload();
+    is_open_at_127_0_0_1_only(&daemon, port);
+}
+
+#[test]
+fn a_port_of_a_dual_stack_socket_that_was_taken_out_and_put_back_is_open_for_both_families() {
+    let (port, other) = (free_port(), free_port());
+    let both = [probe_line(port, "say yes"), probe_line(other, "say other")];
+    let daemon = with_sockets(Builder::new(&both), vec![listener("[::]", port, false)]).start();
+    for lines in [&both[1..], &both[..]] {
+        std::fs::write(daemon.file("wininetd.conf"), lines.join("\n") + "\n").unwrap();
+        daemon.reload();
+    }
+    assert_eq!(Client::connect(port).read_text(), "yes");
+    assert!(std::net::TcpStream::connect(("::1", port)).is_ok());
+}
