@@ -61,7 +61,7 @@ fn who_finds_no_process_to_try_a_service_with_has_not_shown_that_it_works() {
     let program = folder.path().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
     // Once it is there it is started twice in vain: the second try is at once. (Where
     // there is none only Unix makes a process to find that out.)
-    let faults = if cfg!(windows) { "process:1-2" } else { "clone:2-3" };
+    let (faults, step) = if cfg!(windows) { ("process:1-2", "exec") } else { ("clone:2-3", "spawn") };
     let daemon = Builder::native(&format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['{}', 'say', 'mended']\n",
         program.display()
@@ -75,7 +75,7 @@ fn who_finds_no_process_to_try_a_service_with_has_not_shown_that_it_works() {
     daemon.event("service_resumed", |_| true);
     let events = daemon.events();
     let place = |wanted: &dyn Fn(&serde_json::Value) -> bool| events.iter().position(wanted).unwrap();
-    let in_vain = place(&|event| event["step"] == "spawn");
+    let in_vain = place(&|event| event["step"] == step);
     assert!(place(&|event| event["event"] == "service_resumed") > in_vain, "{events:#?}");
 }
 
