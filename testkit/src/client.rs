@@ -81,10 +81,13 @@ impl Client {
     /// how much that was.
     pub fn send_until_blocked(&mut self, bytes: &[u8]) -> usize {
         const WHILE: Duration = Duration::from_millis(500);
+        // Some systems take a single write of many MiB whole, whatever their buffer's size.
+        const PIECE: usize = 64 << 10;
         self.stream.set_nonblocking(true).expect("a client that does not wait");
         let mut sent = 0;
         while sent < bytes.len() {
-            match self.stream.write(&bytes[sent..]) {
+            let piece = &bytes[sent..bytes.len().min(sent + PIECE)];
+            match self.stream.write(piece) {
                 Ok(count) => sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if !crate::system::wait_writable(&self.stream, WHILE) {
