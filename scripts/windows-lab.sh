@@ -5,6 +5,7 @@
 #   scripts/windows-lab.sh setup            install what is missing, make the Wine prefix
 #   scripts/windows-lab.sh test [ARGS]      cargo test, for Windows, under Wine
 #   scripts/windows-lab.sh real             real programs (cmd, C, a language server) under Wine
+#   scripts/windows-lab.sh serial           tests under the lock of synchronous handles, which Wine lacks
 #   scripts/windows-lab.sh examples         --check of every example file under Wine
 #   scripts/windows-lab.sh cargo ARGS       any cargo command for the Windows target
 #   scripts/windows-lab.sh check TARGET     type-check for a system that nobody runs here
@@ -128,6 +129,13 @@ real)
     WININETD_LAB_C_PROGRAM=$(windows_path "$lab/lines.exe") WININETD_RUFF=$(windows_path "$(scripts/ruff.sh windows)") \
         windows_cargo test --test real_programs --test real_peers -- --ignored
     ;;
+serial)
+    setup
+    x86_64-w64-mingw32-gcc -Wall -Wextra -O2 -shared -o "$lab/serial_lock.dll" scripts/lab/serial_lock.c -lws2_32 -lntdll
+    x86_64-w64-mingw32-gcc -Wall -Wextra -O2 -o "$lab/with_serial_lock.exe" scripts/lab/with_serial_lock.c
+    WININETD_LAB_SERIAL_LOCK=$(windows_path "$lab/with_serial_lock.exe") \
+        windows_cargo test --test serial_lock -- --ignored "$@"
+    ;;
 examples)
     setup
     windows_cargo build
@@ -147,7 +155,7 @@ check)
     ;;
 wine) setup && lab_wine wine "$@" ;;
 *)
-    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
     exit 64
     ;;
 esac
