@@ -6,6 +6,7 @@
 #   scripts/windows-lab.sh test [ARGS]      cargo test, for Windows, under Wine
 #   scripts/windows-lab.sh real             real programs (cmd, C, a language server) under Wine
 #   scripts/windows-lab.sh serial           tests under the lock of synchronous handles, which Wine lacks
+#   scripts/windows-lab.sh runtimes         Java, .NET and Node on sockets and pipes
 #   scripts/windows-lab.sh examples         --check of every example file under Wine
 #   scripts/windows-lab.sh cargo ARGS       any cargo command for the Windows target
 #   scripts/windows-lab.sh check TARGET     type-check for a system that nobody runs here
@@ -136,6 +137,12 @@ serial)
     WININETD_LAB_SERIAL_LOCK=$(windows_path "$lab/with_serial_lock.exe") \
         windows_cargo test --test serial_lock -- --ignored "$@"
     ;;
+runtimes)
+    setup
+    commands=$(scripts/runtimes.sh)
+    while IFS= read -r line; do export "${line?}"; done <<<"$commands"
+    windows_cargo test --test runtimes -- --ignored "$@"
+    ;;
 examples)
     setup
     windows_cargo build
@@ -155,7 +162,7 @@ check)
     ;;
 wine) setup && lab_wine wine "$@" ;;
 *)
-    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
     exit 64
     ;;
 esac
