@@ -21,8 +21,11 @@ from common import OUT, ROOT, Failure, build, free_ports, has_ipv6, is_free, mac
 from server import Server
 
 RATIO_TARGET = 0.92  # median of wininetd / floor, connections per second
+AGAINST_TARGET = 0.97  # median of wininetd / another build of it
 RSS_TARGET_MIB = 8.0
 RSS_GROWTH_TARGET_MIB = 1.0  # over LEAK_CONNECTIONS: about 100 bytes each
+
+BEFORE = "before"  # the name of the build of --against
 
 WARM_UP = 200
 LEAK_CONNECTIONS = 10_000
@@ -87,25 +90,32 @@ def measure(start, program, identity, clients, connections):
     return result
 
 
-def measure_pairs(wininetd, program, identity, clients, pairs, connections):
+def measure_pairs(reference, wininetd, program, identity, clients, pairs, connections):
+    """Interleaved runs of `reference`, a name and a server, and of wininetd."""
     runs = []
+    servers = [reference, ("wininetd", wininetd)]
     for number in range(1, pairs + 1):
         progress(f"{plain(identity)}, {clients} at once: pair {number} of {pairs}")
         pair = {}
-        for name, start in (("floor", floor), ("wininetd", wininetd)):
+        for name, start in servers:
             pair[name] = measure(start, program, identity, clients, connections)
-        if pair["floor"]["errors"]:
-            raise Failure(f"the floor had errors: {pair['floor']['first_error']}")
-        pair["ratio"] = pair["wininetd"]["conn_per_s"] / pair["floor"]["conn_per_s"]
+        other = pair[reference[0]]
+        if other["errors"]:
+            raise Failure(f"the {reference[0]} had errors: {other['first_error']}")
+        pair["ratio"] = pair["wininetd"]["conn_per_s"] / other["conn_per_s"]
         runs.append(pair)
+        if reference[0] == BEFORE:
+            # So that neither build is always the second of a pair.
+            servers.reverse()
 
     ratios = [pair["ratio"] for pair in runs]
     summary = {
         "identity": identity,
         "clients": clients,
+        "reference": reference[0],
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
     }
-    for name in ("floor", "wininetd"):
+    for name in (reference[0], "wininetd"):
         of = [pair[name] for pair in runs]
         medians = ("conn_per_s", "p50_ms", "p99_ms", "server_cpu_us")
         summary[name] = {key: statistics.median(run[key] for run in of) for key in medians}
@@ -165,10 +175,11 @@ def title(case):
 
 
 def misses_of_pairs(summary):
-    case = title(summary)
+    case, median = title(summary), summary["ratio"]["median"]
+    target = AGAINST_TARGET if summary["reference"] == BEFORE else RATIO_TARGET
     misses = []
-    if summary["clients"] > 1 and summary["ratio"]["median"] < RATIO_TARGET:
-        misses.append(f"{case}: median ratio {summary['ratio']['median']:.3f} is below {RATIO_TARGET}")
+    if (summary["clients"] > 1 or summary["reference"] == BEFORE) and median < target:
+        misses.append(f"{case}: median ratio {median:.3f} is below {target}")
     if summary["wininetd"]["errors"]:
         server = summary["wininetd"]
         misses.append(f"{case}: {server['errors']} failed connections, first: {server['first_error']}")
@@ -214,7 +225,7 @@ def print_pairs(cases):
     for case in cases:
         ratio = case["ratio"]
         first = title(case)
-        for name in ("floor", "wininetd"):
+        for name in (case["reference"], "wininetd"):
             figures = "".join(f"{case[name][key]:>9.{digits}f}" for key, (_, digits) in columns.items())
             line = f"{first:<20}{name:<10}{figures}"
             if name == "wininetd":
@@ -223,6 +234,15 @@ def print_pairs(cases):
             first = f"  {len(case['runs'])} pairs"
     print("Medians of all pairs; max ms: the worst of all. CPU us: CPU time of the server process")
     print("itself for each connection, without its programs. The floor never changes identity.")
+
+
+def print_single_pairs(case):
+    print(f"{title(case)}: connections a second in each pair")
+    print(f"{'pair':>6}{BEFORE:>10}{'wininetd':>10}{'ratio':>8}")
+    for number, pair in enumerate(case["runs"], 1):
+        speeds = (pair[name]["conn_per_s"] for name in (BEFORE, "wininetd"))
+        print(f"{number:>6}{''.join(f'{speed:>10.0f}' for speed in speeds)}{pair['ratio']:>8.3f}")
+    print(f"{'median':>6}{'':>20}{case['ratio']['median']:>8.3f}")
 
 
 def print_idle(idle):
@@ -263,7 +283,10 @@ def arguments():
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "wininetd")
     parser.add_argument("--build", action="store_true", help="build the release binary first")
     leaks = f"instead: {LEAK_CONNECTIONS} connections, and what they left behind"
-    parser.add_argument("--leaks", action="store_true", help=leaks)
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--leaks", action="store_true", help=leaks)
+    against = "instead: compare --binary with this other build of wininetd, pair by pair"
+    modes.add_argument("--against", type=Path, metavar="BINARY", help=against)
     return parser.parse_args()
 
 
@@ -275,13 +298,25 @@ def run_short(options, wininetd, program, identities, report):
     if options.clients > 1:
         rounds.append((1, max(1, options.pairs // 3)))
     report["pairs"] = [
-        measure_pairs(wininetd, program, identity, clients, pairs, options.connections)
+        measure_pairs(("floor", floor), wininetd, program, identity, clients, pairs, options.connections)
         for clients, pairs in rounds
         for identity in identities
     ]
     print_pairs(report["pairs"])
     print_idle(report["idle"])
     return [miss for case in report["pairs"] for miss in misses_of_pairs(case)] + misses_of_idle(report["idle"])
+
+
+def run_against(options, wininetd, program, identities, report):
+    before = (BEFORE, Wininetd(options.against))
+    report["pairs"] = [
+        measure_pairs(before, wininetd, program, identity, options.clients, options.pairs, options.connections)
+        for identity in identities
+    ]
+    for case in report["pairs"]:
+        print_single_pairs(case)
+    print_pairs(report["pairs"])
+    return [miss for case in report["pairs"] for miss in misses_of_pairs(case)]
 
 
 def run_leaks(wininetd, program, identities, report):
@@ -315,16 +350,20 @@ def main():
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine(),
         "binary": str(wininetd.binary),
-        "options": {key: value for key, value in vars(options).items() if key != "binary"},
+        "against": options.against and str(options.against),
+        "options": {key: value for key, value in vars(options).items() if not isinstance(value, Path)},
     }
     with program_for_all() as program:
         if options.leaks:
             misses = run_leaks(wininetd, program, identities, report)
+        elif options.against:
+            misses = run_against(options, wininetd, program, identities, report)
         else:
             misses = run_short(options, wininetd, program, identities, report)
 
     report["misses"] = misses
-    file = OUT / ("leaks.json" if options.leaks else "short.json")
+    mode = "leaks" if options.leaks else "against" if options.against else "short"
+    file = OUT / f"{mode}.json"
     file.write_text(json.dumps(report, indent=1) + "\n")
     for miss in misses:
         print(f"MISSED: {miss}")
