@@ -111,6 +111,27 @@ fn what_the_world_lacks_is_said_at_the_place_in_the_file_that_holds_it() {
     assert!(!output.contains("hunter2"), "{output}");
 }
 
+#[test]
+fn a_program_that_needs_a_socket_and_gets_pipes_is_a_warning() {
+    let text = |stdio: &str| {
+        let command = "command = ['vsftpd', 'vsftpd.conf']";
+        format!("[service.ftp]\nlisten = 7001\n{command}\nstdio = '{stdio}'\n")
+    };
+    let output = &check(&[("w.toml", &text("pipe"))]).output;
+    assert!(
+        output.contains("w.toml:3:11: warning: vsftpd needs a socket, and gets pipes here: it asks "),
+        "{output}"
+    );
+    assert!(
+        output.contains(
+            "hint: write `stdio = \"socket\"` (or `--stdio socket`) without keys that imply `pipe`"
+        ),
+        "{output}"
+    );
+    let output = &check(&[("w.toml", &text("socket"))]).output;
+    assert!(!output.contains("needs a socket"), "{output}");
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {

@@ -87,6 +87,36 @@ mod linux {
         assert!(std::fs::read(path.join("down")).unwrap() == large);
     }
 
+    /// As `docs/native-file.md` says.
+    #[test]
+    #[ignore = "needs rsync"]
+    fn rsync_as_a_server_answers_through_pipes_and_knows_its_client() {
+        for (allowed, answers) in [("127.0.0.1", true), ("192.0.2.1", false)] {
+            let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
+            let path = folder.path();
+            std::fs::create_dir(path.join("module")).unwrap();
+            std::fs::write(path.join("module/file"), "hello").unwrap();
+            let config = format!(
+                "[module]\npath = {}\nuse chroot = false\nuid = 0\ngid = 0\nhosts allow = {allowed}\n",
+                path.join("module").display()
+            );
+            std::fs::write(path.join("rsyncd.conf"), config).unwrap();
+            let file = path.join("rsyncd.conf");
+            let _daemon = Builder::native(&format!(
+                "[service.rsync]\nlisten = '127.0.0.1:{port}'\nstdio = 'pipe'\n\
+                 command = ['rsync', '--server', '--daemon', '--config={}', '.']\n",
+                file.display()
+            ))
+            .start();
+            let from = format!("rsync://127.0.0.1:{port}/module/file");
+            let output = Command::new("rsync").args([&from, "copy"]).current_dir(path).output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.success(), answers, "{errors}");
+            assert_eq!(path.join("copy").exists(), answers);
+            assert_eq!(errors.contains("access denied"), !answers, "{errors}");
+        }
+    }
+
     #[test]
     #[ignore = "needs a C compiler"]
     fn a_c_program_reads_and_writes() {

@@ -4,6 +4,7 @@
 pub mod classic;
 pub mod diagnostic;
 pub mod native;
+mod needs_socket;
 pub mod plan;
 pub mod secret;
 pub mod serve_option;

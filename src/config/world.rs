@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Severity};
+use super::needs_socket;
 use super::plan::{Address, Plan, Service, Tls};
 use super::source::Source;
 use crate::sys::account::Account;
@@ -93,6 +94,9 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
             None
         }
     };
+    if let Some((message, hint)) = needs_socket::warning(service, program.as_ref()) {
+        warn(&service.typed.command, message, Some(hint));
+    }
     let directory = &service.program.directory;
     if !directory.is_dir() {
         let message =

@@ -49,6 +49,12 @@ impl Command {
         &self.arguments
     }
 
+    /// The whole command line, for a look at what it starts.
+    pub fn text(&self) -> String {
+        let words: Vec<_> = self.arguments.iter().map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    }
+
     /// What to give to exec. A whole path is not looked at before: the account
     /// that is to run it may see it where we don't.
     pub(super) fn to_start(&self) -> Result<PathBuf, ProgramFault> {

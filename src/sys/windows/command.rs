@@ -97,6 +97,11 @@ impl Command {
         Ok(Command { line, name: Name::Clear(name.clone()) })
     }
 
+    /// The whole command line, for a look at what it starts.
+    pub fn text(&self) -> String {
+        self.line.clone()
+    }
+
     /// Where the program is now. May touch the disk or the network.
     pub fn program(&self) -> Result<Program, ProgramFault> {
         match &self.name {
