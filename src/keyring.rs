@@ -1,8 +1,9 @@
 //! What services need for TLS, by the files that it is in. Read when the
 //! configuration is; a pair that is broken by then does not replace a good one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::plan::{self, Plan};
 use crate::tls::Fault;
@@ -14,6 +15,8 @@ pub struct Keyring {
     keys: HashMap<plan::Tls, Result<Keys, Arc<str>>>,
     /// What the system could not read, and is to be read again by itself.
     unread: Vec<plan::Tls>,
+    /// Whose revocation list was found expired since the files were read.
+    expired: HashSet<plan::Tls>,
 }
 
 /// What was just read, by its files.
@@ -37,6 +40,8 @@ pub enum News {
     Kept(Fault, Keys),
     /// They can't be used, nor is there anything else.
     Missing(Fault),
+    /// Their revocation list has expired, and stays in force.
+    Expired(Fault),
 }
 
 impl Keyring {
@@ -55,8 +60,10 @@ impl Keyring {
         let mut findings = Vec::new();
         let mut before = std::mem::take(&mut self.keys);
         self.unread.clear();
+        self.expired.clear();
         for (files, keys) in read {
             let known = before.remove(&files);
+            let keys = judge_list(keys, known.as_ref());
             if keys.as_ref().is_err_and(|fault| fault.may_heal) {
                 self.unread.push(files.clone());
             }
@@ -70,7 +77,25 @@ impl Keyring {
             findings.extend(news.map(|news| Finding { files: files.clone(), news }));
             self.keys.insert(files, keys);
         }
+        findings.extend(self.expired_lists());
         findings
+    }
+
+    /// Revocation lists in use that have expired since this was last asked.
+    pub fn expired_lists(&mut self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (files, keys) in &self.keys {
+            let Some(fault) = keys.as_ref().ok().and_then(Keys::expired_list) else { continue };
+            if self.expired.insert(files.clone()) {
+                findings.push(Finding { files: files.clone(), news: News::Expired(fault) });
+            }
+        }
+        findings
+    }
+
+    /// When the next revocation list in use expires.
+    pub fn next_list_expires_in(&self) -> Option<Duration> {
+        self.keys.values().flatten().filter_map(Keys::list_expires_in).min()
     }
 
     /// What the system could not read.
@@ -84,7 +109,7 @@ impl Keyring {
         let mut usable = Vec::new();
         for (files, keys) in read {
             let Some(place) = self.unread.iter().position(|unread| *unread == files) else { continue };
-            match keys {
+            match judge_list(keys, self.keys.get(&files)) {
                 Err(fault) if fault.may_heal => continue,
                 Err(fault) => {
                     let wrong = Err(Arc::from(fault.to_string()));
@@ -107,5 +132,25 @@ impl Keyring {
     /// Those of a service, or why it has none.
     pub fn get(&self, files: &plan::Tls) -> Option<Result<Keys, Arc<str>>> {
         self.keys.get(files).cloned()
+    }
+}
+
+/// Why a service cannot start with these keys.
+pub fn fault_at_start(keys: &Result<Keys, Fault>) -> Option<Fault> {
+    match keys {
+        Ok(keys) => keys.expired_list(),
+        Err(fault) => Some(fault.clone()),
+    }
+}
+
+/// An expired revocation list is a fault where the service starts with it. Where it
+/// takes the place of a list in use it is none, so that a certificate can be renewed
+/// beside it; but then it must not be the older one, or revoked certificates come back.
+fn judge_list(keys: Result<Keys, Fault>, in_use: Option<&Result<Keys, Arc<str>>>) -> Result<Keys, Fault> {
+    let keys = keys?;
+    let may_follow = in_use.is_some_and(|old| old.as_ref().is_ok_and(|old| !keys.has_older_list(old)));
+    match keys.expired_list() {
+        Some(fault) if !may_follow => Err(fault),
+        _ => Ok(keys),
     }
 }

@@ -229,14 +229,16 @@ fn files_of_tls_that_everybody_can_change_are_said() {
     let pem = folder.path().join("pem");
     std::fs::create_dir(&pem).unwrap();
     let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n\
-        tls = { certificate = 'pem/c.pem', key = 'pem/k.pem', client_ca = 'pem/ca.pem' }\n";
-    for (name, text) in [("w.toml", text), ("pem/c.pem", ""), ("pem/k.pem", ""), ("pem/ca.pem", "")] {
-        std::fs::write(folder.path().join(name), text).unwrap();
+        tls = { certificate = 'pem/c.pem', key = 'pem/k.pem', client_ca = 'pem/ca.pem', crl = 'pem/r.pem' }\n";
+    std::fs::write(folder.path().join("w.toml"), text).unwrap();
+    let files = ["c.pem", "k.pem", "ca.pem", "r.pem"].map(|name| pem.join(name));
+    for file in &files {
+        std::fs::write(file, "").unwrap();
     }
     let config = folder.path().join("w.toml");
     let said = || run(&["--check", "--cfgfile", config.to_str().unwrap()]).output;
     assert!(!said().contains("everybody can change"), "{}", said());
-    for path in [pem.join("c.pem"), pem.join("k.pem"), pem.join("ca.pem"), pem.clone()] {
+    for path in files.into_iter().chain([pem]) {
         let before = std::fs::metadata(&path).unwrap().permissions();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
         let output = said();
@@ -385,9 +387,11 @@ mod pipes {
     fn check_waits_for_no_pipe_in_the_place_of_a_file_of_tls() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.toml");
-        for (name, file) in [("certificate", "cert.pem"), ("key", "key.pem"), ("client_ca", "ca.pem")] {
+        let all =
+            [("certificate", "cert.pem"), ("key", "key.pem"), ("client_ca", "ca.pem"), ("crl", "crl.pem")];
+        for (name, file) in all {
             pipe(&folder.path().join(file));
-            let files = ["certificate", "key", "client_ca"]
+            let files = ["certificate", "key", "client_ca", "crl"]
                 .map(|other| format!("{other} = '{}'", if other == name { file } else { "w.toml" }));
             let tls = files.join(", ");
             std::fs::write(

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use testkit::tls::{Authority, Client, Version};
+use testkit::tls::{Authority, Client, Pair, Version};
 use testkit::{Builder, Daemon, Gate, Value, free_port};
 
 /// A client has this long for its handshake.
@@ -15,6 +16,12 @@ const VERSIONS: [Version; 2] = [Version::V12, Version::V13];
 
 const PAIR: &str = "tls = { certificate = 'cert.pem', key = 'key.pem' }\n";
 const PAIR_AND_CLIENTS: &str = "tls = { certificate = 'cert.pem', key = 'key.pem', client_ca = 'ca.pem' }\n";
+
+const PAIR_AND_LIST: &str =
+    "tls = { certificate = 'cert.pem', key = 'key.pem', client_ca = 'ca.pem', crl = 'crl.pem' }\n";
+
+/// Long enough for any test, in seconds.
+const HOUR: i64 = 3600;
 
 /// A service with this program.
 fn service(port: u16, command: &str, more: &str) -> String {
@@ -138,11 +145,8 @@ fn a_program_finds_what_was_agreed_and_who_its_client_is() {
         let (port, authority) = (free_port(), Authority::new());
         let _daemon = serve(&authority, &service(port, "'environment'", PAIR_AND_CLIENTS));
         let client = Client::with(&authority, version, &authority.client("alice"));
-        // The second time from its ticket.
-        for resumed in [false, true] {
-            let mut stream = client.connect(port).unwrap();
-            let text = stream.read_text();
-            assert_eq!(stream.is_resumed(), resumed);
+        for _ in 0..2 {
+            let text = client.connect(port).unwrap().read_text();
             let has = |line: &str| text.lines().any(|other| other.trim_end() == line);
             let name = if version == Version::V12 { "TLSv1.2" } else { "TLSv1.3" };
             assert!(has("PROTO=SSL") && has(&format!("SSL_PROTOCOL={name}")), "{text}");
@@ -151,6 +155,229 @@ fn a_program_finds_what_was_agreed_and_who_its_client_is() {
             assert!(text.contains("\nSSL_PEER_CERT_HASH=SHA256:"), "{text}");
         }
     }
+}
+
+#[test]
+fn a_client_without_a_certificate_resumes_its_session() {
+    for version in VERSIONS {
+        let (port, authority) = (free_port(), Authority::new());
+        let _daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
+        let client = Client::new(&authority, version);
+        for resumed in [false, true] {
+            let mut stream = client.connect(port).unwrap();
+            assert_eq!(stream.read_text(), "said");
+            assert_eq!(stream.is_resumed(), resumed, "{version:?}");
+        }
+    }
+}
+
+/// A resumed session would not look at the certificate again.
+#[test]
+fn a_client_with_a_certificate_never_resumes_a_session() {
+    for version in VERSIONS {
+        let (port, authority) = (free_port(), Authority::new());
+        let _daemon = serve(&authority, &service(port, "'say', 'said'", PAIR_AND_CLIENTS));
+        let client = Client::with(&authority, version, &authority.client("alice"));
+        for _ in 0..3 {
+            let mut stream = client.connect(port).unwrap();
+            assert_eq!(stream.read_text(), "said");
+            assert!(!stream.is_resumed(), "{version:?}");
+        }
+    }
+}
+
+/// Puts this revocation list beside the configuration.
+fn write_list(folder: &Path, list: &str) {
+    std::fs::write(folder.join("crl.pem"), list).unwrap();
+}
+
+/// A service whose clients need a certificate that this list does not revoke.
+fn serve_with_list(authority: &Authority, port: u16, list: &str) -> Daemon {
+    let builder = files(authority, &service(port, "'say', 'said'", PAIR_AND_LIST));
+    write_list(builder.folder(), list);
+    builder.start()
+}
+
+/// What the service says to a client of this certificate.
+fn answer(
+    authority: &Authority,
+    version: Version,
+    certificate: &Pair,
+    port: u16,
+) -> std::io::Result<Vec<u8>> {
+    let client = Client::with(authority, version, certificate);
+    // In 1.3 a client has shaken hands before it is known.
+    client.connect(port).and_then(|mut stream| stream.try_read_all())
+}
+
+/// Waits for the record of a client that was refused for this reason.
+fn refused(daemon: &Daemon, reason: &str) {
+    let record =
+        daemon.event("session", |event| event["reason"].as_str().is_some_and(|text| text.contains(reason)));
+    failed_at_tls(&record);
+}
+
+#[test]
+fn a_revoked_certificate_is_refused_and_the_record_says_why() {
+    for version in VERSIONS {
+        let (port, authority) = (free_port(), Authority::new());
+        let (alice, mallory) = (authority.client("alice"), authority.client("mallory"));
+        let daemon = serve_with_list(&authority, port, &authority.revocation_list(&[&mallory], HOUR));
+        let refusal = answer(&authority, version, &mallory, port);
+        assert!(refusal.is_err(), "{refusal:?}");
+        refused(&daemon, "the client's certificate is not accepted (revoked by its authority)");
+        assert_eq!(answer(&authority, version, &alice, port).unwrap(), b"said");
+    }
+}
+
+#[test]
+fn a_file_may_hold_the_lists_of_several_authorities() {
+    let (port, authority, other) = (free_port(), Authority::new(), Authority::new());
+    let (bob, mallory) = (other.client("bob"), other.client("mallory"));
+    let lists = authority.revocation_list(&[], HOUR) + &other.revocation_list(&[&mallory], HOUR);
+    let builder = files(&authority, &service(port, "'say', 'said'", PAIR_AND_LIST));
+    let both = authority.certificate() + &other.certificate();
+    std::fs::write(builder.folder().join("ca.pem"), both).unwrap();
+    write_list(builder.folder(), &lists);
+    let daemon = builder.start();
+    assert_eq!(answer(&authority, Version::V13, &bob, port).unwrap(), b"said");
+    assert!(answer(&authority, Version::V13, &mallory, port).is_err());
+    refused(&daemon, "revoked by its authority");
+}
+
+#[test]
+fn a_client_of_an_authority_without_a_list_is_refused() {
+    let (port, authority) = (free_port(), Authority::new());
+    let list = Authority::new().revocation_list(&[], HOUR);
+    let daemon = serve_with_list(&authority, port, &list);
+    daemon.event("configuration", |event| {
+        let message = event["message"].as_str().unwrap_or_default();
+        event["level"] == "warning" && message.contains("holds no list of an authority in ")
+    });
+    assert!(answer(&authority, Version::V13, &authority.client("alice"), port).is_err());
+    refused(&daemon, "no list in `crl` covers its issuer");
+}
+
+#[test]
+fn a_list_that_its_authority_did_not_sign_lets_no_client_in() {
+    let (port, authority) = (free_port(), Authority::named("the authority"));
+    let list = Authority::named("the authority").revocation_list(&[], HOUR);
+    let daemon = serve_with_list(&authority, port, &list);
+    assert!(answer(&authority, Version::V13, &authority.client("alice"), port).is_err());
+    refused(&daemon, "a list in `crl` is not signed by the authority that it names");
+}
+
+#[test]
+fn a_client_revoked_by_a_reload_is_refused_and_cannot_resume() {
+    for version in VERSIONS {
+        let (port, authority) = (free_port(), Authority::new());
+        let mallory = authority.client("mallory");
+        let daemon = serve_with_list(&authority, port, &authority.revocation_list(&[], HOUR));
+        // It remembers its sessions.
+        let client = Client::with(&authority, version, &mallory);
+        assert_eq!(client.connect(port).unwrap().read_text(), "said");
+        write_list(&daemon.file("."), &authority.revocation_list(&[&mallory], HOUR));
+        daemon.reload();
+        let refusal = client.connect(port).and_then(|mut stream| stream.try_read_all());
+        assert!(refusal.is_err(), "{refusal:?}");
+        refused(&daemon, "revoked by its authority");
+    }
+}
+
+#[test]
+fn an_expired_list_at_the_start_closes_clients() {
+    let (port, authority) = (free_port(), Authority::new());
+    let alice = authority.client("alice");
+    let daemon = serve_with_list(&authority, port, &authority.revocation_list(&[], -HOUR));
+    daemon.event("configuration", |event| {
+        event["level"] == "error" && event["message"].to_string().contains("secure: clients are closed until")
+    });
+    assert!(answer(&authority, Version::V13, &alice, port).is_err());
+    refused(&daemon, "crl.pem holds a revocation list that has expired (");
+    assert_eq!(daemon.service("secure")["state"], "paused");
+    // A reload does not excuse it either.
+    assert_eq!(daemon.ask(&["--reload"]).code, Some(78));
+    assert!(answer(&authority, Version::V13, &alice, port).is_err());
+    write_list(&daemon.file("."), &authority.revocation_list(&[], HOUR));
+    daemon.reload();
+    assert_eq!(answer(&authority, Version::V13, &alice, port).unwrap(), b"said");
+}
+
+fn warns_of_expiry(event: &Value) -> bool {
+    let message = event["message"].as_str().unwrap_or_default();
+    event["level"] == "warning"
+        && message.starts_with("secure: ")
+        && message.contains("; it stays in force: ")
+}
+
+/// A server whose revocation list has expired since the start.
+fn serve_until_list_expires(authority: &Authority, port: u16, revoked: &[&Pair]) -> Daemon {
+    for seconds in [2, 4, 8, 16] {
+        let daemon = serve_with_list(authority, port, &authority.revocation_list(revoked, seconds));
+        // On a busy machine the list may have expired before the start.
+        let closes = |event: &Value| event["message"].to_string().contains("clients are closed until");
+        let event = daemon.event("configuration", |event| warns_of_expiry(event) || closes(event));
+        if !closes(&event) {
+            return daemon;
+        }
+    }
+    panic!("a start takes more than 16 seconds");
+}
+
+#[test]
+fn a_list_that_expires_in_use_warns_once_and_stays_in_force() {
+    let (port, authority) = (free_port(), Authority::new());
+    let (alice, mallory) = (authority.client("alice"), authority.client("mallory"));
+    let daemon = serve_until_list_expires(&authority, port, &[&mallory]);
+    assert!(answer(&authority, Version::V13, &mallory, port).is_err());
+    refused(&daemon, "revoked by its authority");
+    assert_eq!(answer(&authority, Version::V13, &alice, port).unwrap(), b"said");
+    assert_eq!(daemon.events().iter().filter(|event| warns_of_expiry(event)).count(), 1);
+}
+
+#[test]
+fn a_reload_with_an_expired_list_takes_a_new_certificate() {
+    let (port, authority) = (free_port(), Authority::new());
+    let (alice, mallory) = (authority.client("alice"), authority.client("mallory"));
+    let daemon = serve_until_list_expires(&authority, port, &[]);
+    // The new list is the later one, and expires at once.
+    write_list(&daemon.file("."), &authority.revocation_list(&[&mallory], 0));
+    let new = authority.server("localhost");
+    new.write(&daemon.file("."));
+    let said = daemon.reload().output;
+    assert!(said.contains("a new certificate is in use"), "{said}");
+    assert!(said.contains("holds a revocation list that has expired"), "{said}");
+    let mut stream = Client::with(&authority, Version::V13, &alice).connect(port).unwrap();
+    assert_eq!(stream.server_certificate(), new.der());
+    assert_eq!(stream.read_text(), "said");
+    assert!(answer(&authority, Version::V13, &mallory, port).is_err());
+    refused(&daemon, "revoked by its authority");
+}
+
+#[test]
+fn a_reload_never_goes_back_to_an_older_expired_list() {
+    let (port, authority) = (free_port(), Authority::new());
+    let mallory = authority.client("mallory");
+    let daemon = serve_with_list(&authority, port, &authority.revocation_list(&[&mallory], HOUR));
+    write_list(&daemon.file("."), &authority.revocation_list(&[], -HOUR));
+    let said = daemon.ask(&["--reload"]);
+    assert_eq!(said.code, Some(78), "{}", said.output);
+    assert!(said.output.contains("holds a revocation list that has expired"), "{}", said.output);
+    assert!(answer(&authority, Version::V13, &mallory, port).is_err());
+    refused(&daemon, "revoked by its authority");
+}
+
+#[test]
+fn a_reload_that_names_an_expired_list_changes_nothing() {
+    let (port, authority) = (free_port(), Authority::new());
+    let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR_AND_CLIENTS));
+    write_list(&daemon.file("."), &authority.revocation_list(&[], -HOUR));
+    daemon.rewrite(&service(port, "'say', 'another'", PAIR_AND_LIST));
+    let said = daemon.ask(&["--reload"]);
+    assert_eq!(said.code, Some(78), "{}", said.errors);
+    assert!(said.errors.contains("holds a revocation list that has expired"), "{}", said.errors);
+    let alice = authority.client("alice");
+    assert_eq!(answer(&authority, Version::V13, &alice, port).unwrap(), b"said");
 }
 
 #[test]
@@ -334,7 +561,7 @@ fn a_reload_with_a_pair_that_does_not_fit_keeps_the_old_one_and_warns() {
     }
     assert_eq!(daemon.service("secure")["state"], "listening");
     let mut stream = Client::new(&authority, Version::V13).connect(port).unwrap();
-    let served = testkit::tls::Pair { certificate: old, key: String::new() };
+    let served = Pair { certificate: old, key: String::new() };
     assert_eq!(stream.server_certificate(), served.der());
     assert_eq!(stream.read_text(), "said");
 }

@@ -98,7 +98,7 @@ fn an_idle_connection_costs_less_than_ten_kib() {
     let authority = Authority::new();
     authority.write(folder.path()).server("localhost").write(folder.path());
     let path = |name: &str| folder.path().join(name);
-    let mut files = Tls { certificate: path("cert.pem"), key: path("key.pem"), client_ca: None };
+    let mut files = Tls { certificate: path("cert.pem"), key: path("key.pem"), client_ca: None, crl: None };
     println!("the connection itself: {} bytes", size_of::<Connection>());
     for client_ca in [None, Some(path("ca.pem"))] {
         files.client_ca = client_ca;

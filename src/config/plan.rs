@@ -200,6 +200,8 @@ pub struct Tls {
     pub key: PathBuf,
     /// Authorities of client certificates. With it every client needs one.
     pub client_ca: Option<PathBuf>,
+    /// Revocation lists of these authorities. Only beside `client_ca`.
+    pub crl: Option<PathBuf>,
 }
 
 /// Programs that are started ahead of their clients. They have pipes.

@@ -129,8 +129,12 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
     let swapped = loaded.is_err() && Keys::are_swapped(tls);
     let (certificate, key) =
         if swapped { (&tls.key, &tls.certificate) } else { (&tls.certificate, &tls.key) };
-    let files =
-        [("certificate", Some(certificate)), ("key", Some(key)), ("client_ca", tls.client_ca.as_ref())];
+    let files = [
+        ("certificate", Some(certificate)),
+        ("key", Some(key)),
+        ("client_ca", tls.client_ca.as_ref()),
+        ("crl", tls.crl.as_ref()),
+    ];
     for (name, path) in files {
         let Some(path) = path else { continue };
         let file = match open_regular(path) {
@@ -162,7 +166,10 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
         }
     }
     let faults = match loaded {
-        Ok(keys) => keys.complaint().cloned().into_iter().collect(),
+        Ok(keys) => {
+            let own = keys.complaint().cloned().into_iter();
+            own.chain(keys.list_warnings()).collect()
+        }
         Err(first) => match Keys::faults(tls) {
             // What could not be read for a moment was read this time.
             faults if faults.is_empty() => vec![first],

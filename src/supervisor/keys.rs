@@ -5,14 +5,21 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Event, Keys, Served, Supervisor};
-use crate::config::plan::Plan;
+use crate::config::plan::{self, Plan};
 use crate::keyring::{self, Finding, Keyring, News};
 use crate::log::event::{Event as Logged, Level};
 use crate::sys::fault::{self, Says};
+use crate::tls::Fault;
 
 /// After this they are read again. A disk that fails is asked no more often.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// A revocation list expires by the clock, which may be set, or run on while the system
+/// sleeps. So the server looks at it at least this often.
+const CLOCK_CHECKED: Duration = Duration::from_secs(3600);
 
 /// What became of the certificates.
 pub(super) struct Certificates {
@@ -28,10 +35,7 @@ impl Supervisor {
     pub(super) fn renew_keys(&mut self, keys: Keys) -> Certificates {
         let mut certificates = Certificates { said: String::new(), all_good: true };
         for Finding { files, news } in self.keyring.renew(keys) {
-            let whose = self.services.values().filter(|served| served.service.tls.as_ref() == Some(&files));
-            let mut names: Vec<&str> = whose.map(|served| &*served.service.name).collect();
-            names.sort_unstable();
-            let names = names.join(", ");
+            let names = self.names_with(&files);
             let until = |keys: &keyring::Keys| {
                 keys.until().map_or(String::new(), |until| format!(", which is valid until {until}"))
             };
@@ -51,12 +55,15 @@ impl Supervisor {
                 }
                 News::Missing(fault) => {
                     let closed = format!("{names}: clients are closed until this is mended and read again");
-                    (Some(fault), closed, Level::Warning)
+                    (Some(fault), closed, Level::Error)
+                }
+                News::Expired(fault) => {
+                    (Some(fault), format!("{names}: {}", of_expired_list(fault)), Level::Warning)
                 }
             };
             // Writing to a String can't fail.
             if let Some(fault) = fault {
-                certificates.all_good = false;
+                certificates.all_good &= matches!(news, News::Expired(_));
                 let _ = writeln!(certificates.said, "warning: {fault}");
                 if let Some(hint) = &fault.hint {
                     let _ = writeln!(certificates.said, "  hint: {hint}");
@@ -66,6 +73,7 @@ impl Supervisor {
             self.log.event(Logged::Configuration { level, message, hint: None });
         }
         self.keys_again();
+        self.watch_lists();
         certificates
     }
 
@@ -78,8 +86,7 @@ impl Supervisor {
             let old = self.services.values().find(has).and_then(|old| old.service.tls.as_ref());
             let (Some(old), Some(new)) = (old, &service.tls) else { continue };
             let works = || self.keyring.get(old).is_some_and(|keys| keys.is_ok());
-            let fault =
-                keys.iter().find(|&(files, _)| files == new).and_then(|(_, keys)| keys.as_ref().err());
+            let fault = keys.get(new).and_then(keyring::fault_at_start);
             if let Some(fault) = fault.filter(|_| old != new && works()) {
                 // Writing to a String can't fail.
                 let _ = writeln!(said, "{}: {fault}", service.name);
@@ -116,6 +123,38 @@ impl Supervisor {
             let message = format!("{} and its key can be read now", files.certificate.display());
             self.log.event(Logged::Configuration { level: Level::Info, message, hint: None });
         }
+        self.say_expired_lists();
         self.keys_again();
     }
+
+    /// Warns once of each revocation list in use that has expired meanwhile.
+    pub(super) fn say_expired_lists(&mut self) {
+        for Finding { files, news } in self.keyring.expired_lists() {
+            let News::Expired(fault) = news else { continue };
+            let message = format!("{}: {}", self.names_with(&files), of_expired_list(&fault));
+            self.log.event(Logged::Configuration { level: Level::Warning, message, hint: fault.hint });
+        }
+        self.watch_lists();
+    }
+
+    /// The next look at the revocation lists is when the first of them expires.
+    fn watch_lists(&mut self) {
+        let wait = self.keyring.next_list_expires_in();
+        self.lists_at = wait.map(|wait| Instant::now() + wait.min(CLOCK_CHECKED));
+    }
+
+    /// The services that have these files.
+    fn names_with(&self, files: &plan::Tls) -> String {
+        let whose = self.services.values().filter(|served| served.service.tls.as_ref() == Some(files));
+        let mut names: Vec<&str> = whose.map(|served| &*served.service.name).collect();
+        names.sort_unstable();
+        names.join(", ")
+    }
+}
+
+/// What holds while an expired list is in use.
+fn of_expired_list(fault: &Fault) -> String {
+    format!(
+        "{fault}; it stays in force: certificates that it revokes are refused, later revocations are unknown"
+    )
 }

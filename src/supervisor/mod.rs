@@ -149,6 +149,8 @@ pub struct Supervisor {
     keyring: Keyring,
     /// It will be tried again to read what the system could not.
     keys_pending: bool,
+    /// When to look again whether a revocation list has expired.
+    lists_at: Option<Instant>,
     workers: Workers,
     last_session: u64,
     /// Listeners that clients may wait at, in the order of their turns: each
@@ -203,6 +205,7 @@ impl Supervisor {
             warm: warm::Warm::default(),
             keyring: Keyring::default(),
             keys_pending: false,
+            lists_at: None,
             workers,
             last_session: 0,
             turns: VecDeque::new(),
@@ -250,7 +253,7 @@ impl Supervisor {
                 ready = true;
                 self.say_ready(manager);
             }
-            let token_at = self.token_at;
+            let (token_at, lists_at) = (self.token_at, self.lists_at);
             let busy = !ready || orphans || !self.sessions.is_empty() || self.refusals.are_silent();
             tokio::select! {
                 biased;
@@ -270,6 +273,9 @@ impl Supervisor {
                 () = tokio::time::sleep_until(token_at.unwrap_or(self.began)), if token_at.is_some() => {
                     self.token_at = None;
                     self.accept();
+                }
+                () = tokio::time::sleep_until(lists_at.unwrap_or(self.began)), if lists_at.is_some() => {
+                    self.say_expired_lists();
                 }
                 Some(event) = self.events.recv() => {
                     // What a program has left behind may end when nobody is served any more.

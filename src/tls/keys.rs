@@ -3,16 +3,18 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 
+use super::revocation::Revocation;
 use super::{Fault, certificate, pem, words};
 use crate::config::plan::Tls;
 
@@ -22,6 +24,7 @@ pub struct Keys {
     pub(super) config: Arc<ServerConfig>,
     chain: Arc<[CertificateDer<'static>]>,
     complaint: Option<Arc<Fault>>,
+    revocation: Option<Arc<Revocation>>,
 }
 
 impl fmt::Debug for Keys {
@@ -36,25 +39,40 @@ impl Keys {
     ///
     /// Each time there are new keys for tickets: whoever was let in by the files
     /// of before, perhaps by another authority, is asked again.
+    ///
+    /// A revocation list that has expired is no fault here, see
+    /// [`Keys::expired_list`].
     pub fn load(files: &Tls) -> Result<Keys, Fault> {
         let chain = pem::certificates(&files.certificate).map_err(|fault| swapped(files).unwrap_or(fault))?;
         let provider = Arc::new(default_provider());
         let complaint = chain.first().and_then(|own| complaint(&files.certificate, own));
         let certified = certified(files, chain.clone(), signing_key(&files.key, &provider)?)?;
         let other = |error: Error| Fault::of(&files.certificate, format!("can't be used: {error}"));
-        let verifier = match &files.client_ca {
-            Some(path) => verifier(path, &provider)?,
-            None => WebPkiClientVerifier::no_client_auth(),
+        let (verifier, revocation) = match &files.client_ca {
+            Some(path) => verifier(path, files.crl.as_deref(), &provider)?,
+            None => (WebPkiClientVerifier::no_client_auth(), None),
         };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(other)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        config.ticketer = Ticketer::new().map_err(other)?;
+        if files.client_ca.is_none() {
+            config.ticketer = Ticketer::new().map_err(other)?;
+        } else {
+            // A resumed session would skip the look at the client's certificate, which may have
+            // expired since. So each connection is a full handshake, in TLS 1.2 (whose ticketer
+            // is off by default) and in TLS 1.3.
+            config.send_tls13_tickets = 0;
+        }
         // Tickets do it, in both versions, and the memory for them is the client's.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Keys { config: Arc::new(config), chain: chain.into(), complaint: complaint.map(Arc::new) })
+        Ok(Keys {
+            config: Arc::new(config),
+            chain: chain.into(),
+            complaint: complaint.map(Arc::new),
+            revocation: revocation.map(Arc::new),
+        })
     }
 
     /// All that is wrong with files that can't be loaded, as far as one file says
@@ -71,7 +89,14 @@ impl Keys {
                 (chain, key) => chain.err().into_iter().chain(key.err()).collect(),
             },
         };
-        found.extend(files.client_ca.as_ref().and_then(|path| verifier(path, &provider).err()));
+        let authorities = |crl| verifier(files.client_ca.as_deref()?, crl, &provider).err();
+        match authorities(None) {
+            Some(fault) => {
+                found.push(fault);
+                found.extend(files.crl.as_ref().and_then(|path| Revocation::load(path).err()));
+            }
+            None => found.extend(authorities(files.crl.as_deref())),
+        }
         found
     }
 
@@ -97,10 +122,34 @@ impl Keys {
     pub fn complaint(&self) -> Option<&Fault> {
         self.complaint.as_deref()
     }
+
+    /// What is wrong with the revocation lists, although they were loaded.
+    pub fn list_warnings(&self) -> Vec<Fault> {
+        let Some(revocation) = &self.revocation else { return Vec::new() };
+        revocation.expired(UnixTime::now()).into_iter().chain(revocation.missing.clone()).collect()
+    }
+
+    /// The fault of a revocation list that has expired by now. What it revokes stays
+    /// refused. What its authority revoked later is not known.
+    pub fn expired_list(&self) -> Option<Fault> {
+        self.revocation.as_ref()?.expired(UnixTime::now())
+    }
+
+    /// How long the revocation lists are still valid; `None` without lists, or with
+    /// one that has expired.
+    pub fn list_expires_in(&self) -> Option<Duration> {
+        self.revocation.as_ref()?.expires_in(UnixTime::now())
+    }
+
+    /// Whether these revocation lists expire before the other ones.
+    pub fn has_older_list(&self, other: &Keys) -> bool {
+        let until = |keys: &Keys| keys.revocation.as_ref().map(|revocation| revocation.until());
+        until(self) < until(other)
+    }
 }
 
 fn complaint(path: &Path, own: &CertificateDer<'_>) -> Option<Fault> {
-    let now = rustls::pki_types::UnixTime::now().as_secs();
+    let now = UnixTime::now().as_secs();
     let (from, until) = certificate::validity(own)?;
     if now > until.to_unix_duration().as_secs() {
         return Some(Fault::of(path, format!("holds a certificate that has expired ({until})")));
@@ -161,8 +210,13 @@ fn certified(
     }
 }
 
-/// Lets in who has a certificate of these authorities, and nobody else.
-fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Fault> {
+/// Lets in a client with a certificate of these authorities that the lists do not
+/// revoke. Each certificate of the client's chain needs a list of its issuer.
+fn verifier(
+    path: &Path,
+    crl: Option<&Path>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<(Arc<dyn ClientCertVerifier>, Option<Revocation>), Fault> {
     let mut roots = RootCertStore::empty();
     for (number, authority) in (1..).zip(pem::certificates(path)?) {
         // One that is left out would be a client that is turned away without a reason.
@@ -171,7 +225,25 @@ fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn Clien
             Fault::of(path, format!("holds an authority that can't be used (number {number}: {what})"))
         })?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .map_err(|error| Fault::of(path, format!("can't be used: {error}")))
+    let mut revocation = crl.map(Revocation::load).transpose()?;
+    if let Some(revocation) = &mut revocation {
+        revocation.find_missing(path, &roots);
+    }
+    let roots = Arc::new(roots);
+    let build = |lists: &[CertificateRevocationListDer<'static>]| {
+        let builder = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        builder.with_crls(lists.iter().cloned()).build()
+    };
+    let lists =
+        revocation.as_mut().map(|revocation| std::mem::take(&mut revocation.lists)).unwrap_or_default();
+    match (build(&lists), crl) {
+        (Ok(verifier), _) => Ok((verifier, revocation)),
+        (Err(VerifierBuilderError::InvalidCrl(error)), Some(crl)) => {
+            let bad = lists.iter().position(|list| build(std::slice::from_ref(list)).is_err());
+            let number = bad.map_or(1, |index| index + 1);
+            let what = words::of_revocation_list(&error);
+            Err(Fault::of(crl, format!("holds a revocation list that {what} (number {number})")))
+        }
+        (Err(error), _) => Err(Fault::of(path, format!("cannot be used: {error}"))),
+    }
 }

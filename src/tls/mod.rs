@@ -16,6 +16,8 @@ mod connection;
 mod keys;
 #[cfg(feature = "tls")]
 mod pem;
+#[cfg(feature = "tls")]
+mod revocation;
 #[cfg(not(feature = "tls"))]
 mod without;
 #[cfg(feature = "tls")]

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use rustls::pki_types::pem::{Error, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::Fault;
@@ -15,11 +15,16 @@ use crate::sys::files;
 /// quarter of a mebibyte. What is larger is a mistake, and need not be read.
 const LARGEST: u64 = 4 << 20;
 
+/// A revocation list of a large authority has some hundred thousand entries of
+/// about 40 bytes.
+const LARGEST_LIST: u64 = 32 << 20;
+
 const CERTIFICATE: &str = "CERTIFICATE";
+const LIST: &str = "X509 CRL";
 
 /// All certificates of a file; at least one.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let text = read(path)?;
+    let text = read(path, LARGEST)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(plain(&text)).collect();
     let found = found.map_err(|error| damaged(path, &error))?;
     if found.is_empty() {
@@ -28,9 +33,20 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> 
     Ok(found)
 }
 
+/// All revocation lists of a file; at least one.
+pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+    let text = read(path, LARGEST_LIST)?;
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(plain(&text)).collect();
+    let found = found.map_err(|error| damaged(path, &error))?;
+    if found.is_empty() {
+        return Err(nothing(path, &text, "revocation list", LIST));
+    }
+    Ok(found)
+}
+
 /// The private key of a file; the first, if it has several.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
-    let text = read(path)?;
+    let text = read(path, LARGEST)?;
     if is_encrypted(&text) {
         let name = path.display();
         return Err(Fault::of(
@@ -56,14 +72,14 @@ pub struct Held {
 
 /// What a file holds, if it can be read, whether that can be used or not.
 pub fn held(path: &Path) -> Option<Held> {
-    let text = read(path).ok()?;
+    let text = read(path, LARGEST).ok()?;
     let labels = labels(&text);
     let key = labels.iter().any(|label| label.ends_with("PRIVATE KEY"));
     Some(Held { certificate: labels.contains(&CERTIFICATE), key })
 }
 
-/// The bytes of a file, which may be a private key.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
+/// The bytes of a file, which may be a private key; `largest` bytes at most.
+fn read(path: &Path, largest: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let unreadable = |error: io::Error| {
         let fault = Fault::of(path, format!("can't be read: {error}"));
         match error.kind() {
@@ -78,10 +94,10 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
         .map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     // As large as it has to be at once: a buffer that grows leaves copies of a key.
-    let room = usize::try_from(length.min(LARGEST)).unwrap_or_default() + 1;
+    let room = usize::try_from(length.min(largest)).unwrap_or_default() + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
+    file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > largest) {
         return Err(Fault::of(path, "is too large for certificates or keys"));
     }
     Ok(bytes)
@@ -140,6 +156,7 @@ fn nothing(path: &Path, bytes: &[u8], wanted: &str, label: &str) -> Fault {
         )),
         [0x30, 0x81..=0x84, ..] => Fault::of(path, "is in DER, not in PEM").hint(match label {
             CERTIFICATE => format!("openssl x509 -in {name} -inform DER -out {name}.pem"),
+            LIST => format!("openssl crl -in {name} -inform DER -out {name}.pem"),
             _ => format!("openssl pkey -in {name} -inform DER -out {name}.pem"),
         }),
         text => match labels(text).first() {
@@ -147,6 +164,7 @@ fn nothing(path: &Path, bytes: &[u8], wanted: &str, label: &str) -> Fault {
             Some(other) => {
                 let other = match *other {
                     CERTIFICATE => "a certificate".to_owned(),
+                    LIST => "a revocation list".to_owned(),
                     "PUBLIC KEY" => "a public key".to_owned(),
                     "CERTIFICATE REQUEST" => "a request for a certificate".to_owned(),
                     key if key.ends_with("PRIVATE KEY") && key != "OPENSSH PRIVATE KEY" => {

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::time::Duration;
 
 use super::{Fault, ReadError};
 use crate::config::plan::Tls;
@@ -40,6 +41,26 @@ impl Keys {
 
     /// What clients will hold against the certificate.
     pub fn complaint(&self) -> Option<&Fault> {
+        match self.0 {}
+    }
+
+    /// What is wrong with the revocation lists, although they were loaded.
+    pub fn list_warnings(&self) -> Vec<Fault> {
+        match self.0 {}
+    }
+
+    /// The fault of a revocation list that has expired by now.
+    pub fn expired_list(&self) -> Option<Fault> {
+        match self.0 {}
+    }
+
+    /// How long the revocation lists are still valid.
+    pub fn list_expires_in(&self) -> Option<Duration> {
+        match self.0 {}
+    }
+
+    /// Whether these revocation lists expire before the other ones.
+    pub fn has_older_list(&self, _: &Keys) -> bool {
         match self.0 {}
     }
 }

@@ -1,7 +1,7 @@
 //! What went wrong in words that can stand in a record: bounded, and of one
 //! line, whatever a client sent.
 
-use rustls::{CertificateError, Error, PeerIncompatible};
+use rustls::{CertRevocationListError, CertificateError, Error, PeerIncompatible};
 
 /// Longer ones say nothing more. In characters.
 const LONGEST: usize = 200;
@@ -13,6 +13,9 @@ pub fn of(error: &Error) -> String {
         Error::NoCertificatesPresented => "the client has no certificate".to_owned(),
         Error::InvalidCertificate(_) => {
             format!("the client's certificate is not accepted ({})", of_certificate(error))
+        }
+        Error::InvalidCertRevocationList(what) => {
+            format!("the client's certificate is not accepted (a list in `crl` {})", of_revocation_list(what))
         }
         Error::AlertReceived(alert) => format!("the client gave up ({alert:?})"),
         Error::DecryptError => "what the client sent was changed on its way".to_owned(),
@@ -32,6 +35,10 @@ pub fn of(error: &Error) -> String {
 pub fn of_certificate(error: &Error) -> String {
     bounded(&match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => "of an unknown issuer".to_owned(),
+        Error::InvalidCertificate(CertificateError::Revoked) => "revoked by its authority".to_owned(),
+        Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) => {
+            "no list in `crl` covers its issuer".to_owned()
+        }
         Error::InvalidCertificate(CertificateError::BadEncoding) => "badly encoded".to_owned(),
         Error::InvalidCertificate(
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
@@ -46,6 +53,28 @@ pub fn of_certificate(error: &Error) -> String {
         },
         Error::InvalidCertificate(what) => what.to_string(),
         other => other.to_string(),
+    })
+}
+
+/// What is wrong with a revocation list, as the end of a sentence.
+pub fn of_revocation_list(error: &CertRevocationListError) -> String {
+    bounded(&match error {
+        CertRevocationListError::BadSignature => "is not signed by the authority that it names".to_owned(),
+        CertRevocationListError::IssuerInvalidForCrl => {
+            "is of an authority whose certificate does not allow it to sign lists (key usage cRLSign)"
+                .to_owned()
+        }
+        CertRevocationListError::ParseError => "is badly encoded".to_owned(),
+        CertRevocationListError::Other(other) => format!("is badly encoded ({})", other.0),
+        CertRevocationListError::UnsupportedCrlVersion => "is not of version 2".to_owned(),
+        CertRevocationListError::UnsupportedDeltaCrl => {
+            "has only what changed since another list (a delta CRL); a complete one is needed".to_owned()
+        }
+        CertRevocationListError::UnsupportedIndirectCrl => {
+            "is about certificates of other authorities (an indirect CRL); each authority needs its own"
+                .to_owned()
+        }
+        other => format!("cannot be used ({other:?})"),
     })
 }
 

@@ -5,9 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use rcgen::{CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -113,6 +116,33 @@ impl Authority {
         })
     }
 
+    /// Its revocation list in PEM. It is a month old and expires in so many seconds, which
+    /// may be over.
+    pub fn revocation_list(&self, revoked: &[&Pair], expires_in: i64) -> String {
+        const MONTH: i64 = 30 * 24 * 3600;
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
+        let now = date_time_ymd(1970, 1, 1) + since_1970;
+        let after = |seconds: i64| match u64::try_from(seconds) {
+            Ok(seconds) => now + Duration::from_secs(seconds),
+            Err(_) => now - Duration::from_secs(seconds.unsigned_abs()),
+        };
+        let revoke = |pair: &&Pair| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&serial_number(&pair.der())),
+            revocation_time: after(-MONTH),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: after(-MONTH),
+            next_update: after(expires_in),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(revoke).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).expect("a list").pem().expect("a list in PEM")
+    }
+
     /// Any certificate.
     pub fn issue(&self, names: &[&str], key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -122,6 +152,25 @@ impl Authority {
         let certificate = params.signed_by(key, &self.issuer).expect("a certificate");
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }
+}
+
+/// The serial number of a certificate (RFC 5280, section 4.1).
+fn serial_number(certificate: &[u8]) -> Vec<u8> {
+    let (certificate, _) = der_value(certificate);
+    let (to_be_signed, _) = der_value(certificate);
+    let (_version, rest) = der_value(to_be_signed);
+    der_value(rest).0.to_vec()
+}
+
+/// The contents of the first value, and what follows it.
+fn der_value(der: &[u8]) -> (&[u8], &[u8]) {
+    // The tag takes one byte. A length from 128 on takes as many bytes as the first one says.
+    let long = usize::from(der[1]).saturating_sub(128);
+    let length = match long {
+        0 => usize::from(der[1]),
+        _ => der[2..2 + long].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
+    };
+    der[2 + long..].split_at(length)
 }
 
 /// What a client offers.

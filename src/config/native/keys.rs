@@ -233,6 +233,7 @@ pub(super) const KEYS: &[Key] = &[
     key("certificate", Kind::Path, TLS, "none: it must be given", "The server's certificate in PEM, then those between it and its authority."),
     key("key", Kind::Path, TLS, "none: it must be given", "Its private key, in PEM."),
     key("client_ca", Kind::Path, TLS, "none", "Authorities of client certificates, in PEM; with it every client needs one."),
+    key("crl", Kind::Path, TLS, "none", "Revocation lists (CRL) in PEM, at least one for each authority that issues client certificates. The server refuses what they revoke. Needs `client_ca`."),
 ];
 
 #[cfg(test)]

@@ -99,10 +99,17 @@ impl Reader<'_> {
                 self.report.missing(&field.at, Fault::new(message, hint));
             }
         }
+        if let Some(list) = files.field("crl").filter(|_| !files.has("client_ca")) {
+            let message =
+                "`crl` lists revoked client certificates, and without `client_ca` no client has one";
+            let hint = "add `client_ca = \"ca.pem\"`, or leave `crl` out";
+            self.report.missing(&list.at, Fault::new(message, hint));
+        }
         Some(Tls {
             certificate: files.path("certificate")?,
             key: files.path("key")?,
             client_ca: files.path("client_ca"),
+            crl: files.path("crl"),
         })
     }
 

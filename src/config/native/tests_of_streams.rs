@@ -154,10 +154,12 @@ fn files_of_tls_lie_beside_the_file() {
     let found = service(&with(TLS));
     assert!(found.has_pipes());
     let folder = Path::new("/folder");
-    let files = Tls { certificate: folder.join("c.pem"), key: "/k.pem".into(), client_ca: None };
+    let files = Tls { certificate: folder.join("c.pem"), key: "/k.pem".into(), client_ca: None, crl: None };
     assert_eq!(found.tls, Some(files));
     let found = service(&with(&TLS.replace(" }", ", client_ca = 'ca.pem' }")));
     assert_eq!(found.tls.unwrap().client_ca, Some(folder.join("ca.pem")));
+    let found = service(&with(&TLS.replace(" }", ", client_ca = 'ca.pem', crl = 'crl.pem' }")));
+    assert_eq!(found.tls.unwrap().crl, Some(folder.join("crl.pem")));
     assert_eq!(service(&with(&format!("tls = false\n[defaults]\n{TLS}"))).tls, None);
     assert!(service(&with(&format!("[defaults]\n{TLS}"))).tls.is_some());
 }
@@ -176,6 +178,19 @@ fn what_is_wrong_with_tls_is_said_at_its_place() {
     let found = &faults(&with(&TLS.replace(" }", ", kye = 'k' }")))[0];
     assert!(found.contains("there is no key `kye` in `tls` | did you mean `key`?"), "{found}");
     assert!(fault("certificate = 'c'").ends_with("`certificate` stands in `tls`"));
+}
+
+#[test]
+fn a_revocation_list_needs_authorities_of_clients() {
+    if !cfg!(feature = "tls") {
+        return;
+    }
+    let found = fault("tls = { certificate = 'c', key = 'k', crl = 'r' }");
+    assert!(
+        found.starts_with("4:45: `crl` lists revoked client certificates, and without `client_ca`"),
+        "{found}"
+    );
+    assert!(found.ends_with("add `client_ca = \"ca.pem\"`, or leave `crl` out"), "{found}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject;
 use testkit::tls::Pair;
 use testkit::tls::rcgen::{self, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 
@@ -16,12 +18,18 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn load(folder: &Path) -> Result<Keys, Fault> {
+    Keys::load(&files(folder))
+}
+
+/// The files of a folder, as far as they are there.
+fn files(folder: &Path) -> Tls {
     let path = |name: &str| folder.join(name);
-    Keys::load(&Tls {
+    Tls {
         certificate: path("cert.pem"),
         key: path("key.pem"),
         client_ca: Some(path("ca.pem")).filter(|path| path.exists()),
-    })
+        crl: Some(path("crl.pem")).filter(|path| path.exists()),
+    }
 }
 
 /// What is said when a good folder has this in the place of one of its files.
@@ -125,6 +133,7 @@ fn a_pair_in_each_others_place_is_recognized_and_one_file_for_both_is_none() {
         certificate: folder.path().join(first),
         key: folder.path().join(second),
         client_ca: None,
+        crl: None,
     };
     let fault = Keys::load(&files("key.pem", "cert.pem")).unwrap_err();
     let other = folder.path().join("cert.pem");
@@ -148,7 +157,7 @@ fn all_that_is_wrong_is_known_as_far_as_one_file_says_it_without_another() {
         }
         let path = |name: &str| folder.path().join(name);
         let (certificate, key) = (path("cert.pem"), path("key.pem"));
-        let found = Keys::faults(&Tls { certificate, key, client_ca: Some(path("ca.pem")) });
+        let found = Keys::faults(&Tls { certificate, key, client_ca: Some(path("ca.pem")), crl: None });
         found.iter().map(|fault| fault.path.file_name().unwrap().display().to_string()).collect::<Vec<_>>()
     };
     let strangers = Authority::new().server("localhost").key;
@@ -251,4 +260,49 @@ fn keys_do_not_print() {
     let folder = folder();
     let shown = format!("{:?}", load(folder.path()).unwrap());
     assert_eq!(shown, "Keys { complaint: None, .. }");
+}
+
+/// What is said of a good folder whose revocation list is this.
+fn fault_of_list(list: impl AsRef<[u8]>) -> Fault {
+    fault("crl.pem", list)
+}
+
+#[test]
+fn a_file_that_is_no_revocation_list_is_recognized() {
+    let authority = Authority::new();
+    let list = authority.revocation_list(&[], 3600);
+    says(&fault_of_list(""), "crl.pem", "is empty", "");
+    let found = fault_of_list(authority.certificate());
+    says(&found, "crl.pem", "holds a certificate and no revocation list", "-----BEGIN X509 CRL-----");
+    let der = CertificateRevocationListDer::from_pem_slice(list.as_bytes()).unwrap();
+    says(&fault_of_list(&der), "crl.pem", "is in DER, not in PEM", "openssl crl -in ");
+    let cut = &list[..list.len() / 2];
+    says(&fault_of_list(cut), "crl.pem", "ends in the middle of a section", "a copy that was cut off");
+    let found = fault("cert.pem", &list);
+    says(&found, "cert.pem", "holds a revocation list and no certificate", "-----BEGIN CERTIFICATE-----");
+}
+
+#[test]
+fn a_revocation_list_that_cannot_be_used_is_named_by_its_number() {
+    let list = Authority::new().revocation_list(&[], 3600);
+    let damaged = "-----BEGIN X509 CRL-----\nMAMCAQE=\n-----END X509 CRL-----\n";
+    let found = fault_of_list(list.clone() + damaged);
+    says(&found, "crl.pem", "holds a revocation list that is damaged or has no `nextUpdate` (number 2)", "");
+    // The last line of its base64 is missing.
+    let mut lines: Vec<_> = list.lines().collect();
+    lines.remove(lines.len() - 2);
+    let found = fault_of_list(list.clone() + &lines.join("\n"));
+    let message =
+        "holds a revocation list that is badly encoded (TrailingData(CertRevocationList)) (number 2)";
+    says(&found, "crl.pem", message, "");
+}
+
+#[test]
+fn a_damaged_list_is_known_beside_damaged_authorities() {
+    let folder = folder();
+    for name in ["ca.pem", "crl.pem"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let names: Vec<_> = Keys::faults(&files(folder.path())).into_iter().map(|fault| fault.path).collect();
+    assert_eq!(names, ["ca.pem", "crl.pem"].map(|name| folder.path().join(name)));
 }

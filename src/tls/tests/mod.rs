@@ -103,7 +103,7 @@ fn keys(authority: &Authority, clients: bool) -> Keys {
     authority.write(folder.path()).server("localhost").write(folder.path());
     let path = |name: &str| folder.path().join(name);
     let client_ca = clients.then(|| path("ca.pem"));
-    Keys::load(&Tls { certificate: path("cert.pem"), key: path("key.pem"), client_ca }).unwrap()
+    Keys::load(&Tls { certificate: path("cert.pem"), key: path("key.pem"), client_ca, crl: None }).unwrap()
 }
 
 /// A client and a server that have shaken hands.

@@ -1,0 +1,105 @@
+//! Revocation lists: which client certificates their authority has taken back.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateRevocationListDer, UnixTime};
+use x509_cert::der::{Decode, Header, Reader, Result, SliceReader, Tag};
+use x509_cert::time::Time;
+
+use super::{Fault, pem};
+
+/// The revocation lists of one file.
+#[derive(Debug)]
+pub struct Revocation {
+    path: PathBuf,
+    /// The lists, until the verifier takes them.
+    pub lists: Vec<CertificateRevocationListDer<'static>>,
+    /// The contents of each list's issuer.
+    issuers: Vec<Vec<u8>>,
+    /// The earliest `nextUpdate` of the lists.
+    next_update: Time,
+    /// Authorities without a list.
+    pub missing: Option<Fault>,
+}
+
+impl Revocation {
+    /// Reads a file in PEM with one or more lists. Blocks.
+    pub fn load(path: &Path) -> std::result::Result<Revocation, Fault> {
+        let lists = pem::revocation_lists(path)?;
+        let mut issuers = Vec::new();
+        let mut earliest: Option<Time> = None;
+        for (number, list) in (1..).zip(&lists) {
+            let (issuer, next_update) = beginning(list).map_err(|_| {
+                let message = format!(
+                    "holds a revocation list that is damaged or has no `nextUpdate` (number {number})"
+                );
+                Fault::of(path, message)
+            })?;
+            issuers.push(issuer.to_owned());
+            let seconds = |time: &Time| time.to_unix_duration();
+            if earliest.as_ref().is_none_or(|earliest| seconds(&next_update) < seconds(earliest)) {
+                earliest = Some(next_update);
+            }
+        }
+        let next_update = earliest.ok_or_else(|| Fault::of(path, "holds no revocation list"))?;
+        Ok(Revocation { path: path.to_owned(), lists, issuers, next_update, missing: None })
+    }
+
+    /// Looks for authorities without a list: the server refuses all of their clients.
+    pub fn find_missing(&mut self, authorities: &Path, roots: &RootCertStore) {
+        let has_none = |subject: &[u8]| !self.issuers.iter().any(|issuer| issuer == subject);
+        let numbers: Vec<String> = (1..)
+            .zip(&roots.roots)
+            .filter(|(_, root)| has_none(&root.subject))
+            .map(|(number, _): (usize, _)| number.to_string())
+            .collect();
+        if !numbers.is_empty() {
+            let message = format!(
+                "holds no list of an authority in {} (number {}): all clients of that authority are refused",
+                authorities.display(),
+                numbers.join(", ")
+            );
+            let hint = "append the list of each authority, also one that revokes nothing";
+            self.missing = Some(Fault::of(&self.path, message).hint(hint));
+        }
+    }
+
+    /// When the first of the lists expires, since 1970.
+    pub fn until(&self) -> Duration {
+        self.next_update.to_unix_duration()
+    }
+
+    /// How long all lists are still valid.
+    pub fn expires_in(&self, now: UnixTime) -> Option<Duration> {
+        self.until().checked_sub(Duration::from_secs(now.as_secs())).filter(|left| !left.is_zero())
+    }
+
+    /// The fault of a list that has expired.
+    pub fn expired(&self, now: UnixTime) -> Option<Fault> {
+        let until = &self.next_update;
+        let fault = || {
+            Fault::of(&self.path, format!("holds a revocation list that has expired ({until})"))
+                .hint("put a new list of its authority there, then reload")
+        };
+        self.expires_in(now).is_none().then(fault)
+    }
+}
+
+/// The contents of the issuer, and `nextUpdate`. Reads no further, since a list may have
+/// a million entries.
+fn beginning(list: &[u8]) -> Result<(&[u8], Time)> {
+    let mut reader = SliceReader::new(list)?;
+    // CertificateList and, within it, TBSCertList (RFC 5280, section 5.1).
+    Header::decode(&mut reader)?.tag().assert_eq(Tag::Sequence)?;
+    Header::decode(&mut reader)?.tag().assert_eq(Tag::Sequence)?;
+    if Tag::peek(&reader)? == Tag::Integer {
+        reader.tlv_bytes()?; // version
+    }
+    reader.tlv_bytes()?; // signature algorithm
+    let issuer = Header::decode(&mut reader)?;
+    let issuer = reader.read_slice(issuer.length())?;
+    Time::decode(&mut reader)?; // thisUpdate
+    Ok((issuer, Time::decode(&mut reader)?))
+}
