@@ -21,10 +21,12 @@ use crate::cli::{Options, Verb};
 use crate::convert;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::sys::process;
 
 /// Does what the command line asks. Answers go to standard output, errors to
 /// the caller.
 pub fn run(options: &Options) -> Result<Exit, Error> {
+    refuse_borrowed_rights()?;
     match options.verb() {
         Verb::Install => system::install::install(options),
         Verb::Remove => system::install::remove(options),
@@ -49,6 +51,14 @@ pub fn run(options: &Options) -> Result<Exit, Error> {
         Verb::Debug => system::debug(options),
         Verb::Serve => system::serve_for_manager(options),
     }
+}
+
+/// Every verb reads or runs what its caller names, so none is done with rights that
+/// the caller does not have.
+fn refuse_borrowed_rights() -> Result<(), Error> {
+    let rights = process::borrowed_rights()
+        .map_err(|cause| Error::System { what: "the rights of this process", cause })?;
+    rights.map_or(Ok(()), |message| Err(Error::Refused { message, exit: Exit::NoPermission }))
 }
 
 /// If a service manager has started us with a command line that can't be read,

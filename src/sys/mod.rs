@@ -6,6 +6,7 @@
 //! | name | contract |
 //! | --- | --- |
 //! | [`process::prepare`] | once, before any thread: nothing of ours can be inherited, descriptor limit raised, no crash dialogs |
+//! | [`process::borrowed_rights`] | rights that the program file gives and the starter does not have |
 //! | [`net::Listener`] | a bound, non-inheritable socket in the loop's poll set; `accept` never blocks |
 //! | [`net::Socket`] | one connection, never in the poll set while a program has it; `linger` ends it well |
 //! | [`net::Stream`] | the same connection while no program has it: the server itself reads and writes, and waits in the loop |

@@ -82,12 +82,10 @@ impl Account {
                 Ok(false)
             } else if let (Some(group), true) = (group, [uid, euid] == [self.uid; 2]) {
                 Err(format!(
-                    "this server may not take the group {group}: it runs with group id {egid}; start it as root, or with the capabilities setuid, setgid and kill"
+                    "this server may not take the group {group}: it runs with group id {egid}; {RIGHTS_NEEDED}"
                 ))
             } else {
-                Err(format!(
-                    "this server may not become {name}: it runs as user id {euid}; start it as root, or with the capabilities setuid, setgid and kill"
-                ))
+                Err(format!("this server may not become {name}: it runs as user id {euid}; {RIGHTS_NEEDED}"))
             };
         }
         let own = groups::own().map_err(|error| format!("own groups: {error}"))?;
@@ -102,6 +100,10 @@ impl Account {
         }
     }
 }
+
+/// What an administrator is to do for a server that may not change its identity.
+const RIGHTS_NEEDED: &str =
+    "start it as root, or have its service manager give it the ambient capabilities setuid, setgid and kill";
 
 /// A server that is not root may still hold the capability (systemd's
 /// AmbientCapabilities); then the child tries, and every step is checked there.

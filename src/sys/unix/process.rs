@@ -71,6 +71,70 @@ pub fn descriptor_limit() -> usize {
 /// Variables that every program inherits, whatever the file says.
 pub const NEEDED_BY_PROGRAMS: &[&str] = &[];
 
+/// Rights of this process that its starter does not have, and what to do: the program
+/// file has the setuid or setgid bit, or file capabilities. Any user could then have
+/// a configuration of their own served with these rights. (The kernel's mark for it,
+/// AT_SECURE, proves nothing: SELinux sets it too.)
+pub fn borrowed_rights() -> io::Result<Option<String>> {
+    let file = std::env::current_exe()?;
+    let file = file.display();
+    // SAFETY: no preconditions.
+    let (uid, euid, gid, egid) =
+        unsafe { (libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()) };
+    if (uid, gid) != (euid, egid) {
+        return Ok(Some(format!(
+            "this process has the real user id {uid} and the effective user id {euid}, the real group id {gid} \
+             and the effective group id {egid}. Any user who may execute {file} would get these rights\n    \
+             hint: remove the setuid and setgid bits: chmod u-s,g-s {file}; then start the server as root"
+        )));
+    }
+    if uid == 0 {
+        return Ok(None);
+    }
+    let borrowed = capabilities_of_file()?;
+    Ok((borrowed != 0).then(|| {
+        format!(
+            "this process has the user id {uid} and capabilities of its file (mask {borrowed:#x}). \
+             Any user who may execute {file} could start programs as root\n    \
+             hint: remove them: setcap -r {file}; then start the server as root, or by a service manager \
+             that gives it ambient capabilities (systemd: AmbientCapabilities=)"
+        )
+    }))
+}
+
+/// Permitted capabilities that are not ambient ones. For a user other than root only a
+/// file gives such.
+#[cfg(target_os = "linux")]
+fn capabilities_of_file() -> io::Result<u64> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header { version: VERSION_3, pid: 0 };
+    // Effective, permitted, inheritable; then the same for capabilities from 32 on.
+    let mut sets = [0u32; 6];
+    // SAFETY: the header and the sets have the layout of version 3.
+    if unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let permitted = u64::from(sets[1]) | u64::from(sets[4]) << 32;
+    let is_ambient = |capability: &u32| {
+        let of = libc::c_ulong::from(*capability);
+        // SAFETY: no pointers.
+        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_IS_SET, of, 0, 0) == 1 }
+    };
+    let ambient = (0..u64::BITS).filter(|&capability| permitted >> capability & 1 == 1).filter(is_ambient);
+    Ok(ambient.fold(permitted, |rest, capability| rest & !(1 << capability)))
+}
+
+/// Only Linux has capabilities.
+#[cfg(not(target_os = "linux"))]
+fn capabilities_of_file() -> io::Result<u64> {
+    Ok(0)
+}
+
 /// Whether this process can take any identity.
 pub fn is_privileged() -> bool {
     // SAFETY: geteuid has no preconditions.

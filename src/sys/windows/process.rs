@@ -95,6 +95,11 @@ pub fn has_standard_error() -> bool {
     !handle.is_null() && handle != INVALID_HANDLE_VALUE
 }
 
+/// Rights of this process that its starter does not have: a program file gives none here.
+pub fn borrowed_rights() -> io::Result<Option<String>> {
+    Ok(None)
+}
+
 /// Whether this process has an administrator's rights, and not only the name.
 pub fn is_privileged() -> bool {
     super::names::administrators().is_ok_and(|group| {

@@ -1,0 +1,171 @@
+//! Rights that the program file gives to every user who executes it serve nothing: any
+//! user could have a configuration of their own run programs with them.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+use testkit::{Builder, Client, free_port, probe_path, wininetd};
+
+/// CAP_KILL, CAP_SETGID and CAP_SETUID, with which a server may start programs as others.
+const CAPABILITIES: u32 = 1 << 5 | 1 << 6 | 1 << 7;
+
+fn is_root() -> bool {
+    // SAFETY: no preconditions.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// A folder where any account may execute the server, and one that it may be told to run.
+struct Shared {
+    folder: TempDir,
+}
+
+impl Shared {
+    /// `give` gives a program file rights. `None` where the system gives none by it (a
+    /// filesystem without them, a user who may not).
+    fn new(give: impl Fn(&Path) -> bool, shows: impl Fn(&str) -> bool) -> Option<Shared> {
+        let shared = Shared { folder: tempfile::tempdir().unwrap() };
+        std::fs::set_permissions(shared.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for (name, program) in [("probe", probe_path()), ("wininetd", wininetd())] {
+            let copy = shared.file(name);
+            testkit::copy_program(&program, &copy);
+            std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
+            if !is_root() || !give(&copy) {
+                println!("not tried: this user or filesystem gives files no rights");
+                return None;
+            }
+        }
+        let found = ["state", "capabilities"].map(|what| {
+            let output = shared.as_nobody("probe").arg(what).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        });
+        if !shows(&found.concat()) {
+            println!("not tried: this filesystem gives no rights: {found:?}");
+            return None;
+        }
+        let port = free_port();
+        let line = format!("{port} root: {} state\n", shared.file("probe").display());
+        std::fs::write(shared.file("wininetd.conf"), line).unwrap();
+        Some(shared)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn as_nobody(&self, program: &str) -> Command {
+        // Bounded: one that serves all the same does not end by itself.
+        let mut command = Command::new("timeout");
+        command.args(["20", "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
+        command.arg(self.file(program));
+        command
+    }
+
+    fn run(&self, verb: &[&str]) -> Output {
+        self.as_nobody("wininetd")
+            .args(verb)
+            .arg("--cfgfile")
+            .arg(self.file("wininetd.conf"))
+            .output()
+            .unwrap()
+    }
+}
+
+/// What each verb says that reads a file or runs something.
+fn all_refuse(shared: &Shared, expected: &str) {
+    for verb in [&["--debug"][..], &[], &["--check"], &["--run", "1"]] {
+        let output = shared.run(verb);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(77), "{verb:?}: {errors}");
+        for expected in [expected, "hint:", "wininetd"] {
+            assert!(errors.contains(expected), "{verb:?}: {expected}: {errors}");
+        }
+    }
+}
+
+/// As `setcap` would: revision 2 of the attribute, with the effective bit.
+fn give_capabilities(file: &Path) -> bool {
+    const REVISION_2: u32 = 0x0200_0000;
+    const EFFECTIVE: u32 = 1;
+    let words = [REVISION_2 | EFFECTIVE, CAPABILITIES, 0, 0, 0];
+    let value: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    let path = std::ffi::CString::new(file.as_os_str().as_bytes()).unwrap();
+    // SAFETY: both strings end in NUL, and the length is the value's own.
+    unsafe {
+        libc::setxattr(path.as_ptr(), c"security.capability".as_ptr(), value.as_ptr().cast(), value.len(), 0)
+            == 0
+    }
+}
+
+#[test]
+fn a_file_with_capabilities_serves_nothing() {
+    let given = format!("CapPrm {CAPABILITIES:x}");
+    let Some(shared) = Shared::new(give_capabilities, |found| found.contains(&given)) else { return };
+    all_refuse(&shared, &format!("mask {CAPABILITIES:#x}"));
+}
+
+#[test]
+fn a_file_with_the_setuid_bit_serves_nothing() {
+    let give = |file: &Path| std::fs::set_permissions(file, PermissionsExt::from_mode(0o4755)).is_ok();
+    let Some(shared) = Shared::new(give, |found| found.lines().any(|line| line == "uid 65534 0")) else {
+        return;
+    };
+    all_refuse(&shared, "effective user id 0");
+}
+
+#[test]
+fn a_file_with_the_setgid_bit_serves_nothing() {
+    let give = |file: &Path| std::fs::set_permissions(file, PermissionsExt::from_mode(0o2755)).is_ok();
+    let Some(shared) = Shared::new(give, |found| found.lines().any(|line| line == "gid 65534 0")) else {
+        return;
+    };
+    all_refuse(&shared, "effective group id 0");
+}
+
+/// What a service manager gives is inherited on purpose.
+#[test]
+fn ambient_capabilities_of_a_service_manager_are_no_reason() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let shared = folder.path().join("wininetd");
+    testkit::copy_program(&wininetd(), &shared);
+    let port = free_port();
+    let builder = Builder::new(&[format!("{port} none /bin/echo served")]);
+    let starter = [
+        "setpriv",
+        "--reuid=daemon",
+        "--regid=daemon",
+        "--clear-groups",
+        "--inh-caps=+net_bind_service",
+        "--ambient-caps=+net_bind_service",
+    ];
+    let _daemon = builder.of_binary(&shared).through(&starter).start();
+    assert_eq!(Client::connect(port).read_text(), "served\n");
+}
+
+/// They would be the file's, and every user's.
+#[test]
+fn no_text_recommends_to_give_the_file_capabilities() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders =
+        vec![root.join("src"), root.join("docs"), root.join("packaging"), root.join("examples")];
+    let mut files = vec![root.join("README.md")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    for file in files {
+        let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).replace("setcap -r", "");
+        let line = text.lines().find(|line| line.contains("setcap"));
+        assert_eq!(line, None, "{}", file.display());
+    }
+}
