@@ -17,6 +17,11 @@ pub const THREADS: usize = 2;
 /// A spawn that lasts longer than this is stuck. Ordinary ones take a millisecond.
 pub const STUCK_AFTER: Duration = Duration::from_secs(1);
 
+/// A child that has not become its program after this time is killed, and the start
+/// has failed. Longer than an automounter or a disk that spins up takes; something of
+/// the account, or a disk that is gone, may hold it for ever.
+pub const HANGS_AFTER: Duration = Duration::from_secs(30);
+
 /// Work that waits for a thread, and what is known of work under way.
 #[derive(Debug)]
 pub struct SpawnQueue<Job> {

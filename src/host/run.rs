@@ -1,17 +1,21 @@
 //! `--run`: a service's program on this console, as a client's would run, with
 //! the same account, environment, directory and limits.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
 
 use crate::cli::Options;
 use crate::config;
 use crate::config::plan::{Plan, Service};
 use crate::config::trust::Strictness;
+use crate::core::spawn_queue::STUCK_AFTER;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::session::environment;
-use crate::spawn::Running;
+use crate::spawn::{Running, hung};
 use crate::sys::account::Account;
+use crate::sys::attempt::Attempt;
 use crate::sys::stop::BesideProgram;
 use crate::sys::{self, Errors, SpawnError, Start, Stdio, process};
 
@@ -48,7 +52,7 @@ async fn beside(service: Arc<Service>) -> Result<sys::Exit, Error> {
     let mut requests =
         BesideProgram::listen().map_err(|cause| Error::System { what: "requests to stop", cause })?;
     let name = service.name.clone();
-    let mut running = started(service)?.map_err(|error| Error::Refused {
+    let mut running = started(service, &mut requests).await?.map_err(|error| Error::Refused {
         message: format!("{name} was not started, at step {}: {}", error.step.name(), error.cause),
         exit: Exit::System,
     })?;
@@ -66,26 +70,44 @@ async fn beside(service: Arc<Service>) -> Result<sys::Exit, Error> {
 }
 
 /// Starts it on a thread that stays, as the server does: what has lost its
-/// parent is then told from the program itself.
-fn started(service: Arc<Service>) -> Result<Result<Running, SpawnError>, Error> {
-    let (tell, told) = mpsc::channel();
+/// parent is then told from the program itself. A request to stop cancels a start that
+/// is under way, as its own limit does.
+async fn started(
+    service: Arc<Service>,
+    requests: &mut BesideProgram,
+) -> Result<Result<Running, SpawnError>, Error> {
+    let (tell, mut told) = oneshot::channel();
+    let attempt = Attempt::new();
+    let of_thread = attempt.clone();
     let work = move || {
         // Whoever asked waits for it.
-        let _ = tell.send(start(&service));
+        let _ = tell.send(start(&service, &of_thread));
         loop {
             std::thread::park();
         }
     };
-    let thread = std::thread::Builder::new().name("spawn".to_owned()).spawn(work);
-    let cause = match thread.map(|_| told.recv()) {
-        Ok(Ok(result)) => return Ok(result),
-        Ok(Err(ended)) => std::io::Error::other(ended),
-        Err(cause) => cause,
+    let failed = |cause| Error::System { what: "the thread that starts the program", cause };
+    std::thread::Builder::new().name("spawn".to_owned()).spawn(work).map_err(failed)?;
+    let why = loop {
+        tokio::select! {
+            biased;
+            result = &mut told => return result.map_err(|ended| failed(std::io::Error::other(ended))),
+            () = requests.requested() => break "a request to stop came before the program began".to_owned(),
+            () = tokio::time::sleep(STUCK_AFTER) => {
+                if let Some(why) = hung(&attempt) {
+                    break why;
+                }
+            }
+        }
     };
-    Err(Error::System { what: "the thread that starts the program", cause })
+    attempt.cancel();
+    match tokio::time::timeout(STUCK_AFTER, told).await {
+        Ok(Ok(Ok(running))) => Ok(Ok(running)),
+        _ => Ok(Err(SpawnError::new(attempt.step(), why))),
+    }
 }
 
-fn start(service: &Service) -> Result<Running, SpawnError> {
+fn start(service: &Service, attempt: &Attempt) -> Result<Running, SpawnError> {
     let program = &service.program;
     let account = program.identity.as_ref().map(Account::take).transpose()?.map(Arc::new);
     let variables = environment::of_service(&service.name);
@@ -99,6 +121,7 @@ fn start(service: &Service) -> Result<Running, SpawnError> {
         // Whoever sits here wants to see it, wherever clients' goes.
         errors: Errors::Output,
         limits: &program.limits,
+        attempt,
     })?;
     Ok(Running { child, account, born: tokio::time::Instant::now() })
 }

@@ -92,6 +92,12 @@ impl Order {
     pub fn ask_now(why: Why) -> Order {
         Order::End { ask: Instant::now(), kill: None, why }
     }
+
+    /// Whether a session whose program is being started is to end. An order to make
+    /// room was for the header or handshake that is done meanwhile.
+    fn ends_start(self) -> bool {
+        !matches!(self, Order::Serve | Order::End { why: Why::Room, .. })
+    }
 }
 
 /// What a session needs of the server.
@@ -156,13 +162,15 @@ pub async fn serve(
     // Names that a client chose are in its program's environment.
     let chosen = passed.secured.iter().any(|(name, _)| is_chosen_by_client(name));
     link.send_text(&session.service.banner).await;
-    let started = Box::pin(start::start(&session, link, (client, &local), variables, &context)).await;
+    let started = start::start(&session, link, (client, &local), variables, &context, &mut orders);
+    let started = Box::pin(started).await;
     let Started { mut link, mut running, ours, mut errors } = match started {
         Ok(started) => started,
         Err(NotStarted { error, link }) => {
             record.not_started(&error, began);
-            // A client can fill a system up; that must not close the service for all.
-            let own = !sys::spawn::ran_out(&error);
+            // A client can fill a system up; that must not close the service for all. A start
+            // that was cut short by an order says nothing either.
+            let own = !sys::spawn::ran_out(&error) && !orders.borrow().ends_start();
             let fault = format!("{}: {}", error.step.name(), error.cause);
             let verdict = if own { Verdict::Failed(fault) } else { Verdict::Nothing };
             return Served { record, verdict, link };

@@ -3,14 +3,16 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::link::Link;
 use super::pump::Errors;
 use super::stdio::Ours;
 use super::warm::Ready;
-use super::{Context, Session};
+use super::{Context, Order, Session};
 use crate::config::plan::{Address, Service, Stderr};
+use crate::core::ending::Why;
+use crate::core::spawn_queue::STUCK_AFTER;
 use crate::core::{Peer, proxy_header};
 use crate::spawn::Running;
 use crate::supervisor::Event;
@@ -45,6 +47,7 @@ pub(super) async fn start(
     (client, local): (Peer, &Address),
     variables: Vec<(OsString, OsString)>,
     context: &Context,
+    orders: &mut watch::Receiver<Order>,
 ) -> Result<Started, NotStarted> {
     let service = &session.service;
     if service.warm.is_some()
@@ -64,7 +67,8 @@ pub(super) async fn start(
         Link::Socket(socket) => (Some(socket), None),
         link => (None, Some(link)),
     };
-    let spawned = context.spawner.spawn(session.service_id, service.clone(), socket, variables).await;
+    let cut = is_too_late(orders);
+    let spawned = context.spawner.spawn(session.service_id, service.clone(), socket, variables, cut).await;
     let (link, running, ours) = match spawned {
         Ok((socket, Ok((running, ours)))) => (socket.map(Link::Socket).or(other), running, ours),
         Ok((socket, Err(error))) => {
@@ -82,6 +86,19 @@ pub(super) async fn start(
         Errors::new(context.log.clone(), service.name.clone(), Some(session.id), context.complaints.clone())
     });
     Ok(Started { link, running, ours, errors })
+}
+
+/// Returns when a start is not worth waiting for any more: the session was ordered to
+/// end, and ordinary starts would have been done since. Without a program it needs no
+/// grace period.
+pub(super) async fn is_too_late(orders: &mut watch::Receiver<Order>) -> &'static str {
+    let why = match orders.wait_for(|order| order.ends_start()).await.as_deref() {
+        Ok(Order::End { why, .. }) => *why,
+        // The server ends.
+        Ok(Order::Leave { .. } | Order::Serve) | Err(_) => Why::Stop,
+    };
+    tokio::time::sleep(STUCK_AFTER).await;
+    why.text()
 }
 
 /// A program that waits for a client, if one does.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::ending::QUICK;
 use super::pump::{self, Errors, Phase};
+use super::start::is_too_late;
 use super::stdio::Ours;
 use super::{Context, Order, environment};
 use crate::config::plan::{Service, Stderr};
@@ -80,7 +81,7 @@ pub async fn wait_for_client(
     mut orders: watch::Receiver<Order>,
     take: oneshot::Receiver<Taker>,
 ) {
-    let waited = match start(&ahead, &context).await {
+    let waited = match start(&ahead, &context, &mut orders).await {
         Ok(ready) => {
             let _ = context.supervisor.send(Event::WarmWaits(ahead.id));
             keep(&ahead, ready, &context, &mut orders, take).await
@@ -90,15 +91,20 @@ pub async fn wait_for_client(
     let _ = context.supervisor.send(Event::WarmOver(ahead.id, waited));
 }
 
-async fn start(ahead: &Ahead, context: &Context) -> Result<Ready, Waited> {
+async fn start(
+    ahead: &Ahead,
+    context: &Context,
+    orders: &mut watch::Receiver<Order>,
+) -> Result<Ready, Waited> {
     let service = &ahead.service;
     let failed = |error: crate::sys::SpawnError| Waited::Failed {
         own: !crate::sys::spawn::ran_out(&error),
         cause: format!("{}: {}", error.step.name(), error.cause),
     };
     let variables = environment::of_waiting(service);
-    let (_, started) =
-        context.spawner.spawn(ahead.service_id, service.clone(), None, variables).await.map_err(failed)?;
+    let cut = is_too_late(orders);
+    let spawned = context.spawner.spawn(ahead.service_id, service.clone(), None, variables, cut);
+    let (_, started) = spawned.await.map_err(failed)?;
     let (running, ours) = started.map_err(failed)?;
     let errors = (service.program.stderr == Stderr::Log)
         .then(|| Errors::new(context.log.clone(), service.name.clone(), None, context.complaints.clone()));

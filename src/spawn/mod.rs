@@ -13,10 +13,11 @@ use tokio::time::timeout;
 
 use crate::config::plan::{Service, Stderr};
 use crate::core::ServiceId;
-use crate::core::spawn_queue::{STUCK_AFTER, SpawnQueue, THREADS};
+use crate::core::spawn_queue::{HANGS_AFTER, STUCK_AFTER, SpawnQueue, THREADS};
 use crate::session::environment;
 use crate::session::stdio::{self, Ours, Theirs};
 use crate::sys::account::Account;
+use crate::sys::attempt::Attempt;
 use crate::sys::child::Child;
 use crate::sys::fault::{self, Says};
 use crate::sys::net::Socket;
@@ -47,6 +48,7 @@ struct Job {
     variables: Vec<(OsString, OsString)>,
     /// The loop in which our ends of its pipes are waited on.
     runtime: Handle,
+    attempt: Attempt,
     reply: oneshot::Sender<Spawned>,
 }
 
@@ -103,29 +105,46 @@ impl Spawner {
     ///
     /// Pipes are made where the program is started: whoever waits for that holds no
     /// more than its connection.
+    ///
+    /// A start that hangs, or that is not done when `cut` says why it must be, is
+    /// cancelled. Its error names the step that it has reached. If its thread does not
+    /// come back, neither does the connection.
     pub async fn spawn(
         &self,
         id: ServiceId,
         service: Arc<Service>,
         socket: Option<Socket>,
         variables: Vec<(OsString, OsString)>,
+        cut: impl Future<Output = &'static str>,
     ) -> Result<Spawned, SpawnError> {
         let (reply, mut answer) = oneshot::channel();
-        let runtime = Handle::current();
-        self.shared.queue().push(id, Job { service, socket, variables, runtime, reply });
+        let (runtime, attempt) = (Handle::current(), Attempt::new());
+        let job = Job { service, socket, variables, runtime, attempt: attempt.clone(), reply };
+        self.shared.queue().push(id, job);
         self.shared.filled.notify_one();
-        loop {
-            let answered = match timeout(STUCK_AFTER, &mut answer).await {
-                // Where the whole machine stood still, nothing is stuck.
-                Err(_) => timeout(MOMENT, &mut answer).await,
-                answered => answered,
-            };
-            match answered {
-                Ok(answer) => {
-                    return answer.map_err(|_| SpawnError::new(Step::Spawn, "the thread for it has ended"));
-                }
-                Err(_) => self.relieve(),
+        tokio::pin!(cut);
+        let why = loop {
+            tokio::select! {
+                biased;
+                answered = &mut answer => return answered.map_err(|_| thread_ended()),
+                why = &mut cut => break why.to_owned(),
+                () = tokio::time::sleep(STUCK_AFTER) => {}
             }
+            // Where the whole machine stood still, nothing is stuck.
+            if let Ok(answered) = timeout(MOMENT, &mut answer).await {
+                return answered.map_err(|_| thread_ended());
+            }
+            if let Some(why) = hung(&attempt) {
+                break why;
+            }
+            self.relieve();
+        };
+        attempt.cancel();
+        match timeout(STUCK_AFTER, &mut answer).await {
+            Ok(Ok((socket, Err(_)))) => Ok((socket, Err(SpawnError::new(attempt.step(), why)))),
+            // The program began at this very moment.
+            Ok(Ok(spawned)) => Ok(spawned),
+            Ok(Err(_)) | Err(_) => Err(SpawnError::new(attempt.step(), why)),
         }
     }
 
@@ -163,14 +182,46 @@ impl Spawner {
     }
 }
 
+fn thread_ended() -> SpawnError {
+    SpawnError::new(Step::Spawn, "the thread for it has ended")
+}
+
+/// Why a start is to be cancelled, if its child hangs.
+pub fn hung(attempt: &Attempt) -> Option<String> {
+    let limit = hangs_after();
+    attempt.hangs(limit).then(|| {
+        format!(
+            "the process was killed because it had not become the program after {} seconds; \
+             the directory or the program may be on a disk that does not answer, or a process \
+             of the same account may have stopped it",
+            limit.as_secs()
+        )
+    })
+}
+
+/// When a start hangs. Tests do not wait for so long.
+fn hangs_after() -> Duration {
+    #[cfg(debug_assertions)]
+    if let Some(seconds) = std::env::var("WININETD_TEST_HANGS").ok().and_then(|seconds| seconds.parse().ok())
+    {
+        return Duration::from_secs(seconds);
+    }
+    HANGS_AFTER
+}
+
 /// A spawn thread. It never ends: it is the parent of the programs that it
 /// started, and on Linux an orphan of its would be taken for something else.
 fn work(shared: &Shared) {
     loop {
         let (service, job, began) = next(shared);
-        let Job { service: plan, socket, variables, runtime, reply } = job;
+        let Job { service: plan, socket, variables, runtime, attempt, reply } = job;
         shared.accounts.clear_returned();
-        let result = start(shared, &plan, socket.as_ref(), variables, &runtime);
+        // A session that is gone needs no program.
+        let result = if reply.is_closed() {
+            Err(SpawnError::new(Step::Spawn, "its session is gone"))
+        } else {
+            start(shared, &plan, socket.as_ref(), variables, &runtime, &attempt)
+        };
         shared.queue().done(service, began);
         if shared.began.elapsed() >= began + STUCK_AFTER {
             // What was held back behind a stuck spawn may go on now.
@@ -206,6 +257,7 @@ fn start(
     socket: Option<&Socket>,
     variables: Vec<(OsString, OsString)>,
     runtime: &Handle,
+    attempt: &Attempt,
 ) -> Result<(Running, Ours), SpawnError> {
     let stdio_fault = |error| SpawnError::of_system(Step::Stdio, &error);
     let account = match &service.program.identity {
@@ -230,6 +282,7 @@ fn start(
             (None, Stderr::Discard | Stderr::Log) => Errors::Nowhere,
         },
         limits: &service.program.limits,
+        attempt,
     };
     let spawned = match crate::sys::spawn::spawn(&start) {
         // Nothing has run, and the client has waited: once more, at once.

@@ -17,6 +17,7 @@
 //! | [`files`] | opens files and nothing that only lies in their place |
 //! | [`fault`] | where a build for tests lets a call fail |
 //! | [`net::accept_fault`] | whose fault an accept error is |
+//! | [`attempt::Attempt`] | a start under way: how far it has come, and how another thread cancels it |
 //! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
 //! | [`child::Child`] | waits for a program, asks it to end, ends its whole tree, knows how it ended |
 //! | [`limits`] | why this system can't keep a limit now |
@@ -31,6 +32,7 @@
 //! | [`paths`] | where files are by default |
 //! | [`CAPABILITIES`] | what this system can't do, for messages |
 
+pub mod attempt;
 mod exit;
 pub mod fault;
 pub mod files;
@@ -284,6 +286,8 @@ pub struct Start<'a> {
     pub errors: Errors<'a>,
     /// What the program may use.
     pub limits: &'a Limits,
+    /// How far the start has come, for the thread that waits for it.
+    pub attempt: &'a attempt::Attempt,
 }
 
 /// What becomes a program's three streams.

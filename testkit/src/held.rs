@@ -23,6 +23,12 @@ pub fn processor_time(pid: u32) -> std::time::Duration {
     imp::processor_time(pid)
 }
 
+/// The processes that it has started and that are stopped.
+#[cfg(unix)]
+pub fn stopped_children(pid: u32) -> Vec<u32> {
+    imp::children_in_state(pid, 'T')
+}
+
 /// How many processes that it has started have ended and are not reaped.
 pub fn zombies(pid: u32) -> usize {
     imp::zombies(pid)
@@ -56,12 +62,16 @@ mod imp {
             .collect()
     }
 
-    pub fn zombies(pid: u32) -> usize {
-        let ended = |child: &u32| {
+    pub fn children_in_state(pid: u32, state: char) -> Vec<u32> {
+        let is_in_state = |child: &u32| {
             let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
         };
-        children(pid).iter().filter(|child| ended(child)).count()
+        children(pid).into_iter().filter(is_in_state).collect()
+    }
+
+    pub fn zombies(pid: u32) -> usize {
+        children_in_state(pid, 'Z').len()
     }
 
     pub fn held(pid: u32) -> Held {

@@ -19,6 +19,8 @@ pub mod tls;
 pub use client::Client;
 pub use daemon::{Builder, Daemon, Finished, run, run_with_input};
 pub use gate::{Gate, Visitor};
+#[cfg(unix)]
+pub use held::stopped_children;
 pub use held::{Held, processor_time, zombies};
 pub use serde_json::Value;
 pub use system::{copy_program, is_wine};

@@ -2,17 +2,19 @@
 //! instruction. Nothing here allocates, locks or uses the C library where it
 //! would touch other threads: on Linux the child runs in our memory.
 //!
-//! Order matters: the identity is taken before the directory and the program
-//! are looked at, so that both are reached with the rights of the account.
+//! Order matters. The identity is taken before the directory and the program
+//! are looked at, so that both are reached with the rights of the account. From
+//! then on any process of the account can stop this one, so all that is the
+//! server's is closed before: a stopped process must hold no listener.
 
 use std::ffi::{c_char, c_int};
 
 use super::super::Step;
 use super::account::Account;
+use super::close;
 use super::foreseen::Foreseen;
 use super::limits::ProcessLimit;
-#[cfg(not(all(target_os = "linux", not(portable_unix))))]
-use super::process;
+use super::spawn::Report;
 
 /// All that a child needs, made before it is born. The pointers are valid
 /// until the call that starts the child returns.
@@ -55,9 +57,9 @@ impl Birth<'_> {
     /// # Safety
     /// Runs in a new child with all signals blocked, and the pointers of
     /// `self` are valid C strings and null-terminated arrays of such.
-    pub(super) unsafe fn become_program(&self) -> Failure {
+    pub(super) unsafe fn become_program(&self, report: &Report<'_>) -> Failure {
         // SAFETY: the caller's promise is passed on.
-        match unsafe { self.steps() } {
+        match unsafe { self.steps(report) } {
             Ok(never) => match never {},
             Err(failure) => failure,
         }
@@ -65,21 +67,22 @@ impl Birth<'_> {
 
     /// # Safety
     /// As `become_program`.
-    unsafe fn steps(&self) -> Result<std::convert::Infallible, Failure> {
+    unsafe fn steps(&self, report: &Report<'_>) -> Result<std::convert::Infallible, Failure> {
+        let at_step = |step| self.reaches(step, report);
         // SAFETY: plain system calls on values owned by the caller; every
         // pointer is valid by the caller's promise. Only async-signal-safe
         // functions are called.
         unsafe {
             if let Some(door) = self.cgroup {
-                self.foreseen.at(Step::Limits)?;
+                at_step(Step::Limits)?;
                 // First, so that whatever it does is counted; and while it may.
                 let written = libc::write(door, c"0".as_ptr().cast(), 1);
                 at(Step::Limits, if written == 1 { 0 } else { -1 })?;
             }
             if let Some(streams) = self.stdio {
-                self.foreseen.at(Step::Session)?;
+                at_step(Step::Session)?;
                 at(Step::Session, libc::setsid().into())?;
-                self.foreseen.at(Step::Stdio)?;
+                at_step(Step::Stdio)?;
                 for (descriptor, stream) in streams.into_iter().zip(0..) {
                     at(Step::Stdio, libc::dup2(descriptor, stream).into())?;
                 }
@@ -87,16 +90,17 @@ impl Birth<'_> {
             if let Some(stderr) = self.stderr {
                 at(Step::Stdio, libc::dup2(stderr, 2).into())?;
             }
-            close_others();
+            // The cgroup's file and the originals of the streams are not needed any more.
+            close::close_all_but(3, report.kept());
             libc::umask(0o022);
-            self.foreseen.at(Step::Limits)?;
+            at_step(Step::Limits)?;
             for (resource, limit) in self.limits {
                 at(Step::Limits, libc::setrlimit(*resource, limit).into())?;
             }
             if let Some(account) = self.account {
-                take_identity(account, &self.foreseen)?;
+                self.take_identity(account, report)?;
             }
-            self.foreseen.at(Step::Directory)?;
+            at_step(Step::Directory)?;
             at(Step::Directory, libc::chdir(self.directory).into())?;
             // A handler of ours must not run in the child, so dispositions
             // go back to default before the mask is opened.
@@ -107,52 +111,46 @@ impl Birth<'_> {
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-            self.foreseen.at(Step::Exec)?;
+            at_step(Step::Exec)?;
             libc::execve(self.path, self.arguments, self.environment);
             Err((Step::Exec, errno()))
         }
     }
-}
 
-/// Everything above the three streams is closed by exec. Ours are made
-/// close-on-exec one by one; this holds even if a library made one that is not.
-fn close_others() {
-    #[cfg(all(target_os = "linux", not(portable_unix)))]
-    // SAFETY: changes flags of descriptors in the child's own table. A kernel
-    // without the call answers ENOSYS, and the marks set at our start hold.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    /// Says that this step is reached. Fails if a test wants that.
+    fn reaches(&self, step: Step, report: &Report<'_>) -> Result<(), Failure> {
+        report.reaches(step);
+        self.foreseen.at(step)
     }
-    #[cfg(not(all(target_os = "linux", not(portable_unix))))]
-    process::close_on_exec_from(3);
-}
 
-/// Takes the account's groups, group and user, each checked, then proves that
-/// there is no way back.
-///
-/// # Safety
-/// Runs in the child only: on Linux these are raw system calls that change
-/// this one thread, where the C library's would change all threads of ours.
-unsafe fn take_identity(account: &Account, foreseen: &Foreseen) -> Result<(), Failure> {
-    // SAFETY: the caller's promise; the groups' pointer and length belong together.
-    unsafe {
-        // An unprivileged server stays who it is: `Account::take` has compared
-        // the ids and found no group that the account lacks. Capabilities that
-        // it holds are given up all the same.
-        if !account.is_own {
-            foreseen.at(Step::Groups)?;
-            raw::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
-            foreseen.at(Step::Group)?;
-            if !foreseen.lies_at(Step::Group) {
-                raw::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
+    /// Takes the account's groups, group and user, each checked, then proves that
+    /// there is no way back.
+    ///
+    /// # Safety
+    /// Runs in the child only: on Linux these are raw system calls that change
+    /// this one thread, where the C library's would change all threads of ours.
+    unsafe fn take_identity(&self, account: &Account, report: &Report<'_>) -> Result<(), Failure> {
+        let at_step = |step| self.reaches(step, report);
+        // SAFETY: the caller's promise; the groups' pointer and length belong together.
+        unsafe {
+            // An unprivileged server stays who it is: `Account::take` has compared
+            // the ids and found no group that the account lacks. Capabilities that
+            // it holds are given up all the same.
+            if !account.is_own {
+                at_step(Step::Groups)?;
+                raw::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
+                at_step(Step::Group)?;
+                if !self.foreseen.lies_at(Step::Group) {
+                    raw::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
+                }
+                at_step(Step::User)?;
+                if !self.foreseen.lies_at(Step::User) {
+                    raw::set_uid(account.uid).map_err(|code| (Step::User, code))?;
+                }
             }
-            foreseen.at(Step::User)?;
-            if !foreseen.lies_at(Step::User) {
-                raw::set_uid(account.uid).map_err(|code| (Step::User, code))?;
-            }
+            at_step(Step::Privileges)?;
+            raw::prove(account).map_err(|code| (Step::Privileges, code))
         }
-        foreseen.at(Step::Privileges)?;
-        raw::prove(account).map_err(|code| (Step::Privileges, code))
     }
 }
 

@@ -41,6 +41,9 @@ mod in_tests {
     pub(in super::super) struct Foreseen {
         fails: Option<Failure>,
         lies: Option<Step>,
+        /// The child stops itself before this step, as any process of its account
+        /// can stop it.
+        stops: Option<Step>,
     }
 
     impl Foreseen {
@@ -77,11 +80,16 @@ mod in_tests {
                 .filter(|(_, name)| other && point(name, Says::Privilege).is_err())
                 .map(|(step, _)| step)
                 .collect();
-            Foreseen { fails: failing.first().copied(), lies: lying.first().copied() }
+            let stops = point("child:stops", Says::Privilege).is_err().then_some(Step::Directory);
+            Foreseen { fails: failing.first().copied(), lies: lying.first().copied(), stops }
         }
 
         /// Fails if this step is to.
         pub(in super::super) fn at(&self, step: Step) -> Result<(), Failure> {
+            if self.stops == Some(step) {
+                // SAFETY: no pointers; the caller is the child. No signal mask holds SIGSTOP back.
+                unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
+            }
             match self.fails {
                 Some((failing, code)) if failing == step => Err((step, code as c_int)),
                 _ => Ok(()),

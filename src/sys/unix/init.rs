@@ -42,7 +42,7 @@ pub fn stay_if_first() -> io::Result<Option<u8>> {
     }
     // Sockets that were passed are the server's; held here too, they would stay
     // open when it has closed them.
-    super::process::close_from(3);
+    super::close::close_from(3);
     loop {
         let mut signal = 0;
         // SAFETY: both pointers are to valid values of this frame.

@@ -19,6 +19,7 @@ pub mod child;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[path = "child_pidfd.rs"]
 pub mod child;
+mod close;
 pub mod command;
 pub mod control;
 #[cfg(target_os = "linux")]

@@ -149,7 +149,7 @@ pub fn dangerous_own_identity() -> Option<&'static str> {
 
 /// Marks every descriptor from `first` on close-on-exec. Ours are made so;
 /// this is for those that whoever started us left open.
-pub(super) fn close_on_exec_from(first: libc::c_uint) {
+fn close_on_exec_from(first: libc::c_uint) {
     #[cfg(target_os = "linux")]
     {
         // SAFETY: close_range with CLOSE_RANGE_CLOEXEC changes descriptor flags only.
@@ -169,23 +169,6 @@ pub(super) fn close_on_exec_from(first: libc::c_uint) {
                 libc::fcntl(descriptor, libc::F_SETFD, flags | libc::FD_CLOEXEC);
             }
         }
-    }
-}
-
-/// Closes every descriptor from `first` on. For a process that holds none of
-/// its own.
-pub(super) fn close_from(first: libc::c_uint) {
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: nothing in this process owns a descriptor from there on.
-        if unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) } == 0 {
-            return;
-        }
-    }
-    let last = libc::c_int::try_from(descriptor_limit().min(65_536)).unwrap_or(65_536);
-    for descriptor in libc::c_int::try_from(first).unwrap_or(3)..last {
-        // SAFETY: as above; one that is not open gives EBADF.
-        unsafe { libc::close(descriptor) };
     }
 }
 

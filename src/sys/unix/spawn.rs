@@ -17,6 +17,7 @@ use super::cgroup::Cgroup;
 use super::child::Child;
 use super::foreseen::Foreseen;
 use super::limits;
+pub(super) use imp::Report;
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
@@ -62,7 +63,7 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         foreseen: Foreseen::of(start, cgroup.is_some()),
     };
     let signals_blocked = SignalsBlocked::now();
-    let result = imp::give_birth(&birth);
+    let result = imp::give_birth(&birth, start.attempt);
     drop(signals_blocked);
     let mut child = result.map_err(|(step, code)| in_words(step, code, start.directory, &program))?;
     if let Some(cgroup) = &mut cgroup {
@@ -77,7 +78,14 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
 pub fn ran_out(error: &SpawnError) -> bool {
     matches!(
         error.code,
-        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOSPC | libc::ENOBUFS)
+        Some(
+            libc::EAGAIN
+                | libc::ENOMEM
+                | libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOSPC
+                | libc::ENOBUFS
+        )
     )
 }
 
@@ -188,9 +196,24 @@ mod imp {
     use std::os::fd::{FromRawFd, OwnedFd};
 
     use super::super::super::Step;
+    use super::super::super::attempt::Attempt;
     use super::super::super::fault::{self, Says};
     use super::super::child::{Child, reap_pidfd};
     use super::{Birth, Failure};
+
+    /// The child tells how far it has come through the memory that it shares with us.
+    pub(in super::super) struct Report<'a>(&'a Attempt);
+
+    impl Report<'_> {
+        pub(in super::super) fn reaches(&self, step: Step) {
+            self.0.reaches(step);
+        }
+
+        /// A descriptor that it needs until its end.
+        pub(in super::super) fn kept(&self) -> Option<c_int> {
+            None
+        }
+    }
 
     /// Room for the few frames between birth and exec, with a margin for
     /// unoptimised builds.
@@ -245,6 +268,7 @@ mod imp {
     /// What the child writes before it gives up, read once it has.
     struct Shared<'a> {
         birth: &'a Birth<'a>,
+        attempt: &'a Attempt,
         failure: Cell<Option<Failure>>,
     }
 
@@ -254,13 +278,19 @@ mod imp {
         // child without running anything of the parent's.
         unsafe {
             let shared = &*shared.cast::<Shared<'_>>();
-            shared.failure.set(Some(shared.birth.become_program()));
+            // Itself, since its parent sleeps. Nobody but root can stop it before it is another user.
+            let failure = if shared.attempt.has_child(libc::getpid()) {
+                shared.birth.become_program(&Report(shared.attempt))
+            } else {
+                (Step::Spawn, libc::ECANCELED)
+            };
+            shared.failure.set(Some(failure));
             libc::syscall(libc::SYS_exit_group, 127);
         }
         127
     }
 
-    pub(super) fn give_birth(birth: &Birth<'_>) -> Result<Child, Failure> {
+    pub(super) fn give_birth(birth: &Birth<'_>, attempt: &Attempt) -> Result<Child, Failure> {
         STACK.with_borrow_mut(|slot| {
             let stack = match slot {
                 Some(stack) => stack,
@@ -268,7 +298,10 @@ mod imp {
             };
             let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
             fault::point("clone", Says::Processes).map_err(failed)?;
-            let shared = Shared { birth, failure: Cell::new(None) };
+            if !attempt.begins() {
+                return Err((Step::Spawn, libc::ECANCELED));
+            }
+            let shared = Shared { birth, attempt, failure: Cell::new(None) };
             let mut pidfd: c_int = -1;
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
             // SAFETY: the child runs on a stack of its own, in our memory, while this
@@ -277,14 +310,18 @@ mod imp {
             let pid = unsafe {
                 libc::clone(child, stack.top(), flags, (&raw const shared).cast_mut().cast(), &raw mut pidfd)
             };
-            if pid == -1 {
-                return Err((Step::Spawn, super::errno()));
-            }
+            let cloned = if pid == -1 { Err((Step::Spawn, super::errno())) } else { Ok(()) };
+            let cancelled = attempt.is_over();
+            cloned?;
             // SAFETY: the kernel made this descriptor for us just now.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            match shared.failure.get() {
+            // Killed before it could say anything, or as its program just began.
+            let killed = cancelled.then(|| (attempt.step(), libc::ECANCELED));
+            match shared.failure.get().or(killed) {
                 None => Ok(Child::new(pid, pidfd)),
                 Some(failure) => {
+                    // SAFETY: no pointers; the number is ours until the child is reaped.
+                    unsafe { libc::kill(-pid, libc::SIGKILL) };
                     let _ = reap_pidfd(&pidfd);
                     Err(failure)
                 }
@@ -295,49 +332,98 @@ mod imp {
 
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 mod imp {
-    //! fork, with a pipe that exec closes: what comes through it is a failure.
+    //! fork, with a pipe that exec closes: the child writes each step that it reaches,
+    //! and why it could go no further.
 
     use std::ffi::c_int;
     use std::io::Read;
+    use std::marker::PhantomData;
     use std::os::fd::AsRawFd;
 
     use super::super::super::Step;
+    use super::super::super::attempt::Attempt;
     use super::super::super::fault::{self, Says};
     use super::super::child::Child;
     use super::{Birth, Failure};
 
-    pub(super) fn give_birth(birth: &Birth<'_>) -> Result<Child, Failure> {
+    /// The child's end of the pipe.
+    pub(in super::super) struct Report<'a> {
+        writer: c_int,
+        pipe: PhantomData<&'a std::io::PipeWriter>,
+    }
+
+    /// In the place of errno: the step is reached.
+    const REACHED: c_int = 0;
+
+    impl Report<'_> {
+        pub(in super::super) fn reaches(&self, step: Step) {
+            self.write(step, REACHED);
+        }
+
+        /// A descriptor that it needs until its end.
+        pub(in super::super) fn kept(&self) -> Option<c_int> {
+            Some(self.writer)
+        }
+
+        fn write(&self, step: Step, code: c_int) {
+            let place = Step::ALL.iter().position(|&other| other == step).unwrap_or(0);
+            let message = [c_int::try_from(place).unwrap_or(0), code];
+            // SAFETY: the pointer and the length are those of the message.
+            unsafe { libc::write(self.writer, message.as_ptr().cast(), size_of_val(&message)) };
+        }
+    }
+
+    pub(super) fn give_birth(birth: &Birth<'_>, attempt: &Attempt) -> Result<Child, Failure> {
         let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
         let pipe = fault::point("fork-pipe", Says::Descriptors).and_then(|()| std::io::pipe());
         let (mut reader, writer) = pipe.map_err(failed)?;
         fault::point("clone", Says::Processes).map_err(failed)?;
+        if !attempt.begins() {
+            return Err((Step::Spawn, libc::ECANCELED));
+        }
         // SAFETY: the child calls async-signal-safe functions only, and ends by exec or _exit.
         let pid = unsafe { libc::fork() };
         if pid == -1 {
-            return Err((Step::Spawn, super::errno()));
+            let code = super::errno();
+            attempt.is_over();
+            return Err((Step::Spawn, code));
         }
         if pid == 0 {
             // SAFETY: this is the new child, its signals are blocked, and the pointers of
             // `birth` were copied with our memory.
             unsafe {
-                let (step, code) = birth.become_program();
-                let place = Step::ALL.iter().position(|&other| other == step).unwrap_or(0);
-                let message = [c_int::try_from(place).unwrap_or(0), code];
-                libc::write(writer.as_raw_fd(), message.as_ptr().cast(), size_of_val(&message));
+                let report = Report { writer: writer.as_raw_fd(), pipe: PhantomData };
+                let (step, code) = birth.become_program(&report);
+                report.write(step, code);
                 libc::_exit(127);
             }
         }
         drop(writer);
-        let mut message = [0u8; 8];
-        if reader.read_exact(&mut message).is_err() {
-            return Ok(Child::new(pid));
+        if !attempt.has_child(pid) {
+            // SAFETY: no pointers; our child, not reaped yet.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
         }
-        // SAFETY: a null status is allowed; the child is ours and has ended.
-        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        let word =
-            |at: usize| i32::from_ne_bytes([message[at], message[at + 1], message[at + 2], message[at + 3]]);
-        let step = usize::try_from(word(0)).ok().and_then(|index| Step::ALL.get(index)).copied();
-        Err((step.unwrap_or(Step::Spawn), word(4)))
+        let mut failure = None;
+        let mut message = [0u8; 8];
+        while failure.is_none() && reader.read_exact(&mut message).is_ok() {
+            let word = |at: usize| {
+                i32::from_ne_bytes([message[at], message[at + 1], message[at + 2], message[at + 3]])
+            };
+            let step = usize::try_from(word(0)).ok().and_then(|index| Step::ALL.get(index)).copied();
+            let step = step.unwrap_or(Step::Spawn);
+            attempt.reaches(step);
+            failure = (word(4) != REACHED).then_some((step, word(4)));
+        }
+        let cancelled = attempt.is_over();
+        let killed = cancelled.then(|| (attempt.step(), libc::ECANCELED));
+        let Some(failure) = failure.or(killed) else { return Ok(Child::new(pid)) };
+        // SAFETY: a null status is allowed; the child is ours until it is reaped, and has ended
+        // or was killed.
+        unsafe {
+            libc::kill(-pid, libc::SIGKILL);
+            libc::waitpid(pid, std::ptr::null_mut(), 0);
+        }
+        Err(failure)
     }
 }
 

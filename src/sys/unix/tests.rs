@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use super::super::attempt::Attempt;
 use super::super::{Errors, Exit, SpawnError, Start, Stdio};
 use super::account::{Account, parse_credentials};
 use super::child::Child;
@@ -56,6 +57,7 @@ async fn started_as(
         stdio: Stdio::Connection(&socket),
         errors,
         limits: &limits,
+        attempt: &Attempt::new(),
     })?;
     Ok(Session { child, client, _script: file })
 }

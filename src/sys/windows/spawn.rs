@@ -51,6 +51,9 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     };
     let streams = Streams::of(start).map_err(|error| SpawnError::of_system(Step::Stdio, &error))?;
     let job = Job::new(start.limits).map_err(|error| SpawnError::new(Step::Job, error))?;
+    if start.attempt.is_cancelled() {
+        return Err(SpawnError::new(Step::Spawn, "the start was cancelled"));
+    }
     let child = create_process(start, &program.path, &streams, job);
     drop(image);
     child

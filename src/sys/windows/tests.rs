@@ -13,6 +13,7 @@ use std::time::Duration;
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation};
 use windows_sys::Win32::Foundation::HANDLE;
 
+use super::super::attempt::Attempt;
 use super::super::{Errors, Exit, Start, Stdio};
 use super::child::Child;
 use super::command::Command;
@@ -95,6 +96,7 @@ fn start(role: &str, stdio: Stdio<'_>, errors: Errors<'_>) -> Child {
         stdio,
         errors,
         limits: &Limits::default(),
+        attempt: &Attempt::new(),
     })
     .unwrap()
 }

@@ -1,0 +1,182 @@
+//! A start that hangs: a process of the same account may stop a child that has not
+//! become its program, or its directory does not answer. It harms no other service, no
+//! stop and no port.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, Daemon, free_port, stopped_children};
+
+/// The first child stops itself before it looks at its directory, as another process of
+/// its account can stop it.
+const FIRST_STOPS: &str = "child:stops:1";
+
+/// A child that the test ends, if the server does not.
+struct Hung(u32);
+
+impl Hung {
+    /// Waits until a child of the daemon is stopped.
+    fn of(daemon: &Daemon) -> Hung {
+        let until = Instant::now() + testkit::LIMIT;
+        loop {
+            if let [pid, ..] = stopped_children(daemon.pid())[..] {
+                return Hung(pid);
+            }
+            assert!(Instant::now() < until, "no child is stopped:\n{}", daemon.text());
+            daemon.wait_a_moment();
+        }
+    }
+
+    fn signal(&self, signal: libc::c_int) -> bool {
+        // SAFETY: no pointers.
+        unsafe { libc::kill(libc::pid_t::try_from(self.0).unwrap(), signal) == 0 }
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        self.signal(libc::SIGKILL);
+    }
+}
+
+fn service(name: &str, port: u16, keys: &str) -> String {
+    format!(
+        "[service.{name}]\nlisten = '127.0.0.1:{port}'\n\
+         command = ['/bin/sh', '-c', 'echo {name}']\n{keys}\n"
+    )
+}
+
+fn daemon(text: &str, faults: &str) -> Daemon {
+    Builder::native(text).variable("WININETD_TEST_FAULTS", faults).start()
+}
+
+/// Another account where the test may take one: the child hangs as that one.
+fn account() -> &'static str {
+    // SAFETY: no preconditions.
+    if unsafe { libc::geteuid() } == 0 { "user = 'nobody'" } else { "user = 'none'" }
+}
+
+#[test]
+fn a_start_that_hangs_is_killed_and_recorded_at_its_step() {
+    for keys in ["stdio = 'socket'", "stdio = 'pipe'"] {
+        let port = free_port();
+        let text = service("a", port, &format!("{}\n{keys}", account()));
+        let builder = Builder::native(&text).variable("WININETD_TEST_FAULTS", FIRST_STOPS);
+        let daemon = builder.variable("WININETD_TEST_HANGS", "2").start();
+        let mut client = Client::connect(port);
+        let hung = Hung::of(&daemon);
+        assert!(client.is_turned_away());
+        let record = daemon.record(client.port());
+        assert_eq!((&record["outcome"], &record["step"]), (&"failed".into(), &"directory".into()));
+        let reason = record["reason"].as_str().unwrap();
+        assert!(reason.contains("had not become the program after 2 seconds"), "{reason}");
+        assert!(!hung.signal(0), "the child is still there");
+        assert_eq!(daemon.says_again(port), "a\n");
+        assert_eq!(daemon.stop().code, Some(0));
+    }
+}
+
+#[test]
+fn starts_that_hang_keep_no_other_service_from_its_clients() {
+    let ports = [free_port(), free_port(), free_port()];
+    let texts = [
+        service("a", ports[0], account()),
+        service("b", ports[1], account()),
+        service("c", ports[2], "user = 'none'"),
+    ];
+    let daemon = daemon(&texts.concat(), "child:stops:1-2");
+    let _first = Client::connect(ports[0]);
+    let _second = Client::connect(ports[1]);
+    let until = Instant::now() + testkit::LIMIT;
+    while stopped_children(daemon.pid()).len() < 2 {
+        assert!(Instant::now() < until, "{}", daemon.text());
+        daemon.wait_a_moment();
+    }
+    assert_eq!(Client::connect(ports[2]).read_text(), "c\n");
+    assert_eq!(daemon.stop().code, Some(0));
+}
+
+#[test]
+fn a_stop_kills_a_start_that_hangs() {
+    let ways = [
+        ("", "stdio = 'socket'"),
+        ("", "stdio = 'pipe'"),
+        ("[server]\non_stop = 'leave'\n", "stdio = 'socket'"),
+    ];
+    for (server, keys) in ways {
+        let port = free_port();
+        let text = format!("{server}{}", service("a", port, &format!("{}\n{keys}", account())));
+        let daemon = daemon(&text, FIRST_STOPS);
+        let client = Client::connect(port);
+        let hung = Hung::of(&daemon);
+        let began = Instant::now();
+        daemon.request_stop();
+        let record = daemon.record(client.port());
+        assert_eq!((&record["outcome"], &record["reason"]), (&"failed".into(), &"stop".into()), "{keys}");
+        assert_eq!(record["step"], "directory");
+        assert_eq!(daemon.finish().code, Some(0));
+        assert!(began.elapsed() < Duration::from_secs(8), "{keys}: {:?}", began.elapsed());
+        assert!(!hung.signal(0), "{keys}: the child is still there");
+        drop(TcpListener::bind(("127.0.0.1", port)).unwrap());
+    }
+}
+
+#[test]
+fn a_stop_kills_a_warm_start_that_hangs() {
+    let port = free_port();
+    let daemon = daemon(&service("a", port, &format!("{}\nwarm = 1", account())), FIRST_STOPS);
+    let hung = Hung::of(&daemon);
+    let began = Instant::now();
+    assert_eq!(daemon.stop().code, Some(0));
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(!hung.signal(0), "the child is still there");
+}
+
+#[test]
+fn a_session_whose_start_hangs_can_be_killed() {
+    let port = free_port();
+    let daemon = daemon(&service("a", port, account()), FIRST_STOPS);
+    let mut client = Client::connect(port);
+    let hung = Hung::of(&daemon);
+    let answer = daemon.ask(&["--kill", "1"]);
+    assert_eq!(answer.code, Some(0), "{}", answer.errors);
+    assert!(client.is_turned_away());
+    let record = daemon.record(client.port());
+    assert_eq!((&record["step"], &record["reason"]), (&"directory".into(), &"killed".into()));
+    assert!(!hung.signal(0), "the child is still there");
+    assert_eq!(daemon.says_again(port), "a\n");
+}
+
+#[test]
+fn a_start_that_hangs_holds_no_port_of_a_killed_server() {
+    let (port, other) = (free_port(), free_port());
+    let text = format!("{}{}", service("a", port, account()), service("b", other, "user = 'none'"));
+    let daemon = daemon(&text, FIRST_STOPS);
+    let _client = Client::connect(port);
+    let hung = Hung::of(&daemon);
+    daemon.kill();
+    assert!(hung.signal(0), "the child has ended with the server");
+    for port in [port, other] {
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+        drop(TcpListener::bind(("127.0.0.1", port)).unwrap());
+    }
+}
+
+/// A program at a console.
+#[test]
+fn run_gives_up_a_start_that_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wininetd.toml");
+    std::fs::write(&file, service("a", free_port(), account())).unwrap();
+    // Bounded: one that waits all the same does not end by itself.
+    let mut command = std::process::Command::new("timeout");
+    command.arg("30").arg(testkit::wininetd()).args(["--run", "a", "--cfgfile"]).arg(&file);
+    command.env("WININETD_TEST_FAULTS", FIRST_STOPS).env("WININETD_TEST_HANGS", "1");
+    let finished = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&finished.stderr);
+    assert_eq!(finished.status.code(), Some(71), "{errors}");
+    assert!(errors.contains("not started, at step directory"), "{errors}");
+    assert!(errors.contains("after 1 seconds"), "{errors}");
+}
