@@ -339,6 +339,8 @@ pub enum Step {
     Session,
     /// What the process may use (Unix).
     Limits,
+    /// A session keyring of its own (Linux).
+    Keyring,
     /// Supplementary groups (Unix).
     Groups,
     /// The group (Unix).
@@ -355,7 +357,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, in the order of a start.
-    pub const ALL: [Step; 15] = [
+    pub const ALL: [Step; 16] = [
         Step::Account,
         Step::Logon,
         Step::Profile,
@@ -365,6 +367,7 @@ impl Step {
         Step::Spawn,
         Step::Session,
         Step::Limits,
+        Step::Keyring,
         Step::Groups,
         Step::Group,
         Step::User,
@@ -385,6 +388,7 @@ impl Step {
             Step::Spawn => "spawn",
             Step::Session => "session",
             Step::Limits => "limits",
+            Step::Keyring => "keyring",
             Step::Groups => "groups",
             Step::Group => "group",
             Step::User => "user",

@@ -96,6 +96,8 @@ fn act(arguments: &[&str]) {
         ["handles"] => say(&system::handles()),
         ["state"] => say(&system::state()),
         ["capabilities"] => say(&system::capabilities()),
+        // Keeps a key of this name in its session keyring, and tells what it finds by another.
+        ["key", kept, sought] => say(&system::keys(kept, sought)),
         // Writes although its input is closed.
         ["close-input", text] => {
             system::close_input();

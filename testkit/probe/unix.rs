@@ -100,6 +100,46 @@ pub fn capabilities() -> String {
     found
 }
 
+/// Keeps a key of the name `kept` in the session keyring and reads it again; then looks
+/// there for `sought`. A line each: what the key holds, or why it is not read.
+#[cfg(target_os = "linux")]
+pub fn keys(kept: &str, sought: &str) -> String {
+    const SESSION: i32 = -3;
+    let name = std::ffi::CString::new(kept).unwrap();
+    // SAFETY: all strings end in NUL, and the length is that of the payload.
+    let added = unsafe {
+        libc::syscall(libc::SYS_add_key, c"user".as_ptr(), name.as_ptr(), name.as_ptr(), kept.len(), SESSION)
+    };
+    let kept = if added < 0 { std::io::Error::last_os_error().to_string() } else { key(kept) };
+    format!("kept {kept}\nfound {}\n", key(sought))
+}
+
+/// What the key of this name in the session keyring holds.
+#[cfg(target_os = "linux")]
+fn key(name: &str) -> String {
+    const SESSION: i32 = -3;
+    const SEARCH: i32 = 10;
+    const READ: i32 = 11;
+    let name = std::ffi::CString::new(name).unwrap();
+    let mut held = [0u8; 64];
+    // SAFETY: all strings end in NUL, and the buffer is as long as is said.
+    let length = unsafe {
+        let key = libc::syscall(libc::SYS_keyctl, SEARCH, SESSION, c"user".as_ptr(), name.as_ptr(), 0);
+        if key < 0 {
+            return "nothing".to_owned();
+        }
+        libc::syscall(libc::SYS_keyctl, READ, key, held.as_mut_ptr(), held.len())
+    };
+    let length = usize::try_from(length).unwrap_or(0).min(held.len());
+    String::from_utf8_lossy(&held[..length]).into_owned()
+}
+
+/// Only Linux has keyrings of sessions.
+#[cfg(not(target_os = "linux"))]
+pub fn keys(_: &str, _: &str) -> String {
+    String::new()
+}
+
 /// Ids, signals, limits and flags, a line each.
 pub fn state() -> String {
     let mut state = String::new();

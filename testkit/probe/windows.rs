@@ -88,6 +88,11 @@ pub fn state() -> String {
     String::new()
 }
 
+/// Windows has no keyrings of sessions.
+pub fn keys(_: &str, _: &str) -> String {
+    String::new()
+}
+
 pub fn capabilities() -> String {
     String::new()
 }

@@ -135,8 +135,10 @@ impl Birth<'_> {
         unsafe {
             // An unprivileged server stays who it is: `Account::take` has compared
             // the ids and found no group that the account lacks. Capabilities that
-            // it holds are given up all the same.
+            // it holds are given up all the same. Its keyring is the account's already.
             if !account.is_own {
+                at_step(Step::Keyring)?;
+                join_new_keyring()?;
                 at_step(Step::Groups)?;
                 raw::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
                 at_step(Step::Group)?;
@@ -152,6 +154,34 @@ impl Birth<'_> {
             raw::prove(account).map_err(|code| (Step::Privileges, code))
         }
     }
+}
+
+/// A session keyring of its own, empty, without a link to the server's: there a
+/// program of another account would find and leave keys.
+///
+/// It is made before the identity is taken, so its owner is the server, and the
+/// program has it by possession. As the account's own it would count against that
+/// account's quota (`kernel.keys.maxkeys`, 200 by default), so that its programs could
+/// neither be more than that nor use keys themselves.
+#[cfg(target_os = "linux")]
+fn join_new_keyring() -> Result<(), Failure> {
+    const UNNAMED: *const c_char = std::ptr::null();
+    // SAFETY: a null name asks for a new keyring without a name. It changes this one task.
+    match unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, UNNAMED) } {
+        -1 => match errno() {
+            // A kernel without keys, or a container whose seccomp filter denies the call. The
+            // program inherits that filter and can use no keyring at all.
+            libc::ENOSYS | libc::EPERM => Ok(()),
+            code => Err((Step::Keyring, code)),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Only Linux has session keyrings.
+#[cfg(not(target_os = "linux"))]
+fn join_new_keyring() -> Result<(), Failure> {
+    Ok(())
 }
 
 #[cfg(all(target_os = "linux", not(portable_unix)))]

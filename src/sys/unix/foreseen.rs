@@ -61,6 +61,7 @@ mod in_tests {
                     Says::Descriptors,
                 ),
                 (true, Step::Limits, "child:limits", Says::Privilege),
+                (other && cfg!(target_os = "linux"), Step::Keyring, "child:keyring", Says::Memory),
                 (other, Step::Groups, "child:groups", Says::Privilege),
                 (other, Step::Group, "child:group", Says::Privilege),
                 (other, Step::User, "child:user", Says::Processes),

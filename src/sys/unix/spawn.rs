@@ -85,6 +85,7 @@ pub fn ran_out(error: &SpawnError) -> bool {
                 | libc::ENFILE
                 | libc::ENOSPC
                 | libc::ENOBUFS
+                | libc::EDQUOT
         )
     )
 }
@@ -127,6 +128,9 @@ fn in_words(step: Step, code: c_int, directory: &Path, program: &Path) -> SpawnE
             format!("{}: the interpreter or loader that it names is missing", program.display())
         }
         Step::Exec | Step::Program => format!("{}: {error}", program.display()),
+        Step::Keyring if code == libc::EDQUOT => format!(
+            "{error}: the server's user may have no more session keyrings; raise kernel.keys.maxkeys by sysctl"
+        ),
         _ => error.to_string(),
     };
     SpawnError { step, cause, code: Some(code) }
