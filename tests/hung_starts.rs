@@ -180,3 +180,25 @@ fn run_gives_up_a_start_that_hangs() {
     assert!(errors.contains("not started, at step directory"), "{errors}");
     assert!(errors.contains("after 1 seconds"), "{errors}");
 }
+
+#[test]
+fn a_request_to_stop_ends_a_run_whose_start_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wininetd.toml");
+    std::fs::write(&file, service("a", free_port(), account())).unwrap();
+    let mut command = std::process::Command::new(testkit::wininetd());
+    command.args(["--run", "a", "--cfgfile"]).arg(&file).env("WININETD_TEST_FAULTS", FIRST_STOPS);
+    let mut server = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + testkit::LIMIT;
+    let hung = loop {
+        if let [pid, ..] = stopped_children(server.id())[..] {
+            break Hung(pid);
+        }
+        assert!(Instant::now() < until && server.try_wait().unwrap().is_none(), "no child is stopped");
+        std::thread::yield_now();
+    };
+    // SAFETY: no pointers; the server is our child and not reaped yet.
+    unsafe { libc::kill(libc::pid_t::try_from(server.id()).unwrap(), libc::SIGTERM) };
+    assert_eq!(server.wait().unwrap().code(), Some(71));
+    assert!(!hung.signal(0), "the child is still there");
+}

@@ -52,30 +52,37 @@ async fn beside(service: Arc<Service>) -> Result<sys::Exit, Error> {
     let mut requests =
         BesideProgram::listen().map_err(|cause| Error::System { what: "requests to stop", cause })?;
     let name = service.name.clone();
-    let mut running = started(service, &mut requests).await?.map_err(|error| Error::Refused {
+    let (started, asked) = started(service, &mut requests).await?;
+    let mut running = started.map_err(|error| Error::Refused {
         message: format!("{name} was not started, at step {}: {}", error.step.name(), error.cause),
         exit: Exit::System,
     })?;
+    if asked {
+        ask_to_end(&running);
+    }
     let ended = loop {
         tokio::select! {
             ended = running.child.wait() => break ended,
-            () = requests.requested() => {
-                if !running.child.ask_to_end() {
-                    running.child.end_tree();
-                }
-            }
+            () = requests.requested() => ask_to_end(&running),
         }
     };
     ended.map_err(|cause| Error::System { what: "waiting for the program", cause })
 }
 
+fn ask_to_end(running: &Running) {
+    if !running.child.ask_to_end() {
+        running.child.end_tree();
+    }
+}
+
 /// Starts it on a thread that stays, as the server does: what has lost its
 /// parent is then told from the program itself. A request to stop cancels a start that
-/// is under way, as its own limit does.
+/// is not done a second later, as the start's own limit does. Says as well whether there
+/// was such a request.
 async fn started(
     service: Arc<Service>,
     requests: &mut BesideProgram,
-) -> Result<Result<Running, SpawnError>, Error> {
+) -> Result<(Result<Running, SpawnError>, bool), Error> {
     let (tell, mut told) = oneshot::channel();
     let attempt = Attempt::new();
     let of_thread = attempt.clone();
@@ -88,12 +95,19 @@ async fn started(
     };
     let failed = |cause| Error::System { what: "the thread that starts the program", cause };
     std::thread::Builder::new().name("spawn".to_owned()).spawn(work).map_err(failed)?;
+    let mut asked = false;
     let why = loop {
         tokio::select! {
             biased;
-            result = &mut told => return result.map_err(|ended| failed(std::io::Error::other(ended))),
-            () = requests.requested() => break "a request to stop came before the program began".to_owned(),
+            result = &mut told => {
+                let result = result.map_err(|ended| failed(std::io::Error::other(ended)))?;
+                return Ok((result, asked));
+            }
+            () = requests.requested(), if !asked => asked = true,
             () = tokio::time::sleep(STUCK_AFTER) => {
+                if asked {
+                    break "a request to stop came before the program began".to_owned();
+                }
                 if let Some(why) = hung(&attempt) {
                     break why;
                 }
@@ -102,8 +116,8 @@ async fn started(
     };
     attempt.cancel();
     match tokio::time::timeout(STUCK_AFTER, told).await {
-        Ok(Ok(Ok(running))) => Ok(Ok(running)),
-        _ => Ok(Err(SpawnError::new(attempt.step(), why))),
+        Ok(Ok(Ok(running))) => Ok((Ok(running), asked)),
+        _ => Ok((Err(SpawnError::new(attempt.step(), why)), asked)),
     }
 }
 
