@@ -122,6 +122,21 @@ fn a_file_without_services_starts_with_a_warning() {
 }
 
 #[test]
+fn an_empty_file_is_an_error_in_both_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["w.conf", "w.toml"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        for verb in ["--check", "--debug"] {
+            let finished = run(&[verb, "--cfgfile", path.to_str().unwrap()]);
+            assert_eq!(finished.code, Some(78), "{verb} {name}: {}", finished.errors);
+            assert!(finished.errors.contains("this file is empty"), "{}", finished.errors);
+            assert!(finished.errors.contains("hint: save it again"), "{}", finished.errors);
+        }
+    }
+}
+
+#[test]
 fn check_names_the_program_that_each_service_would_start() {
     let finished = check(format!("7001 none {}\n", probe("line")).as_bytes(), &[]);
     assert_eq!(finished.code, Some(0));

@@ -96,6 +96,16 @@ fn errors_of_included_files_name_their_file() {
 }
 
 #[test]
+fn an_included_file_that_is_empty_is_an_error() {
+    let finished = check(&[("w.toml", "include = ['conf.d/*.toml']\n"), ("conf.d/a.toml", "")]);
+    assert_eq!(finished.code, Some(78), "{}", finished.errors);
+    let said = said(&finished.errors, "w.toml:1:12");
+    assert!(said.contains("a.toml: this file is empty"), "{said}");
+    let finished = check(&[("w.toml", "include = ['conf.d/*.toml']\n"), ("conf.d/a.toml", "# none\n")]);
+    assert_eq!(finished.code, Some(0), "{}", finished.errors);
+}
+
+#[test]
 fn what_the_world_lacks_is_said_at_the_place_in_the_file_that_holds_it() {
     let finished = check(&[
         ("w.toml", "include = 'conf.d/*.toml'\n"),

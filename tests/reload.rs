@@ -5,7 +5,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use testkit::{Builder, Client, Gate, free_port, probe};
+use testkit::{Builder, Client, Daemon, Gate, free_port, probe};
 
 fn says(name: &str, address: &str, text: &str) -> String {
     format!("[service.{name}]\nlisten = {address}\ncommand = ['@', 'say', '{text}']\n")
@@ -59,6 +59,27 @@ fn a_reload_with_an_error_changes_nothing_and_says_where_it_is() {
     std::fs::remove_file(daemon.file("wininetd.toml")).unwrap();
     assert_eq!(daemon.ask(&["--reload"]).code, Some(66));
     assert_eq!(Client::connect(one).read_text(), "1");
+}
+
+#[test]
+fn a_reload_of_an_empty_file_keeps_the_configuration() {
+    let port = free_port();
+    let classic = Builder::new(&[format!("{port} none {}", probe("say yes"))]);
+    refuses_an_empty_file(&classic.start(), "wininetd.conf", port);
+    let native = Builder::native(&says("one", &port.to_string(), "yes"));
+    refuses_an_empty_file(&native.start(), "wininetd.toml", port);
+}
+
+/// Its file becomes empty, then one of comments alone.
+fn refuses_an_empty_file(daemon: &Daemon, file: &str, port: u16) {
+    std::fs::write(daemon.file(file), "").unwrap();
+    let answer = daemon.ask(&["--reload"]);
+    assert_eq!(answer.code, Some(78), "{}", answer.errors);
+    assert!(answer.errors.contains("this file is empty"), "{}", answer.errors);
+    assert_eq!(Client::connect(port).read_text(), "yes");
+    std::fs::write(daemon.file(file), "# no services\n").unwrap();
+    daemon.reload();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
 }
 
 #[test]

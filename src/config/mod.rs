@@ -81,7 +81,10 @@ fn understand(
         example: if is_native(path) { sys::paths::EXAMPLE_TABLE } else { sys::paths::EXAMPLE_LINE },
         cause,
     })?;
-    let (sources, plan, mut diagnostics) = if is_native(path) {
+    let (sources, plan, mut diagnostics) = if source.is_empty() {
+        let error = Diagnostic::of_file(Severity::Error, &source, source::EMPTY);
+        (vec![source], Plan::default(), vec![error.hint(source::EMPTY_HINT.to_owned())])
+    } else if is_native(path) {
         native::read(source, defaults)
     } else {
         let (plan, diagnostics) = classic::parse(&mut source, defaults);

@@ -18,6 +18,13 @@ use crate::sys::files;
 /// end (a device, a log named by mistake) must not take our memory.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// What is wrong with a file of 0 bytes. A full disk leaves one behind, and some
+/// editors empty a file before they write it.
+pub(super) const EMPTY: &str = "this file is empty, as a full disk or an interrupted save leaves it";
+/// What to do about it.
+pub(super) const EMPTY_HINT: &str =
+    "save it again; a file that is to have no service holds a comment, such as `# no services`";
+
 /// A file's text: UTF-8, or on Unix any bytes.
 #[derive(Clone)]
 pub struct Source {
@@ -116,6 +123,11 @@ impl Source {
         let text = Zeroizing::new(text);
         let (path, trust, secrets) = (name.to_owned(), Trust::default(), Vec::new());
         Source { path, text, line_starts, code_page: false, trust, secrets, passwords: false }
+    }
+
+    /// Whether there is no text at all, not even a comment.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
     }
 
     /// The lines, without their ends, each with the place of its first byte.

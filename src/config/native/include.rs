@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::hide::hide;
 use super::report::At;
 use super::units::Fault;
-use crate::config::source::Source;
+use crate::config::source::{EMPTY, EMPTY_HINT, Source};
 use crate::config::trust;
 
 /// What is to be said of an `include`, once all files are known.
@@ -54,6 +54,9 @@ pub(super) fn read(sources: &mut Vec<Source>) -> Vec<Found> {
             }
             known.push(identity);
             match Source::read(&path) {
+                Ok(source) if source.is_empty() => {
+                    say(Fault::new(format!("{}: {EMPTY}", path.display()), EMPTY_HINT), false);
+                }
                 Ok(mut source) => {
                     hide(&mut source);
                     sources.push(source);
