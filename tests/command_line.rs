@@ -25,6 +25,15 @@ fn two_verbs_and_unknown_options_are_refused_with_64() {
 }
 
 #[test]
+fn an_address_with_a_leading_zero_is_refused_with_64() {
+    for words in [&["--check", "--bind", "010.0.0.1"][..], &["--explain", "010.0.0.1"]] {
+        let finished = run(words);
+        assert_eq!(finished.code, Some(64), "{words:?}: {finished:?}");
+        assert!(finished.errors.contains("write 10.0.0.1"), "{}", finished.errors);
+    }
+}
+
+#[test]
 fn help_and_version_are_answers() {
     let help = run(&["--help"]);
     assert_eq!(help.code, Some(0));

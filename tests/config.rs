@@ -137,6 +137,14 @@ fn an_empty_file_is_an_error_in_both_forms() {
 }
 
 #[test]
+fn a_port_with_a_leading_zero_is_an_error_with_its_place() {
+    let finished = check(b"# a comment\n0080 none cmd\n", &[]);
+    assert_eq!(finished.code, Some(78), "{}", finished.errors);
+    assert!(finished.errors.contains("    ^^^^\n    hint: write 80\n"), "{}", finished.errors);
+    assert_eq!(places(&finished.errors), ["2:1"]);
+}
+
+#[test]
 fn check_names_the_program_that_each_service_would_start() {
     let finished = check(format!("7001 none {}\n", probe("line")).as_bytes(), &[]);
     assert_eq!(finished.code, Some(0));

@@ -102,6 +102,28 @@ fn an_xinetd_conf_becomes_a_native_file() {
 }
 
 #[test]
+fn an_address_with_a_leading_zero_is_not_carried_over() {
+    let block = |line: &str| {
+        format!("service a\n{{\nsocket_type = stream\nport = 7001\nwait = no\nserver = /x\n{line}\n}}\n")
+    };
+    for (text, plain) in [
+        (block("only_from = 010.0.0.0/8"), "10.0.0.0/8"),
+        (block("bind = 127.0.0.01"), "127.0.0.1"),
+        ("127.0.0.01:7001 stream tcp nowait nobody /x x\n".to_owned(), "127.0.0.1"),
+    ] {
+        let finished = convert(&text, &[]);
+        assert!(finished.errors.contains(&format!("write {plain} if that is meant")), "{}", finished.errors);
+        let table = table(&finished.output);
+        let service = table.get("service").and_then(|services| services.get("a"));
+        assert!(
+            service.is_none_or(|service| service["enabled"].as_bool() == Some(false)),
+            "{}",
+            finished.output
+        );
+    }
+}
+
+#[test]
 fn a_file_of_no_form_or_of_two_is_refused_with_what_was_expected() {
     for text in ["[service.x]\nlisten = 80\n", "80 none prog\n81 stream tcp nowait root /x x\n", ""] {
         let finished = convert(text, &[]);

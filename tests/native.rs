@@ -106,6 +106,32 @@ fn an_included_file_that_is_empty_is_an_error() {
 }
 
 #[test]
+fn a_leading_zero_in_an_address_is_an_error_with_its_place() {
+    let text = "[service.a]\n\
+        listen = ['127.0.0.1:07001', '127.0.0.01:7002']\n\
+        command = 'x'\n\
+        allow = ['010.0.0.0/8', '2001:0db8::/32']\n\
+        deny = ['10.0.0.0/08']\n\
+        proxy_protocol = ['192.0.2.07']\n";
+    let finished = check(&[("w.toml", text)]);
+    assert_eq!(finished.code, Some(78), "{}", finished.errors);
+    for (place, caret, plain) in [
+        ("2:11", "^^^^^^^^^^^^^^^^^", "127.0.0.1:7001"),
+        ("2:30", "^^^^^^^^^^^^^^^^^", "127.0.0.1:7002"),
+        ("4:10", "^^^^^^^^^^^^^", "10.0.0.0/8"),
+        ("5:9", "^^^^^^^^^^^^^", "10.0.0.0/8"),
+        ("6:19", "^^^^^^^^^^^^", "192.0.2.7"),
+    ] {
+        let said = said(&finished.errors, &format!("w.toml:{place}"));
+        assert!(said.contains("leading zero"), "{said}");
+        let behind = finished.errors.split_once(said).unwrap().1;
+        let lines: Vec<&str> = behind.lines().skip(1).take(3).map(str::trim).collect();
+        assert_eq!(lines[1..], [caret.to_owned(), format!("hint: write \"{plain}\"")], "{behind}");
+    }
+    assert!(finished.errors.contains("5 errors"), "{}", finished.errors);
+}
+
+#[test]
 fn what_the_world_lacks_is_said_at_the_place_in_the_file_that_holds_it() {
     let finished = check(&[
         ("w.toml", "include = 'conf.d/*.toml'\n"),

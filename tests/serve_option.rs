@@ -43,6 +43,17 @@ fn its_programs_start_in_the_current_directory() {
 }
 
 #[test]
+fn an_address_with_a_leading_zero_is_an_error() {
+    let finished = run(&["--debug", "--serve", "0080=x", "--serve", "127.0.0.1:0080=x"]);
+    assert_eq!(finished.code, Some(78), "{}", finished.errors);
+    for words in
+        ["--serve:1:1: 0080 has", "write 80\n", "--serve:2:1: 127.0.0.1:0080 has", "write 127.0.0.1:80\n"]
+    {
+        assert!(finished.errors.contains(words), "{}", finished.errors);
+    }
+}
+
+#[test]
 fn what_is_wrong_with_it_is_said_with_its_place_and_nothing_is_served() {
     let finished = run(&["--debug", "--serve", "1=x", "--serve", "nowhere=x", "--serve", "[::1]:1=x"]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);

@@ -72,7 +72,7 @@ pub struct Options {
 
     /// What the running server would do to a client from there, and which rule or limit decides; beside --cfgfile only that
     /// file's rules
-    #[arg(long, group = "verb", value_name = "ADDRESS", help_heading = "Verbs")]
+    #[arg(long, group = "verb", value_name = "ADDRESS", value_parser = stored::address, help_heading = "Verbs")]
     pub explain: Option<IpAddr>,
 
     /// At this service only

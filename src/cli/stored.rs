@@ -12,6 +12,7 @@ use clap::{Args, Parser};
 
 use crate::config::classic::Defaults;
 use crate::config::plan::{LINGER_TIMEOUT, Stdio};
+use crate::config::zeros::without_leading_zeros;
 use crate::log::Format;
 use crate::sys;
 
@@ -33,7 +34,7 @@ pub struct Stored {
     pub linger_timeout: Option<u64>,
 
     /// An address that ports listen on; repeatable [default: 0.0.0.0 and ::]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub bind: Vec<IpAddr>,
 
     /// How a connection becomes a program's streams, where a native file does not say it: socket is the connection itself,
@@ -66,6 +67,19 @@ const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
 fn seconds(text: &str) -> Result<u64, String> {
     let read = text.parse().ok().filter(|&seconds| seconds <= MAX_SECONDS);
     read.ok_or_else(|| "write seconds as a whole number: 300 for five minutes, at most ten years".to_owned())
+}
+
+/// An address without a port.
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
+    let hint = "write an address, as 192.0.2.1 or 2001:db8::1";
+    text.parse().map_err(|_| {
+        match without_leading_zeros(text).filter(|plain| plain.parse::<IpAddr>().is_ok()) {
+            Some(plain) => {
+                format!("a number has a leading zero, which some programs read as octal: write {plain}")
+            }
+            None => hint.to_owned(),
+        }
+    })
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {

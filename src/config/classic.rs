@@ -216,6 +216,11 @@ impl Reader<'_> {
             self.error(range, message, Some(COMMENT_HINT.to_owned()));
             return None;
         };
+        if text.starts_with(b"0") {
+            let message = format!("the port {shown} begins with a zero, which some programs read as octal");
+            self.error(range, message, Some(format!("write {port}")));
+            return None;
+        }
         if let Some(first) = self.ports.get(&port) {
             let line = self.source.place(first.start).line;
             self.error(range, format!("port {port} has a service in line {line} already"), None);
@@ -384,6 +389,13 @@ mod tests {
         let (plan, diagnostics) = parse_bytes(b"65536 none x\n0 none x\n99999999999999999999 none x");
         assert!(plan.services.is_empty());
         assert_eq!(diagnostics.len(), 3);
+    }
+
+    #[test]
+    fn a_port_with_a_leading_zero_is_an_error() {
+        let (plan, diagnostics) = parse_bytes(b"0080 none x\n");
+        assert!(plan.services.is_empty());
+        assert_eq!(diagnostics[0].hint.as_deref(), Some("write 80"));
     }
 
     proptest! {

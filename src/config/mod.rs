@@ -12,6 +12,7 @@ pub mod source;
 mod stdio;
 pub mod trust;
 pub mod world;
+pub mod zeros;
 
 use std::path::Path;
 

@@ -14,6 +14,7 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::plan::{Address, Plan, Server, Service, Typed};
 use super::source::Source;
 use super::stdio::STDIO_FAULT_HINT;
+use super::zeros::without_leading_zeros;
 use crate::error::Error;
 use crate::sys;
 use crate::sys::command::Command;
@@ -90,7 +91,7 @@ impl Reader<'_> {
         let addresses = match addresses(&text) {
             Ok(addresses) => addresses,
             Err((message, hint)) => {
-                self.error(range, message, Some(hint));
+                self.error(range, message, Some(&hint));
                 return None;
             }
         };
@@ -125,20 +126,27 @@ impl Reader<'_> {
 }
 
 /// What an address means, or what is wrong with it and what to write.
-fn addresses(text: &str) -> Result<Vec<Address>, (String, &'static str)> {
+fn addresses(text: &str) -> Result<Vec<Address>, (String, String)> {
+    let form = || FORM.to_owned();
     let no_port = |digits: &str| {
         let digits: String = digits.chars().take(20).collect();
-        (format!("{digits} is not a port: ports are 1 to 65535"), FORM)
+        (format!("{digits} is not a port: ports are 1 to 65535"), form())
     };
     if text.is_empty() {
-        return Err(("the address is missing before the =".to_owned(), FORM));
+        return Err(("the address is missing before the =".to_owned(), form()));
     }
     if let Some(path) = text.strip_prefix("unix:") {
         if path.is_empty() {
-            return Err(("the path is missing behind unix:".to_owned(), FORM));
+            return Err(("the path is missing behind unix:".to_owned(), form()));
         }
         let path = PathBuf::from(path);
         return Ok(vec![Address::Unix(std::path::absolute(&path).unwrap_or(path))]);
+    }
+    if let Some(plain) = without_leading_zeros(text)
+        && addresses(&plain).is_ok()
+    {
+        let message = format!("{text} has a number with a leading zero, which some programs read as octal");
+        return Err((message, format!("write {plain}")));
     }
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         let port = text.parse().ok().filter(|&port: &u16| port != 0).ok_or_else(|| no_port(text))?;
@@ -150,7 +158,8 @@ fn addresses(text: &str) -> Result<Vec<Address>, (String, &'static str)> {
         Ok(address) => Ok(vec![Address::Tcp(address)]),
         Err(_) => Err((
             "this is no address with a port".to_owned(),
-            "write PORT, 192.0.2.1:PORT, [2001:db8::1]:PORT or unix:PATH; a name of a host is not looked up",
+            "write PORT, 192.0.2.1:PORT, [2001:db8::1]:PORT or unix:PATH; a name of a host is not looked up"
+                .to_owned(),
         )),
     }
 }
@@ -220,6 +229,8 @@ mod tests {
             ("80= ", "the command is missing"),
             ("0=cat", "0 is not a port"),
             ("65536=cat", "65536 is not a port"),
+            ("080=cat", "hint: write 80"),
+            ("127.0.0.01:080=cat", "hint: write 127.0.0.1:80"),
             ("127.0.0.1:0=cat", "0 is not a port"),
             ("127.0.0.1=cat", "no address with a port"),
             ("localhost:80=cat", "a name of a host is not looked up"),

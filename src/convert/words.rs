@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use crate::config::zeros::without_leading_zeros;
+
 /// A word of a line, with its place in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a> {
@@ -30,6 +32,16 @@ pub(super) fn words(start: usize, line: &str) -> Vec<Word<'_>> {
         at += text.len() + 1;
     }
     found
+}
+
+/// Why a word that is to be an address is none.
+pub(super) fn no_address(host: &str) -> String {
+    match without_leading_zeros(host) {
+        Some(plain) => format!(
+            "{host} has a number with a leading zero, which programs read as octal or decimal: write {plain} if that is meant"
+        ),
+        None => format!("{host} is no address; a name would have to be looked up at each start"),
+    }
 }
 
 /// Addresses separated by commas; `*` is all of them, an empty list.

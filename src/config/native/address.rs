@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::units::{Fault, quote};
 use crate::config::plan::Address;
+use crate::config::zeros::without_leading_zeros;
 
 /// The longest path of a socket in the file system: what the systems' structure
 /// has room for, with a closing zero.
@@ -28,11 +29,16 @@ fn no_port() -> Fault {
 
 /// One of the forms of an address.
 pub(super) fn listen(text: &str, bind: &[IpAddr]) -> Result<Vec<Address>, Fault> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return port(text.parse().ok(), bind);
-    }
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path).map(|address| vec![address]);
+    }
+    if let Some(plain) = without_leading_zeros(text)
+        && listen(&plain, bind).is_ok()
+    {
+        return Err(leading_zero(text, &plain));
+    }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return port(text.parse().ok(), bind);
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
         if address.port() == 0 {
@@ -47,6 +53,12 @@ pub(super) fn listen(text: &str, bind: &[IpAddr]) -> Result<Vec<Address>, Fault>
         return Ok(vec![address.into()]);
     }
     Err(misread(text))
+}
+
+fn leading_zero(text: &str, plain: &str) -> Fault {
+    let message =
+        format!("{} has a number with a leading zero, which some programs read as octal", quote(text));
+    Fault::new(message, &format!("write \"{plain}\""))
 }
 
 /// Why a text is no address, as far as one can tell what was meant.
@@ -95,6 +107,11 @@ fn unix(path: &str) -> Result<Address, Fault> {
 
 /// A network, or an address that stands for itself alone.
 pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
+    if let Some(plain) = without_leading_zeros(text)
+        && network(&plain).is_ok()
+    {
+        return Err(leading_zero(text, &plain));
+    }
     let hint = "write an address or a network, as \"192.0.2.7\", \"10.0.0.0/8\" or \"2001:db8::/32\"";
     let parsed = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| IpNet::from(ip)));
     let network: IpNet = parsed.map_err(|_| Fault::new(format!("{} is not a network", quote(text)), hint))?;
@@ -171,6 +188,10 @@ mod tests {
             ("/run/x.sock", "unix:/PATH"),
             ("apples", "write a port"),
             (" 80", "write a port"),
+            ("080", "write \"80\""),
+            ("127.0.0.1:080", "write \"127.0.0.1:80\""),
+            ("127.0.0.01:80", "write \"127.0.0.1:80\""),
+            ("[::1]:0080", "write \"[::1]:80\""),
         ] {
             let fault = said(text).unwrap_err();
             assert!(fault.contains(hint), "{text}: {fault}");
@@ -186,6 +207,15 @@ mod tests {
         assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
         assert!(network("10.1.2.3/8").unwrap_err().hint.unwrap().contains("\"10.0.0.0/8\""));
         assert!(network("::ffff:10.0.0.0/104").unwrap_err().hint.unwrap().contains("\"10.0.0.0/8\""));
+        for (text, plain) in [
+            ("010.0.0.0/8", "10.0.0.0/8"),
+            ("10.0.0.010", "10.0.0.10"),
+            ("10.0.0.0/08", "10.0.0.0/8"),
+            ("2001:db8::/032", "2001:db8::/32"),
+        ] {
+            assert_eq!(network(text).unwrap_err().hint.unwrap(), format!("write \"{plain}\""));
+        }
+        assert!(network("2001:0db8::/32").is_ok());
         for text in ["", "all", "10.0.0.0/33", "10.0.0", "10.0.0.0/", "example.org"] {
             assert!(network(text).is_err(), "{text}");
         }

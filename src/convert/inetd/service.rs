@@ -10,7 +10,7 @@ use crate::config::source::Source;
 use crate::convert::note;
 use crate::convert::program::started;
 use crate::convert::toml::{Entry, Item, array, string};
-use crate::convert::words::{Word, listed, words};
+use crate::convert::words::{Word, listed, no_address, words};
 use crate::convert::world::World;
 
 /// Reads lines, and says what there is to say about them.
@@ -171,9 +171,7 @@ impl Reader<'_> {
         let (hosts, name) = addresses(field.text);
         let has_hosts = field.text.contains(':');
         let hosts = if has_hosts { hosts.map_err(str::to_owned) } else { self.hosts.clone() };
-        let hosts = hosts.map_err(|host| {
-            (field.range(), format!("{host} is no address; a name would have to be looked up at each start"))
-        })?;
+        let hosts = hosts.map_err(|host| (field.range(), no_address(&host)))?;
         let Some(port) = self.world.port(name) else {
             return Err((
                 field.range(),

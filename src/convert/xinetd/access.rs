@@ -4,9 +4,16 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::config::zeros::without_leading_zeros;
+
 /// The networks that a word of `only_from` or `no_access` stands for; `None` if
 /// it can't be said without asking a name server.
 pub(super) fn networks(word: &str) -> Option<Vec<IpNet>> {
+    // xinetd may read such a number as octal.
+    without_leading_zeros(word).is_none().then(|| understood(word))?
+}
+
+fn understood(word: &str) -> Option<Vec<IpNet>> {
     if word == "localhost" {
         return Some(vec![
             IpAddr::from([127, 0, 0, 1]).into(),
@@ -74,6 +81,13 @@ mod tests {
             ["10.{1,2}.3.4", "10.0.0.0.{1}", "10.0.{1,x}", "10.0.{", "10.0.{}", "10.0.{0}", "10{1}", "{"]
         {
             assert_eq!(shown(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_with_a_leading_zero_is_not_read() {
+        for word in ["010.0.0.0/8", "10.0.0.010", "10.0.{01}", "10.0.0.0/08"] {
+            assert_eq!(shown(word), None, "{word}");
         }
     }
 

@@ -4,7 +4,9 @@ use super::access;
 use super::attributes::{Attributes, Value};
 use super::read::Block;
 use super::service::Reader;
+use crate::config::zeros::without_leading_zeros;
 use crate::convert::toml::{Entry, array};
+use crate::convert::words::no_address;
 
 impl Reader<'_> {
     /// `only_from` and `no_access` as networks, and what else restricts.
@@ -56,9 +58,12 @@ impl Reader<'_> {
                     }
                 }
                 None => {
-                    let why = format!(
-                        "{word} in {name} is no address or network, and no name server is asked here"
-                    );
+                    let why = match without_leading_zeros(word) {
+                        Some(_) => format!("in {name}: {}", no_address(word)),
+                        None => format!(
+                            "{word} in {name} is no address or network, and no name server is asked here"
+                        ),
+                    };
                     self.close(entry, &value.at, &why);
                 }
             }

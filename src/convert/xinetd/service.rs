@@ -11,7 +11,7 @@ use crate::config::source::Source;
 use crate::convert::note;
 use crate::convert::program::started;
 use crate::convert::toml::{Entry, Item, array, string, table};
-use crate::convert::words::listed;
+use crate::convert::words::{listed, no_address};
 use crate::convert::world::World;
 
 /// Writes services, and says what there is to say about them.
@@ -93,12 +93,7 @@ impl Reader<'_> {
         let only_v6 = attributes.word("v6only").is_some_and(|word| word.eq_ignore_ascii_case("yes"));
         let addresses = match attributes.value("bind") {
             Some(bind) => {
-                let wrong = |host: &str| {
-                    (
-                        bind.at.clone(),
-                        format!("{host} is no address; a name would have to be looked up at each start"),
-                    )
-                };
+                let wrong = |host: &str| (bind.at.clone(), no_address(host));
                 let [host] = &bind.words[..] else { return Err(wrong(&bind.words.join(" "))) };
                 if host.contains(['*', ',']) {
                     return Err(wrong(host));
