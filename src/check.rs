@@ -22,8 +22,11 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     // Whoever could start the service is told what it would refuse.
     let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
     let loaded = config::read(&path, &options.stored.defaults(options.service_name()), strictness)?;
-    let has_errors = loaded.has_errors();
+    // What a service of root refuses another account may accept, so a warning says it.
+    let log = options.stored.judge_log(Some(&loaded), Strictness::Warn);
     let Loaded { sources, plan, mut diagnostics } = loaded;
+    diagnostics.extend(log);
+    let has_errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
     let findings = world::examine(&plan, &sources);
     if has_errors {
         diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));

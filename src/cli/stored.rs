@@ -10,8 +10,12 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser};
 
+use crate::config::Loaded;
 use crate::config::classic::Defaults;
+use crate::config::diagnostic::Diagnostic;
 use crate::config::plan::{LINGER_TIMEOUT, Stdio};
+use crate::config::source::Source;
+use crate::config::trust::{self, LogFile, Strictness};
 use crate::config::zeros::without_leading_zeros;
 use crate::log::Format;
 use crate::sys;
@@ -176,6 +180,25 @@ impl Stored {
     /// The log file, if there is to be one.
     pub fn log_path(&self) -> Option<&Path> {
         self.log_file.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// What there is to say of the file that log lines go to: the option's, or else the one
+    /// that the configuration names.
+    pub fn judge_log(&self, loaded: Option<&Loaded>, strictness: Strictness) -> Vec<Diagnostic> {
+        if self.log_file.is_some() {
+            let Some(path) = self.log_path() else { return Vec::new() };
+            let text = path.to_string_lossy().into_owned().into_bytes();
+            let source = Source::typed(Path::new("--log-file"), text);
+            let range = 0..source.text.len();
+            return trust::judge_log(LogFile { path, source: &source, range: &range }, strictness);
+        }
+        let Some(loaded) = loaded else { return Vec::new() };
+        let server = &loaded.plan.server;
+        let judge = |path| {
+            let file = LogFile { path, source: loaded.main(), range: &server.log_file_typed };
+            trust::judge_log(file, strictness)
+        };
+        server.log_file.as_deref().map(judge).unwrap_or_default()
     }
 
     /// The control channel that was asked for, if one was.

@@ -35,6 +35,8 @@ pub struct Server {
     pub on_stop: OnStop,
     /// Where log lines go as well; an option of the command line wins over it.
     pub log_file: Option<PathBuf>,
+    /// Where that was typed, in the first file.
+    pub log_file_typed: Range<usize>,
     /// What the system's own log is told.
     pub event_log: EventLogExtent,
 }
@@ -404,6 +406,7 @@ impl Default for Server {
             stop_grace: STOP_GRACE,
             on_stop: OnStop::End,
             log_file: None,
+            log_file_typed: 0..0,
             event_log: EventLogExtent::Events,
         }
     }

@@ -2,6 +2,7 @@
 //! runs with our rights.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Severity};
@@ -19,6 +20,26 @@ pub enum Strictness {
     RefuseOthers,
     /// Say so.
     Warn,
+}
+
+impl Strictness {
+    /// For a file that the server writes. A console makes no difference: others can exchange
+    /// the file after a person has named it.
+    pub fn for_writing(self) -> Strictness {
+        match self {
+            Strictness::Warn if sys::process::is_privileged() => Strictness::Refuse,
+            strictness => strictness,
+        }
+    }
+
+    /// Whether nothing is done where these can change something.
+    fn refuses(self, others: &Others) -> bool {
+        match self {
+            Strictness::RefuseOthers => !others.is_empty(),
+            Strictness::Refuse => !others.anyone.is_empty(),
+            Strictness::Warn => false,
+        }
+    }
 }
 
 /// Who else can change or read a file that was opened.
@@ -67,6 +88,85 @@ pub fn judge(sources: &[Source], strictness: Strictness) -> Vec<Diagnostic> {
     sources.iter().flat_map(|source| judge_one(source, strictness, &mut told)).collect()
 }
 
+/// A file that log lines go to, and where its name was typed.
+#[derive(Debug, Clone, Copy)]
+pub struct LogFile<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// What its name was typed in.
+    pub source: &'a Source,
+    /// Where in it.
+    pub range: &'a Range<usize>,
+}
+
+/// What there is to say of a log file before it is opened. Who can exchange it chooses what
+/// the server writes to.
+pub fn judge_log(file: LogFile<'_>, strictness: Strictness) -> Vec<Diagnostic> {
+    let say = |severity, message: String, hint: Option<String>| {
+        Diagnostic::at(severity, file.source, file.range, message).hint(hint)
+    };
+    let path = match std::path::absolute(file.path) {
+        Ok(path) => path,
+        Err(error) => return vec![say(Severity::Error, error.to_string(), None)],
+    };
+    let folder = path.parent().unwrap_or(&path);
+    let folders = match log_folders(folder) {
+        Ok(folders) => folders,
+        Err(error) => {
+            // It may be made before the server starts.
+            let message = format!("the log file's folder {}: {error}", folder.display());
+            return vec![say(Severity::Warning, message, None)];
+        }
+    };
+    let mut found = Vec::new();
+    for (above, others) in folders {
+        let message = format!(
+            "{} can change {}, and so choose what the log is written to",
+            others.names(),
+            above.display()
+        );
+        let (severity, message) = if strictness.refuses(&others) {
+            (Severity::Error, message)
+        } else if others.anyone.is_empty() {
+            (Severity::Warning, message)
+        } else {
+            (Severity::Warning, format!("{message}; {} refuses that", CAPABILITIES.refuses))
+        };
+        let hint = if above == folder && !trust::is_shared(&above) {
+            format!("`{}` takes that away", trust::mend_writers(&above, &others))
+        } else {
+            "name a file in a folder that only this server's account and administrators can change".to_owned()
+        };
+        found.push(say(severity, message, Some(hint)));
+    }
+    if let Ok(looked) = std::fs::symlink_metadata(&path)
+        && let Err(error) = sys::files::unlinked(&looked)
+    {
+        let hint = "name a regular file, or one that is not there yet".to_owned();
+        found.push(say(Severity::Error, format!("the log file {}: {error}", path.display()), Some(hint)));
+    }
+    found
+}
+
+/// Whether others can exchange the file at this path, so that it stays as it is.
+pub fn is_log_exposed(path: &Path, strictness: Strictness) -> bool {
+    let folders = log_folders(path.parent().unwrap_or(path));
+    folders.is_ok_and(|folders| folders.iter().any(|(_, others)| strictness.refuses(others)))
+}
+
+/// The folders, as they were named and behind all links, in which others can make or change
+/// the log file.
+fn log_folders(folder: &Path) -> std::io::Result<Vec<(PathBuf, Others)>> {
+    let real = sys::paths::plain(std::fs::canonicalize(folder)?);
+    let mut found = trust::folder_creators(folder)?;
+    for behind in trust::folder_creators(&real)? {
+        if !found.contains(&behind) {
+            found.push(behind);
+        }
+    }
+    Ok(found)
+}
+
 /// Adds a folder from which files are read, whatever their names.
 pub fn count_folder(source: &mut Source, folder: &Path) -> std::io::Result<()> {
     for found in trust::folder_writers(folder)? {
@@ -95,12 +195,7 @@ fn judge_one(source: &Source, strictness: Strictness, told: &mut Vec<PathBuf>) -
         (path.as_path(), others, format!("change what lies in the folder {}", path.display()))
     });
     for (path, others, what) in file.into_iter().chain(folders).filter(|(_, others, _)| !others.is_empty()) {
-        let refused = match strictness {
-            Strictness::RefuseOthers => true,
-            Strictness::Refuse => !others.anyone.is_empty(),
-            Strictness::Warn => false,
-        };
-        let (what, severity) = if refused {
+        let (what, severity) = if strictness.refuses(others) {
             (format!("{what}, and so choose what runs with the rights of this server"), Severity::Error)
         } else if others.anyone.is_empty() {
             (what, Severity::Warning)

@@ -65,9 +65,12 @@ pub type Beside = Arc<dyn Fn(&Plan, &Log) + Send + Sync>;
 /// Reads the configuration and serves it until a stop is requested.
 pub fn serve(options: &Stored, mut host: Host<'_>) -> Result<Exit, Error> {
     sys::process::prepare().map_err(|cause| Error::System { what: "preparing the process", cause })?;
+    let strictness = host.strictness.for_writing();
+    usable(options.judge_log(None, strictness))?;
     let (log, thread) = Log::start(Targets {
         format: options.log_format.unwrap_or(Format::Text),
         file: options.log_path(),
+        strictness,
         console: host.console,
         system: host.system_log.take(),
     })?;
@@ -84,7 +87,7 @@ fn load_and_serve(options: &Stored, mut host: Host<'_>, log: &Log) -> Result<Exi
     let (loaded, reloader) = read(options, &host)?;
     let control = options.control_path(&host.service);
     announce(&loaded, std::mem::take(&mut host.findings), log);
-    follow(&loaded, options, log)?;
+    follow(&loaded, options, host.strictness.for_writing(), log)?;
     fault::point("loop", Says::Descriptors)
         .map_err(|cause| Error::System { what: "the event loop", cause })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -115,7 +118,7 @@ fn read(options: &Stored, host: &Host<'_>) -> Result<(Loaded, Reloader), Error> 
         [] => config::load(&path, &defaults, strictness),
         _ => serve_option::load(&services, &defaults),
     }?;
-    let (options, beside) = (options.clone(), host.beside.clone());
+    let (options, beside, writing) = (options.clone(), host.beside.clone(), strictness.for_writing());
     let reloader = Reloader {
         load: Arc::new(move || match services[..] {
             [] => config::load_again(&path, &defaults, strictness),
@@ -125,7 +128,7 @@ fn read(options: &Stored, host: &Host<'_>) -> Result<(Loaded, Reloader), Error> 
             for diagnostic in &loaded.diagnostics {
                 log.event(configuration(diagnostic));
             }
-            if let Err(error) = follow(loaded, &options, log) {
+            if let Err(error) = follow(loaded, &options, writing, log) {
                 let message = format!("{error}; lines go where they went before");
                 log.event(Event::Configuration { level: Level::Warning, message, hint: None });
             }
@@ -138,11 +141,22 @@ fn read(options: &Stored, host: &Host<'_>) -> Result<(Loaded, Reloader), Error> 
 
 /// The log goes where the options say, or else the file. What was moved away
 /// meanwhile is made anew.
-fn follow(loaded: &Loaded, options: &Stored, log: &Log) -> Result<(), Error> {
+fn follow(loaded: &Loaded, options: &Stored, strictness: Strictness, log: &Log) -> Result<(), Error> {
     let server = &loaded.plan.server;
     log.system_extent(server.event_log);
     let path = if options.log_file.is_some() { options.log_path() } else { server.log_file.as_deref() };
-    log.reopen(path)
+    for warning in usable(options.judge_log(Some(loaded), strictness))? {
+        log.event(configuration(&warning));
+    }
+    log.reopen(path, strictness)
+}
+
+/// The findings, unless there is an error among them.
+fn usable(findings: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Error> {
+    match findings.iter().any(|found| found.severity == Severity::Error) {
+        true => Err(Error::Configuration { diagnostics: findings }),
+        false => Ok(findings),
+    }
 }
 
 fn announce(loaded: &Loaded, mut warnings: Vec<String>, log: &Log) {

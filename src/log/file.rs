@@ -1,10 +1,12 @@
 //! A log file that is rotated by size, and that others may read meanwhile.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::config::trust::{self, Strictness};
 use crate::sys::fault::{self, Says};
+use crate::sys::files;
 
 /// A file that is larger than this is put aside,
 const LARGEST: u64 = 10 << 20;
@@ -19,13 +21,16 @@ pub(super) struct RotatingFile {
     largest: u64,
     /// The length at which it is put aside: `largest`, or more after a failure.
     rotate_at: u64,
+    /// What keeps it from being put aside: others who can exchange the next one.
+    strictness: Strictness,
 }
 
 impl RotatingFile {
-    /// Opens the file to write behind what is there.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// Opens the file to write behind what is there. The caller has judged its folder.
+    pub(super) fn open(path: &Path, strictness: Strictness) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let mut file = RotatingFile { path, file: None, length: 0, largest: LARGEST, rotate_at: LARGEST };
+        let (length, largest) = (0, LARGEST);
+        let mut file = RotatingFile { path, file: None, length, largest, rotate_at: largest, strictness };
         file.reopen()?;
         Ok(file)
     }
@@ -51,7 +56,7 @@ impl RotatingFile {
 
     fn reopen(&mut self) -> io::Result<()> {
         fault::point("log-open", Says::Space)?;
-        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let file = files::append_regular(&self.path)?;
         self.length = file.metadata()?.len();
         self.file = Some(file);
         Ok(())
@@ -59,8 +64,13 @@ impl RotatingFile {
 
     /// FILE becomes FILE.1, FILE.1 becomes FILE.2 … If FILE can't be renamed (a
     /// reader on Windows may hold it), the old ones stay where they are, and
-    /// it is tried again when FILE has grown some more.
+    /// it is tried again when FILE has grown some more. So it is while others can put
+    /// a file in the place of the next one.
     fn rotate(&mut self) {
+        if self.file.is_some() && trust::is_log_exposed(&self.path, self.strictness) {
+            self.rotate_at = self.length + self.largest / 10;
+            return;
+        }
         self.file = None;
         let aside = self.numbered(0);
         if std::fs::rename(&self.path, &aside).is_err() {
@@ -88,7 +98,7 @@ mod tests {
     fn a_file_that_is_full_is_put_aside_and_the_oldest_go() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let mut file = RotatingFile::open(&path).unwrap();
+        let mut file = RotatingFile::open(&path, Strictness::Warn).unwrap();
         (file.largest, file.rotate_at) = (10, 10);
         for line in 0..9 {
             file.write(format!("line {line}\n").as_bytes()).unwrap();
@@ -100,12 +110,49 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_the_next_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("log"), folder.path().join("target"));
+        std::fs::write(&target, "").unwrap();
+        let mut file = RotatingFile::open(&path, Strictness::Warn).unwrap();
+        file.file = None;
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        assert_eq!(file.write(b"line\n").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(std::fs::read(&target).unwrap(), b"");
+        std::fs::remove_file(&path).unwrap();
+        file.write(b"line\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"line\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_in_a_folder_that_others_can_write_is_not_put_aside() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut file = RotatingFile::open(&path, Strictness::Refuse).unwrap();
+        (file.largest, file.rotate_at) = (10, 10);
+        let mode = |mode| std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
+        mode(0o1777);
+        for line in 0..3 {
+            file.write(format!("line {line}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 0\nline 1\nline 2\n");
+        mode(0o700);
+        file.write(b"line 3\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 3\n");
+    }
+
     #[test]
     fn a_new_start_writes_behind_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         for line in ["a\n", "b\n"] {
-            RotatingFile::open(&path).unwrap().write(line.as_bytes()).unwrap();
+            RotatingFile::open(&path, Strictness::Warn).unwrap().write(line.as_bytes()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(path).unwrap(), "a\nb\n");
     }

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::config::plan::EventLogExtent;
+use crate::config::trust::Strictness;
 use crate::error::Error;
 use event::{Event, Level};
 use file::RotatingFile;
@@ -64,6 +65,8 @@ pub struct Targets<'a> {
     pub format: Format,
     /// To a file as well.
     pub file: Option<&'a Path>,
+    /// What keeps that file from being put aside.
+    pub strictness: Strictness,
     /// Standard error.
     pub console: Console,
     /// The system's own log, for what an administrator should see.
@@ -118,7 +121,8 @@ impl Log {
         let file = targets
             .file
             .map(|path| {
-                RotatingFile::open(path).map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
+                RotatingFile::open(path, targets.strictness)
+                    .map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
             })
             .transpose()?;
         let (queue, messages) = channel();
@@ -159,9 +163,10 @@ impl Log {
 impl Log {
     /// Lines go to this file from now on, or to none: one that was moved away is
     /// made anew. If it can't be opened, all stays as it is.
-    pub fn reopen(&self, path: Option<&Path>) -> Result<(), Error> {
+    pub fn reopen(&self, path: Option<&Path>, strictness: Strictness) -> Result<(), Error> {
         let open = |path: &Path| {
-            RotatingFile::open(path).map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
+            RotatingFile::open(path, strictness)
+                .map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
         };
         let file = path.map(open).transpose()?;
         self.tell(Message::File(file));

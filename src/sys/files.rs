@@ -14,6 +14,29 @@ pub fn open_regular(path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Opens a file to write behind what is there, or makes one that its owner and group can
+/// read (on Unix). A link is not followed, and a pipe or a device is not opened: another
+/// account may have put it there.
+pub fn append_regular(path: &Path) -> Result<File> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => unlinked(&found)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let file = appending().open(path)?;
+    // Another may lie there by now.
+    unlinked(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// A regular file itself, not a link to one.
+pub fn unlinked(found: &Metadata) -> Result<()> {
+    if is_link(found) {
+        return Err(Error::new(ErrorKind::InvalidInput, "this is a link, and no link is followed here"));
+    }
+    regular(found)
+}
+
 /// Whether an error says that what was to be opened is no file.
 pub fn is_no_file(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::InvalidInput)
@@ -38,9 +61,44 @@ fn without_waiting() -> OpenOptions {
     options
 }
 
+#[cfg(unix)]
+fn appending() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o640);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    options
+}
+
+#[cfg(unix)]
+fn is_link(found: &Metadata) -> bool {
+    found.is_symlink()
+}
+
 #[cfg(windows)]
 fn without_waiting() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true);
     options
+}
+
+#[cfg(windows)]
+fn appending() -> OpenOptions {
+    use std::os::windows::fs::OpenOptionsExt;
+
+    use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_OPEN_REPARSE_POINT;
+
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    options
+}
+
+/// Whatever leads elsewhere, or is kept by a filter driver, is a reparse point.
+#[cfg(windows)]
+fn is_link(found: &Metadata) -> bool {
+    use std::os::windows::fs::MetadataExt;
+
+    use windows_sys::Win32::Storage::FileSystem::FILE_ATTRIBUTE_REPARSE_POINT;
+
+    found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0
 }

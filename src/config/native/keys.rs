@@ -179,7 +179,7 @@ pub(super) const KEYS: &[Key] = &[
     key("max_connections", Kind::Count, SERVER, "what the descriptor limit leaves room for", "The most connections of all services at once."),
     key("stop_grace", Kind::Duration(0), SERVER, "10s", "How long sessions may go on after a request to stop."),
     key("on_stop", Kind::Choice(&["end", "leave"]), SERVER, "end", "What becomes of sessions then: `end` ends their trees after the grace, `leave` lets those with the socket go on by themselves, as under inetd (Unix)."),
-    key("log_file", Kind::Path, SERVER, "none", "Where log lines go as well; `--log-file` wins over it."),
+    key("log_file", Kind::Path, SERVER, "none", "Where log lines go as well; `--log-file` wins over it. A regular file in a folder that others cannot write."),
     key("event_log", Kind::Choice(&["events", "all"]), SERVER, "events", "What the Event Log of Windows is told: `events` is starts, stops, errors and first failures, `all` every record as well."),
 
     key("enabled", Kind::Flag, BOTH, "true", "Whether the service is served at all; its text is checked all the same."),

@@ -105,7 +105,11 @@ fn start(
     let stored = stored
         .unwrap_or_else(|| Ok(Stored::default()))
         .map_err(|message| Error::Refused { message, exit: Exit::Usage })?;
-    let from_elsewhere = parameters.iter().any(|word| word.to_string_lossy().starts_with("--cfgfile"));
+    let names_file = |word: &OsString| {
+        let word = word.to_string_lossy();
+        word.starts_with("--cfgfile") || word.starts_with("--log-file")
+    };
+    let from_elsewhere = parameters.iter().any(names_file);
     let typed = Stored::parse(parameters).map_err(|message| {
         let message =
             format!("start parameters: {message}\nThey may be options only, such as --cfgfile FILE.");

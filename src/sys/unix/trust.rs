@@ -19,12 +19,27 @@ pub fn file_writers(file: &File) -> io::Result<Others> {
 /// Who can change what lies in this folder or at its path: the folders, from
 /// the inmost, that others can change.
 pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
+    changeable(folder, false)
+}
+
+/// As [`folder_writers`], and who can be the first to make a file in the folder:
+/// everybody can in a sticky one such as /tmp.
+pub fn folder_creators(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
+    changeable(folder, true)
+}
+
+/// Whether accounts share this folder by design, so that it must stay as it is.
+pub fn is_shared(folder: &Path) -> bool {
+    std::fs::metadata(folder).is_ok_and(|found| found.mode() & 0o1000 != 0)
+}
+
+fn changeable(inmost: &Path, new_files_count: bool) -> io::Result<Vec<(PathBuf, Others)>> {
     let mut found = Vec::new();
-    for folder in folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+    for folder in inmost.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
         let looked = std::fs::metadata(folder)?;
         let mut others = writers(&looked, || has_access_list(folder));
         // In a sticky folder each may rename only their own.
-        if looked.mode() & 0o1000 != 0 {
+        if looked.mode() & 0o1000 != 0 && !(new_files_count && folder == inmost) {
             others.anyone.retain(|other| other.id == looked.uid().to_string());
         }
         if !others.is_empty() {
@@ -122,5 +137,7 @@ mod tests {
         assert_eq!((above[0].0.as_path(), &*above[0].1.names()), (folder.path(), "everybody"));
         set(folder.path(), 0o1777);
         assert!(folder_writers(&inner).unwrap().is_empty());
+        assert!(folder_creators(&inner).unwrap().is_empty());
+        assert_eq!(folder_creators(folder.path()).unwrap()[0].1.names(), "everybody");
     }
 }

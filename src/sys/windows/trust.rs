@@ -69,6 +69,16 @@ pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
     Ok(found)
 }
 
+/// As [`folder_writers`]: the right to make a file counts there already.
+pub fn folder_creators(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
+    folder_writers(folder)
+}
+
+/// Whether accounts share this folder by design: not here, each has a folder for such files.
+pub fn is_shared(_folder: &Path) -> bool {
+    false
+}
+
 /// The command that leaves these the right to read and to execute only: programs
 /// run as other accounts, which must still reach them.
 pub fn mend_writers(path: &Path, others: &Others) -> String {
