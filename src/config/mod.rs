@@ -6,6 +6,7 @@ pub mod diagnostic;
 pub mod native;
 mod needs_socket;
 pub mod plan;
+mod program_name;
 pub mod secret;
 pub mod serve_option;
 pub mod source;

@@ -1,9 +1,8 @@
 //! Programs that are known to fail without a socket as their standard input.
 //! With pipes, and so with TLS, their clients get no answer and the log no reason.
 
-use std::path::Path;
-
 use super::plan::Service;
+use super::program_name::find;
 use crate::sys::Program;
 
 /// A program, and what it does with pipes. Each entry was seen in a run of Debian 12's
@@ -53,19 +52,13 @@ const KNOWN: [Known; 3] = [
     },
 ];
 
-/// Programs that start the one that their arguments name.
-const STARTERS: [&str; 15] = [
-    "sh", "bash", "dash", "ash", "ksh", "zsh", "cmd", "env", "nice", "tcpd", "setpriv", "timeout", "chroot",
-    "stdbuf", "setsid",
-];
-
 /// The warning for a service whose program needs a socket and gets pipes, and what to do.
 pub fn warning(service: &Service, program: Option<&Program>) -> Option<(String, String)> {
     if !service.has_pipes() {
         return None;
     }
     let text = service.program.command.text();
-    let (name, known) = find(program.map(|program| program.path.as_path()), &text)?;
+    let (name, known) = find(program.map(|program| program.path.as_path()), &text, known)?;
     let message = format!("{name} needs a socket, and gets pipes here: it {}", known.does);
     let socket = match service.tls {
         Some(_) => "leave out `tls`, write `stdio = \"socket\"`, and put stunnel in front of it",
@@ -75,35 +68,12 @@ pub fn warning(service: &Service, program: Option<&Program>) -> Option<(String, 
     Some((message, format!("{instead}{socket} (docs/native-file.md, \"Programs that need a socket\")")))
 }
 
-/// The program of a command line that is known, and its name.
-fn find<'t>(program: Option<&Path>, text: &'t str) -> Option<(&'t str, &'static Known)> {
-    let ends_word = |letter: char| letter.is_whitespace() || "\"';|&()`".contains(letter);
-    let words: Vec<&str> = text.split(ends_word).filter(|word| !word.is_empty()).collect();
-    // A path with blanks is several words: its last one is the name.
-    let found = program.and_then(Path::file_name).map(|name| name.to_string_lossy());
-    let first = match &found {
-        Some(name) => words.iter().position(|word| base(word) == base(name)).unwrap_or_default(),
-        None => 0,
-    };
-    let starts = words.get(first).is_some_and(|word| STARTERS.contains(&base(word)));
-    let candidates = if starts { first..words.len() } else { first..words.len().min(first + 1) };
-    candidates.into_iter().find_map(|at| {
-        let name = base(words[at]);
-        let has = |argument: &str| words[at..].contains(&argument);
-        let known = KNOWN.iter().find(|known| {
-            known.names.contains(&name) && known.with.is_none_or(has) && !known.without.is_some_and(has)
-        })?;
-        Some((name, known))
+/// Whether a program with these words fails with pipes.
+fn known(name: &str, words: &[&str]) -> Option<&'static Known> {
+    let has = |argument: &str| words.contains(&argument);
+    KNOWN.iter().find(|known| {
+        known.names.contains(&name) && known.with.is_none_or(has) && !known.without.is_some_and(has)
     })
-}
-
-/// A program's name without its folder and without `.exe`.
-fn base(word: &str) -> &str {
-    let name = word.rsplit(['/', '\\']).next().unwrap_or(word);
-    match name.len().checked_sub(4).and_then(|end| name.split_at_checked(end)) {
-        Some((stem, end)) if end.eq_ignore_ascii_case(".exe") => stem,
-        _ => name,
-    }
 }
 
 #[cfg(test)]
@@ -111,7 +81,7 @@ mod tests {
     use super::*;
 
     fn name(text: &str) -> Option<&str> {
-        find(None, text).map(|(name, _)| name)
+        find(None, text, known).map(|(name, _)| name)
     }
 
     #[test]
@@ -135,11 +105,5 @@ mod tests {
         assert_eq!(name("sh -c \"umask 2;rsync --daemon; true\""), Some("rsync"));
         assert_eq!(name("env A=b /usr/sbin/vsftpd"), Some("vsftpd"));
         assert_eq!(name("sh -c 'rsync --server --daemon .'"), None);
-    }
-
-    #[test]
-    fn a_path_with_blanks_is_known_by_its_program() {
-        let (program, text) = (Path::new("/opt/my tools/vsftpd"), "\"/opt/my tools/vsftpd\" -x");
-        assert_eq!(find(Some(program), text).map(|(name, _)| name), Some("vsftpd"));
     }
 }
