@@ -168,6 +168,18 @@ fn a_program_that_needs_a_socket_and_gets_pipes_is_a_warning() {
     assert!(!output.contains("needs a socket"), "{output}");
 }
 
+#[test]
+fn a_runtime_that_fails_on_a_windows_socket_is_a_warning_there() {
+    let text = |stdio: &str| {
+        format!("[service.a]\nlisten = 7001\nuser = 'none'\ncommand = ['node', 'tool.js']\nstdio = '{stdio}'\n")
+    };
+    let output = &check(&[("w.toml", &text("socket"))]).output;
+    let warning = "w.toml:4:11: warning: node cannot use a socket as its standard streams on Windows";
+    assert_eq!(output.contains(warning), cfg!(windows), "{output}");
+    assert_eq!(output.contains("`--stdio pipe` for a classic one"), cfg!(windows), "{output}");
+    assert!(!check(&[("w.toml", &text("pipe"))]).output.contains("cannot use a socket"));
+}
+
 #[cfg(feature = "tls")]
 #[test]
 fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {

@@ -4,6 +4,7 @@
 pub mod classic;
 pub mod diagnostic;
 pub mod native;
+mod needs_pipes;
 mod needs_socket;
 pub mod plan;
 mod program_name;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::needs_socket;
+use super::{needs_pipes, needs_socket};
 use super::plan::{Address, Plan, Service, Tls};
 use super::source::Source;
 use crate::sys::account::Account;
@@ -94,7 +94,8 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
             None
         }
     };
-    if let Some((message, hint)) = needs_socket::warning(service, program.as_ref()) {
+    let streams = [needs_socket::warning, needs_pipes::warning];
+    for (message, hint) in streams.iter().filter_map(|warning| warning(service, program.as_ref())) {
         warn(&service.typed.command, message, Some(hint));
     }
     let directory = &service.program.directory;

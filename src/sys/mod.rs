@@ -124,6 +124,9 @@ pub struct Capabilities {
     /// How a connection becomes a program's streams, where a native file does
     /// not say it.
     pub native_stdio: crate::config::plan::Stdio,
+    /// Input and output of one socket wait for one another, and some runtimes cannot use
+    /// a socket as their standard streams.
+    pub serial_sockets: bool,
     /// Who refuses a file that strangers can change, in words.
     pub refuses: &'static str,
     /// An account needs its password to be taken.

@@ -64,6 +64,7 @@ use crate::config::plan::Stdio;
 pub const CAPABILITIES: Capabilities = Capabilities {
     byte_counts: cfg!(target_os = "linux"),
     native_stdio: Stdio::Socket,
+    serial_sockets: false,
     refuses: "a service of root",
     passwords: false,
     code_page: false,

@@ -38,6 +38,7 @@ use crate::config::plan::Stdio;
 pub const CAPABILITIES: Capabilities = Capabilities {
     byte_counts: false,
     native_stdio: Stdio::Pipe,
+    serial_sockets: true,
     refuses: "a service",
     passwords: true,
     code_page: true,
