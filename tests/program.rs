@@ -152,6 +152,32 @@ mod unix {
     }
 
     #[test]
+    fn a_socket_where_others_can_write_is_not_made() {
+        let port = free_port();
+        for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can make files in")] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
+            let path = folder.path().join("s.sock");
+            let daemon = Builder::native(&format!(
+                "[service.a]\nlisten = ['127.0.0.1:{port}', 'unix:{}']\ncommand = ['@', 'say', 'yes']\n",
+                path.display()
+            ))
+            .start();
+            let failed = daemon.event("listen_failed", |_| true);
+            assert!(failed["cause"].as_str().unwrap().contains(why), "{failed}");
+            assert!(!path.exists());
+            assert_eq!(Client::connect(port).read_text(), "yes");
+            let config = daemon.file("wininetd.toml");
+            let checked = testkit::run(&["--check", "--cfgfile", config.to_str().unwrap()]);
+            assert!(checked.output.contains("no socket is made in it"), "{}", checked.output);
+            // It heals with the folder.
+            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            daemon.event("listen_recovered", |_| true);
+            UnixStream::connect(&path).unwrap();
+        }
+    }
+
+    #[test]
     fn a_stale_socket_is_replaced_and_what_is_a_strangers_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");

@@ -112,6 +112,9 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
                 format!("the folder {} is not there, in which the socket is to be made", folder.display());
             warn(&service.typed.listen, message, None);
         }
+        if let Some((message, hint)) = shared_folder(address) {
+            warn(&service.typed.listen, message, Some(hint));
+        }
     }
     if let Some(tls) = &service.tls {
         for (message, hint) in tls_faults(tls) {
@@ -119,6 +122,24 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
         }
     }
     Finding { program, warnings }
+}
+
+/// Who else can put a socket in the place of this one, so that it is not made.
+fn shared_folder(address: &Address) -> Option<(String, String)> {
+    let Address::Unix(path) = address else { return None };
+    let found = trust::folder_creators(path.parent()?).unwrap_or_default();
+    let (folder, others) = found.first()?;
+    let message = format!(
+        "{} can change {}, and so put another server there: no socket is made in it",
+        others.names(),
+        folder.display()
+    );
+    let hint = if trust::is_shared(folder) {
+        "name a folder of its own, such as one below /run".to_owned()
+    } else {
+        format!("`{}` takes that away", trust::mend_writers(folder, others))
+    };
+    Some((message, hint))
 }
 
 /// What is wrong with the files of TLS, each with what mends it.

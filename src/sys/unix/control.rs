@@ -4,7 +4,7 @@
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::super::ControlFault;
 use super::super::fault::{self, Says};
-use super::unix_socket::SocketFile;
-use super::{process, trust};
+use super::process;
+use super::unix_socket::{self, SocketFile};
 
 /// Who is answered, in words.
 pub const WHO_MAY_ASK: &str = "root and the user who runs it";
@@ -147,25 +147,8 @@ fn prepare_folder(folder: &Path) -> io::Result<MadeFolder> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => MadeFolder(None),
         Err(error) => return Err(io::Error::new(error.kind(), format!("its folder: {error}"))),
     };
-    let in_words = |who: &str, folder: &Path, mend: String| {
-        let message = format!(
-            "{who} can change {}, and so put another server there; `{mend}` takes that away",
-            folder.display()
-        );
-        Err(io::Error::new(ErrorKind::PermissionDenied, message))
-    };
-    let found = std::fs::metadata(folder)?;
-    if found.mode() & 0o1002 == 0o1002 {
-        let message = format!(
-            "everybody can make files in {}, and so be there before this server; name a folder of its own",
-            folder.display()
-        );
-        return Err(io::Error::new(ErrorKind::PermissionDenied, message));
-    }
-    match trust::folder_writers(folder)?.first() {
-        Some((folder, others)) => in_words(&others.names(), folder, trust::mend_writers(folder, others)),
-        None => Ok(made),
-    }
+    unix_socket::own_folder(folder)?;
+    Ok(made)
 }
 
 /// Removes a socket that nobody answers at. What is no socket is not ours to
@@ -217,6 +200,8 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn run<T>(test: impl Future<Output = T>) -> T {

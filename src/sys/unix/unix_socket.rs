@@ -13,7 +13,7 @@ use socket2::{Domain, SockAddr, Type};
 use crate::config::plan::UnixSocket;
 use crate::core::Peer;
 
-use super::{account, check, groups};
+use super::{account, check, groups, trust};
 
 /// The file of a socket that listens. Removed when dropped, if it is still the
 /// one that was made: another server may have taken the path meanwhile.
@@ -60,21 +60,7 @@ pub(super) fn bind(path: &Path, wanted: &UnixSocket, backlog: i32) -> io::Result
     // Before anything is touched: with a wrong name the old socket stays.
     let user = owner(wanted.user.as_deref(), "account", account::user_by_name)?;
     let group = owner(wanted.group.as_deref(), "group", groups::by_name)?;
-    if user.is_some() || group.is_some() {
-        // Between the bind and the owner, whoever can write there could put
-        // another file in the socket's place, and be given that.
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        if let Some((folder, others)) = super::trust::folder_writers(folder)?.first() {
-            return Err(io::Error::new(
-                ErrorKind::PermissionDenied,
-                format!(
-                    "{} can change the folder {}: a socket with an owner of its own must be in one that only the server can change",
-                    others.names(),
-                    folder.display()
-                ),
-            ));
-        }
-    }
+    own_folder(path.parent().unwrap_or(Path::new("/")))?;
     let address = SockAddr::unix(path)?;
     remove_stale(path, &address)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -92,6 +78,29 @@ pub(super) fn bind(path: &Path, wanted: &UnixSocket, backlog: i32) -> io::Result
     set_mode(path, wanted.mode).map_err(|error| in_words(&error, "its mode"))?;
     socket.listen(backlog)?;
     Ok((socket.into(), file.still_ours()?))
+}
+
+/// Fails where others can put a socket or a file of theirs in the place of one in this
+/// folder: they would be taken for this server, or be given what it sets mode and owner of.
+pub(super) fn own_folder(folder: &Path) -> io::Result<()> {
+    let mut found = trust::folder_creators(folder)?;
+    // A link on the way may lead through other folders.
+    found.extend(trust::folder_creators(&std::fs::canonicalize(folder)?)?);
+    let Some((changed, others)) = found.first() else { return Ok(()) };
+    let (who, changed) = (others.names(), changed.as_path());
+    let message = if trust::is_shared(changed) {
+        format!(
+            "{who} can make files in {}, and so be there before this server; name a folder of its own",
+            changed.display()
+        )
+    } else {
+        format!(
+            "{who} can change {}, and so put another server there; `{}` takes that away",
+            changed.display(),
+            trust::mend_writers(changed, others)
+        )
+    };
+    Err(io::Error::new(ErrorKind::InvalidInput, message))
 }
 
 /// The number of an owner.
@@ -321,6 +330,18 @@ mod tests {
         let _other = UnixListener::bind(&path).unwrap();
         drop(listener);
         assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_others_can_write_gets_no_socket() {
+        let (folder, path) = folder();
+        for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can make files")] {
+            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
+            let error = listen(&path, &UnixSocket::default()).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+            assert_eq!(bind_hint(&error, &path), None);
+            assert!(!path.exists());
+        }
     }
 
     #[tokio::test]
