@@ -3,10 +3,14 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
+use std::fs::Permissions;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 use testkit::{Builder, Client, Daemon, free_port, probe_line};
 
@@ -123,6 +127,93 @@ fn a_reload_opens_a_bare_port_nowhere_but_where_the_manager_did() {
     assert!(std::net::TcpStream::connect(("::1", port)).is_err());
     let listen = daemon.service(&port.to_string())["listen"].clone();
     assert_eq!(listen, serde_json::json!([format!("127.0.0.1:{port}")]));
+}
+
+/// A listening socket in a file system, as a service manager makes it.
+fn unix_listener(path: &Path) -> OwnedFd {
+    let socket = UnixListener::bind(path).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o622)).unwrap();
+    socket.into()
+}
+
+/// A service at this path, whose program says what it read.
+fn at_socket(path: &Path, more: &str) -> String {
+    format!("[service.a]\nlisten = 'unix:{}'\ncommand = ['@', 'line']\n{more}", path.display())
+}
+
+fn answer_of(mut client: UnixStream) -> String {
+    client.write_all(b"x\n").unwrap();
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn a_passed_unix_socket_serves_the_client_that_activated_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sock");
+    let passed = vec![unix_listener(&path)];
+    let before = std::fs::metadata(&path).unwrap();
+    let client = UnixStream::connect(&path).unwrap();
+    let text = at_socket(&path, "socket_mode = '0600'\n");
+    let daemon = with_sockets(Builder::native(&text), passed).start();
+    assert_eq!(answer_of(client), "x\n");
+    let record = &daemon.records(1)[0];
+    assert_eq!(record["peer"], format!("unix:uid={}", before.uid()));
+    assert_eq!(record["local"], format!("unix:{}", path.display()));
+    let after = std::fs::metadata(&path).unwrap();
+    assert_eq!((after.ino(), after.mode()), (before.ino(), before.mode()), "it is the manager's");
+    assert_eq!(daemon.stop().code, Some(0));
+    assert!(path.exists(), "what was passed is not removed");
+}
+
+#[test]
+fn a_passed_unix_socket_is_known_by_another_name_of_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let passed = vec![unix_listener(&real.join("s.sock"))];
+    let client = UnixStream::connect(real.join("s.sock")).unwrap();
+    let text = at_socket(&link.join("s.sock"), "");
+    let _daemon = with_sockets(Builder::native(&text), passed).start();
+    assert_eq!(answer_of(client), "x\n");
+}
+
+#[test]
+fn a_passed_unix_socket_stays_over_reloads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sock");
+    let text = at_socket(&path, "");
+    let daemon = with_sockets(Builder::native(&text), vec![unix_listener(&path)]).start();
+    let before = std::fs::metadata(&path).unwrap();
+    for more in ["", "socket_mode = '0666'\n", "max_connections = 3\n"] {
+        daemon.rewrite(&at_socket(&path, more));
+        daemon.reload();
+        assert_eq!(answer_of(UnixStream::connect(&path).unwrap()), "x\n");
+        let after = std::fs::metadata(&path).unwrap();
+        assert_eq!((after.ino(), after.mode()), (before.ino(), before.mode()));
+    }
+    daemon.rewrite("# no services\n");
+    daemon.reload();
+    assert!(UnixStream::connect(&path).is_err());
+    assert!(path.exists());
+    daemon.rewrite(&text);
+    daemon.reload();
+    assert_eq!(answer_of(UnixStream::connect(&path).unwrap()), "x\n");
+}
+
+#[test]
+fn a_passed_unix_socket_that_no_service_wants_is_closed_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.sock");
+    let port = free_port();
+    let builder = Builder::new(&[probe_line(port, "say yes")]);
+    let daemon = with_sockets(builder, vec![unix_listener(&path)]).start();
+    let said = format!("a socket for unix:{}", path.display());
+    daemon.event("configuration", |event| event["message"].to_string().contains(&said));
+    assert!(UnixStream::connect(&path).is_err());
+    assert_eq!(Client::connect(port).read_text(), "yes");
 }
 
 /// What its clients can reach of a port that only a socket for 127.0.0.1 was given for.

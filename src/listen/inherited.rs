@@ -3,18 +3,19 @@
 //! A socket stands for the address that it is bound to. It also stands for a
 //! bare port, with whatever address the manager has chosen: who opens port 80
 //! on one address means that one, so the others of that port stay closed. A
-//! dual-stack socket stands for both families.
+//! dual-stack socket stands for both families. A socket in the file system stands
+//! for its own path.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::plan::Address;
 use crate::core::ServiceId;
 
 /// A socket that was passed to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     /// What it is bound to.
-    pub address: SocketAddr,
+    pub address: Address,
     /// An IPv6 socket that takes IPv4 clients too.
     pub dual_stack: bool,
 }
@@ -33,20 +34,24 @@ pub fn assign(wanted: &[(ServiceId, Address)], given: &[Given]) -> Assignment {
     let mut taken: Vec<Option<usize>> = vec![None; given.len()];
     for (place, socket) in given.iter().enumerate() {
         // Their own address first, so that a bare port does not take it from them.
-        let exact = wanted.iter().position(|(_, address)| *address == Address::Tcp(socket.address));
+        let exact = wanted.iter().position(|(_, address)| *address == socket.address);
         taken[place] = exact.or_else(|| wanted.iter().position(|(_, address)| socket.stands_for(address)));
     }
     let mut listeners = Vec::new();
     for (want, (service, address)) in wanted.iter().enumerate() {
         for place in (0..given.len()).filter(|&place| taken[place] == Some(want)) {
-            listeners.push((*service, given[place].address.into(), Some(place)));
+            listeners.push((*service, given[place].address.clone(), Some(place)));
         }
         // A bare port is open where the manager has opened it, and nowhere else.
         let opened = |(place, socket): (usize, &Given)| {
             let same = taken[place].is_some_and(|want| wanted[want].0 == *service);
-            let Address::Tcp(address) = *address else { return false };
-            let bare = address.ip().is_unspecified() && socket.address.port() == address.port();
-            same && (socket.address == address || bare)
+            let bare = match (address, &socket.address) {
+                (Address::Tcp(wanted), Address::Tcp(given)) => {
+                    wanted.ip().is_unspecified() && given.port() == wanted.port()
+                }
+                _ => false,
+            };
+            same && (socket.address == *address || bare)
         };
         if !given.iter().enumerate().any(opened) {
             listeners.push((*service, address.clone(), None));
@@ -59,20 +64,22 @@ pub fn assign(wanted: &[(ServiceId, Address)], given: &[Given]) -> Assignment {
 impl Given {
     /// Whether it is nothing but what a bare port means without any socket.
     pub fn is_bare_port(&self) -> bool {
-        self.dual_stack && self.address.ip().is_unspecified()
+        self.dual_stack && self.address.is_all()
     }
 
     fn stands_for(&self, wanted: &Address) -> bool {
-        let Address::Tcp(wanted) = *wanted else { return false };
-        let same_family = self.address.is_ipv4() == wanted.is_ipv4();
-        self.address.port() == wanted.port()
+        let (Address::Tcp(wanted), Address::Tcp(own)) = (wanted, &self.address) else { return false };
+        let same_family = own.is_ipv4() == wanted.is_ipv4();
+        own.port() == wanted.port()
             && wanted.ip().is_unspecified()
-            && (same_family || self.dual_stack && self.address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+            && (same_family || self.dual_stack && own.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     const A: ServiceId = ServiceId(0);
@@ -83,7 +90,7 @@ mod tests {
     }
 
     fn given(text: &str) -> Given {
-        Given { address: address(text), dual_stack: false }
+        Given { address: address(text).into(), dual_stack: false }
     }
 
     /// What is listened on: `=` for a given socket.
@@ -101,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_dual_stack_socket_stands_for_both_of_a_port() {
-        let both = Given { address: address("[::]:80"), dual_stack: true };
+        let both = Given { address: address("[::]:80").into(), dual_stack: true };
         let (found, unwanted) = listeners(&BARE, &[both]);
         assert_eq!(found, ["0=[::]:80", "1 0.0.0.0:81", "1 [::]:81"]);
         assert!(unwanted.is_empty());
@@ -119,6 +126,16 @@ mod tests {
         let wanted = [(A, "192.0.2.1:80"), (A, "192.0.2.2:80")];
         let (found, unwanted) = listeners(&wanted, &[given("192.0.2.2:80"), given("0.0.0.0:80")]);
         assert_eq!(found, ["0 192.0.2.1:80", "0=192.0.2.2:80"]);
+        assert_eq!(unwanted, [1]);
+    }
+
+    #[test]
+    fn a_socket_in_the_file_system_stands_for_its_own_path() {
+        let unix = |path: &str| Address::Unix(path.into());
+        let wanted = [(A, unix("/run/a")), (B, unix("/run/b"))];
+        let given = ["/run/b", "/run/c"].map(|path| Given { address: unix(path), dual_stack: false });
+        let Assignment { listeners, unwanted } = assign(&wanted, &given);
+        assert_eq!(listeners, [(A, unix("/run/a"), None), (B, unix("/run/b"), Some(0))]);
         assert_eq!(unwanted, [1]);
     }
 

@@ -2,13 +2,14 @@
 //! later where it failed.
 
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Event, Served, Supervisor};
 use crate::config::plan::{Address, Plan};
 use crate::core::ServiceId;
 use crate::core::capacity::{share_of_total, total_from_descriptors};
-use crate::listen::inherited::{Assignment, assign};
+use crate::listen::inherited::{Assignment, Given, assign};
 use crate::listen::{ListenerId, Slot};
 use crate::log::event::{Event as Logged, Level};
 use crate::session::Complaints;
@@ -94,7 +95,8 @@ impl Supervisor {
             .zip(plan.enabled())
             .flat_map(|(&id, service)| service.listen.iter().map(move |address| (id, address.clone())))
             .collect();
-        let sockets: Vec<_> = given.iter().map(Inherited::given).collect();
+        let sockets: Vec<_> = given.iter().map(|socket| socket.given().clone()).collect();
+        let sockets = named_as_wanted(sockets, &wanted);
         let Assignment { listeners, unwanted } = assign(&wanted, &sockets);
         for place in unwanted {
             let message = format!(
@@ -221,5 +223,33 @@ impl Supervisor {
 
     pub(super) fn service_name(&self, service: ServiceId) -> String {
         self.services.get(&service).map_or_else(String::new, |served| served.service.name.clone())
+    }
+}
+
+/// Passed sockets, each with the path under which it is wanted: /var/run/name is
+/// /run/name where one folder is a link to the other.
+pub(super) fn named_as_wanted(given: Vec<Given>, wanted: &[(ServiceId, Address)]) -> Vec<Given> {
+    let paths = wanted.iter().filter_map(|(_, address)| match address {
+        Address::Unix(path) => Some((resolved(path), address)),
+        Address::Tcp(_) => None,
+    });
+    let paths: Vec<_> = paths.collect();
+    let named = |given: Given| {
+        let Address::Unix(path) = &given.address else { return given };
+        let own = resolved(path);
+        match paths.iter().find(|(resolved, _)| *resolved == own) {
+            Some((_, address)) => Given { address: (*address).clone(), ..given },
+            None => given,
+        }
+    };
+    given.into_iter().map(named).collect()
+}
+
+/// A file's path with its folder behind all links. What cannot be resolved stays as it is.
+fn resolved(path: &Path) -> PathBuf {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return path.to_owned() };
+    match std::fs::canonicalize(folder) {
+        Ok(folder) => sys::paths::plain(folder).join(name),
+        Err(_) => path.to_owned(),
     }
 }

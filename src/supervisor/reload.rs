@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::listeners::named_as_wanted;
 use super::{Event, Supervisor};
 use crate::config::Loaded;
 use crate::config::diagnostic::Severity;
@@ -312,9 +313,10 @@ impl Supervisor {
         let with_socket = |(given, id): &(Given, Option<ListenerId>)| {
             let id = id.filter(|id| self.slots.contains_key(id));
             // We can't bind both families at once, but each.
-            (id.is_some() || !given.is_bare_port()).then_some((*given, id))
+            (id.is_some() || !given.is_bare_port()).then(|| (given.clone(), id))
         };
         let (given, ids): (Vec<_>, Vec<_>) = self.given.iter().filter_map(with_socket).unzip();
+        let given = named_as_wanted(given, wanted);
         let Assignment { listeners, unwanted } = assign(wanted, &given);
         let mut kept = Vec::new();
         let mut others = Vec::new();

@@ -1,18 +1,18 @@
 //! Listening sockets that a service manager has opened for us (LISTEN_FDS).
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use socket2::{SockRef, Type};
 
+use crate::config::plan::Address;
 use crate::listen::inherited::Given;
 
 /// A listening socket that was passed to us.
 #[derive(Debug)]
 pub struct Inherited {
     pub(super) descriptor: OwnedFd,
-    given: Given,
+    pub(super) given: Given,
 }
 
 /// Descriptors of a service manager begin here.
@@ -23,8 +23,8 @@ const MOST: RawFd = 4096;
 
 impl Inherited {
     /// What it is.
-    pub fn given(&self) -> Given {
-        self.given
+    pub fn given(&self) -> &Given {
+        &self.given
     }
 
     /// The sockets of this process, and a sentence about each descriptor that
@@ -66,10 +66,15 @@ fn listening(descriptor: &OwnedFd) -> Result<Given, String> {
     if socket.r#type().map_err(said)? != Type::STREAM || !is_listening(descriptor).map_err(said)? {
         return Err("it does not listen for streams".to_owned());
     }
-    let address: Option<SocketAddr> = socket.local_addr().map_err(said)?.as_socket();
-    let Some(address) = address else { return Err("it has no internet address".to_owned()) };
+    let bound = socket.local_addr().map_err(said)?;
+    if let Some(path) = bound.as_pathname() {
+        return Ok(Given { address: Address::Unix(path.to_owned()), dual_stack: false });
+    }
+    let Some(address) = bound.as_socket() else {
+        return Err("it has no internet address and no path in the file system".to_owned());
+    };
     let dual_stack = address.is_ipv6() && !socket.only_v6().map_err(said)?;
-    Ok(Given { address, dual_stack })
+    Ok(Given { address: address.into(), dual_stack })
 }
 
 fn is_listening(descriptor: &OwnedFd) -> io::Result<bool> {

@@ -26,10 +26,12 @@ pub use super::stream::{Counter, Stream};
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
 pub struct Listener {
-    /// Of a socket in the file system. Before the socket: while that is open no
-    /// other file can have its inode, by which it is known.
+    /// Of a socket in the file system that this server has made. Before the socket: while
+    /// that is open no other file can have its inode, by which it is known.
     file: Option<SocketFile>,
     socket: AsyncFd<OwnedFd>,
+    /// It takes clients of this system, not of a network.
+    is_unix: bool,
 }
 
 impl Listener {
@@ -41,7 +43,7 @@ impl Listener {
             Address::Tcp(address) => *address,
             Address::Unix(path) => {
                 let (socket, file) = unix_socket::bind(path, unix, backlog())?;
-                return Ok(Listener { file: Some(file), socket: poll::watch(socket)? });
+                return Ok(Listener { file: Some(file), socket: poll::watch(socket)?, is_unix: true });
             }
         };
         fault::point("socket", Says::Sockets)?;
@@ -62,17 +64,19 @@ impl Listener {
         socket.bind(&SockAddr::from(address))?;
         fault::point("listen", Says::InUse)?;
         socket.listen(backlog())?;
-        Ok(Listener { file: None, socket: poll::watch(socket.into())? })
+        Ok(Listener { file: None, socket: poll::watch(socket.into())?, is_unix: false })
     }
 
-    /// Takes a socket that was opened for us. Must be called within the loop.
+    /// Takes a socket that was opened for us. The file of one in the file system belongs to
+    /// the service manager, with its mode and owner. Must be called within the loop.
     pub fn inherit(inherited: Inherited, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+        let is_unix = matches!(inherited.given.address, Address::Unix(_));
         let socket = SockRef::from(&inherited.descriptor);
-        if let Some(keepalive) = keepalive {
+        if let Some(keepalive) = keepalive.filter(|_| !is_unix) {
             set_keepalive(&socket, &keepalive)?;
         }
         socket.set_nonblocking(true)?;
-        Ok(Listener { file: None, socket: poll::watch(inherited.descriptor)? })
+        Ok(Listener { file: None, socket: poll::watch(inherited.descriptor)?, is_unix })
     }
 
     /// Changes when clients that are accepted from now on are asked whether
@@ -80,7 +84,7 @@ impl Listener {
     pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
         let socket = SockRef::from(self.socket.get_ref());
         match keepalive {
-            _ if self.file.is_some() => Ok(()),
+            _ if self.is_unix => Ok(()),
             Some(keepalive) => set_keepalive(&socket, &keepalive),
             None => socket.set_keepalive(false),
         }
@@ -121,9 +125,9 @@ impl Listener {
         match self.socket.try_io(Interest::READABLE, accept) {
             Ok((connection, peer)) => {
                 fault::passed("accepted");
-                let peer = match self.file {
-                    Some(_) => unix_socket::peer_of(&connection),
-                    None => Peer::Inet(canonical(peer.as_socket().ok_or_else(not_an_address)?)),
+                let peer = match self.is_unix {
+                    true => unix_socket::peer_of(&connection),
+                    false => Peer::Inet(canonical(peer.as_socket().ok_or_else(not_an_address)?)),
                 };
                 Ok(Some((Socket { descriptor: Arc::new(connection), broken: false }, peer)))
             }

@@ -54,7 +54,7 @@ pub enum Inherited {}
 
 impl Inherited {
     /// What it is.
-    pub fn given(&self) -> crate::listen::inherited::Given {
+    pub fn given(&self) -> &crate::listen::inherited::Given {
         match *self {}
     }
 }
