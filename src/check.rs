@@ -46,8 +46,9 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
         let disabled = if service.enabled { "" } else { ", not enabled" };
         let _ = writeln!(
             report,
-            "{}: {program}, as {user}, on {}{}{disabled}",
+            "{}: {program}{}, as {user}, on {}{}{disabled}",
             service.name,
+            own_name(service),
             addresses.join(" "),
             manner(service)
         );
@@ -73,6 +74,11 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     );
     let exit = if options.strict && warnings > 0 { Exit::Config } else { Exit::Ok };
     Ok((report, exit))
+}
+
+/// The name that the program receives, where that is not its own.
+fn own_name(service: &Service) -> String {
+    service.program.command.own_name().map(|name| format!(" called {name}")).unwrap_or_default()
 }
 
 /// How its clients are served, where that is not just by the connection itself.

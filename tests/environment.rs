@@ -80,6 +80,32 @@ fn arguments_arrive_as_they_were_written() {
 }
 
 #[test]
+fn argv0_is_the_name_that_the_program_receives() {
+    for more in ["stdio = 'socket'", "stdio = 'pipe'", "warm = 1"] {
+        let port = free_port();
+        let _daemon = Builder::native(&format!(
+            "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'name']\nargv0 = 'an other'\n\
+             user = 'none'\n{more}\n"
+        ))
+        .start();
+        assert_eq!(Client::connect(port).read_text(), "an other", "{more}");
+    }
+}
+
+#[test]
+fn argv0_of_the_defaults_is_not_another_programs() {
+    let (first, second) = (free_port(), free_port());
+    let _daemon = Builder::native(&format!(
+        "[defaults]\ncommand = ['@', 'name']\nargv0 = 'x'\nuser = 'none'\n\
+         [service.a]\nlisten = '127.0.0.1:{first}'\n\
+         [service.b]\nlisten = '127.0.0.1:{second}'\ncommand = ['@', 'name']\n"
+    ))
+    .start();
+    assert_eq!(Client::connect(first).read_text(), "x");
+    assert!(Client::connect(second).read_text().contains("probe"));
+}
+
+#[test]
 fn a_program_starts_in_the_systems_directory() {
     let port = free_port();
     let _daemon = Builder::new(&[format!("{port} none {}", probe("directory"))]).start();

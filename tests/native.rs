@@ -25,6 +25,21 @@ fn said<'a>(text: &'a str, place: &str) -> &'a str {
     found.unwrap_or_else(|| panic!("nothing at {place}:\n{text}")).1
 }
 
+#[test]
+fn a_check_tells_the_name_that_a_program_receives() {
+    let service = |argv0: &str| {
+        let program = probe_path();
+        format!(
+            "[service.a]\nlisten = '127.0.0.1:7777'\ncommand = ['{}']\nuser = 'none'\nargv0 = {argv0}\n",
+            program.display()
+        )
+    };
+    let finished = check(&[("w.toml", &service("'other'"))]);
+    assert!(finished.output.contains(" called other, as "), "{}{}", finished.output, finished.errors);
+    let finished = check(&[("w.toml", &service("''"))]);
+    assert_eq!(said(&finished.errors, "w.toml:5:9"), "this is empty");
+}
+
 const BROKEN: &str = "[server]\n\
     stop_grace = 10\n\
     [defaults]\n\

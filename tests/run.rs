@@ -43,6 +43,19 @@ fn the_program_starts_where_a_clients_would() {
 }
 
 #[test]
+fn argv0_is_the_programs_name_here_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wininetd.toml");
+    let text = format!(
+        "[service.a]\nlisten = '127.0.0.1:7777'\ncommand = ['{}', 'name']\nargv0 = 'other'\nuser = 'none'\n",
+        testkit::probe_path().display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let finished = run_with_input(&["--run", "a", "--cfgfile", file.to_str().unwrap()], "");
+    assert_eq!(finished.output, "other", "{}", finished.errors);
+}
+
+#[test]
 fn an_unknown_service_is_answered_with_those_that_there_are() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("wininetd.conf");

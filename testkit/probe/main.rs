@@ -91,6 +91,7 @@ fn act(arguments: &[&str]) {
         }
         // Tells what it finds.
         ["arguments", ..] => say(&arguments.join("\n")),
+        ["name"] => say(&std::env::args_os().next().unwrap().to_string_lossy()),
         ["environment"] => environment(),
         ["directory"] => say(&std::env::current_dir().unwrap().display().to_string()),
         ["handles"] => say(&system::handles()),

@@ -121,11 +121,13 @@ impl Fields {
     }
 
     /// These for a service, with what it does not set taken from `defaults`.
-    /// Who sets the user does not get another one's password or group.
+    /// A service with a user of its own does not get another one's password or
+    /// group, nor one with a command of its own another program's name.
     pub fn over(mut self, defaults: &Fields) -> Fields {
-        let own_user = self.has("user");
+        let (own_user, own_command) = (self.has("user"), self.has("command"));
         for (name, field) in &defaults.here {
-            let of_another = own_user && matches!(*name, "password" | "group");
+            let of_another =
+                own_user && matches!(*name, "password" | "group") || own_command && *name == "argv0";
             if !of_another && !self.has(name) {
                 self.here.insert(name, Field { own: false, ..field.clone() });
             }

@@ -191,6 +191,7 @@ pub(super) const KEYS: &[Key] = &[
     key("socket_group", Kind::Name, BOTH, "the server's", "The group of a `unix:` socket.")
         .unless(|system| without(system.unix_sockets, NO_SOCKETS)),
     key("command", Kind::Command, BOTH, "none: it must be given", "The program and its arguments: one string, read as CMDLINE of the classic file, or an array, whose parts are taken as they are."),
+    key("argv0", Kind::Name, BOTH, "the program as `command` names it", "The name that the program receives as its own (argv[0]), where that differs from `command`."),
     key("user", Kind::Name, BOTH, "`none`: as the server itself", "The account that the program runs as."),
     key("password", Kind::Password, BOTH, "none", "Its password, which only Windows needs; `{stored}` is the one that `--set-password` stored."),
     key("group", Kind::Name, BOTH, "the account's own", "The group of the program (Unix); it needs `user`.")

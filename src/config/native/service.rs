@@ -16,8 +16,9 @@ use crate::config::plan::{
 };
 use crate::config::secret::STORED;
 use crate::sys::account::parse_credentials;
+use crate::sys::command::Command;
 use crate::sys::text::same_name;
-use crate::sys::{self, CAPABILITIES, Credentials, Keepalive};
+use crate::sys::{self, CAPABILITIES, CommandFault, Credentials, Keepalive};
 
 /// A service as it stands in the files.
 pub(super) struct Entry {
@@ -167,7 +168,7 @@ impl Reader<'_> {
         let stdio = self.stdio(entry, listen);
         let Some(Value::Command(command)) = fields.value("command") else { return None };
         Some(Program {
-            command: command.clone(),
+            command: self.called(fields, command.clone())?,
             identity: identity?,
             directory: fields.path("directory").unwrap_or_else(|| self.defaults.directory.clone()),
             environment,
@@ -179,6 +180,13 @@ impl Reader<'_> {
             stderr: stderr(fields),
             limits,
         })
+    }
+
+    /// The command with the program's own name, where that is another one.
+    fn called(&mut self, fields: &Fields, command: Command) -> Option<Command> {
+        let Some(field) = fields.field("argv0") else { return Some(command) };
+        let fault = |fault: CommandFault| Fault { message: fault.message, hint: fault.hint };
+        self.said(&field.at, command.called(fields.text("argv0")?).map_err(fault))
     }
 
     /// As whom; outer `None` if that is wrong.

@@ -11,13 +11,16 @@ use super::super::{CommandFault, Program, ProgramFault};
 /// A command line that could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
+    /// The program to start, by its path or its bare name.
+    name: CString,
+    /// What the program receives; the first is its own name.
     arguments: Vec<CString>,
 }
 
 impl Command {
     /// Reads a command line.
     pub fn parse(line: &OsStr) -> Result<Command, CommandFault> {
-        let arguments = split(line.as_bytes())?
+        let arguments: Vec<CString> = split(line.as_bytes())?
             .into_iter()
             .map(|word| {
                 CString::new(word).map_err(|_| CommandFault {
@@ -27,7 +30,7 @@ impl Command {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Command { arguments })
+        Ok(Command { name: arguments[0].clone(), arguments })
     }
 
     /// Takes the program's name and its arguments as they are. A fault comes
@@ -40,11 +43,26 @@ impl Command {
         let argument = |(number, word): (usize, &String)| {
             CString::new(&**word).map_err(|_| (number, fault("an argument can't hold a NUL character")))
         };
-        let arguments = words.iter().enumerate().map(argument).collect::<Result<_, _>>()?;
-        Ok(Command { arguments })
+        let arguments: Vec<CString> = words.iter().enumerate().map(argument).collect::<Result<_, _>>()?;
+        Ok(Command { name: arguments[0].clone(), arguments })
     }
 
-    /// The arguments, the program's name first.
+    /// The same program with another name as the first of its arguments.
+    pub fn called(mut self, own_name: &str) -> Result<Command, CommandFault> {
+        self.arguments[0] = CString::new(own_name).map_err(|_| CommandFault {
+            offset: 0,
+            message: "a program's name cannot hold a NUL character".to_owned(),
+            hint: None,
+        })?;
+        Ok(self)
+    }
+
+    /// The name that the program receives, where `called` has set it.
+    pub fn own_name(&self) -> Option<String> {
+        (self.name != self.arguments[0]).then(|| self.arguments[0].to_string_lossy().into_owned())
+    }
+
+    /// The arguments, the program's own name first.
     pub fn arguments(&self) -> &[CString] {
         &self.arguments
     }
@@ -58,14 +76,14 @@ impl Command {
     /// What to give to exec. A whole path is not looked at before: the account
     /// that is to run it may see it where we don't.
     pub(super) fn to_start(&self) -> Result<PathBuf, ProgramFault> {
-        let path = Path::new(OsStr::from_bytes(self.arguments[0].as_bytes()));
+        let path = Path::new(OsStr::from_bytes(self.name.as_bytes()));
         if path.is_absolute() { Ok(path.to_owned()) } else { self.program().map(|program| program.path) }
     }
 
     /// Where the program is now. A bare name is looked up in PATH. May touch
     /// the disk or the network.
     pub fn program(&self) -> Result<Program, ProgramFault> {
-        let name = OsStr::from_bytes(self.arguments[0].as_bytes());
+        let name = OsStr::from_bytes(self.name.as_bytes());
         let path = if name.as_bytes().contains(&b'/') { PathBuf::from(name) } else { in_path(name)? };
         usable(&path)?;
         Ok(Program { path, warning: None })
@@ -230,6 +248,17 @@ mod tests {
         assert_eq!(words, given);
         assert_eq!(Command::of_arguments(&["e".to_owned(), "\0".to_owned()]).unwrap_err().0, 1);
         assert!(Command::of_arguments(&[]).is_err());
+    }
+
+    #[test]
+    fn another_own_name_leaves_the_program_as_it_is() {
+        let command = Command::parse(OsStr::new("/bin/sh -c x")).unwrap();
+        assert_eq!(command.own_name(), None);
+        let command = command.called("-sh").unwrap();
+        assert_eq!(command.own_name().as_deref(), Some("-sh"));
+        assert_eq!(command.arguments()[0].to_str(), Ok("-sh"));
+        assert_eq!(command.to_start().unwrap(), Path::new("/bin/sh"));
+        assert!(command.called("\0").is_err());
     }
 
     #[test]

@@ -17,6 +17,8 @@ use super::quote::{quoted, word};
 pub struct Command {
     line: String,
     name: Name,
+    /// What stands in the place of the program's name in the line.
+    own_name: Option<String>,
 }
 
 /// How the command line names its program.
@@ -54,7 +56,7 @@ impl Command {
         if name == Name::Clear(String::new()) {
             return Err(fault("the program's name is empty", None));
         }
-        Ok(Command { line, name })
+        Ok(Command { line, name, own_name: None })
     }
 
     /// Takes the program's name and its arguments, quoted as the C runtime
@@ -94,7 +96,23 @@ impl Command {
                 line.push_str(&if parts { quoted(word) } else { self::word(word) });
             }
         }
-        Ok(Command { line, name: Name::Clear(name.clone()) })
+        Ok(Command { line, name: Name::Clear(name.clone()), own_name: None })
+    }
+
+    /// The same program with another first word in its command line.
+    pub fn called(mut self, own_name: &str) -> Result<Command, CommandFault> {
+        // The C runtime knows no way to write a quote within this word.
+        if let Some(letter) = own_name.chars().find(|letter| "\"\0".contains(*letter)) {
+            let message = format!("a program's name cannot hold the character {letter:?}");
+            return Err(CommandFault { offset: 0, message, hint: None });
+        }
+        self.own_name = Some(own_name.to_owned());
+        Ok(self)
+    }
+
+    /// The name that the program receives, where `called` has set it.
+    pub fn own_name(&self) -> Option<String> {
+        self.own_name.clone()
     }
 
     /// The whole command line, for a look at what it starts.
@@ -104,6 +122,20 @@ impl Command {
 
     /// Where the program is now. May touch the disk or the network.
     pub fn program(&self) -> Result<Program, ProgramFault> {
+        let found = self.find()?;
+        match &self.own_name {
+            Some(own_name) if is_batch(&found.path) => {
+                let path = found.path.display();
+                Err(fault(
+                    format!("{path} is a batch file, which cmd.exe runs: it cannot have the name {own_name}"),
+                    Some("leave `argv0` out, or start a program".to_owned()),
+                ))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn find(&self) -> Result<Program, ProgramFault> {
         match &self.name {
             Name::Clear(name) if is_path(name) => {
                 let path = PathBuf::from(name);
@@ -157,7 +189,11 @@ impl Command {
             let line = format!("\"{}\" /d /s /c \"\"{}\"{rest}\"", cmd.display(), path.display());
             return (cmd, line.into());
         }
-        (path.to_owned(), self.line.clone().into())
+        let Some(own_name) = &self.own_name else { return (path.to_owned(), self.line.clone().into()) };
+        // Backslashes escape nothing in this word, so quotes alone are enough.
+        let quote = if own_name.contains([' ', '\t']) || own_name.is_empty() { "\"" } else { "" };
+        let rest = self.behind_name(path);
+        (path.to_owned(), format!("{quote}{own_name}{quote}{rest}").into())
     }
 
     /// The command line behind the program's name, with the blank before it.
@@ -325,6 +361,30 @@ mod tests {
         let (application, line) = command.to_start(Path::new(r"c:\a b\x.cmd"));
         assert_eq!(application, system_directory().join("cmd.exe"));
         assert!(line.to_string_lossy().ends_with(r#"/d /s /c ""c:\a b\x.cmd" 1""#), "{line:?}");
+    }
+
+    #[test]
+    fn another_own_name_replaces_the_first_word_of_the_line() {
+        let path = Path::new(r"c:\a b\x.exe");
+        for (line, name, expected) in [
+            (r#""c:\a b\x.exe" "1 2""#, "y", r#"y "1 2""#),
+            (r"c:\a b\x.exe 1", "y z", r#""y z" 1"#),
+            ("x 1", r"d:\y\", r"d:\y\ 1"),
+        ] {
+            let command = Command::parse(OsStr::new(line)).unwrap().called(name).unwrap();
+            assert_eq!(command.to_start(path), (path.to_owned(), expected.into()), "{line}");
+        }
+        assert!(Command::parse(OsStr::new("x")).unwrap().called("\"").is_err());
+    }
+
+    #[test]
+    fn a_batch_file_cannot_have_another_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let batch = folder.path().join("x.cmd");
+        std::fs::write(&batch, "").unwrap();
+        let command = Command::parse(batch.as_os_str()).unwrap();
+        assert!(command.program().is_ok());
+        assert!(command.called("y").unwrap().program().unwrap_err().message.contains("batch file"));
     }
 
     fn of_arguments(words: &[&str]) -> Result<String, usize> {
