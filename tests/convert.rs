@@ -61,13 +61,30 @@ user = "daemon"
 # 9069 dgram udp wait nobody /usr/sbin/tftpd tftpd /srv
 "#;
 
+/// Windows has no groups and needs passwords, and nothing outlives the server there.
+fn native_of_windows() -> String {
+    let password = |user: &str, place: &str| {
+        format!(
+            "# old.conf:{place}: {user} needs a password here: store it with `wininetd --set-password {user}`\n"
+        )
+    };
+    NATIVE[NATIVE.find("\n[defaults]").unwrap()..]
+        .replace("[service.9079]", &format!("{}[service.9079]", password("nobody", "2:28")))
+        .replace("[service.9080]", &format!("{}[service.9080]", password("daemon", "3:42")))
+        .replace(
+            "user = \"nobody\"\ngroup = \"users\"\nrate = \"30/m\"\n",
+            "user = \"nobody\"\npassword = '{stored}'\n\
+            rate = \"30/m\"\nunix = { group = \"users\" }\n",
+        )
+        .replace("user = \"daemon\"\n", "user = \"daemon\"\npassword = '{stored}'\n")
+}
+
 #[test]
 fn an_inetd_conf_becomes_this_native_file() {
     let finished = convert(INETD, &[]);
     assert_eq!(finished.code, Some(0), "{}", finished.errors);
     let text = without_folder(&finished.output);
-    // Nothing outlives the server on Windows.
-    let native = if cfg!(windows) { &NATIVE[NATIVE.find("\n[defaults]").unwrap()..] } else { NATIVE };
+    let native = if cfg!(windows) { native_of_windows() } else { NATIVE.to_owned() };
     let begins = native.lines().nth(1).unwrap();
     assert_eq!(&text[text.find(&format!("\n{begins}")).unwrap()..], native);
     assert_eq!(table(&finished.output)["service"].as_table().unwrap().len(), 2);
@@ -99,6 +116,61 @@ fn an_xinetd_conf_becomes_a_native_file() {
     assert_eq!(service["allow"][0].as_str(), Some("10.0.0.0/8"));
     assert_eq!(service["enabled"].as_bool(), Some(false));
     assert!(finished.errors.contains("old.conf:12:"), "{}", finished.errors);
+}
+
+const HOSTILE: [&str; 2] = [
+    "79 stream tcp nowait root /bin/busybox cat FILE\n79 stream tcp6 nowait root /bin/busybox cat FILE\n\
+     127.0.0.1:79 stream tcp nowait root /bin/sh -sh\n80 stream tcp nowait none /f f\n\
+     81 stream tcp nowait a:b /f f a\0b 'c \"d\n82 stream tcp nowait \u{1} /f f\n/run/x/ stream unix nowait root /f f\n\
+     ::ffff:127.0.0.1:83 stream tcp nowait root /f f\n",
+    "defaults\n{\n  only_from = 10.0.0.0 2001:db8::/32\n}\nservice a\n{\n  port = 79\n  socket_type = stream\n\
+     wait = no\n  user = nobody\n  group = users\n  server = /f\n  env = CLIENT_IP=x A=b A=\0\n\
+     passenv = REMOTE_HOST\n  rlimit_files = 99999999999\n  instances = 3 # three\n}\n}\n\
+     service _b\n{\n  port = 79\n  socket_type = stream\n  wait = no\n  user = 0\n  server = /f\n  flags = IPv4\n}\n",
+];
+
+#[test]
+fn what_is_written_from_hostile_files_passes_a_check() {
+    for text in HOSTILE {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new.toml");
+        let finished = convert(text, &[]);
+        assert_eq!(finished.code, Some(0), "{}", finished.errors);
+        std::fs::write(&path, &finished.output).unwrap();
+        let checked = run(&["--check", "--cfgfile", path.to_str().unwrap()]);
+        assert_eq!(checked.code, Some(0), "{}\n{}", checked.errors, finished.output);
+    }
+}
+
+#[test]
+fn what_xinetd_has_no_comments_behind_is_one_line_with_its_place() {
+    let finished = convert(HOSTILE[1], &[]);
+    let told: Vec<_> = finished.errors.lines().filter(|line| line.contains("no comments")).collect();
+    assert_eq!(told.len(), 1, "{}", finished.errors);
+    assert!(told[0].contains("old.conf:16:17: warning: xinetd has no comments behind a value"), "{told:?}");
+}
+
+#[test]
+fn tcp_beside_tcp6_serves_clients_of_both_families() {
+    let finished = convert(HOSTILE[0], &[]);
+    let native = table(&finished.output);
+    let listen = |name: &str| native["service"][name]["listen"].as_array().unwrap().clone();
+    assert_eq!(listen("79"), [toml::Value::from("0.0.0.0:79")], "{}", finished.output);
+    assert_eq!(listen("79-2"), [toml::Value::from("[::]:79")]);
+    assert!(
+        native["service"]["79"].get("enabled").is_none()
+            && native["service"]["79-2"].get("enabled").is_none()
+    );
+}
+
+#[test]
+fn the_applet_of_busybox_stays_and_another_name_is_kept() {
+    let finished = convert(HOSTILE[0], &[]);
+    let native = table(&finished.output);
+    let command = native["service"]["79"]["command"].as_array().unwrap();
+    let words: Vec<_> = command.iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(words, ["/bin/busybox", "cat", "FILE"]);
+    assert_eq!(native["service"]["79-3"]["argv0"].as_str(), Some("-sh"));
 }
 
 #[test]

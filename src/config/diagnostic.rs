@@ -62,6 +62,11 @@ impl Diagnostic {
         self
     }
 
+    /// The line of its place, if it has one.
+    pub fn line(&self) -> Option<usize> {
+        self.cited.place.map(|place| place.line)
+    }
+
     /// The first line alone, `path:line:col: message`, for logs, which have a
     /// level of their own.
     pub fn headline(&self) -> String {

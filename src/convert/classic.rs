@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::loadable::keep_loadable;
 use super::note;
 use super::toml::{Document, Entry, Item, Keys, literal, string};
 use crate::config::classic::{self, Defaults};
@@ -30,6 +31,7 @@ pub(super) fn convert(
     for service in &plan.services {
         document.items.push(item(source, service, notes));
     }
+    keep_loadable(&mut document, std::slice::from_ref(source), notes);
     Ok(document)
 }
 
@@ -62,8 +64,8 @@ fn item(source: &Source, service: &Service, notes: &mut Vec<Diagnostic>) -> Item
         let comment = note(notes, Severity::Warning, source, &typed.command, message);
         return Item::Comment(vec![comment]);
     };
-    let listen = service.listen.iter().map(ToString::to_string).collect();
-    let mut entry = Entry { name: service.name.clone(), listen, ..Entry::default() };
+    let (name, listen, typed_at) = (service.name.clone(), service.listen.clone(), typed.command.clone());
+    let mut entry = Entry { name, listen, typed: typed_at, ..Entry::default() };
     entry.keys.set("command", literal(command));
     if let Some(credentials) = &service.program.identity {
         let (user, password) = identity.split_once(':').unwrap_or((identity, ""));

@@ -89,7 +89,7 @@ impl Form {
 }
 
 fn is_inetd(words: &[&str]) -> bool {
-    let socket_type = |word: &str| matches!(word, "stream" | "dgram" | "raw" | "rdm" | "seqpacket");
+    let socket_type = |word: &str| matches!(word, "stream" | "dgram" | "raw" | "rdm" | "seqpacket" | "tli");
     words.len() >= 6
         && socket_type(words[1])
         && (words[3].starts_with("wait") || words[3].starts_with("nowait"))

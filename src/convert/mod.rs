@@ -2,16 +2,18 @@
 //! xinetd.conf that behaves the same. What can't be carried over is said at its
 //! place, and never makes the result more open than what it came from.
 
+mod account;
 mod classic;
 mod form;
 mod inetd;
+mod loadable;
 mod program;
+mod settle;
 mod toml;
 mod words;
 mod world;
 mod xinetd;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -23,7 +25,6 @@ use crate::config::source::Source;
 use crate::error::Error;
 use crate::sys;
 use form::Form;
-use toml::{Entry, Item};
 use world::World;
 
 /// A file in the native form.
@@ -87,49 +88,6 @@ fn note(
     comment
 }
 
-/// Which of two services counts that want the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Winner {
-    /// inetd: what comes later replaces it.
-    Last,
-    /// xinetd: the later one has the same id or can't be bound, and is dropped.
-    First,
-}
-
-/// Switches off what did not count before either.
-fn settle(items: &mut [Item], sources: &[Source], winner: Winner, notes: &mut Vec<Diagnostic>) {
-    let mut entries: Vec<&mut Entry> = items
-        .iter_mut()
-        .filter_map(|item| match item {
-            Item::Service(entry) if !entry.disabled => Some(entry),
-            _ => None,
-        })
-        .collect();
-    if winner == Winner::Last {
-        entries.reverse();
-    }
-    let mut taken: HashMap<String, String> = HashMap::new();
-    for entry in entries {
-        let mut wanted = entry.listen.clone();
-        if winner == Winner::First {
-            wanted.push(entry.name.clone());
-        }
-        let source = &sources[entry.source];
-        match wanted.iter().find_map(|wanted| Some((wanted, taken.get(wanted)?))) {
-            Some((what, place)) => {
-                entry.disabled = true;
-                let message = format!("switched off: {place} has {what} as well, and that one counts");
-                entry.comments.push(note(notes, Severity::Warning, source, &entry.typed, message));
-            }
-            None => {
-                let line = source.place(entry.typed.start).line;
-                let place = format!("{}:{line}", source.path.display());
-                taken.extend(wanted.into_iter().map(|wanted| (wanted, place.clone())));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -139,7 +97,6 @@ mod tests {
     use super::*;
     use crate::config::native;
     use crate::config::plan::{Plan, Stderr, Stdio};
-    use crate::sys::CAPABILITIES;
 
     fn convert_bytes(bytes: &[u8]) -> Result<Converted, Error> {
         let source = Source::decode(Path::new("f"), bytes.to_vec());
@@ -167,41 +124,64 @@ mod tests {
             let converted = convert_bytes(text.as_bytes()).unwrap();
             let other = Stored { stdio: Some(Stdio::Pipe), ..Stored::default() };
             for options in [Stored::default(), other] {
-                let (plan, mut found) = plan_of(&converted, &options);
-                // An account that Windows wants a password for.
-                found.retain(|found| !found.message.contains("needs `password`"));
+                let (plan, found) = plan_of(&converted, &options);
                 assert!(found.is_empty(), "{found:?}");
                 let text = &converted.text;
                 assert!(text.contains("stdio = \"socket\"") && text.contains("stderr = \"client\""));
-                if CAPABILITIES.passwords && plan.services.is_empty() {
-                    // Without its password there is no plan.
-                    continue;
-                }
                 let service = plan.services.first().unwrap();
                 assert_eq!((service.program.stdio, service.program.stderr), (Stdio::Socket, Stderr::Client));
             }
         }
     }
 
-    /// Lines that are nearly those of one form or another.
-    fn nearly() -> impl Strategy<Value = String> {
-        let word = prop_oneof![
-            Just("stream".to_owned()),
-            Just("tcp".to_owned()),
-            Just("nowait/1".to_owned()),
-            Just("service".to_owned()),
-            Just("defaults".to_owned()),
-            Just("{".to_owned()),
-            Just("}".to_owned()),
-            Just("only_from".to_owned()),
-            Just("+=".to_owned()),
-            Just("=".to_owned()),
-            Just("\n".to_owned()),
-            Just("10.0.{1,2}".to_owned()),
-            "[0-9]{1,5}",
-            "[a-z:./'\"\\\\{}#=\u{1}é]{1,6}",
-        ];
-        proptest::collection::vec(word, 0..60).prop_map(|words| words.join(" "))
+    /// Words that mean something to one form or another, and words that mean trouble.
+    fn word() -> impl Strategy<Value = Vec<u8>> {
+        let known = "stream|tcp|tcp6|tcp46|tcp6only|unix|nowait|nowait/1|nowait.5|service|defaults|{|}|only_from|+=|\
+            =|\n|\r|10.0.{1,2}|::ffff:1.2.3.4|::1/64|localhost|env|passenv|CLIENT_IP=x|REMOTE_HOST|A=b|A=c|a=b|=b|\
+            none|NONE|root|7|9|:x|x:|x.y|#|#x|#<off>#|\0|\"|'|\\|/bin/x.cmd|79|127.0.0.1:79|*:79|[::]:79|/run/x/|\
+            ::::/run/x|:u:g:1777:/run/x|UNLIMITED|99999999999999999999|4294967295|port = 79|bind = ::|\
+            flags = IPv6|v6only = yes|user = 7|group = 9|rlimit_as = 99999999999999M|rlimit_files = 9999999999|\
+            id = _x|server_args = # \0|cps = 4294967295 1|umask = 027|/usr/sbin/tcpd|/bin/busybox";
+        let known: Vec<&str> = known.split('|').collect();
+        let known = proptest::sample::select(known).prop_map(|word| word.as_bytes().to_vec());
+        let text = "[0-9]{1,5}|[a-z:./'\"\\\\{}#=\u{1}\u{7f}é]{1,6}".prop_map(String::into_bytes);
+        prop_oneof![4 => known, 2 => text, 1 => proptest::collection::vec(any::<u8>(), 1..4)]
+    }
+
+    /// Words one behind another.
+    fn words(most: usize) -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(word(), 0..most).prop_map(|words| words.join(&b" "[..]))
+    }
+
+    /// A line of an inetd.conf with such words in its fields.
+    fn inetd_line() -> impl Strategy<Value = Vec<u8>> {
+        let field = || prop_oneof![3 => Just(None), 1 => word().prop_map(Some)];
+        let usual = ["79", "stream", "tcp", "nowait", "nobody", "/bin/cat", "cat"];
+        let fields = proptest::collection::vec(field(), usual.len());
+        (fields, words(4)).prop_map(move |(fields, rest)| {
+            let fields = fields.into_iter().zip(usual);
+            let mut line: Vec<u8> = fields
+                .flat_map(|(word, usual)| [word.unwrap_or_else(|| usual.into()), b" ".to_vec()].concat())
+                .collect();
+            line.extend(rest);
+            line
+        })
+    }
+
+    /// A block of an xinetd.conf with such words as values.
+    fn xinetd_block() -> impl Strategy<Value = Vec<u8>> {
+        let names = "server_args env passenv only_from no_access user group port bind id instances per_source cps \
+            rlimit_as rlimit_cpu rlimit_files flags umask v6only";
+        let names: Vec<&str> = names.split_whitespace().collect();
+        let attribute = (proptest::sample::select(names), words(4));
+        proptest::collection::vec(attribute, 0..5).prop_map(|attributes| {
+            let mut text = b"service finger\n{\n".to_vec();
+            for (name, values) in attributes {
+                text.extend([name.as_bytes(), b" = ", &values[..], b"\n"].concat());
+            }
+            text.extend(b"socket_type = stream\nwait = no\nuser = nobody\nserver = /x\nport = 79\n}\n");
+            text
+        })
     }
 
     /// What stands behind the port of a classic line, mostly right.
@@ -246,15 +226,21 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_out_can_be_served(text in nearly()) {
-            // A name with a control character is refused, with its place.
-            let text = text.replace('\u{1}', "");
-            for form in ["80 none x\n", "echo stream tcp nowait root /bin/cat cat\n", "defaults\n{\n}\n"] {
-                if let Ok(converted) = convert_bytes(format!("{form}{text}").as_bytes()) {
-                    let (_, found) = plan_of(&converted, &Stored::default());
-                    let errors = found.iter().any(|found| found.severity == Severity::Error);
-                    prop_assert!(!errors, "{:?}\n{}", found, converted.text);
-                }
+        fn whatever_is_written_loads(
+            lines in proptest::collection::vec(inetd_line(), 0..4),
+            blocks in proptest::collection::vec(xinetd_block(), 0..3),
+            more in words(60),
+        ) {
+            let of = |begins: &str, parts: &[Vec<u8>]| [begins.as_bytes(), &parts.join(&b'\n'), b"\n"].concat();
+            let inetd = of("80 stream tcp nowait root /bin/cat cat\n", &lines);
+            let xinetd = of("defaults\n{\n}\n", &blocks);
+            let mut texts = vec![inetd.clone(), xinetd.clone()];
+            texts.extend([&b"80 none x\n"[..], &inetd, &xinetd].map(|text| [text, &more].concat()));
+            for text in texts {
+                let Ok(converted) = convert_bytes(&text) else { continue };
+                let (_, found) = plan_of(&converted, &Stored::default());
+                let errors = found.iter().any(|found| found.severity == Severity::Error);
+                prop_assert!(!errors, "{:?}\n{}", found, converted.text);
             }
         }
     }

@@ -1,57 +1,116 @@
 //! The program of an entry of inetd or xinetd: what its first argument said,
 //! and what stood before it.
 
-/// A program as it is to be started, and what differs.
+use super::toml::{Entry, array, string};
+
+/// A program as it is to be started.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Started {
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// The name that it is started under, where that is another one.
+    pub argv0: Option<String>,
     /// tcpd stood before it.
     pub wrapped: bool,
-    /// The name that it was started under, where that was another one.
-    pub other_name: Option<String>,
+    /// tcpd got a name without a path. `command` has the folder that Debian's tcpd looks in.
+    pub assumed: bool,
 }
 
-/// Where tcpd looks for a program that it is given without a path.
+/// Where tcpd looks for a program without a path. It is fixed when tcpd is built: this is Debian's.
 const DAEMONS: &str = "/usr/sbin";
+
+/// Programs that run the applet that their name or their first argument says.
+/// Static builds have more behind the name.
+const APPLETS: [&str; 2] = ["busybox", "toybox"];
 
 /// `arguments` begin with the name that the program is started under.
 pub(super) fn started(program: &str, arguments: &[&str]) -> Started {
-    let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     let name = arguments.first().copied().unwrap_or(program);
-    let rest = arguments.iter().skip(1).map(|&argument| argument.to_owned());
     let wrapped = base(program) == "tcpd" && base(name) != "tcpd";
+    let assumed = wrapped && !name.contains('/');
     // tcpd starts what its own name says, under that name.
-    let real = match name.contains('/') {
-        _ if !wrapped => program.to_owned(),
-        true => name.to_owned(),
-        false => format!("{DAEMONS}/{name}"),
+    let real = match (wrapped, assumed) {
+        (false, _) => program.to_owned(),
+        (true, false) => name.to_owned(),
+        (true, true) => format!("{DAEMONS}/{name}"),
     };
-    let other_name = (base(&real) != base(name)).then(|| name.to_owned());
-    Started { command: std::iter::once(real).chain(rest).collect(), wrapped, other_name }
+    let own_name = base(name);
+    let differs = base(&real) != own_name;
+    // An applet takes its own name from the argument, too. A login shell's "-sh" would be an option there.
+    let has_applets = APPLETS.iter().any(|known| base(&real).starts_with(known));
+    let is_applet = differs && has_applets && !own_name.is_empty() && !own_name.starts_with('-');
+    let applet = is_applet.then(|| own_name.to_owned());
+    let rest = arguments.iter().skip(1).map(|&argument| argument.to_owned());
+    Started {
+        argv0: (differs && !is_applet).then(|| name.to_owned()),
+        command: std::iter::once(real).chain(applet).chain(rest).collect(),
+        wrapped,
+        assumed,
+    }
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+impl Started {
+    /// Writes the keys of the program.
+    pub(super) fn write(&self, entry: &mut Entry) {
+        entry.keys.set("command", array(&self.command));
+        if let Some(name) = &self.argv0 {
+            entry.keys.set("argv0", string(name));
+        }
+    }
+
+    /// What to look at where tcpd got no path.
+    pub(super) fn assumption(&self) -> Option<String> {
+        let path = self.command.first().filter(|_| self.assumed)?;
+        Some(format!(
+            "tcpd got a name without a path, and {path} is assumed: Debian's tcpd looks there; \
+            write the path if yours looks elsewhere"
+        ))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn command(program: &str, arguments: &[&str]) -> (String, bool, bool) {
+    fn command(program: &str, arguments: &[&str]) -> (String, Option<String>) {
         let started = started(program, arguments);
-        (started.command.join(" "), started.wrapped, started.other_name.is_some())
+        (started.command.join(" "), started.argv0)
     }
 
     #[test]
     fn tcpd_gives_way_to_the_program_that_it_starts() {
-        let real = |name: &str| (name.to_owned(), true, false);
-        assert_eq!(command("/usr/sbin/tcpd", &["/opt/in.fingerd", "-l"]), real("/opt/in.fingerd -l"));
-        assert_eq!(command("/usr/sbin/tcpd", &["in.fingerd"]), real("/usr/sbin/in.fingerd"));
+        let tcpd = |arguments: &[&str]| {
+            let started = started("/usr/sbin/tcpd", arguments);
+            assert!(started.wrapped && started.argv0.is_none());
+            (started.command.join(" "), started.assumption())
+        };
+        assert_eq!(tcpd(&["/opt/in.fingerd", "-l"]), ("/opt/in.fingerd -l".to_owned(), None));
+        let (command, assumption) = tcpd(&["in.fingerd"]);
+        assert_eq!(command, "/usr/sbin/in.fingerd");
+        assert!(assumption.unwrap().contains("/usr/sbin/in.fingerd is assumed"));
     }
 
     #[test]
-    fn another_name_than_the_programs_is_noticed() {
-        assert_eq!(command("/bin/busybox", &["httpd", "-i"]), ("/bin/busybox -i".to_owned(), false, true));
-        assert_eq!(command("/bin/cat", &["cat"]), ("/bin/cat".to_owned(), false, false));
-        assert_eq!(command("/bin/cat", &["/bin/cat"]), ("/bin/cat".to_owned(), false, false));
-        assert_eq!(command("/bin/cat", &[]), ("/bin/cat".to_owned(), false, false));
+    fn another_name_than_the_programs_is_kept() {
+        let as_it_is = |text: &str| (text.to_owned(), None);
+        assert_eq!(command("/bin/sh", &["-sh", "-x"]), ("/bin/sh -x".to_owned(), Some("-sh".to_owned())));
+        assert_eq!(command("/x/sshd", &["a/b"]), ("/x/sshd".to_owned(), Some("a/b".to_owned())));
+        assert_eq!(command("/bin/cat", &["cat"]), as_it_is("/bin/cat"));
+        assert_eq!(command("/bin/cat", &["/bin/cat"]), as_it_is("/bin/cat"));
+        assert_eq!(command("/bin/cat", &[]), as_it_is("/bin/cat"));
+    }
+
+    #[test]
+    fn an_applet_stays_the_first_argument() {
+        let as_it_is = |text: &str| (text.to_owned(), None);
+        assert_eq!(command("/bin/busybox", &["cat", "FILE"]), as_it_is("/bin/busybox cat FILE"));
+        assert_eq!(command("/bin/busybox", &["busybox", "cat", "FILE"]), as_it_is("/bin/busybox cat FILE"));
+        assert_eq!(command("/bin/busybox.static", &["/bin/cat"]), as_it_is("/bin/busybox.static cat"));
+        assert_eq!(command("/bin/toybox", &["httpd", "."]), as_it_is("/bin/toybox httpd ."));
+        assert_eq!(command("/bin/busybox", &["-sh"]), ("/bin/busybox".to_owned(), Some("-sh".to_owned())));
     }
 }

@@ -3,6 +3,10 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use ipnet::IpNet;
+
+use crate::config::plan::Address;
+
 /// A native file as it is being written.
 #[derive(Default)]
 pub(super) struct Document {
@@ -34,7 +38,7 @@ pub(super) struct Entry {
     /// It is written, but not served.
     pub disabled: bool,
     /// Its addresses.
-    pub listen: Vec<String>,
+    pub listen: Vec<Address>,
     /// Its other keys.
     pub keys: Keys,
     /// The file it was typed in, where there are several.
@@ -43,9 +47,20 @@ pub(super) struct Entry {
     pub typed: Range<usize>,
 }
 
-/// Keys in their order, with values as TOML.
+/// Keys in their order.
 #[derive(Default)]
-pub(super) struct Keys(Vec<(&'static str, String, &'static str)>);
+pub(super) struct Keys {
+    here: Vec<(&'static str, Setting, &'static str)>,
+    /// Keys that this system does not have, with values as TOML.
+    unix: Vec<(&'static str, String)>,
+}
+
+/// What stands behind a key.
+enum Setting {
+    Toml(String),
+    /// Networks of clients: those that can come to the addresses of the service.
+    Networks(Vec<IpNet>),
+}
 
 impl Keys {
     /// A key with a value that is TOML already.
@@ -55,33 +70,115 @@ impl Keys {
 
     /// A key with a comment that says why.
     pub(super) fn explain(&mut self, key: &'static str, value: impl Into<String>, why: &'static str) {
-        self.0.push((key, value.into(), why));
+        self.here.push((key, Setting::Toml(value.into()), why));
     }
 
-    fn render(&self, text: &mut String) {
-        for (key, value, why) in &self.0 {
-            text.push_str(&format!("{key} = {value}"));
-            if !why.is_empty() {
-                text.push_str(&format!(" # {why}"));
-            }
+    /// A key that this system may lack: there it stands in the table for Unix.
+    pub(super) fn set_if(&mut self, able: bool, key: &'static str, value: String) {
+        if able {
+            self.set(key, value);
+        } else {
+            self.unix.push((key, value));
+        }
+    }
+
+    /// A key with networks.
+    pub(super) fn networks(&mut self, key: &'static str, networks: Vec<IpNet>, why: &'static str) {
+        self.here.push((key, Setting::Networks(networks), why));
+    }
+
+    /// The lines, for a service with these addresses.
+    fn lines(&self, listen: &[Address]) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        for (key, setting, why) in &self.here {
+            let value = match setting {
+                Setting::Toml(value) => value.clone(),
+                Setting::Networks(networks) => {
+                    let comes = networks.iter().filter(|network| can_come(network, listen));
+                    let comes: Vec<String> = comes.map(ToString::to_string).collect();
+                    // An empty list of `allow` lets no client in, one of `deny` says nothing.
+                    if *key == "deny" && comes.is_empty() {
+                        continue;
+                    }
+                    array(comes)
+                }
+            };
+            let why = if why.is_empty() { String::new() } else { format!(" # {why}") };
+            lines.push((*key, format!("{key} = {value}{why}")));
+        }
+        if !self.unix.is_empty() {
+            lines.push(("unix", format!("unix = {}", table(self.unix.iter().cloned()))));
+        }
+        lines
+    }
+
+    fn render(&self, listen: &[Address], text: &mut String) {
+        for (_, line) in self.lines(listen) {
+            text.push_str(&line);
             text.push('\n');
         }
+    }
+}
+
+/// Whether clients of a network can come to one of these addresses: those of one family
+/// never come to an address of the other.
+pub(super) fn can_come(network: &IpNet, listen: &[Address]) -> bool {
+    listen.iter().any(|address| match address {
+        Address::Tcp(address) => address.is_ipv4() == network.addr().is_ipv4(),
+        Address::Unix(_) => false,
+    })
+}
+
+impl Entry {
+    /// Its lines, behind its header.
+    fn render(&self, text: &mut String) {
+        if self.disabled {
+            text.push_str("enabled = false\n");
+        }
+        text.push_str(&format!("{}\n", self.listen_line()));
+        self.keys.render(&self.listen, text);
+    }
+
+    fn listen_line(&self) -> String {
+        // A path is not one of several.
+        match &self.listen[..] {
+            [Address::Unix(path)] => format!("listen = {}", string(&format!("unix:{}", path.display()))),
+            addresses => format!("listen = {}", array(addresses.iter().map(ToString::to_string))),
+        }
+    }
+
+    /// Its lines for a comment, without a password.
+    pub(super) fn shown(&self) -> Vec<String> {
+        let mut lines = vec![format!("service {}", self.name), self.listen_line()];
+        let keys = self.keys.lines(&self.listen).into_iter().filter(|(key, _)| *key != "password");
+        lines.extend(keys.map(|(_, line)| line));
+        lines
     }
 }
 
 impl Document {
     /// The text of the file.
     pub(super) fn render(&self) -> String {
+        self.rendered().0
+    }
+
+    /// The text of the file, and the line that each of the items begins at.
+    pub(super) fn rendered(&self) -> (String, Vec<usize>) {
         let mut text = String::new();
         comments(&self.head, &mut text);
         for (name, keys) in [("server", &self.server), ("defaults", &self.defaults)] {
-            if !keys.0.is_empty() {
+            if !keys.here.is_empty() {
                 text.push_str(&format!("\n[{name}]\n"));
-                keys.render(&mut text);
+                keys.render(&[], &mut text);
             }
         }
         let mut names = HashSet::new();
+        let mut first_lines = Vec::new();
+        let (mut counted, mut line) = (0, 1);
         for item in &self.items {
+            line += text[counted..].matches('\n').count();
+            counted = text.len();
+            first_lines.push(line);
             text.push('\n');
             match item {
                 Item::Comment(lines) => comments(lines, &mut text),
@@ -89,20 +186,11 @@ impl Document {
                     comments(&entry.comments, &mut text);
                     let name = unique(&plain(&entry.name), &mut names);
                     text.push_str(&format!("[service.{}]\n", key(&name)));
-                    if entry.disabled {
-                        text.push_str("enabled = false\n");
-                    }
-                    // A path is not one of several.
-                    let listen = match &entry.listen[..] {
-                        [path] if path.starts_with("unix:") => string(path),
-                        addresses => array(addresses),
-                    };
-                    text.push_str(&format!("listen = {listen}\n"));
-                    entry.keys.render(&mut text);
+                    entry.render(&mut text);
                 }
             }
         }
-        text
+        (text, first_lines)
     }
 }
 
@@ -159,11 +247,15 @@ fn key(name: &str) -> String {
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { string(name) }
 }
 
+/// In bytes: what a native file takes, without what tells services of one name apart.
+const LONGEST_NAME: usize = 70;
+
 /// A service's name of what another super-server took as one.
 fn plain(name: &str) -> String {
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let plain: String = name.chars().map(|letter| if allowed(letter) { letter } else { '-' }).collect();
-    let plain = plain.trim_matches(['-', '.']);
+    let begins = plain.trim_start_matches(|letter: char| !letter.is_ascii_alphanumeric());
+    let plain = begins[..begins.len().min(LONGEST_NAME)].trim_end_matches(['-', '.']);
     if plain.is_empty() { "service".to_owned() } else { plain.to_owned() }
 }
 
@@ -213,7 +305,7 @@ mod tests {
     fn services_of_one_name_are_told_apart() {
         let entry = |name: &str| Item::Service(Entry { name: name.to_owned(), ..Entry::default() });
         let document =
-            Document { items: vec![entry("a"), entry("a"), entry("../x y")], ..Document::default() };
+            Document { items: vec![entry("a"), entry("a"), entry("../_x y")], ..Document::default() };
         let text = document.render();
         for name in ["[service.a]", "[service.a-2]", "[service.x-y]"] {
             assert!(text.contains(name), "{text}");

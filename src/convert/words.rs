@@ -44,7 +44,8 @@ pub(super) fn no_address(host: &str) -> String {
     }
 }
 
-/// Addresses separated by commas; `*` is all of them, an empty list.
+/// Addresses separated by commas; `*` is all of them, an empty list. An IPv4 address in
+/// IPv6's form is that: no socket for IPv6 takes its clients here.
 pub(super) fn listed(hosts: &str) -> Result<Vec<IpAddr>, &str> {
     let mut found = Vec::new();
     for host in hosts.split(',') {
@@ -54,7 +55,7 @@ pub(super) fn listed(hosts: &str) -> Result<Vec<IpAddr>, &str> {
             "localhost" => {
                 found.extend([IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])]);
             }
-            _ => found.push(bare.parse().map_err(|_| host)?),
+            _ => found.push(bare.parse::<IpAddr>().map_err(|_| host)?.to_canonical()),
         }
     }
     Ok(found)

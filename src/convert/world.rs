@@ -7,8 +7,12 @@ use std::path::PathBuf;
 use crate::sys;
 
 /// What is known of the system.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct World {
+    /// The name and the group's number of the account with this number.
+    pub user: fn(u32) -> Option<(String, u32)>,
+    /// The name of the group with this number.
+    pub group: fn(u32) -> Option<String>,
     /// The TCP ports by name.
     pub ports: HashMap<String, u16>,
     /// A file with rules of TCP wrappers.
@@ -19,6 +23,13 @@ pub(super) struct World {
 /// names has 20 KiB.
 const LONGEST: u64 = 4 << 20;
 
+impl Default for World {
+    /// A system without names.
+    fn default() -> World {
+        World { user: |_| None, group: |_| None, ports: HashMap::new(), wrapper_rules: None }
+    }
+}
+
 impl World {
     /// As it is here.
     pub(super) fn of_system() -> World {
@@ -28,6 +39,8 @@ impl World {
             text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))
         };
         World {
+            user: |number| sys::account::name_of_user(number).ok().flatten(),
+            group: |number| sys::account::name_of_group(number).ok().flatten(),
             ports: ports(&read(&sys::paths::services())),
             wrapper_rules: sys::paths::WRAPPER_RULES.iter().find(rules).map(PathBuf::from),
         }
@@ -43,7 +56,18 @@ impl World {
 
     #[cfg(test)]
     pub(super) fn example() -> World {
-        World { ports: ports("ftp 21/tcp\nfinger 79/tcp\nauth 113/tcp ident # x\n"), wrapper_rules: None }
+        World {
+            // Group 7 is named, as is 8; user 8 has a group of another number.
+            user: |number| match number {
+                7 => Some(("seven".to_owned(), 7)),
+                8 => Some(("eight".to_owned(), 100)),
+                9 => Some(("nine".to_owned(), 100)),
+                _ => None,
+            },
+            group: |number| matches!(number, 7 | 8).then(|| format!("group{number}")),
+            ports: ports("ftp 21/tcp\nfinger 79/tcp\nauth 113/tcp ident # x\n"),
+            wrapper_rules: None,
+        }
     }
 }
 

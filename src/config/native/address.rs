@@ -131,7 +131,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
 
 /// Whether two sockets could not be bound to these at once: one port, and one
 /// address, or all addresses of its family.
-pub(super) fn collide(a: &Address, b: &Address) -> bool {
+pub fn collide(a: &Address, b: &Address) -> bool {
     match (a, b) {
         (Address::Unix(a), Address::Unix(b)) => a == b,
         (Address::Tcp(a), Address::Tcp(b)) => {

@@ -31,6 +31,7 @@ use super::classic::Defaults;
 use super::diagnostic::Diagnostic;
 use super::plan::{Plan, Server};
 use super::source::Source;
+pub use address::collide;
 use fields::{Context, Fields, in_order};
 use keys::{Key, Kind, Table};
 use report::{At, Report};
@@ -173,7 +174,7 @@ impl Reader<'_> {
         for (number, (entry, address, at)) in all.iter().enumerate() {
             let taken = all[..number].iter().find(|(other, taken, _)| {
                 let same = std::ptr::eq(*other, *entry);
-                (same || other.enabled() && entry.enabled()) && address::collide(address, taken)
+                (same || other.enabled() && entry.enabled()) && collide(address, taken)
             });
             let Some((other, taken, first)) = taken else { continue };
             let place = self.report.name(first, at);

@@ -12,8 +12,10 @@ pub(super) enum Family {
     Unsaid,
     /// IPv4.
     V4,
-    /// IPv6.
+    /// `tcp6`: IPv6, or both, by dialect.
     V6,
+    /// IPv6 alone in every dialect.
+    OnlyV6,
     /// Both.
     Both,
     /// A socket in the file system.
@@ -26,7 +28,8 @@ pub(super) fn family(protocol: &str) -> Option<Family> {
         _ if protocol.contains("/ttcp") || protocol.starts_with("rpc/") => None,
         "tcp" => Some(Family::Unsaid),
         "tcp4" => Some(Family::V4),
-        "tcp6" | "tcp6only" => Some(Family::V6),
+        "tcp6" => Some(Family::V6),
+        "tcp6only" => Some(Family::OnlyV6),
         "tcp46" => Some(Family::Both),
         "unix" => Some(Family::Unix),
         _ => None,

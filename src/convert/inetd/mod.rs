@@ -1,14 +1,17 @@
 //! An inetd.conf in the native form: a line a service.
 
+mod dialect;
 mod fields;
 mod service;
 
+use super::loadable::keep_loadable;
+use super::settle::{Winner, settle};
 use super::toml::{Document, Keys, string};
 use super::world::World;
-use super::{Winner, settle};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::source::Source;
 use crate::sys::CAPABILITIES;
+use dialect::Dialect;
 use service::Reader;
 
 /// inetd has no bound on programs at once. As many as that are none in practice,
@@ -21,18 +24,14 @@ const RATE: &str = "256/m";
 
 /// The same services.
 pub(super) fn convert(source: &Source, world: &World, notes: &mut Vec<Diagnostic>) -> Document {
-    let text = String::from_utf8_lossy(&source.text);
-    let freebsd = text.lines().any(|line| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        words.get(3).is_some_and(|word| word.starts_with("nowait/") || word.starts_with("wait/"))
-    });
-    let mut reader = Reader::new(source, world, notes, freebsd);
+    let mut reader = Reader::new(source, world, notes, Dialect::of(source, world));
     let mut document =
         Document { head: head(source), server: server(), defaults: defaults(), ..Document::default() };
     for (start, line) in source.lines() {
         reader.line(start, line, &mut document.items);
     }
     settle(&mut document.items, std::slice::from_ref(source), Winner::Last, notes);
+    keep_loadable(&mut document, std::slice::from_ref(source), notes);
     document
 }
 
@@ -101,6 +100,83 @@ mod tests {
                 "max_connections = 5\nmax_connections_per_source = 2\nrate_per_source = \"60/m\"\n"
             )
         );
+    }
+
+    /// The addresses of each service.
+    fn listens(text: &str) -> Vec<String> {
+        let text = services(text);
+        assert!(!text.contains("enabled = false"), "{text}");
+        text.lines().filter_map(|line| line.strip_prefix("listen = ")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn tcp_beside_tcp6_is_one_family_each_in_either_order() {
+        let (v4, v6) = ("[\"0.0.0.0:79\"]", "[\"[::]:79\"]");
+        let line = |protocol: &str| format!("finger stream {protocol} nowait root /f f\n");
+        assert_eq!(listens(&[line("tcp"), line("tcp6")].concat()), [v4, v6]);
+        assert_eq!(listens(&[line("tcp6"), line("tcp")].concat()), [v6, v4]);
+        assert_eq!(listens(&[line("tcp4"), line("tcp6")].concat()), [v4, v6]);
+        assert_eq!(listens(&[line("tcp4"), line("tcp46")].concat()), [v4, v6]);
+    }
+
+    #[test]
+    fn a_line_that_is_off_says_nothing_of_another() {
+        let text = "#<off># 79 stream tcp6 nowait root /f f\n79 stream tcp nowait root /f f\n";
+        assert!(services(text).contains("listen = [\"0.0.0.0:79\", \"[::]:79\"]"));
+    }
+
+    #[test]
+    fn tcp6_alone_is_both_families_in_a_file_of_solaris() {
+        let (both, v6) = ("[\"0.0.0.0:21\", \"[::]:21\"]", "[\"[::]:21\"]");
+        let program = |program: &str| format!("ftp stream tcp6 nowait root {program} in.ftpd\n");
+        let tli = "100083/1 tli rpc/ticotsord wait root /usr/dt/bin/x x\n";
+        assert_eq!(listens(&program("/usr/sbin/in.ftpd")), [both]);
+        assert_eq!(listens(&[tli, &program("/opt/in.ftpd")].concat()), [both]);
+        assert_eq!(listens(&program("/opt/in.ftpd")), [v6]);
+        assert!(services(&program("/opt/in.ftpd")).contains("tcp6 listens on IPv6 alone"));
+        // tcp beside it takes the clients of IPv4.
+        let beside = program("/usr/sbin/in.ftpd").replace("tcp6", "tcp");
+        assert_eq!(listens(&[beside, program("/usr/sbin/in.ftpd")].concat()), ["[\"0.0.0.0:21\"]", v6]);
+    }
+
+    #[test]
+    fn an_applet_and_another_name_reach_the_program() {
+        let text = services("79 stream tcp4 nowait root /bin/busybox cat FILE\n");
+        assert!(text.contains("command = [\"/bin/busybox\", \"cat\", \"FILE\"]\nuser"), "{text}");
+        let text = services("79 stream tcp4 nowait root /bin/sh -sh -x\n");
+        assert!(text.contains("command = [\"/bin/sh\", \"-x\"]\nargv0 = \"-sh\"\n"), "{text}");
+    }
+
+    #[test]
+    fn a_user_named_none_is_not_the_servers_own_account() {
+        for user in ["none", "None", "none:daemon"] {
+            let (text, _) = convert_in(&World::example(), &format!("79 stream tcp4 nowait {user} /f f\n"));
+            assert!(text.contains("not carried over") && !text.contains("[service"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_folder_of_tcpd_is_told_where_it_is_assumed() {
+        let text = services("79 stream tcp4 nowait nobody /usr/sbin/tcpd in.fingerd\n");
+        assert!(text.contains("command = [\"/usr/sbin/in.fingerd\"]"), "{text}");
+        assert!(text.contains("inetd.conf:1:45: tcpd got a name without a path"), "{text}");
+    }
+
+    #[test]
+    fn what_a_native_file_refuses_is_a_comment_with_the_reason() {
+        for line in [
+            "79 stream tcp4 nowait root /f f a\0b",
+            "79 stream tcp4 nowait r\u{1}t /f f",
+            ":u:g:1777:/run/x stream unix nowait root /f f",
+            "/run/x/ stream unix nowait root /f f",
+        ] {
+            let (text, _) = convert_in(&World::example(), line);
+            assert!(
+                text.contains("# inetd.conf:1:1: not carried over: a native file cannot hold it"),
+                "{text}"
+            );
+            assert!(!text.contains("\n[service"), "{text}");
+        }
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use super::dialect::Dialect;
 use super::fields::{Bounds, Family, addresses, bounds, family, owner};
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::plan::Address;
 use crate::config::source::Source;
+use crate::convert::account::{is_number, unnameable, write_group, write_user};
 use crate::convert::note;
 use crate::convert::program::started;
-use crate::convert::toml::{Entry, Item, array, string};
+use crate::convert::toml::{Entry, Item, string};
 use crate::convert::words::{Word, listed, no_address, words};
 use crate::convert::world::World;
 
@@ -18,8 +21,8 @@ pub(super) struct Reader<'a> {
     source: &'a Source,
     world: &'a World,
     notes: &'a mut Vec<Diagnostic>,
-    /// A field of FreeBSD's was seen: `tcp` is IPv4 alone there.
-    freebsd: bool,
+    /// What the whole file tells about its inetd.
+    dialect: Dialect,
     /// What a line with nothing but addresses said for those below it.
     hosts: Result<Vec<IpAddr>, String>,
     /// The IPsec policy for the lines below it.
@@ -32,14 +35,14 @@ pub(super) struct Reader<'a> {
 type Refusal = (Range<usize>, String);
 
 impl<'a> Reader<'a> {
-    /// `freebsd`: a field of FreeBSD's was seen in the file.
+    /// For the lines of a file of this dialect.
     pub(super) fn new(
         source: &'a Source,
         world: &'a World,
         notes: &'a mut Vec<Diagnostic>,
-        freebsd: bool,
+        dialect: Dialect,
     ) -> Reader<'a> {
-        Reader { source, world, notes, freebsd, hosts: Ok(Vec::new()), policy: None, said: HashSet::new() }
+        Reader { source, world, notes, dialect, hosts: Ok(Vec::new()), policy: None, said: HashSet::new() }
     }
 }
 
@@ -53,7 +56,7 @@ impl Reader<'_> {
     pub(super) fn line(&mut self, start: usize, line: &[u8], items: &mut Vec<Item>) {
         let whole = start..start + line.len();
         let Ok(text) = std::str::from_utf8(line) else {
-            if !line.starts_with(b"#") {
+            if !line.trim_ascii_start().starts_with(b"#") {
                 let message = "not carried over: this line is not UTF-8, and a native file has to be";
                 let comment = self.note(Severity::Warning, &whole, message);
                 items.push(Item::Comment(vec![comment]));
@@ -152,7 +155,7 @@ impl Reader<'_> {
             self.tcp(name, family, &mut entry)?;
         }
         self.program(program, arguments, &mut entry);
-        self.identity(user, &mut entry);
+        self.identity(user, &mut entry)?;
         limits(&bounds, &mut entry);
         if protocol.text.contains("buf=") {
             let message = "buffer sizes are not carried over: the system finds better ones by itself";
@@ -178,36 +181,68 @@ impl Reader<'_> {
                 format!("{name} is no TCP port that this system knows the number of"),
             ));
         };
-        let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8]));
         let fits = |host: &&IpAddr| match family {
             Family::V4 => host.is_ipv4(),
-            Family::V6 => host.is_ipv6(),
+            Family::V6 | Family::OnlyV6 => host.is_ipv6(),
             _ => true,
         };
-        let listen = match family {
-            _ if !hosts.is_empty() => hosts.iter().filter(fits).copied().collect(),
-            Family::V4 => vec![v4],
-            Family::V6 => vec![v6],
-            Family::Unsaid if self.freebsd => vec![v4],
-            _ => vec![v4, v6],
+        let listen = match hosts.is_empty() {
+            true => self.all_addresses(family, port, &field.range(), entry),
+            false => hosts.iter().filter(fits).copied().collect(),
         };
         if listen.is_empty() {
             return Err((field.range(), "these addresses are not of the protocol's family".to_owned()));
         }
-        if family == Family::Unsaid && listen.contains(&v6) && self.said.insert("families") {
-            let message = "tcp listens on IPv4 and IPv6, as in OpenBSD, and Debian since 2022; \
-                if your inetd listens on IPv4 only, remove the [::] addresses";
-            entry.comments.push(self.note(Severity::Note, &field.range(), message));
-        }
         entry.name = name.to_owned();
-        entry.listen = listen.iter().map(|&address| SocketAddr::new(address, port).to_string()).collect();
+        entry.listen = listen.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
         Ok(())
+    }
+
+    /// The addresses of a line that names none. What inetds take differently is said once.
+    fn all_addresses(
+        &mut self,
+        family: Family,
+        port: u16,
+        field: &Range<usize>,
+        entry: &mut Entry,
+    ) -> Vec<IpAddr> {
+        let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8]));
+        let dialect = &self.dialect;
+        let (listen, message) = match family {
+            Family::V4 => (vec![v4], None),
+            Family::Unsaid if dialect.freebsd || dialect.solaris => (vec![v4], None),
+            Family::Unsaid if dialect.has_v6(port) => {
+                (vec![v4], Some("tcp listens on IPv4 alone, since another line has tcp6 for this port"))
+            }
+            Family::Unsaid => {
+                let message = "tcp listens on IPv4 and IPv6, as in Debian since 2022; OpenBSD, NetBSD, GNU and \
+                    busybox listen on IPv4 alone: if your inetd does, remove the [::] addresses";
+                (vec![v4, v6], Some(message))
+            }
+            Family::V6 if dialect.has_v4(port) => (vec![v6], None),
+            Family::V6 if dialect.solaris => {
+                let message = "tcp6 listens on IPv4 and IPv6, as in Solaris, which this file seems to be from: \
+                    if it is not, remove the 0.0.0.0 addresses";
+                (vec![v4, v6], Some(message))
+            }
+            Family::V6 => {
+                let message = "tcp6 listens on IPv6 alone, as in Debian and the BSDs; GNU, busybox and Solaris \
+                    take IPv4 clients as well: if your inetd does, add 0.0.0.0 with the port";
+                (vec![v6], Some(message))
+            }
+            Family::OnlyV6 => (vec![v6], None),
+            Family::Both | Family::Unix => (vec![v4, v6], None),
+        };
+        if let Some(message) = message.filter(|message| self.said.insert(message)) {
+            entry.comments.push(self.note(Severity::Note, field, message));
+        }
+        listen
     }
 
     fn program(&mut self, program: &Word<'_>, arguments: &[Word<'_>], entry: &mut Entry) {
         let texts: Vec<&str> = arguments.iter().map(|word| word.text).collect();
         let started = started(program.text, &texts);
-        entry.keys.set("command", array(&started.command));
+        started.write(entry);
         let name = arguments.first().unwrap_or(program).range();
         if started.wrapped {
             let (severity, message) = match &self.world.wrapper_rules {
@@ -230,12 +265,8 @@ impl Reader<'_> {
                 entry.comments.push(self.note(severity, &program.range(), message));
             }
         }
-        if let Some(name_of) = &started.other_name {
-            let message = format!(
-                "the program is started under its own name, not as {name_of}: \
-                if it goes by its name, make a link of that name and write that"
-            );
-            entry.comments.push(self.note(Severity::Warning, &name, message));
+        if let Some(assumption) = started.assumption() {
+            entry.comments.push(self.note(Severity::Warning, &name, assumption));
         }
         if let Some(quoted) = arguments.iter().find(|word| word.text.contains(['"', '\'', '\\'])) {
             let message = "quotes are carried as characters: some inetds take them away";
@@ -243,11 +274,21 @@ impl Reader<'_> {
         }
     }
 
-    fn identity(&mut self, field: &Word<'_>, entry: &mut Entry) {
+    fn identity(&mut self, field: &Word<'_>, entry: &mut Entry) -> Result<(), Refusal> {
         let owner = owner(field.text);
-        entry.keys.set("user", string(owner.user));
+        if let Some(why) = unnameable(owner.user) {
+            return Err((field.range(), why));
+        }
+        if let Some(message) = write_user(entry, owner.user) {
+            entry.comments.push(self.note(Severity::Note, &field.range(), message));
+        }
         if let Some(group) = owner.group {
-            entry.keys.set("group", string(group));
+            write_group(entry, group);
+        }
+        for number in [Some(owner.user), owner.group].into_iter().flatten().filter(|name| is_number(name)) {
+            let message =
+                format!("{number} is taken as a name, as inetd takes it: write the name if it is a number");
+            entry.comments.push(self.note(Severity::Warning, &field.range(), message));
         }
         if owner.group.is_some() && !field.text.contains(':') {
             let message = "what is behind the dot was taken as a group";
@@ -258,6 +299,7 @@ impl Reader<'_> {
                 format!("the login class {class} is not carried over: write its limits as `limits`");
             entry.comments.push(self.note(Severity::Warning, &field.range(), message));
         }
+        Ok(())
     }
 }
 
@@ -272,7 +314,7 @@ fn unix(field: &Word<'_>, entry: &mut Entry) -> Result<(), Refusal> {
         return Err((field.range(), "the path of a socket begins with /".to_owned()));
     }
     entry.name = path.rsplit('/').next().unwrap_or_default().to_owned();
-    entry.listen = vec![format!("unix:{path}")];
+    entry.listen = vec![Address::Unix(path.into())];
     let Some((user, group, mode)) = owner else {
         entry.keys.explain("socket_mode", string("0600"), "not said by inetd.conf: its owner alone");
         return Ok(());

@@ -21,13 +21,21 @@ fn understood(word: &str) -> Option<Vec<IpNet>> {
         ]);
     }
     if let Ok(network) = word.parse::<IpNet>() {
-        return Some(vec![network.trunc()]);
+        return Some(vec![canonical(network.trunc())]);
     }
-    match word.parse::<IpAddr>() {
+    match word.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V4(address)) => Some(vec![wildcard(address).into()]),
         Ok(address) => Some(vec![address.into()]),
         Err(_) => factorised(word),
     }
+}
+
+/// Clients of IPv4 have addresses of IPv4 here, whatever form a rule has.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let (address, prefix) = (mapped.addr().to_ipv4_mapped(), mapped.prefix_len().checked_sub(96));
+    let (Some(address), Some(prefix)) = (address, prefix) else { return network };
+    Ipv4Net::new(address, prefix).map_or(network, IpNet::V4)
 }
 
 /// Zeros at the right stand for anything: `10.1.0.0` is `10.1.0.0/16`.
@@ -71,6 +79,8 @@ mod tests {
         assert_eq!(shown("10.0.0.1").unwrap(), ["10.0.0.1/32"]);
         assert_eq!(shown("0.0.0.0").unwrap(), ["0.0.0.0/0"]);
         assert_eq!(shown("fe80::").unwrap(), ["fe80::/128"]);
+        assert_eq!(shown("::ffff:10.0.0.1").unwrap(), ["10.0.0.1/32"]);
+        assert_eq!(shown("::ffff:10.0.0.0/104").unwrap(), ["10.0.0.0/8"]);
     }
 
     #[test]

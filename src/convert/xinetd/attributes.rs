@@ -43,6 +43,8 @@ pub(super) struct Value {
     pub words: Vec<String>,
     /// Where.
     pub at: Span,
+    /// A `#` stood behind some of the words.
+    pub commented: bool,
 }
 
 /// The attributes of one service, and what is wrong with them.
@@ -86,8 +88,8 @@ impl Attributes {
 
     fn apply(&mut self, attribute: &Attribute) {
         let name = canonical(&attribute.name);
-        let Attribute { operator, values, at, .. } = attribute;
-        let fresh = Value { words: values.clone(), at: at.clone() };
+        let Attribute { operator, values, at, commented, .. } = attribute;
+        let fresh = Value { words: values.clone(), at: at.clone(), commented: *commented };
         if !is_set(name) {
             if *operator != Operator::Set {
                 self.faults.push((at.clone(), format!("only = works on {name}")));
@@ -99,13 +101,20 @@ impl Attributes {
             (Operator::Add, Some(known)) => {
                 known.words.extend(fresh.words);
                 known.at = fresh.at;
+                known.commented |= fresh.commented;
             }
             (Operator::Set | Operator::Add, _) => {
                 self.values.insert(name.to_owned(), fresh);
             }
             (Operator::Remove, known) => {
                 let mut nothing = Vec::new();
-                let words = known.map_or(&mut nothing, |known| &mut known.words);
+                let words = match known {
+                    Some(known) => {
+                        known.commented |= fresh.commented;
+                        &mut known.words
+                    }
+                    None => &mut nothing,
+                };
                 for value in values {
                     let before = words.len();
                     words.retain(|word| word != value);

@@ -5,6 +5,7 @@ use super::service::Reader;
 use crate::config::plan::LONGEST_TEXT;
 use crate::convert::inetd::UNLIMITED;
 use crate::convert::toml::{Entry, string, table};
+use crate::sys::CAPABILITIES;
 
 /// What is not carried over and restricts nobody.
 const HARMLESS: [(&str, &str); 10] = [
@@ -19,6 +20,11 @@ const HARMLESS: [(&str, &str); 10] = [
     ("rlimit_stack", "there is no such limit here"),
     ("deny_time", "it belongs to sensors, and there are none here"),
 ];
+
+/// Whether an attribute is not carried over and restricts nobody.
+pub(super) fn is_harmless(name: &str) -> bool {
+    HARMLESS.iter().any(|(known, _)| *known == name)
+}
 
 /// What is read where it is needed, or has no meaning without something else.
 const USED: [&str; 34] = [
@@ -82,7 +88,7 @@ impl Reader<'_> {
                 }
             }
         }
-        let mut limits = Vec::new();
+        let mut limits: Vec<(&'static str, String)> = Vec::new();
         for (name, key, is_size) in [
             ("rlimit_data", "memory", true),
             // Where both are set the other is the narrower one.
@@ -106,6 +112,10 @@ impl Reader<'_> {
                     _ => count.to_string(),
                 },
             ));
+        }
+        if limits.iter().any(|(key, _)| *key == "open_files") && !CAPABILITIES.open_files {
+            entry.keys.set_if(false, "limits", table(limits.clone()));
+            limits.retain(|(key, _)| *key != "open_files");
         }
         if !limits.is_empty() {
             entry.keys.set("limits", table(limits));
@@ -157,9 +167,11 @@ impl Reader<'_> {
     }
 }
 
-/// A number, with K or M behind it where it is a size; bytes become whole KiB.
+/// A number, with K or M behind it where it is a size; bytes become whole KiB. `None` is also
+/// more than any system has: a native file does not take it.
 fn amount(word: &str, is_size: bool) -> Option<(u64, &'static str)> {
-    let number = |digits: &str| digits.parse().ok().filter(|&count: &u64| count > 0);
+    let most = if is_size { 1 << 40 } else { u64::from(u32::MAX) / 16 };
+    let number = |digits: &str| digits.parse().ok().filter(|&count: &u64| (1..=most).contains(&count));
     match word.as_bytes().last()? {
         b'k' | b'K' if is_size => Some((number(&word[..word.len() - 1])?, "KiB")),
         b'm' | b'M' if is_size => Some((number(&word[..word.len() - 1])?, "MiB")),

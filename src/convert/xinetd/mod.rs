@@ -11,9 +11,10 @@ mod service;
 use std::collections::HashSet;
 
 use super::inetd::UNLIMITED;
+use super::loadable::keep_loadable;
+use super::settle::{Winner, settle};
 use super::toml::{Document, Keys, string};
 use super::world::World;
-use super::{Winner, settle};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 use attributes::Attributes;
@@ -29,7 +30,7 @@ pub(super) fn convert(
     notes: &mut Vec<Diagnostic>,
 ) -> Result<Document, Vec<Diagnostic>> {
     let path = source.path.display().to_string();
-    let read::Blocks { sources, services, defaults, findings } = read::read(source);
+    let read::Blocks { sources, services, defaults, findings, .. } = read::read(source);
     if findings.iter().any(|found| found.severity == Severity::Error) {
         return Err(findings);
     }
@@ -43,6 +44,7 @@ pub(super) fn convert(
         document.items.push(reader.service(block, &attributes));
     }
     settle(&mut document.items, &sources, Winner::First, notes);
+    keep_loadable(&mut document, &sources, notes);
     Ok(document)
 }
 
@@ -79,6 +81,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::sys::CAPABILITIES;
 
     fn convert_in(world: &World, text: &str) -> (String, Vec<Diagnostic>) {
         let mut notes = Vec::new();
@@ -96,15 +99,23 @@ mod tests {
     fn a_block_becomes_a_service() {
         let text =
             service("server_args = -l a'b\ngroup = info\ninstances = 5\nper_source = UNLIMITED\ncps = 7 30");
-        let expected = "[service.finger]\nlisten = [\"0.0.0.0:79\"]\ncommand = [\"/bin/f\", \"-l\", \"a'b\"]\n\
+        let expected = "[service.finger]\nlisten = [\"0.0.0.0:79\", \"[::]:79\"]\ncommand = [\"/bin/f\", \"-l\", \"a'b\"]\n\
             user = \"nobody\"\ngroup = \"info\"\nmax_connections = 5\nrate = \"7/s\"\n";
         assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]
     fn addresses_and_families_are_never_more_than_they_were() {
-        assert!(service("flags = IPv6").contains("[\"0.0.0.0:79\", \"[::]:79\"]"));
-        assert!(service("flags = IPv6\nv6only = yes").contains("[\"[::]:79\"]"));
+        let both = "[\"0.0.0.0:79\", \"[::]:79\"]";
+        for attributes in ["", "flags = IPv6", "flags = IPv4 IPv6", "flags = REUSE", "bind = ::"] {
+            assert!(service(attributes).contains(both), "{attributes}");
+        }
+        for attributes in ["flags = IPv6\nv6only = yes", "v6only = yes", "bind = ::\nv6only = yes"] {
+            assert!(service(attributes).contains("listen = [\"[::]:79\"]"), "{attributes}");
+        }
+        for attributes in ["flags = IPv4", "flags = IPv4\nv6only = yes", "bind = 0.0.0.0"] {
+            assert!(service(attributes).contains("listen = [\"0.0.0.0:79\"]"), "{attributes}");
+        }
         assert!(service("bind = 127.0.0.1\nport = 80").contains("[\"127.0.0.1:80\"]"));
         assert!(service("bind = apples please!").starts_with("# x.conf:7:1: "));
         for bind in ["apples", "10.0.0.1,10.0.0.2", "*"] {
@@ -114,12 +125,21 @@ mod tests {
 
     #[test]
     fn access_is_carried_as_networks() {
-        let text =
-            service("only_from = 10.0.0.0 192.168.1.{1,2} ::1 localhost 1.2.3.4/30\nno_access = 10.1.0.0");
+        let rules = "only_from = 10.0.0.0 192.168.1.{1,2} ::1 localhost 1.2.3.4/30\nno_access = 10.1.0.0";
+        let text = service(&format!("{rules}\nflags = IPv4"));
         let allow = "allow = [\"10.0.0.0/8\", \"192.168.1.1/32\", \"192.168.1.2/32\", \
             \"127.0.0.1/32\", \"1.2.3.4/30\"]";
         assert!(text.contains(allow), "{text}");
         assert!(text.contains("deny = [\"10.1.0.0/16\"]") && !text.contains("enabled"), "{text}");
+        // A block without flags has IPv6 as well, and keeps its rules.
+        assert!(service(rules).contains("\"::1/128\", \"127.0.0.1/32\""));
+    }
+
+    #[test]
+    fn a_rule_that_no_address_matches_is_left_out_and_told() {
+        let text = service("flags = IPv4\nonly_from = 10.0.0.0 2001:db8::/32");
+        assert!(text.contains("# x.conf:8:1: 2001:db8::/32 in only_from is left out"), "{text}");
+        assert!(text.contains("allow = [\"10.0.0.0/8\"]\n"), "{text}");
     }
 
     #[test]
@@ -204,7 +224,151 @@ mod tests {
         let (text, notes) = convert_in(&World::default(), &text);
         let off: Vec<_> = text.split("[service.").filter(|part| part.contains("enabled = false")).collect();
         assert!(off.len() == 2 && off[0].starts_with("b]") && off[1].starts_with("a-2]"), "{text}");
-        assert!(notes[0].headline().starts_with("x.conf:8:1: "), "{}", notes[0]);
+        let off = notes.iter().find(|found| found.message.starts_with("switched off")).unwrap();
+        assert!(off.headline().starts_with("x.conf:8:1: "), "{off}");
+    }
+
+    #[test]
+    fn a_block_of_each_family_on_one_port_is_two_services() {
+        let block = |name: &str, flag: &str| {
+            format!(
+                "service {name}\n{{\nport = 80\nsocket_type = stream\nwait = no\nserver = /x\nflags = {flag}\n\
+                 only_from = 10.0.0.0 ::1\n}}\n"
+            )
+        };
+        let (text, _) = convert_in(&World::default(), &[block("a", "IPv4"), block("b", "IPv6")].concat());
+        let (first, second) = text.split_once("[service.b]").unwrap();
+        assert!(first.contains("listen = [\"0.0.0.0:80\"]") && first.contains("0.0.0.0:80 is left out"));
+        assert!(second.contains("listen = [\"[::]:80\"]\n"), "{text}");
+        // A rule of IPv4 matches nothing there, which a native file refuses.
+        assert!(second.contains("allow = [\"::1/128\"]") && !text.contains("enabled"), "{text}");
+    }
+
+    #[test]
+    fn a_comment_behind_a_value_is_told_once_and_closes_its_services() {
+        let block = |attributes: &str| {
+            format!(
+                "service finger\n{{\nsocket_type = stream\nwait = no\nuser = nobody\nserver = /bin/f\n{attributes}\n}}\n"
+            )
+        };
+        for attribute in [
+            "port = 79",
+            "instances = 3",
+            "only_from = 10.0.0.1",
+            "no_access = ::1",
+            "env = A=b",
+            "passenv = A",
+            "cps = 5 1",
+            "umask = 022",
+            "nice = 3",
+            "log_type = FILE /x",
+            "banner = /no",
+            "group = seven",
+            "disable = no",
+            "bind = 127.0.0.1",
+            "flags = REUSE",
+            "rlimit_as = 5M",
+            "log_on_failure += HOST",
+            "access_times = 1:00-2:00",
+            "id = x",
+            "protocol = tcp",
+            "v6only = no",
+            "groups = yes",
+            "max_load = 3",
+            "per_source = 2",
+            "mdns = no",
+            "deny_time = 3",
+            "interface = ::1",
+        ] {
+            let (text, notes) = convert_in(&World::example(), &block(&format!("{attribute} # five of them")));
+            let told: Vec<_> =
+                notes.iter().filter(|found| found.headline().starts_with("x.conf:7:")).collect();
+            let about: Vec<_> = told.iter().filter(|found| found.message.contains("no comments")).collect();
+            assert_eq!(about.len(), 1, "{attribute}: {told:?}");
+            let place = format!("x.conf:7:{}: xinetd has no comments behind a value", attribute.len() + 2);
+            assert!(about[0].headline().starts_with(&place), "{}", about[0]);
+            assert!(!told.iter().any(|found| found.message.contains("five")), "{told:?}");
+            let name = attribute.split(' ').next().unwrap();
+            assert_eq!(text.contains("enabled = false"), !extras::is_harmless(name), "{attribute}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_comment_behind_arguments_stays_arguments() {
+        let text = service("server_args = -l # all");
+        assert!(text.contains("command = [\"/bin/f\", \"-l\", \"#\", \"all\"]"), "{text}");
+        assert!(!text.contains("enabled"), "{text}");
+    }
+
+    #[test]
+    fn a_comment_in_another_encoding_is_skipped() {
+        let text = b"# caf\xe9\nservice a\n{\n  # \xff\nport = 80\nsocket_type = stream\nwait = no\nserver = /x\n}\n";
+        let source = Source::decode(Path::new("x.conf"), text.to_vec());
+        let document = convert(&source, &World::default(), &mut Vec::new()).unwrap();
+        assert!(document.render().contains("[service.a]"));
+    }
+
+    #[test]
+    fn a_brace_too_many_closes_what_xinetd_skips_and_no_more() {
+        let block = |name: &str, port: u16| {
+            format!("service {name}\n{{\nport = {port}\nsocket_type = stream\nwait = no\nserver = /x\n}}\n")
+        };
+        let text = [&block("a", 80), "}\n", &block("b", 81), &block("c", 82)].concat();
+        let (text, notes) = convert_in(&World::default(), &text);
+        assert!(text.contains("# x.conf:8:1: this } ends no block"), "{text}");
+        let off: Vec<_> = text.split("[service.").filter(|part| part.contains("enabled = false")).collect();
+        assert!(off.len() == 1 && off[0].starts_with("b]"), "{text}");
+        assert!(notes.iter().any(|found| found.headline().starts_with("x.conf:9:1: switched off")));
+    }
+
+    #[test]
+    fn numbers_of_accounts_become_names_or_close_the_service() {
+        for (attributes, expected, off) in [
+            ("user = 7", "user = \"seven\"\n", false),
+            ("user = 7\ngroup = 8", "user = \"seven\"\ngroup = \"group8\"", false),
+            // xinetd takes the group of the same number, not the account's own.
+            ("user = 8", "user = \"eight\"\ngroup = \"group8\"", false),
+            ("user = 9", "user = \"nine\"\n", true),
+            ("user = 4711", "user = \"4711\"\n", true),
+            ("user = seven\ngroup = 9", "group = \"9\"", true),
+        ] {
+            let block = format!(
+                "service finger\n{{\nsocket_type = stream\nwait = no\nserver = /bin/f\n{attributes}\n}}\n"
+            );
+            let (text, notes) = convert_in(&World::example(), &block);
+            // There are no groups on Windows: they stand in the table for Unix.
+            let place = if CAPABILITIES.groups { expected } else { expected.split('\n').next().unwrap() };
+            assert!(text.contains(place), "{attributes}: {text}");
+            assert_eq!(text.contains("enabled = false"), off, "{attributes}: {text}");
+            assert!(
+                notes.iter().any(|found| found.headline().starts_with("x.conf:6:1: "))
+                    || attributes.contains("seven")
+            );
+        }
+    }
+
+    #[test]
+    fn a_user_named_none_is_not_the_servers_own_account() {
+        let block = "service finger\n{\nsocket_type = stream\nwait = no\nserver = /bin/f\nuser = none\n}\n";
+        let (text, _) = convert_in(&World::example(), block);
+        assert!(text.contains("not carried over") && !text.contains("[service"), "{text}");
+    }
+
+    #[test]
+    fn variables_of_a_session_are_left_out_and_told() {
+        let text = service("env = CLIENT_IP=1.2.3.4 A=b =c D=\0\npassenv = REMOTE_HOST LANG");
+        assert!(text.contains("environment = { A = \"b\" }\ninherit_environment = [\"LANG\"]\n"), "{text}");
+        for name in ["CLIENT_IP", "REMOTE_HOST"] {
+            assert!(text.contains(&format!("the variable {name} is not carried over")), "{text}");
+        }
+        assert!(!text.contains("enabled"), "{text}");
+    }
+
+    #[test]
+    fn what_a_native_file_refuses_is_a_comment_with_the_reason() {
+        let text = service("server_args = a\0b");
+        assert!(text.contains("a native file cannot hold it: an argument can't hold a NUL"), "{text}");
+        assert!(text.contains("\n# command = [\"/bin/f\"") && !text.contains("\n[service"), "{text}");
     }
 
     #[test]

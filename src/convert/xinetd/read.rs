@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::extras::is_harmless;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 use crate::convert::words::{Word, words};
@@ -38,6 +39,8 @@ pub(super) struct Attribute {
     pub values: Vec<String>,
     /// Where it stands.
     pub at: Span,
+    /// A `#` stands behind the values: they may not be what was meant.
+    pub commented: bool,
 }
 
 /// `service NAME { … }` or `defaults { … }`.
@@ -49,6 +52,8 @@ pub(super) struct Block {
     pub attributes: Vec<Attribute>,
     /// Where it begins.
     pub at: Span,
+    /// A `}` too many stands before it, and xinetd skips it.
+    pub skipped: bool,
 }
 
 /// All that was read.
@@ -62,11 +67,16 @@ pub(super) struct Blocks {
     pub defaults: Option<Block>,
     /// What there is to say about the text.
     pub findings: Vec<Diagnostic>,
+    /// A `}` that ends no block was read, and no `}` since.
+    skipping: bool,
 }
 
 /// Files that are read at most: an include that goes round is found before, so
 /// this is for folders that somebody filled by mistake.
 const MOST_FILES: usize = 1000;
+
+/// Behind the name of what it is about.
+const NO_COMMENTS: &str = "xinetd has no comments behind a value: put it on a line of its own";
 
 /// Reads a file and what it includes.
 pub(super) fn read(source: &Source) -> Blocks {
@@ -99,6 +109,9 @@ impl Blocks {
         self.sources.push(source.clone());
         let mut open: Option<(Block, bool)> = None;
         for (start, line) in source.lines() {
+            if line.trim_ascii_start().starts_with(b"#") {
+                continue;
+            }
             let Ok(text) = std::str::from_utf8(line) else {
                 let message = "this line is not UTF-8, and a native file has to be";
                 self.find(Severity::Error, source, &(start..start + line.len()), message);
@@ -106,26 +119,22 @@ impl Blocks {
             };
             let words = words(start, text);
             let Some(first) = words.first() else { continue };
-            if first.text.starts_with('#') {
-                continue;
-            }
             let range = first.start..words[words.len() - 1].range().end;
             let at = Span { source: index, range: range.clone() };
             match open.take() {
                 Some((block, true)) if words.len() == 1 && first.text == "}" => self.end(block, source),
                 Some((mut block, true)) => {
                     match attribute(text, start, &at) {
-                        Some(attribute) => block.attributes.push(attribute),
-                        None => {
-                            let message = "an attribute was expected here: name = value";
-                            self.find(Severity::Error, source, &range, message);
+                        Some(attribute) => {
+                            block.attributes.push(self.without_comment(attribute, &words, source))
                         }
+                        None => self.expected("an attribute was expected here: name = value", &words, source),
                     }
                     open = Some((block, true));
                 }
                 Some((block, false)) if words.len() == 1 && first.text == "{" => open = Some((block, true)),
                 Some((block, false)) => {
-                    self.find(Severity::Error, source, &range, "{ was expected here, on a line of its own");
+                    self.expected("{ was expected here, on a line of its own", &words, source);
                     open = Some((block, true));
                 }
                 None => open = self.outside(&words, &at, source, above),
@@ -141,6 +150,39 @@ impl Blocks {
         }
     }
 
+    /// Says that a line is not what stands there. A comment behind something else is the usual reason.
+    fn expected(&mut self, what: &str, words: &[Word<'_>], source: &Source) {
+        let (first, last) = (words[0], words[words.len() - 1]);
+        let (range, message) = match words.iter().find(|word| word.text.starts_with('#')) {
+            Some(comment) => (comment.start..last.range().end, format!("{what}; {NO_COMMENTS}")),
+            None => (first.start..last.range().end, what.to_owned()),
+        };
+        self.find(Severity::Error, source, &range, message);
+    }
+
+    /// Says what becomes of a `#` behind the values of an attribute. It begins no comment for
+    /// xinetd, which then refuses the values, or takes them all.
+    fn without_comment(&mut self, attribute: Attribute, words: &[Word<'_>], source: &Source) -> Attribute {
+        let Some(number) = attribute.values.iter().position(|value| value.starts_with('#')) else {
+            return attribute;
+        };
+        let name = &attribute.name;
+        let what = match name.as_str() {
+            "server_args" => "this is passed to the program".to_owned(),
+            name if is_harmless(name) => "this is left out".to_owned(),
+            _ => "the services with this attribute are switched off".to_owned(),
+        };
+        let behind = words.iter().find(|word| word.text.trim_start_matches(['+', '-', '=']).starts_with('#'));
+        let start = behind.map_or(attribute.at.range.start, |word| word.start);
+        let message = format!("{NO_COMMENTS}; {what}");
+        self.find(Severity::Warning, source, &(start..attribute.at.range.end), message);
+        if name == "server_args" {
+            return attribute;
+        }
+        let values = attribute.values[..number].to_vec();
+        Attribute { values, commented: !is_harmless(name), ..attribute }
+    }
+
     /// A line outside of all blocks; the block that it begins.
     fn outside(
         &mut self,
@@ -150,23 +192,36 @@ impl Blocks {
         above: &mut Vec<PathBuf>,
     ) -> Option<(Block, bool)> {
         let texts: Vec<&str> = words.iter().map(|word| word.text).collect();
-        let block = |name: &str| Block { name: name.to_owned(), attributes: Vec::new(), at: at.clone() };
+        let skipped = self.skipping;
+        let block =
+            |name: &str| Block { name: name.to_owned(), attributes: Vec::new(), at: at.clone(), skipped };
         match texts[..] {
+            ["}"] => {
+                let message = "this } ends no block: xinetd skips what is between it and the next }";
+                self.find(Severity::Warning, source, &at.range, message);
+                self.skipping = true;
+            }
+            ["include" | "includedir", _] if skipped => {
+                let message = "not read: xinetd skips this line, since a } above it ends no block";
+                self.find(Severity::Warning, source, &at.range, message);
+            }
             ["service", name] => return Some((block(name), false)),
             ["service", name, "{"] => return Some((block(name), true)),
             ["defaults"] => return Some((block(""), false)),
             ["defaults", "{"] => return Some((block(""), true)),
             ["include", path] => self.include(&beside(source, path), &words[1].range(), source, above),
             ["includedir", path] => self.folder(&beside(source, path), &words[1].range(), source, above),
-            _ => {
-                let message = "service NAME, defaults, include or includedir was expected here";
-                self.find(Severity::Error, source, &at.range, message);
-            }
+            _ => self.expected(
+                "service NAME, defaults, include or includedir was expected here",
+                words,
+                source,
+            ),
         }
         None
     }
 
     fn end(&mut self, block: Block, source: &Source) {
+        self.skipping = false;
         if !block.name.is_empty() {
             self.services.push(block);
         } else if self.defaults.is_none() {
@@ -240,5 +295,5 @@ fn attribute(text: &str, start: usize, at: &Span) -> Option<Attribute> {
         return None;
     }
     let values = words(start, &text[equals + 1..]).iter().map(|word| word.text.to_owned()).collect();
-    Some(Attribute { name: name.to_owned(), operator, values, at: at.clone() })
+    Some(Attribute { name: name.to_owned(), operator, values, at: at.clone(), commented: false })
 }

@@ -1,11 +1,14 @@
 //! What restricts a service of xinetd: carried over, or a reason to stay closed.
 
+use ipnet::IpNet;
+
 use super::access;
 use super::attributes::{Attributes, Value};
 use super::read::Block;
 use super::service::Reader;
+use crate::config::diagnostic::Severity;
 use crate::config::zeros::without_leading_zeros;
-use crate::convert::toml::{Entry, array};
+use crate::convert::toml::{Entry, can_come};
 use crate::convert::words::no_address;
 
 impl Reader<'_> {
@@ -15,20 +18,17 @@ impl Reader<'_> {
         let denied = attributes.value("no_access").map(|value| self.networks("no_access", value, entry));
         match (allowed, denied) {
             (Some(allowed), _) if allowed.is_empty() => {
-                entry.keys.explain("allow", array::<&str>([]), "only_from has nobody that can come");
+                entry.keys.networks("allow", allowed, "only_from has nobody that can come");
             }
             (allowed, denied) => {
                 // What both name is denied there as well.
                 let denied = denied.unwrap_or_default();
-                let allowed = allowed.map(|mut list| {
-                    list.retain(|network| !denied.contains(network));
-                    list
-                });
-                if let Some(allowed) = allowed {
-                    entry.keys.set("allow", array(allowed));
+                if let Some(mut allowed) = allowed {
+                    allowed.retain(|network| !denied.contains(network));
+                    entry.keys.networks("allow", allowed, "");
                 }
                 if !denied.is_empty() {
-                    entry.keys.set("deny", array(denied));
+                    entry.keys.networks("deny", denied, "");
                 }
             }
         }
@@ -41,32 +41,32 @@ impl Reader<'_> {
         }
     }
 
-    fn networks(&mut self, name: &str, value: &Value, entry: &mut Entry) -> Vec<String> {
-        let mut found: Vec<String> = Vec::new();
+    fn networks(&mut self, name: &str, value: &Value, entry: &mut Entry) -> Vec<IpNet> {
+        let mut found: Vec<IpNet> = Vec::new();
+        let mut left_out: Vec<String> = Vec::new();
         for word in &value.words {
-            match access::networks(word) {
-                Some(networks) => {
-                    // Where no address of a family is listened on, none of it comes.
-                    let comes = |network: &&ipnet::IpNet| {
-                        let is_six = |address: &String| address.starts_with('[');
-                        entry.listen.iter().any(|address| is_six(address) != network.addr().is_ipv4())
-                    };
-                    for network in networks.iter().filter(comes).map(ToString::to_string) {
-                        if !found.contains(&network) {
-                            found.push(network);
-                        }
-                    }
-                }
-                None => {
-                    let why = match without_leading_zeros(word) {
-                        Some(_) => format!("in {name}: {}", no_address(word)),
-                        None => format!(
-                            "{word} in {name} is no address or network, and no name server is asked here"
-                        ),
-                    };
-                    self.close(entry, &value.at, &why);
+            let Some(networks) = access::networks(word) else {
+                let why = match without_leading_zeros(word) {
+                    Some(_) => format!("in {name}: {}", no_address(word)),
+                    None => format!(
+                        "{word} in {name} is no address or network, and no name server is asked here"
+                    ),
+                };
+                self.close(entry, &value.at, &why);
+                continue;
+            };
+            for network in networks {
+                if !can_come(&network, &entry.listen) {
+                    left_out.push(network.to_string());
+                } else if !found.contains(&network) {
+                    found.push(network);
                 }
             }
+        }
+        // localhost is two addresses, and nobody misses the one.
+        if let Some(first) = left_out.first().filter(|_| !value.words.contains(&"localhost".to_owned())) {
+            let why = format!("{first} in {name} is left out: the service has no address of its family");
+            entry.comments.push(self.note(Severity::Note, &value.at, why));
         }
         found
     }

@@ -4,15 +4,18 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Value};
 use super::read::{Block, Span};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
+use crate::convert::account::{User, is_number, unnameable, user_of_number, write_group, write_user};
 use crate::convert::note;
 use crate::convert::program::started;
 use crate::convert::toml::{Entry, Item, array, string, table};
 use crate::convert::words::{listed, no_address};
 use crate::convert::world::World;
+use crate::session::environment::is_of_session;
+use crate::sys::text::same_name;
 
 /// Writes services, and says what there is to say about them.
 pub(super) struct Reader<'a> {
@@ -27,7 +30,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn note(&mut self, severity: Severity, at: &Span, message: impl Into<String>) -> String {
+    pub(super) fn note(&mut self, severity: Severity, at: &Span, message: impl Into<String>) -> String {
         note(self.notes, severity, &self.sources[at.source], &at.range, message)
     }
 
@@ -65,7 +68,17 @@ impl Reader<'_> {
         for (at, fault) in &attributes.faults {
             self.close(&mut entry, at, fault);
         }
+        if block.skipped {
+            self.close(&mut entry, &block.at, "xinetd skips this block, since a } above it ends no block");
+        }
+        for (name, _) in attributes.names().filter(|(_, value)| value.commented) {
+            // It is said already, once for all services that have it.
+            entry.disabled = true;
+            entry.comments.push(format!("switched off: a # stands behind a value of {name}"));
+        }
         self.program(attributes, &mut entry);
+        self.identity(attributes, &mut entry);
+        self.environment(attributes, &mut entry);
         self.access(attributes, &mut entry);
         self.flags(block, attributes, &mut entry);
         self.limits(attributes, &mut entry);
@@ -102,14 +115,73 @@ impl Reader<'_> {
             }
             None => Vec::new(),
         };
-        let addresses = match addresses.is_empty() {
-            false => addresses,
-            true if has("IPv6") && only_v6 => vec![v6],
-            true if has("IPv6") => vec![v4, v6],
-            true => vec![v4],
+        let listen = match addresses[..] {
+            // A socket of IPv6 takes clients of IPv4 as well, unless it is told not to.
+            [] if !has("IPv4") || has("IPv6") => {
+                if only_v6 {
+                    vec![v6]
+                } else {
+                    vec![v4, v6]
+                }
+            }
+            [] => vec![v4],
+            [address] if address == v6 && !only_v6 => vec![v4, v6],
+            _ => addresses,
         };
-        entry.listen = addresses.iter().map(|&address| SocketAddr::new(address, port).to_string()).collect();
+        entry.listen = listen.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
+        if attributes.value("bind").is_none() && !has("IPv4") && !has("IPv6") && !only_v6 {
+            let message = "without the flags IPv4 and IPv6 a service listens on both, as in Debian's xinetd; \
+                if yours listens on IPv4 alone, remove the [::] addresses";
+            self.once(entry, &block.at, message.to_owned());
+        }
         Ok(())
+    }
+
+    /// The user and the group. xinetd takes digits as numbers.
+    fn identity(&mut self, attributes: &Attributes, entry: &mut Entry) {
+        let mut own_group = attributes.word("group").map(str::to_owned);
+        if let Some(value) = attributes.value("user") {
+            let typed = value.words.first().map_or("", |word| &**word);
+            let user = match is_number(typed) {
+                true => user_of_number(self.world, typed, own_group.is_some()),
+                false => User { name: typed.to_owned(), group: None, said: None },
+            };
+            let password = write_user(entry, &user.name);
+            match user.said {
+                Some(Ok(message)) => self.once(entry, &value.at, message),
+                Some(Err(why)) => self.close(entry, &value.at, &why),
+                None => {}
+            }
+            if let Some(message) = password {
+                self.once(entry, &value.at, message);
+            }
+            if let Some(group) = &user.group {
+                write_group(entry, group);
+            }
+            let groups = attributes.word("groups").is_some_and(|word| word.eq_ignore_ascii_case("yes"));
+            if user.name != "root" && !groups {
+                let message = "a program has all groups of its account here; xinetd takes those away \
+                    that the account has besides its first, unless groups is yes";
+                self.once(entry, &value.at, message.to_owned());
+            }
+        }
+        if let Some((value, typed)) = attributes.value("group").zip(own_group.as_mut())
+            && is_number(typed)
+        {
+            match typed.parse().ok().and_then(self.world.group) {
+                Some(name) => {
+                    self.once(entry, &value.at, format!("group {typed} is written by its name, {name}"));
+                    *typed = name;
+                }
+                None => {
+                    let why = format!("group {typed} has no name on this system: write its name");
+                    self.close(entry, &value.at, &why);
+                }
+            }
+        }
+        if let Some(group) = own_group {
+            write_group(entry, &group);
+        }
     }
 
     fn program(&mut self, attributes: &Attributes, entry: &mut Entry) {
@@ -121,7 +193,7 @@ impl Reader<'_> {
             true => started(program, &arguments),
             false => started(program, &[&[program][..], &arguments[..]].concat()),
         };
-        entry.keys.set("command", array(&started.command));
+        started.write(entry);
         if let Some(rules) = self.world.wrapper_rules.as_ref().filter(|_| started.wrapped) {
             // Whatever the flags say: tcpd itself asks them.
             let why = format!("tcpd asks {}, which has rules and is not asked here", rules.display());
@@ -130,44 +202,53 @@ impl Reader<'_> {
         if started.wrapped {
             self.once(entry, &server.at, "tcpd is left out; its rules are not asked here".to_owned());
         }
-        if let Some(name) = &started.other_name {
-            let message = format!(
-                "the program is started under its own name, not as {name}: \
-                if it goes by its name, make a link of that name and write that"
-            );
-            let comment = self.note(Severity::Warning, &server.at, message);
+        if let Some(assumption) = started.assumption() {
+            let comment = self.note(Severity::Warning, &server.at, assumption);
             entry.comments.push(comment);
         }
-        if let Some(user) = attributes.value("user") {
-            let name = user.words.first().map_or("", |word| &**word);
-            entry.keys.set("user", string(name));
-            if name != "root"
-                && !attributes.word("groups").is_some_and(|word| word.eq_ignore_ascii_case("yes"))
-            {
-                let message = "a program has all groups of its account here; xinetd takes those away \
-                    that the account has besides its first, unless groups is yes";
-                self.once(entry, &user.at, message.to_owned());
-            }
-        }
-        if let Some(group) = attributes.word("group") {
-            entry.keys.set("group", string(group));
-        }
-        let pair = |word: &String| {
-            let (name, value) = word.split_once('=').unwrap_or((word, ""));
-            (name.to_owned(), string(value))
-        };
-        if !attributes.words("env").is_empty() {
+    }
+
+    /// `env` and `passenv`, without what a native file cannot hold.
+    fn environment(&mut self, attributes: &Attributes, entry: &mut Entry) {
+        if let Some(value) = attributes.value("env").filter(|value| !value.words.is_empty()) {
             // The last of a name counts; TOML takes each once.
-            let mut pairs: Vec<(String, String)> = Vec::new();
-            for (name, value) in attributes.words("env").iter().map(pair) {
-                pairs.retain(|(known, _)| *known != name);
-                pairs.push((name, value));
+            let mut pairs: Vec<(&str, String)> = Vec::new();
+            for word in &value.words {
+                let (name, text) = word.split_once('=').unwrap_or((word, ""));
+                if self.is_variable(name, text, value, entry) {
+                    pairs.retain(|(known, _)| !same_name(known.as_ref(), name.as_ref()));
+                    pairs.push((name, string(text)));
+                }
             }
             entry.keys.set("environment", table(pairs));
         }
-        if let Some(names) = attributes.value("passenv") {
-            entry.keys.set("inherit_environment", array(&names.words));
+        if let Some(value) = attributes.value("passenv") {
+            let mut names: Vec<&str> = Vec::new();
+            for name in &value.words {
+                if self.is_variable(name, "", value, entry) {
+                    names.push(name);
+                }
+            }
+            entry.keys.set("inherit_environment", array(names));
         }
+    }
+
+    /// Whether a native file takes the variable; why it does not is said.
+    fn is_variable(&mut self, name: &str, text: &str, value: &Value, entry: &mut Entry) -> bool {
+        let why = if is_of_session(name.as_ref()) {
+            "the server sets it for each session"
+        } else if name.is_empty() || name.contains(['=', '\0']) || text.contains('\0') {
+            "no program can find such a variable"
+        } else {
+            return true;
+        };
+        let comment = self.note(
+            Severity::Warning,
+            &value.at,
+            format!("the variable {name} is not carried over: {why}"),
+        );
+        entry.comments.push(comment);
+        false
     }
 }
 
@@ -206,6 +287,9 @@ fn why_not(block: &Block, attributes: &Attributes) -> Option<(Span, String)> {
     }
     if !is("wait", "no") {
         return refused("wait", "wait = no is missing, and xinetd does not serve without it");
+    }
+    if let Some(why) = attributes.word("user").and_then(unnameable) {
+        return refused("user", &why);
     }
     if attributes.words("server").len() != 1 {
         return refused("server", "a server is missing");

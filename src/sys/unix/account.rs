@@ -122,6 +122,37 @@ pub(super) fn user_by_name(name: &str) -> io::Result<Option<libc::uid_t>> {
     Ok(lookup(name.as_ref(), None)?.map(|account| account.uid))
 }
 
+/// The name and the group of the account with this number.
+pub fn name_of_user(number: u32) -> io::Result<Option<(String, u32)>> {
+    let mut buffer: Vec<c_char> = vec![0; 4096];
+    loop {
+        // SAFETY: a passwd of zeroes and null pointers is a valid value to be overwritten.
+        let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: all pointers are valid for the call, and the buffer's length is its own.
+        let code = unsafe {
+            libc::getpwuid_r(number, &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found)
+        };
+        match code {
+            0 if found.is_null() || entry.pw_name.is_null() => return Ok(None),
+            0 => {
+                // SAFETY: on success the name is a C string in `buffer`, which outlives this use.
+                let name = unsafe { CStr::from_ptr(entry.pw_name) };
+                return Ok(name.to_str().ok().map(|name| (name.to_owned(), entry.pw_gid)));
+            }
+            libc::ERANGE if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 4, 0),
+            // The ways in which libraries say "no such entry".
+            libc::ENOENT | libc::ESRCH => return Ok(None),
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+/// The name of the group with this number.
+pub fn name_of_group(number: u32) -> io::Result<Option<String>> {
+    groups::by_number(number)
+}
+
 /// The user database's entry of `name`, with its supplementary groups. A
 /// `group` takes the place of the account's own, which it then has not.
 fn lookup(name: &OsStr, group: Option<libc::gid_t>) -> io::Result<Option<Account>> {

@@ -35,6 +35,32 @@ pub(super) fn by_name(name: &str) -> io::Result<Option<libc::gid_t>> {
     }
 }
 
+/// The name of the group of this number. May ask a server far away.
+pub(super) fn by_number(number: libc::gid_t) -> io::Result<Option<String>> {
+    let mut buffer: Vec<c_char> = vec![0; ROOM];
+    loop {
+        // SAFETY: a group of zeroes and null pointers is a valid value to be overwritten.
+        let mut entry: libc::group = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: all pointers are valid for the call, and the buffer's length is its own.
+        let code = unsafe {
+            libc::getgrgid_r(number, &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found)
+        };
+        match code {
+            0 if found.is_null() || entry.gr_name.is_null() => return Ok(None),
+            0 => {
+                // SAFETY: on success the name is a C string in `buffer`, which outlives this use.
+                let name = unsafe { CStr::from_ptr(entry.gr_name) };
+                return Ok(name.to_str().ok().map(str::to_owned));
+            }
+            libc::ERANGE if buffer.len() < MOST_ROOM => buffer.resize(buffer.len() * 4, 0),
+            // The ways in which libraries say "no such entry".
+            libc::ENOENT | libc::ESRCH => return Ok(None),
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
 /// The groups of an account whose own group is `gid`, that among them.
 pub(super) fn of_account(name: &CStr, gid: libc::gid_t) -> io::Result<Vec<libc::gid_t>> {
     #[cfg(target_vendor = "apple")]

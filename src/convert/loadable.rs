@@ -1,0 +1,49 @@
+//! The last step of a conversion: the server's own reader reads what was written, and a
+//! service that it refuses becomes a comment. So whatever is written loads.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::note;
+use super::toml::{Document, Item};
+use crate::cli::Stored;
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::native;
+use crate::config::source::Source;
+
+/// Makes comments of the services that a native file cannot hold.
+pub(super) fn keep_loadable(document: &mut Document, sources: &[Source], notes: &mut Vec<Diagnostic>) {
+    loop {
+        let refused = refused(document);
+        if refused.is_empty() {
+            return;
+        }
+        for (number, why) in refused {
+            let Item::Service(entry) = &mut document.items[number] else { continue };
+            let message = format!("not carried over: a native file cannot hold it: {why}");
+            let comment = note(notes, Severity::Warning, &sources[entry.source], &entry.typed, message);
+            let mut lines = std::mem::take(&mut entry.comments);
+            lines.push(comment);
+            lines.extend(entry.shown());
+            document.items[number] = Item::Comment(lines);
+        }
+    }
+}
+
+/// The services with errors, each with the first one. Two services with one address are
+/// the error of the second.
+fn refused(document: &Document) -> BTreeMap<usize, String> {
+    let (text, first_lines) = document.rendered();
+    let written = Source::decode(Path::new("wininetd.toml"), text.into_bytes());
+    let (_, _, found) = native::read(written, &Stored::default().defaults("wininetd"));
+    let mut refused = BTreeMap::new();
+    for error in found.into_iter().filter(|found| found.severity == Severity::Error) {
+        let Some(line) = error.line() else { continue };
+        let behind = first_lines.partition_point(|&first| first <= line);
+        let number = behind.checked_sub(1);
+        if let Some(number) = number.filter(|&number| matches!(document.items[number], Item::Service(_))) {
+            refused.entry(number).or_insert(error.message);
+        }
+    }
+    refused
+}

@@ -1,0 +1,166 @@
+//! Two services that want one address: no two sockets can be bound to it, so one of
+//! them does without that address.
+
+use std::collections::{HashMap, HashSet};
+
+use super::note;
+use super::toml::{Entry, Item};
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::native::collide;
+use crate::config::plan::Address;
+use crate::config::source::Source;
+
+/// Which of two services counts that want the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Winner {
+    /// inetd: what comes later replaces it.
+    Last,
+    /// xinetd: the later one has the same id or cannot be bound, and is dropped.
+    First,
+}
+
+/// Leaves each address to one service. A service without any address left is switched off.
+///
+/// One address and all addresses of its family overlap as well. The first of these counts:
+/// on Linux the second one cannot be bound while the first one listens.
+pub(super) fn settle(items: &mut [Item], sources: &[Source], winner: Winner, notes: &mut Vec<Diagnostic>) {
+    let entries = items.iter_mut().filter_map(|item| match item {
+        Item::Service(entry) => Some(entry),
+        Item::Comment(_) => None,
+    });
+    let mut entries: Vec<&mut Entry> = entries
+        .map(|entry| {
+            once_each(&mut entry.listen);
+            entry
+        })
+        .filter(|entry| !entry.disabled)
+        .collect();
+    let places: Vec<String> = entries.iter().map(|entry| place(entry, sources)).collect();
+    let replaced_by = if winner == Winner::Last { last_of_each(&entries) } else { HashMap::new() };
+    let mut names: HashSet<String> = HashSet::new();
+    let mut taken: Vec<(Address, usize)> = Vec::new();
+    for (number, entry) in entries.iter_mut().enumerate() {
+        if winner == Winner::First && names.contains(&entry.name) {
+            let first = format!("switched off: another service has the name {}, and counts", entry.name);
+            entry.switch_off(sources, first, notes);
+            continue;
+        }
+        let owner_of = |address: &Address| match replaced_by.get(address) {
+            Some(&last) if last != number => Some((address.clone(), last)),
+            _ => taken.iter().find(|(other, _)| collide(address, other)).cloned(),
+        };
+        let (mut kept, mut lost) = (Vec::new(), Vec::new());
+        for address in &entry.listen {
+            match owner_of(address) {
+                None => kept.push(address.clone()),
+                Some((other, owner)) => lost.push((address.clone(), other, owner)),
+            }
+        }
+        if let (true, Some((_, other, owner))) = (kept.is_empty(), lost.first()) {
+            let place = &places[*owner];
+            let message = format!("switched off: {place} has {other} as well, and that one counts");
+            entry.switch_off(sources, message, notes);
+            continue;
+        }
+        for (address, other, owner) in lost {
+            let message = format!("{address} is left out: {} has {other}", places[owner]);
+            let source = &sources[entry.source];
+            entry.comments.push(note(notes, Severity::Warning, source, &entry.typed, message));
+        }
+        taken.extend(kept.iter().map(|address| (address.clone(), number)));
+        names.insert(entry.name.clone());
+        entry.listen = kept;
+    }
+}
+
+/// The last service for each address. One without another address comes before those with
+/// several, which go on without it.
+fn last_of_each(entries: &[&mut Entry]) -> HashMap<Address, usize> {
+    let mut last: HashMap<Address, usize> = HashMap::new();
+    for several in [true, false] {
+        for (number, entry) in entries.iter().enumerate() {
+            if (entry.listen.len() > 1) == several {
+                last.extend(entry.listen.iter().map(|address| (address.clone(), number)));
+            }
+        }
+    }
+    last
+}
+
+impl Entry {
+    fn switch_off(&mut self, sources: &[Source], why: String, notes: &mut Vec<Diagnostic>) {
+        self.disabled = true;
+        let source = &sources[self.source];
+        self.comments.push(note(notes, Severity::Warning, source, &self.typed, why));
+    }
+}
+
+fn place(entry: &Entry, sources: &[Source]) -> String {
+    let source = &sources[entry.source];
+    format!("{}:{}", source.path.display(), source.place(entry.typed.start).line)
+}
+
+/// All addresses of a family stand for each of it.
+fn once_each(listen: &mut Vec<Address>) {
+    let mut kept: Vec<Address> = Vec::new();
+    for address in listen.drain(..) {
+        if address.is_all() {
+            kept.retain(|other| !collide(other, &address));
+        }
+        if !kept.iter().any(|other| collide(other, &address)) {
+            kept.push(address);
+        }
+    }
+    *listen = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The addresses of these services afterwards; none, where it is switched off.
+    fn settled(winner: Winner, services: &[&[&str]]) -> Vec<Vec<String>> {
+        let source = Source::decode(Path::new("f"), b"x\n".to_vec());
+        let mut items: Vec<Item> = services
+            .iter()
+            .enumerate()
+            .map(|(number, listen)| {
+                let listen = listen.iter().map(|text| Address::Tcp(text.parse().unwrap())).collect();
+                Item::Service(Entry { name: number.to_string(), listen, ..Entry::default() })
+            })
+            .collect();
+        settle(&mut items, &[source], winner, &mut Vec::new());
+        let addresses = |item: &Item| match item {
+            Item::Service(entry) if !entry.disabled => entry.listen.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        items.iter().map(addresses).collect()
+    }
+
+    const V4: &str = "0.0.0.0:80";
+    const V6: &str = "[::]:80";
+    const OWN: &str = "127.0.0.1:80";
+
+    #[test]
+    fn a_service_loses_an_address_and_keeps_the_others() {
+        assert_eq!(settled(Winner::First, &[&[V4], &[V4, V6]]), [vec![V4], vec![V6]]);
+        assert_eq!(settled(Winner::Last, &[&[V4, V6], &[V6]]), [vec![V4], vec![V6]]);
+        assert_eq!(settled(Winner::Last, &[&[V6], &[V4, V6]]), [vec![V6], vec![V4]]);
+        assert_eq!(settled(Winner::Last, &[&[V4, V6], &[OWN]]), [vec![V4, V6], vec![]]);
+        assert_eq!(settled(Winner::Last, &[&[OWN], &[V4, V6]]), [vec![OWN], vec![V6]]);
+    }
+
+    #[test]
+    fn of_two_for_one_address_one_is_left() {
+        assert_eq!(settled(Winner::First, &[&[V4], &[V4]]), [vec![V4], vec![]]);
+        assert_eq!(settled(Winner::Last, &[&[V4], &[V4]]), [vec![], vec![V4]]);
+    }
+
+    #[test]
+    fn a_service_has_each_of_its_addresses_once() {
+        assert_eq!(settled(Winner::First, &[&[OWN, OWN, V6]]), [[OWN, V6]]);
+        assert_eq!(settled(Winner::First, &[&[OWN, V6, V4]]), [[V6, V4]]);
+    }
+}
