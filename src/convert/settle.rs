@@ -24,17 +24,14 @@ pub(super) enum Winner {
 /// One address and all addresses of its family overlap as well. The first of these counts:
 /// on Linux the second one cannot be bound while the first one listens.
 pub(super) fn settle(items: &mut [Item], sources: &[Source], winner: Winner, notes: &mut Vec<Diagnostic>) {
-    let entries = items.iter_mut().filter_map(|item| match item {
-        Item::Service(entry) => Some(entry),
-        Item::Comment(_) => None,
-    });
-    let mut entries: Vec<&mut Entry> = entries
-        .map(|entry| {
-            once_each(&mut entry.listen);
-            entry
-        })
-        .filter(|entry| !entry.disabled)
-        .collect();
+    let mut entries: Vec<&mut Entry> = Vec::new();
+    for item in items {
+        let Item::Service(entry) = item else { continue };
+        once_each(&mut entry.listen);
+        if !entry.disabled {
+            entries.push(entry);
+        }
+    }
     let places: Vec<String> = entries.iter().map(|entry| place(entry, sources)).collect();
     let replaced_by = if winner == Winner::Last { last_of_each(&entries) } else { HashMap::new() };
     let mut names: HashSet<String> = HashSet::new();

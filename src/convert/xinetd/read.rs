@@ -126,7 +126,7 @@ impl Blocks {
                 Some((mut block, true)) => {
                     match attribute(text, start, &at) {
                         Some(attribute) => {
-                            block.attributes.push(self.without_comment(attribute, &words, source))
+                            block.attributes.push(self.without_comment(attribute, &words, source));
                         }
                         None => self.expected("an attribute was expected here: name = value", &words, source),
                     }

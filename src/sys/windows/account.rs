@@ -224,12 +224,12 @@ fn test_logon(
 }
 
 /// Accounts have no numbers of this kind here.
-pub fn name_of_user(_: u32) -> std::io::Result<Option<(String, u32)>> {
+pub fn name_of_user(_: u32) -> io::Result<Option<(String, u32)>> {
     Ok(None)
 }
 
 /// Nor have groups.
-pub fn name_of_group(_: u32) -> std::io::Result<Option<String>> {
+pub fn name_of_group(_: u32) -> io::Result<Option<String>> {
     Ok(None)
 }
 
