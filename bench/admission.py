@@ -28,7 +28,7 @@ def native(binary, keys):
         config = program.parent / "wininetd.toml"
         # Both families, so that no rule is one that can never match.
         listen = f'["127.0.0.1:{port}", "[::1]:{port}"]'
-        config.write_text(f"[service.short]\nlisten = {listen}\ncommand = ['{program}']\n{keys}")
+        config.write_text(f"[service.short]\nlisten = {listen}\ncommand = ['{program}']\nuser = 'none'\n{keys}")
         config.chmod(0o644)
         control = program.parent / "control.sock"
         command = [binary, "--debug", "--cfgfile", config, "--control", control]

@@ -33,7 +33,7 @@ LOADED_PYTHON = "import argparse, asyncio, json, ssl, sys; sys.stdin.readline();
 def wininetd(binary, folder, port, service):
     """The server with one service."""
     file = folder / f"{port}.toml"
-    file.write_text(f'[service.bench]\nlisten = "127.0.0.1:{port}"\n{service}\n')
+    file.write_text(f'[service.bench]\nlisten = "127.0.0.1:{port}"\nuser = "none"\n{service}\n')
     log = open(folder / f"{port}.log", "w")
     with running([binary, "--debug", "--cfgfile", file], port, stderr=log) as process:
         yield process
@@ -147,7 +147,7 @@ def wine(options, folder):
     lab = ["scripts/windows-lab.sh", "wine", options.wine / "wininetd.exe"]
     # Wine has this system's files at Z:.
     probe = "Z:" + str(options.wine.resolve() / "examples" / "probe.exe").replace("/", "\\")
-    given = f"command = ['{probe}', 'echo']\nstdio = \"pipe\"\n"
+    given = f"command = ['{probe}', 'echo']\nuser = \"none\"\nstdio = \"pipe\"\n"
     file = folder / "wine.toml"
     file.write_text(
         f'[service.warm]\nlisten = "127.0.0.1:{warm_port}"\n{given}warm = 4\n'

@@ -59,6 +59,9 @@ SERVICES = """
 [server]
 log_file = "{log}"
 
+[defaults]
+user = "none"
+
 [service.direct]
 listen = "127.0.0.1:{direct}"
 command = ["{answer}"]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::cli::Options;
+use crate::config::classic::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::plan::{Plan, Service};
 use crate::config::source::Source;
@@ -13,7 +14,7 @@ use crate::config::{self, Loaded, world};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::sys::account::try_out;
-use crate::sys::{Credentials, process};
+use crate::sys::{CAPABILITIES, Credentials, process};
 use crate::tls::Keys;
 
 /// The report, and how to exit.
@@ -21,7 +22,10 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     let path = options.stored.config_path();
     // Whoever could start the service is told what it would refuse.
     let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
-    let loaded = config::read(&path, &options.stored.defaults(options.service_name()), strictness)?;
+    let defaults = options.stored.defaults(options.service_name());
+    // The server may have more rights than this process.
+    let missing_user = defaults.missing_user.of_check(CAPABILITIES.all_rights);
+    let loaded = config::read(&path, &Defaults { missing_user, ..defaults }, strictness)?;
     // What a service of root refuses another account may accept, so a warning says it.
     let log = options.stored.judge_log(Some(&loaded), Strictness::Warn);
     let Loaded { sources, plan, mut diagnostics } = loaded;

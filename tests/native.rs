@@ -90,6 +90,84 @@ fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
     assert!(!finished.errors.contains("hunter2"), "{}", finished.errors);
 }
 
+/// As root the reader refuses it; another account is told what root's server does.
+#[test]
+fn a_missing_user_is_said_at_the_header_of_its_service() {
+    let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\nuser = 'none'\n\
+        [service.b]\nlisten = 7002\ncommand = 'cmd'\n";
+    let finished = check(&[("w.toml", text)]);
+    let report = finished.output.clone() + &finished.errors;
+    let told = said(&report, "w.toml:5:10");
+    assert!(told.contains("the service `b` has no `user`"), "{report}");
+    let line = report.lines().position(|line| line.ends_with("[service.b]")).unwrap();
+    assert!(report.lines().nth(line + 1).unwrap().ends_with("         ^"), "{report}");
+    assert!(report.contains("user = \"ACCOUNT\"") && report.contains("user = \"none\""), "{report}");
+    assert!(!report.contains("the service `a` has no `user`"), "{report}");
+    let refused = testkit::has_all_rights();
+    assert_eq!(finished.code, Some(if refused { 78 } else { 0 }), "{report}");
+    assert_eq!(told.starts_with("warning: "), !refused, "{report}");
+}
+
+/// The account of the process decides: root's server is refused, another one serves.
+#[test]
+fn a_server_of_root_does_not_start_with_a_missing_user() {
+    let port = free_port();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.toml");
+    let text =
+        format!("[service.a]\nlisten = {port}\ncommand = ['{}', 'say', 'hi']\n", probe_path().display());
+    std::fs::write(&path, text).unwrap();
+    let builder = Builder::new(&[]).arguments(&["--cfgfile", path.to_str().unwrap()]);
+    if testkit::has_all_rights() {
+        let finished = builder.launch().finish();
+        assert_eq!(finished.code, Some(78), "{}", finished.errors);
+        assert!(finished.errors.contains("the service `a` has no `user`"), "{}", finished.errors);
+    } else {
+        let _daemon = builder.start();
+        assert_eq!(Client::connect(port).read_text(), "hi");
+    }
+}
+
+/// The server may be root where the one who checks is not.
+#[cfg(unix)]
+#[test]
+fn check_by_an_ordinary_user_warns_of_a_missing_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, config) = (folder.path().join("wininetd"), folder.path().join("w.toml"));
+    testkit::copy_program(&testkit::wininetd(), &server);
+    std::fs::write(&config, "[service.a]\nlisten = 7001\ncommand = 'sh'\n").unwrap();
+    let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(folder.path(), mode(0o755)).unwrap();
+    let mut command = if testkit::has_all_rights() {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=27182", "--regid=27182", "--clear-groups"]).arg(&server);
+        command
+    } else {
+        std::process::Command::new(&server)
+    };
+    let check = |command: &mut std::process::Command| {
+        let output = command.args(["--check", "--cfgfile"]).arg(&config).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, report) = check(&mut command);
+    assert_eq!(code, Some(0), "{report}");
+    let expected = "w.toml:1:10: warning: the service `a` has no `user`; a server of root refuses that\n";
+    assert!(report.contains(expected), "{report}");
+    assert_eq!(check(command.arg("--strict")).0, Some(78));
+}
+
+/// What the server refuses, `--run` refuses too.
+#[test]
+fn run_refuses_a_missing_user_as_the_server_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.toml");
+    let text = format!("[service.a]\nlisten = 7001\ncommand = ['{}', 'say', 'hi']\n", probe_path().display());
+    std::fs::write(&path, text).unwrap();
+    let finished = run(&["--run", "a", "--cfgfile", path.to_str().unwrap()]);
+    let expected = if testkit::has_all_rights() { (Some(78), "") } else { (Some(0), "hi") };
+    assert_eq!((finished.code, &*finished.output), expected, "{}", finished.errors);
+}
+
 #[test]
 fn errors_of_included_files_name_their_file() {
     let service = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n";
@@ -199,7 +277,7 @@ fn a_runtime_that_fails_on_a_windows_socket_is_a_warning_there() {
 #[test]
 fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {
     let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n\
-        tls = { certificate = 'no.pem', key = '.', client_ca = 'w.toml' }\n";
+        tls = { certificate = 'no.pem', key = '.', client_ca = 'w.toml' }\nuser = 'none'\n";
     let output = &check(&[("w.toml", text)]).output;
     let said: Vec<_> = output
         .lines()
@@ -252,7 +330,7 @@ fn of_tls(changed: &[(&str, &str)]) -> String {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n\
-        tls = { certificate = 'cert.pem', key = 'key.pem', client_ca = 'ca.pem' }\n";
+        tls = { certificate = 'cert.pem', key = 'key.pem', client_ca = 'ca.pem' }\nuser = 'none'\n";
     std::fs::write(folder.path().join("w.toml"), text).unwrap();
     #[cfg(unix)]
     for (name, mode) in [("cert.pem", 0o600), ("key.pem", 0o644)] {
@@ -268,7 +346,7 @@ fn a_key_that_everybody_can_read_is_said_with_what_mends_it() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let text = "[defaults]\ntls = { certificate = 'c.pem', key = 'k.pem' }\n\
-        [service.a]\nlisten = 7001\ncommand = 'cmd'\n";
+        [service.a]\nlisten = 7001\ncommand = 'cmd'\nuser = 'none'\n";
     for (name, text) in [("w.toml", text), ("c.pem", ""), ("k.pem", "")] {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
@@ -292,7 +370,7 @@ fn files_of_tls_that_everybody_can_change_are_said() {
     let pem = folder.path().join("pem");
     std::fs::create_dir(&pem).unwrap();
     let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n\
-        tls = { certificate = 'pem/c.pem', key = 'pem/k.pem', client_ca = 'pem/ca.pem', crl = 'pem/r.pem' }\n";
+        tls = { certificate = 'pem/c.pem', key = 'pem/k.pem', client_ca = 'pem/ca.pem', crl = 'pem/r.pem' }\nuser = 'none'\n";
     std::fs::write(folder.path().join("w.toml"), text).unwrap();
     let files = ["c.pem", "k.pem", "ca.pem", "r.pem"].map(|name| pem.join(name));
     for file in &files {
@@ -315,7 +393,7 @@ fn files_of_tls_that_everybody_can_change_are_said() {
 #[test]
 fn check_says_how_a_service_speaks_where_that_is_not_by_the_connection_itself() {
     let service = |name: &str, port: u16, keys: &str| {
-        format!("[service.{name}]\nlisten = '127.0.0.1:{port}'\ncommand = 'cmd'\n{keys}\n")
+        format!("[service.{name}]\nlisten = '127.0.0.1:{port}'\ncommand = 'cmd'\nuser = 'none'\n{keys}\n")
     };
     let tls = |more: &str| format!("tls = {{ certificate = 'c', key = 'k'{more} }}");
     let text = service("a", 7001, "stdio = 'socket'")
@@ -375,7 +453,7 @@ fn services_of_a_native_file_are_served() {
         probe.display()
     );
     let path = folder.path().join("w.toml");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, testkit::as_the_server(&text)).unwrap();
     let _daemon = Builder::new(&[]).arguments(&["--cfgfile", path.to_str().unwrap()]).start();
     assert_eq!(Client::connect(line).read_text(), "a b");
     assert_eq!(Client::connect(array).read_text(), "arguments\na b\n\nc\"d\\");
@@ -459,7 +537,7 @@ mod pipes {
             let tls = files.join(", ");
             std::fs::write(
                 &path,
-                format!("[service.a]\nlisten = 7001\ncommand = 'cmd'\ntls = {{ {tls} }}\n"),
+                format!("[service.a]\nlisten = 7001\ncommand = 'cmd'\ntls = {{ {tls} }}\nuser = 'none'\n"),
             )
             .unwrap();
             let output = run(&["--check", "--cfgfile", path.to_str().unwrap()]).output;
@@ -478,7 +556,8 @@ mod pipes {
         std::os::unix::fs::symlink(&program, folder.path().join("link")).unwrap();
         for name in ["program", "link"] {
             let command = folder.path().join(name);
-            let text = format!("[service.a]\nlisten = 7001\ncommand = '{}'\n", command.display());
+            let text =
+                format!("[service.a]\nlisten = 7001\ncommand = '{}'\nuser = 'none'\n", command.display());
             std::fs::write(&path, text).unwrap();
             let finished = run(&["--check", "--cfgfile", path.to_str().unwrap()]);
             assert_eq!(finished.code, Some(0), "{}", finished.errors);

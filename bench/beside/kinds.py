@@ -62,7 +62,7 @@ def wininetd(binary, service, ports, folder, keys=""):
     for port in ports:
         lines += [f"[service.s{port}]", f'listen = "127.0.0.1:{port}"', f"command = {json.dumps(words(service))}"]
         lines += [f"max_connections = {service.most}", 'stderr = "client"']
-        lines += [f'user = "{service.user}"'] if service.user else []
+        lines += [f'user = "{service.user or "none"}"']
         if service.certificate:
             lines.append(f'tls = {{ certificate = "{service.certificate}/cert.pem", key = "{service.certificate}/key.pem" }}')
         lines.append(keys)

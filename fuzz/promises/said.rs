@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wininetd::config::classic::Defaults;
 use wininetd::config::diagnostic::Diagnostic;
+use wininetd::config::missing_user::MissingUser;
 use wininetd::config::plan::Plan;
 
 /// A server without options.
@@ -17,6 +18,7 @@ pub fn defaults() -> Defaults {
         linger_timeout: Duration::from_secs(60),
         directory: PathBuf::from("/"),
         service: "wininetd".to_owned(),
+        missing_user: MissingUser::Accepted,
     }
 }
 

@@ -13,6 +13,7 @@ use clap::{Args, Parser};
 use crate::config::Loaded;
 use crate::config::classic::Defaults;
 use crate::config::diagnostic::Diagnostic;
+use crate::config::missing_user::MissingUser;
 use crate::config::plan::{LINGER_TIMEOUT, Stdio};
 use crate::config::source::Source;
 use crate::config::trust::{self, LogFile, Strictness};
@@ -213,7 +214,7 @@ impl Stored {
     }
 
     /// What holds for every line of a classic file; `service` is the name under
-    /// which passwords are stored.
+    /// which passwords are stored. The server is this process.
     pub fn defaults(&self, service: &str) -> Defaults {
         let mut bind = self.bind.clone();
         if bind.is_empty() {
@@ -241,6 +242,7 @@ impl Stored {
             stdio: self.stdio,
             directory: sys::paths::default_directory(),
             service: service.to_owned(),
+            missing_user: MissingUser::of_server(sys::process::dangerous_own_identity()),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity};
+use super::missing_user::MissingUser;
 use super::plan::{
     Address, Admit, KEEPALIVE, Limits, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr, Stdio, Times,
     Typed, UnixSocket,
@@ -34,6 +35,8 @@ pub struct Defaults {
     pub directory: PathBuf,
     /// The registered service whose stored passwords are meant.
     pub service: String,
+    /// How a native file's service without `user` is taken.
+    pub missing_user: MissingUser,
 }
 
 impl Defaults {
@@ -340,7 +343,10 @@ mod tests {
         let service = "wininetd".to_owned();
         let (idle_timeout, linger_timeout, stdio) = (None, Duration::ZERO, None);
         let directory = PathBuf::new();
-        parse(&mut source, &Defaults { bind, idle_timeout, linger_timeout, stdio, directory, service })
+        let missing_user = MissingUser::Accepted;
+        let defaults =
+            Defaults { bind, idle_timeout, linger_timeout, stdio, directory, service, missing_user };
+        parse(&mut source, &defaults)
     }
 
     fn names(text: &str) -> Vec<String> {

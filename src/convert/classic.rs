@@ -67,6 +67,10 @@ fn item(source: &Source, service: &Service, notes: &mut Vec<Diagnostic>) -> Item
     let (name, listen, typed_at) = (service.name.clone(), service.listen.clone(), typed.command.clone());
     let mut entry = Entry { name, listen, typed: typed_at, ..Entry::default() };
     entry.keys.set("command", literal(command));
+    if service.program.identity.is_none() {
+        // Written, since a server of root takes no service without it.
+        entry.keys.set("user", string("none"));
+    }
     if let Some(credentials) = &service.program.identity {
         let (user, password) = identity.split_once(':').unwrap_or((identity, ""));
         entry.keys.set("user", string(user));
@@ -105,8 +109,7 @@ mod tests {
         let expected = "stdio = \"socket\" # the connection itself, as a classic file has it\n\
             stderr = \"client\" # as a classic file has it\n";
         assert!(text.contains(expected), "{text}");
-        let expected =
-            "\n[service.80]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]\ncommand = 'c:\\a b\\x.exe \"-y\"'\n";
+        let expected = "\n[service.80]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]\ncommand = 'c:\\a b\\x.exe \"-y\"'\nuser = \"none\"\n";
         assert!(text.ends_with(expected), "{text}");
         assert!(notes.is_empty());
     }

@@ -95,8 +95,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::classic::Defaults;
+    use crate::config::missing_user::MissingUser;
     use crate::config::native;
     use crate::config::plan::{Plan, Stderr, Stdio};
+    use crate::sys::CAPABILITIES;
 
     fn convert_bytes(bytes: &[u8]) -> Result<Converted, Error> {
         let source = Source::decode(Path::new("f"), bytes.to_vec());
@@ -112,7 +115,9 @@ mod tests {
     /// The plan of what was written, for a server with these options.
     fn plan_of(converted: &Converted, options: &Stored) -> (Plan, Vec<Diagnostic>) {
         let written = Source::decode(Path::new("x.toml"), converted.text.clone().into_bytes());
-        let (_, plan, found) = native::read(written, &options.defaults("wininetd"));
+        let missing_user = MissingUser::Refused(CAPABILITIES.all_rights);
+        let defaults = Defaults { missing_user, ..options.defaults("wininetd") };
+        let (_, plan, found) = native::read(written, &defaults);
         (plan, found)
     }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::answer;
 use crate::cli::Options;
 use crate::config;
+use crate::config::classic::Defaults;
+use crate::config::missing_user::MissingUser;
 use crate::config::plan::Service;
 use crate::config::trust::Strictness;
 use crate::control::client::{self, PATIENCE, RELOAD_PATIENCE};
@@ -63,8 +65,9 @@ pub(super) fn explain(options: &Options, address: IpAddr) -> Result<Exit, Error>
 
 fn of_file(options: &Options, address: IpAddr) -> Result<Vec<Explanation>, Error> {
     let path = options.stored.config_path();
-    let defaults = options.stored.defaults(options.service_name());
     // Nothing is run of it, so it may be anybody's.
+    let defaults =
+        Defaults { missing_user: MissingUser::Accepted, ..options.stored.defaults(options.service_name()) };
     let plan = config::load(&path, &defaults, Strictness::Warn)?.plan;
     let wanted = |service: &&Service| options.service.as_ref().is_none_or(|name| *name == service.name);
     let explain = |service: &Service| {

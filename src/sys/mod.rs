@@ -129,6 +129,8 @@ pub struct Capabilities {
     pub serial_sockets: bool,
     /// Who refuses a file that strangers can change, in words.
     pub refuses: &'static str,
+    /// The account that has all rights.
+    pub all_rights: &'static str,
     /// An account needs its password to be taken.
     pub passwords: bool,
     /// Bytes of a file that are not UTF-8 are text in the system's code page;

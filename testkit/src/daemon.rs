@@ -63,8 +63,23 @@ impl Finished {
 }
 
 /// The text of a native file, with the probe in the place of `@`.
-fn native(text: &str) -> String {
-    text.replace('@', &probe_path().display().to_string())
+pub(crate) fn native(text: &str) -> String {
+    as_the_server(&text.replace('@', &probe_path().display().to_string()))
+}
+
+/// A native file whose services run as the server if they name no account.
+/// As root the file has to say so.
+pub fn as_the_server(text: &str) -> String {
+    const USER: &str = "user = 'none'\n";
+    match text.split_once("[defaults]\n") {
+        Some((before, after)) => {
+            let own = after.split("\n[").next().unwrap_or(after);
+            let user = if own.lines().any(|line| line.starts_with("user")) { "" } else { USER };
+            format!("{before}[defaults]\n{user}{after}")
+        }
+        // At its end: places of errors stay as they are.
+        None => format!("{text}\n[defaults]\n{USER}"),
+    }
 }
 
 /// The control channel of a daemon with this folder.
@@ -132,8 +147,8 @@ impl Builder {
         Builder { folder, command, debug: true }
     }
 
-    /// A daemon for a native file. `@` in the
-    /// text stands for the probe's path, as a part of a literal string.
+    /// A daemon for a native file. `@` in the text stands for the probe's path, as
+    /// a part of a literal string. Services without `user` get `none`.
     pub fn native(text: &str) -> Self {
         Builder::of_file("wininetd.toml", native(text).as_bytes())
     }

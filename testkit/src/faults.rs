@@ -116,7 +116,7 @@ pub fn ask(port: u16, bytes: &[u8], patience: Duration) -> Answer {
 impl Builder {
     /// With another native file, before anything is started.
     pub fn with_native(self, text: &str) -> Builder {
-        let text = text.replace('@', &crate::probe_path().display().to_string());
+        let text = crate::daemon::native(text);
         std::fs::write(self.folder().join("wininetd.toml"), text).expect("the configuration file");
         self
     }

@@ -17,13 +17,13 @@ mod system;
 pub mod tls;
 
 pub use client::Client;
-pub use daemon::{Builder, Daemon, Finished, run, run_with_input};
+pub use daemon::{Builder, Daemon, Finished, as_the_server, run, run_with_input};
 pub use gate::{Gate, Visitor};
 #[cfg(unix)]
 pub use held::stopped_children;
 pub use held::{Held, processor_time, zombies};
 pub use serde_json::Value;
-pub use system::{copy_program, is_wine};
+pub use system::{copy_program, has_all_rights, is_wine};
 
 use std::path::PathBuf;
 use std::time::Duration;

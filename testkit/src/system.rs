@@ -48,6 +48,12 @@ mod imp {
         command.spawn()
     }
 
+    /// Whether a server that is started here has all rights.
+    pub fn has_all_rights() -> bool {
+        // SAFETY: no preconditions.
+        unsafe { libc::geteuid() == 0 }
+    }
+
     /// Whether this Windows is none.
     pub fn is_wine() -> bool {
         false
@@ -137,6 +143,12 @@ mod imp {
             Err(error) if error.raw_os_error() == Some(ERROR_INTERNAL_ERROR) => command.spawn(),
             started => started,
         }
+    }
+
+    /// Whether a server that is started here has all rights: as LocalSystem, whose
+    /// name is the computer's.
+    pub fn has_all_rights() -> bool {
+        std::env::var("USERNAME").is_ok_and(|name| name.ends_with('$'))
     }
 
     /// Whether this Windows is Wine.

@@ -59,7 +59,7 @@ def written(folder, name, text):
 def wininetd(program, service, folder, keys=""):
     text = "[server]\nstop_grace = '1s'\n"
     for port in service.ports:
-        text += f"[service.s{port}]\nlisten = '127.0.0.1:{port}'\ncommand = {json.dumps(service.command)}\n{keys}"
+        text += f"[service.s{port}]\nlisten = '127.0.0.1:{port}'\ncommand = {json.dumps(service.command)}\nuser = 'none'\n{keys}"
         text += f"max_connections = {service.most}\n" if service.most else ""
         text += "deny = ['127.0.0.1']\n" if service.denies else ""
     # Without a verb, as for a service manager: SIGHUP reads the file again.

@@ -192,7 +192,7 @@ pub(super) const KEYS: &[Key] = &[
         .unless(|system| without(system.unix_sockets, NO_SOCKETS)),
     key("command", Kind::Command, BOTH, "none: it must be given", "The program and its arguments: one string, read as CMDLINE of the classic file, or an array, whose parts are taken as they are."),
     key("argv0", Kind::Name, BOTH, "the program as `command` names it", "The name that the program receives as its own (argv[0]), where that differs from `command`."),
-    key("user", Kind::Name, BOTH, "`none`: as the server itself", "The account that the program runs as."),
+    key("user", Kind::Name, BOTH, "`none`; where the server is root or LocalSystem it must be given", "The account that the program runs as; `none` is the account of the server."),
     key("password", Kind::Password, BOTH, "none", "Its password, which only Windows needs; `{stored}` is the one that `--set-password` stored."),
     key("group", Kind::Name, BOTH, "the account's own", "The group of the program (Unix); it needs `user`.")
         .unless(|system| without(system.groups, "this system has no group of a program")),

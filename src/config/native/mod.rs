@@ -203,3 +203,6 @@ mod tests;
 
 #[cfg(test)]
 mod tests_of_streams;
+
+#[cfg(test)]
+mod tests_of_users;

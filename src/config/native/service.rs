@@ -10,6 +10,7 @@ use super::rules::expects_header;
 use super::streams::stderr;
 use super::units::{Fault, quote};
 use super::value::Value;
+use crate::config::missing_user::MissingUser;
 use crate::config::plan::{
     Address, Admit, KEEPALIVE, KILL_GRACE, Limits, MAX_CONNECTIONS, Program, Service, Times, Typed,
     UnixSocket, WhenFull,
@@ -162,7 +163,7 @@ impl Reader<'_> {
 
     fn program(&mut self, entry: &Entry, listen: &[Address]) -> Option<Program> {
         let fields = &entry.fields;
-        let identity = self.identity(fields);
+        let identity = self.identity(entry);
         let limits = self.limits(fields);
         let environment = self.environment(fields);
         let stdio = self.stdio(entry, listen);
@@ -189,9 +190,38 @@ impl Reader<'_> {
         self.said(&field.at, command.called(fields.text("argv0")?).map_err(fault))
     }
 
+    /// A service without `user`, where the server may have all rights: the
+    /// program of every client would have them by an omission.
+    fn missing_user(&mut self, entry: &Entry) {
+        let fields = &entry.fields;
+        let of_other = !entry.enabled() && fields.has_elsewhere("user");
+        if !fields.has("command") || of_other {
+            return;
+        }
+        let (account, refused) = match self.defaults.missing_user {
+            MissingUser::Accepted => return,
+            MissingUser::Refused(account) => (account, true),
+            MissingUser::Warned(account) => (account, false),
+        };
+        let name = &entry.name;
+        let hint =
+            "write user = \"ACCOUNT\" here or in [defaults], or user = \"none\" to run it as the server does";
+        if refused {
+            let message = format!(
+                "the service `{name}` has no `user`, so every client would run its program as {account}"
+            );
+            self.report.missing(&entry.header, Fault::new(message, hint));
+        } else {
+            let message = format!("the service `{name}` has no `user`; a server of {account} refuses that");
+            self.report.warning(&entry.header, Fault::new(message, hint));
+        }
+    }
+
     /// As whom; outer `None` if that is wrong.
-    fn identity(&mut self, fields: &Fields) -> Option<Option<Credentials>> {
+    fn identity(&mut self, entry: &Entry) -> Option<Option<Credentials>> {
+        let fields = &entry.fields;
         let Some(field) = fields.field("user") else {
+            self.missing_user(entry);
             self.needs_user(fields);
             return Some(None);
         };

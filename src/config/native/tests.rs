@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::diagnostic::Severity;
+use crate::config::missing_user::MissingUser;
 use crate::config::plan::{EventLogExtent, OnStop, Rate, Service, Stderr, WhenFull};
 use crate::config::secret::{Password, Secret};
 
@@ -22,6 +23,7 @@ pub(super) fn defaults() -> Defaults {
         stdio: None,
         directory: PathBuf::from("/default"),
         service: "wininetd".to_owned(),
+        missing_user: MissingUser::Accepted,
     }
 }
 

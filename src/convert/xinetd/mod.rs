@@ -105,6 +105,14 @@ mod tests {
     }
 
     #[test]
+    fn a_block_without_a_user_is_switched_off() {
+        let text = "service finger\n{\nsocket_type = stream\nwait = no\nserver = /bin/f\n}\n";
+        let (text, notes) = convert_in(&World::example(), text);
+        assert!(text.contains("enabled = false\n") && text.contains("user = \"none\"\n"), "{text}");
+        assert!(notes.iter().any(|note| note.message.contains("no user")), "{notes:?}");
+    }
+
+    #[test]
     fn addresses_and_families_are_never_more_than_they_were() {
         let both = "[\"0.0.0.0:79\", \"[::]:79\"]";
         for attributes in ["", "flags = IPv6", "flags = IPv4 IPv6", "flags = REUSE", "bind = ::"] {
@@ -209,7 +217,9 @@ mod tests {
     fn rules_of_tcp_wrappers_switch_off_what_asked_them() {
         let world = World { wrapper_rules: Some("/etc/hosts.allow".into()), ..World::default() };
         let block = |flags| {
-            format!("service a\n{{\nsocket_type = stream\nport = 80\nwait = no\nserver = /x\n{flags}\n}}\n")
+            format!(
+                "service a\n{{\nsocket_type = stream\nport = 80\nwait = no\nuser = x\nserver = /x\n{flags}\n}}\n"
+            )
         };
         assert!(convert_in(&world, &block("")).0.contains("enabled = false"));
         assert!(!convert_in(&world, &block("flags = NOLIBWRAP")).0.contains("enabled = false"));
@@ -218,21 +228,23 @@ mod tests {
     #[test]
     fn of_two_with_one_name_or_address_the_first_counts() {
         let block = |name: &str, port: u16| {
-            format!("service {name}\n{{\nport = {port}\nsocket_type = stream\nwait = no\nserver = /x\n}}\n")
+            format!(
+                "service {name}\n{{\nport = {port}\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\n}}\n"
+            )
         };
         let text = [block("a", 80), block("b", 80), block("a", 81), block("c", 82)].concat();
         let (text, notes) = convert_in(&World::default(), &text);
         let off: Vec<_> = text.split("[service.").filter(|part| part.contains("enabled = false")).collect();
         assert!(off.len() == 2 && off[0].starts_with("b]") && off[1].starts_with("a-2]"), "{text}");
         let off = notes.iter().find(|found| found.message.starts_with("switched off")).unwrap();
-        assert!(off.headline().starts_with("x.conf:8:1: "), "{off}");
+        assert!(off.headline().starts_with("x.conf:9:1: "), "{off}");
     }
 
     #[test]
     fn a_block_of_each_family_on_one_port_is_two_services() {
         let block = |name: &str, flag: &str| {
             format!(
-                "service {name}\n{{\nport = 80\nsocket_type = stream\nwait = no\nserver = /x\nflags = {flag}\n\
+                "service {name}\n{{\nport = 80\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\nflags = {flag}\n\
                  only_from = 10.0.0.0 ::1\n}}\n"
             )
         };
@@ -302,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_comment_in_another_encoding_is_skipped() {
-        let text = b"# caf\xe9\nservice a\n{\n  # \xff\nport = 80\nsocket_type = stream\nwait = no\nserver = /x\n}\n";
+        let text = b"# caf\xe9\nservice a\n{\n  # \xff\nport = 80\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\n}\n";
         let source = Source::decode(Path::new("x.conf"), text.to_vec());
         let document = convert(&source, &World::default(), &mut Vec::new()).unwrap();
         assert!(document.render().contains("[service.a]"));
@@ -311,14 +323,14 @@ mod tests {
     #[test]
     fn a_brace_too_many_closes_what_xinetd_skips_and_no_more() {
         let block = |name: &str, port: u16| {
-            format!("service {name}\n{{\nport = {port}\nsocket_type = stream\nwait = no\nserver = /x\n}}\n")
+            format!("service {name}\n{{\nport = {port}\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\n}}\n")
         };
         let text = [&block("a", 80), "}\n", &block("b", 81), &block("c", 82)].concat();
         let (text, notes) = convert_in(&World::default(), &text);
-        assert!(text.contains("# x.conf:8:1: this } ends no block"), "{text}");
+        assert!(text.contains("# x.conf:9:1: this } ends no block"), "{text}");
         let off: Vec<_> = text.split("[service.").filter(|part| part.contains("enabled = false")).collect();
         assert!(off.len() == 1 && off[0].starts_with("b]"), "{text}");
-        assert!(notes.iter().any(|found| found.headline().starts_with("x.conf:9:1: switched off")));
+        assert!(notes.iter().any(|found| found.headline().starts_with("x.conf:10:1: switched off")));
     }
 
     #[test]
@@ -391,7 +403,7 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         std::fs::create_dir(folder.path().join("d")).unwrap();
         let block = |name: &str| {
-            format!("service {name}\n{{\nport = 80\nsocket_type = stream\nwait = no\nserver = /x\n}}\n")
+            format!("service {name}\n{{\nport = 80\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\n}}\n")
         };
         write("x.conf", "include more\nincludedir d\n");
         write("y.conf", "include more\ninclude y.conf\ninclude nosuch\n");

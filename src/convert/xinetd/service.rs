@@ -164,6 +164,10 @@ impl Reader<'_> {
                     that the account has besides its first, unless groups is yes";
                 self.once(entry, &value.at, message.to_owned());
             }
+        } else if let Some(server) = attributes.value("server") {
+            entry.keys.set("user", string("none"));
+            let why = "this block has no user, so its program would run as the server; write an account";
+            self.close(entry, &server.at, why);
         }
         if let Some((value, typed)) = attributes.value("group").zip(own_group.as_mut())
             && is_number(typed)

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use super::launchd::{self, Job};
 use super::systemd::{Unit, words};
 use crate::cli::{Options, StartType, Stored};
-use crate::config::{self, trust::Strictness};
+use crate::config::{self, classic::Defaults, missing_user::MissingUser, trust::Strictness};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::{answer, example, own_file};
-use crate::sys;
 use crate::sys::account::{Account, parse_credentials};
+use crate::sys::{self, CAPABILITIES};
 
 /// Where files go, and whether a manager is to hear of it.
 struct Place {
@@ -237,13 +237,18 @@ fn refuse_shadowing(name: &str) -> Result<(), Error> {
 
 /// What would keep the service from starting, said while somebody looks.
 fn foresee(report: &mut String, name: &str, new: &Registration) {
+    let mut is_root = new.account.is_none();
     if let Some(account) = &new.account
         && let Ok(credentials) = parse_credentials(account, None, name)
-        && let Err(error) = Account::examine(&credentials)
     {
-        let _ = writeln!(report, "warning: {}", error.cause);
+        match Account::examine(&credentials) {
+            Ok(root) => is_root = root,
+            Err(error) => drop(writeln!(report, "warning: {}", error.cause)),
+        }
     }
-    match config::load(&new.stored.config_path(), &new.stored.defaults(name), Strictness::Refuse) {
+    let missing_user = MissingUser::of_server(is_root.then_some(CAPABILITIES.all_rights));
+    let defaults = Defaults { missing_user, ..new.stored.defaults(name) };
+    match config::load(&new.stored.config_path(), &defaults, Strictness::Refuse) {
         Ok(loaded) => loaded.diagnostics.iter().for_each(|found| {
             let _ = writeln!(report, "{found}");
         }),

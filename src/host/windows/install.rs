@@ -12,6 +12,8 @@ use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_word
 use super::service_account::{Account, cannot_open_passwords, grant_for_identities};
 use super::{event_source, firewall};
 use crate::cli::{Options, StartType};
+use crate::config::classic::Defaults;
+use crate::config::missing_user::MissingUser;
 use crate::config::plan::{KILL_GRACE, STOP_GRACE};
 use crate::config::secret::Secret;
 use crate::config::trust::Strictness;
@@ -21,7 +23,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::{answer, example, own_file};
 use crate::sys::rights::{self, Right};
-use crate::sys::{passwords, process, scm};
+use crate::sys::{CAPABILITIES, passwords, process, scm};
 
 const ACCESS: ServiceAccess = ServiceAccess::QUERY_CONFIG
     .union(ServiceAccess::CHANGE_CONFIG)
@@ -168,7 +170,10 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
         Ok(false) => {}
         Err(cause) => report.warnings.push(format!("{}: {cause}", path.display())),
     }
-    let plan = match config::load(&path, &new.stored.defaults(name), Strictness::Refuse) {
+    let all_rights = new.account.eq_ignore_ascii_case(LOCAL_SYSTEM).then_some(CAPABILITIES.all_rights);
+    let missing_user = MissingUser::of_server(all_rights);
+    let defaults = Defaults { missing_user, ..new.stored.defaults(name) };
+    let plan = match config::load(&path, &defaults, Strictness::Refuse) {
         Ok(Loaded { plan, diagnostics, .. }) => {
             report.warnings.extend(diagnostics.iter().map(ToString::to_string));
             Some(plan)

@@ -66,6 +66,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     native_stdio: Stdio::Socket,
     serial_sockets: false,
     refuses: "a service of root",
+    all_rights: "root",
     passwords: false,
     code_page: false,
     table: "unix",

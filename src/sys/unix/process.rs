@@ -144,7 +144,7 @@ pub fn is_privileged() -> bool {
 /// The words for whose rights a program without an identity has, if they are
 /// more than any client should be given.
 pub fn dangerous_own_identity() -> Option<&'static str> {
-    is_privileged().then_some("root")
+    is_privileged().then_some(super::CAPABILITIES.all_rights)
 }
 
 /// Marks every descriptor from `first` on close-on-exec. Ours are made so;

@@ -40,6 +40,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     native_stdio: Stdio::Pipe,
     serial_sockets: true,
     refuses: "a service",
+    all_rights: "LocalSystem",
     passwords: true,
     code_page: true,
     table: "windows",

@@ -46,7 +46,8 @@ pub fn plain(path: PathBuf) -> PathBuf {
 pub const EXAMPLE_LINE: &str = r"7777  none  c:\windows\system32\whoami.exe";
 
 /// The same of the native form.
-pub const EXAMPLE_TABLE: &str = r#"service.hello = { listen = 7777, command = "whoami" }"#;
+pub const EXAMPLE_TABLE: &str =
+    r#"service.hello = { listen = 7777, user = "LocalService", command = "whoami" }"#;
 
 pub(super) fn system_directory() -> PathBuf {
     directory(GetSystemDirectoryW).unwrap_or_else(|| PathBuf::from(r"C:\Windows\System32"))

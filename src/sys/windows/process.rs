@@ -115,7 +115,10 @@ pub fn is_privileged() -> bool {
 /// The words for whose rights a program without an identity has, if they are
 /// more than any client should be given.
 pub fn dangerous_own_identity() -> Option<&'static str> {
-    own_token().ok().filter(|token| token_is(token, WinLocalSystemSid)).map(|_| "LocalSystem")
+    own_token()
+        .ok()
+        .filter(|token| token_is(token, WinLocalSystemSid))
+        .map(|_| super::CAPABILITIES.all_rights)
 }
 
 /// The token of this process.
