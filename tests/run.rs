@@ -84,25 +84,3 @@ fn a_program_that_is_missing_is_told_with_its_step() {
     assert_eq!(finished.code, Some(71));
     assert!(finished.errors.contains("not started, at step program"), "{}", finished.errors);
 }
-
-/// What is typed at the console reaches the program by itself; a request that
-/// reaches us alone is passed on.
-#[cfg(unix)]
-#[test]
-fn a_request_to_end_is_passed_on_and_a_typed_one_is_left_to_the_program() {
-    let gate = testkit::Gate::new();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("wininetd.conf");
-    std::fs::write(&file, format!("7777 none {}\n", probe(&format!("gate {}", gate.address())))).unwrap();
-    let mut server = std::process::Command::new(testkit::wininetd())
-        .args(["--run", "7777", "--cfgfile", file.to_str().unwrap()])
-        .spawn()
-        .unwrap();
-    let visitor = gate.visitor();
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: no pointers; the server is our child and not reaped yet.
-        unsafe { libc::kill(libc::pid_t::try_from(server.id()).unwrap(), signal) };
-    }
-    visitor.wait_gone();
-    assert_eq!(server.wait().unwrap().code(), Some(128 + libc::SIGTERM));
-}

@@ -1,5 +1,6 @@
 //! `--run`: a service's program on this console, as a client's would run, with
-//! the same account, environment, directory and limits.
+//! the same account, environment, directory and limits. On Unix the program has a
+//! terminal and a session of its own (`sys::terminal`).
 
 use std::sync::Arc;
 
@@ -21,6 +22,13 @@ use crate::sys::{self, Errors, SpawnError, Start, Stdio, process};
 
 /// Runs the program of the service with this name, and ends as it does.
 pub(super) fn run(options: &Options, name: &str) -> Result<sys::Exit, Error> {
+    // Before there is any thread.
+    let separated = sys::terminal::separate();
+    if let Some(exit) =
+        separated.map_err(|cause| Error::System { what: "a terminal for the program", cause })?
+    {
+        return Ok(exit);
+    }
     // Whoever could start the service runs what it would.
     let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
     let defaults = options.stored.defaults(options.service_name());
@@ -60,10 +68,11 @@ async fn beside(service: Arc<Service>) -> Result<sys::Exit, Error> {
     if asked {
         ask_to_end(&running);
     }
+    let program = running.child.pid();
     let ended = loop {
         tokio::select! {
             ended = running.child.wait() => break ended,
-            () = requests.requested() => ask_to_end(&running),
+            () = requests.requested(program) => ask_to_end(&running),
         }
     };
     ended.map_err(|cause| Error::System { what: "waiting for the program", cause })
@@ -103,7 +112,7 @@ async fn started(
                 let result = result.map_err(|ended| failed(std::io::Error::other(ended)))?;
                 return Ok((result, asked));
             }
-            () = requests.requested(), if !asked => asked = true,
+            () = requests.starting(), if !asked => asked = true,
             () = tokio::time::sleep(STUCK_AFTER) => {
                 if asked {
                     break "a request to stop came before the program began".to_owned();

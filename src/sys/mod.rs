@@ -307,7 +307,7 @@ pub enum Stdio<'a> {
         /// What it writes.
         output: &'a pipe::End,
     },
-    /// Our own streams. The program stays at our terminal, whose keys reach it.
+    /// Our own streams. The program stays in our session, and has the keys of its terminal.
     Console,
 }
 

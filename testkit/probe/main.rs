@@ -142,6 +142,19 @@ fn act(arguments: &[&str]) {
             let mut command = Command::new(std::env::current_exe().unwrap());
             system::start_adrift(command.args(["gate", address]).env_remove("CLIENT_PORT"));
         }
+        // The same, and it tells the gate what it reads from the input of both.
+        ["adrift-reader", address] => {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            system::start_adrift_with_streams(command.args(["tell-gate", address]));
+        }
+        ["tell-gate", address] => {
+            let mut gate = introduce(address);
+            // The end of a terminal is an error.
+            let _ = std::io::copy(&mut stdin(), &mut gate);
+        }
+        // Puts these keys into the input of its terminal.
+        #[cfg(unix)]
+        ["insert", keys] => system::insert(keys),
         // What may be done with its streams.
         ["streams", ref what @ ..] => streams::run(what),
         _ => {

@@ -87,6 +87,14 @@ pub fn start_adrift(command: &mut Command) {
     command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
 }
 
+/// Types these keys at its terminal, where the system lets it.
+pub fn insert(keys: &str) {
+    for key in keys.as_bytes() {
+        // SAFETY: the pointer is to one valid byte.
+        unsafe { libc::ioctl(0, libc::TIOCSTI as _, std::ptr::from_ref(key)) };
+    }
+}
+
 /// The capabilities that Linux says this process has, and whose it is.
 pub fn capabilities() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -97,6 +97,13 @@ impl Gate {
 }
 
 impl Visitor {
+    /// What the program tells until it has ended.
+    pub fn tells(mut self) -> String {
+        let mut text = String::new();
+        self.stream.read_to_string(&mut text).expect("what it tells");
+        text
+    }
+
     /// Waits until the program has ended, by whatever hand.
     pub fn wait_gone(mut self) {
         match self.stream.read(&mut [0]) {

@@ -13,6 +13,8 @@ pub mod proxy;
 #[cfg(windows)]
 pub mod service;
 mod system;
+#[cfg(unix)]
+mod terminal;
 #[cfg(feature = "tls")]
 pub mod tls;
 
@@ -24,6 +26,8 @@ pub use held::stopped_children;
 pub use held::{Held, processor_time, zombies};
 pub use serde_json::Value;
 pub use system::{copy_program, has_all_rights, is_wine};
+#[cfg(unix)]
+pub use terminal::Terminal;
 
 use std::path::PathBuf;
 use std::time::Duration;

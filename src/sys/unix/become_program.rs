@@ -23,9 +23,11 @@ pub(super) struct Birth<'a> {
     pub arguments: *const *const c_char,
     pub environment: *const *const c_char,
     pub directory: *const c_char,
-    /// Its three streams. Without them the program stays at our terminal,
-    /// with ours and in our session.
+    /// Its three streams. Without them the program keeps ours (`--run`), in a process
+    /// group of its own in our session.
     pub stdio: Option<[c_int; 3]>,
+    /// A stream at the terminal of our session, whose keys the program gets.
+    pub terminal: Option<c_int>,
     /// What takes the place of standard error.
     pub stderr: Option<c_int>,
     pub account: Option<&'a Account>,
@@ -86,6 +88,12 @@ impl Birth<'_> {
                 for (descriptor, stream) in streams.into_iter().zip(0..) {
                     at(Step::Stdio, libc::dup2(descriptor, stream).into())?;
                 }
+            } else {
+                at(Step::Session, libc::setpgid(0, 0).into())?;
+            }
+            if let Some(terminal) = self.terminal {
+                // All signals are blocked, so SIGTTOU stops nothing here.
+                at(Step::Stdio, libc::tcsetpgrp(terminal, libc::getpid()).into())?;
             }
             if let Some(stderr) = self.stderr {
                 at(Step::Stdio, libc::dup2(stderr, 2).into())?;

@@ -17,6 +17,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Child {
     pid: libc::pid_t,
+    /// Its session: its own, or ours with `--run`.
+    session: libc::pid_t,
     pidfd: OwnedFd,
     /// Reaped, or left to itself: its number is not ours any more.
     is_over: bool,
@@ -26,7 +28,13 @@ pub struct Child {
 
 impl Child {
     pub(super) fn new(pid: libc::pid_t, pidfd: OwnedFd) -> Self {
-        Child { pid, pidfd, is_over: false, cgroup: None }
+        Child { pid, session: pid, pidfd, is_over: false, cgroup: None }
+    }
+
+    /// It is in the session of this process, which leads that session.
+    pub(super) fn stays_in_our_session(&mut self) {
+        // SAFETY: no pointers.
+        self.session = unsafe { libc::getpid() };
     }
 
     /// The process number, for people.
@@ -39,7 +47,7 @@ impl Child {
     /// which is the session's, can't come to mean another process.
     pub async fn wait(&mut self) -> io::Result<Exit> {
         self.ended().await;
-        orphans::end_session(self.pid).await;
+        orphans::end_session(self.session, self.pid).await;
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.end().await;
         }
@@ -70,10 +78,12 @@ impl Child {
         if self.is_over {
             return false;
         }
-        let mut groups = orphans::groups_of_session(self.pid);
-        groups.retain(|&group| group != self.pid);
+        let mut groups = orphans::groups_of_session(self.session);
+        // SAFETY: no pointers.
+        let own = unsafe { libc::getpgrp() };
+        groups.retain(|&group| group != self.pid && group != own);
         // SAFETY: no pointers. The number is ours while the child is not
-        // reaped. A program at our terminal may be in our group, and is asked alone.
+        // reaped. Until it leads a group, a program of `--run` is asked alone.
         let asked = fault::point("ask", Says::Privilege).is_ok()
             && unsafe {
                 libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0
@@ -102,7 +112,7 @@ impl Child {
     pub fn end_tree(&self) {
         if !self.is_over {
             // SAFETY: no pointers. The number is ours while the child is not
-            // reaped. (At our terminal it need not lead a group.)
+            // reaped. (Until exec it may lead no group.)
             unsafe {
                 libc::kill(-self.pid, libc::SIGKILL);
                 libc::kill(self.pid, libc::SIGKILL);

@@ -29,6 +29,9 @@ impl Child {
         Child { pid, is_over: false, cgroup: None }
     }
 
+    /// It is in the session of this process. Only its process group is ended here.
+    pub(super) fn stays_in_our_session(&mut self) {}
+
     /// The process number, for people.
     pub fn pid(&self) -> u32 {
         self.pid.unsigned_abs()
@@ -59,7 +62,7 @@ impl Child {
     /// Asks the program's process group to end. False if there is nobody to ask.
     pub fn ask_to_end(&self) -> bool {
         // SAFETY: no pointers. The number is ours while the child is not
-        // reaped. A program at our terminal may be in our group, and is asked alone.
+        // reaped. Until it leads a group, a program of `--run` is asked alone.
         !self.is_over
             && fault::point("ask", Says::Privilege).is_ok()
             && unsafe {
@@ -84,7 +87,7 @@ impl Child {
     pub fn end_tree(&self) {
         if !self.is_over {
             // SAFETY: no pointers. The number is ours while the child is not
-            // reaped. (At our terminal it need not lead a group.)
+            // reaped. (Until exec it may lead no group.)
             unsafe {
                 libc::kill(-self.pid, libc::SIGKILL);
                 libc::kill(self.pid, libc::SIGKILL);

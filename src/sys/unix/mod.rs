@@ -51,6 +51,9 @@ pub mod relay;
 pub mod spawn;
 pub mod stop;
 mod stream;
+pub mod terminal;
+mod terminal_relay;
+mod terminal_signals;
 #[cfg(test)]
 mod tests;
 pub mod text;

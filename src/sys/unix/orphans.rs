@@ -81,20 +81,21 @@ const ROUNDS: usize = 1000;
 /// And how often without the list, in which each look costs more.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Ends every process of the session, whose leader has ended but is not reaped.
-pub(super) async fn end_session(session: libc::pid_t) {
+/// Ends every process of the session of a program that leads `group` and has ended,
+/// but is not reaped. The program leads the session too, or we do (`--run`).
+pub(super) async fn end_session(session: libc::pid_t, group: libc::pid_t) {
     // What a process of the session started just before its end is handed to
     // us only then, so the list is read until nobody of the session is in it.
     for _ in 0..ROUNDS {
         let Some(orphans) = list() else {
-            return end_members_anywhere(session).await;
+            return end_members_anywhere(session, group).await;
         };
         if orphans.is_empty() {
             return;
         }
         // SAFETY: no pointers; the unreaped leader keeps the number the
         // group's, so it can't mean strangers.
-        unsafe { libc::kill(-session, libc::SIGKILL) };
+        unsafe { libc::kill(-group, libc::SIGKILL) };
         for &pid in &with_descendants(orphans.clone()) {
             end_member(session, pid);
         }
@@ -120,15 +121,15 @@ pub(super) async fn end_session(session: libc::pid_t) {
 
 /// The same without the list, as in containers whose kernel has none: all processes
 /// are looked at. What is not ours is reaped by the system's init.
-async fn end_members_anywhere(session: libc::pid_t) {
+async fn end_members_anywhere(session: libc::pid_t, group: libc::pid_t) {
     // SAFETY: no pointers; the unreaped leader keeps the number the group's.
-    unsafe { libc::kill(-session, libc::SIGKILL) };
+    unsafe { libc::kill(-group, libc::SIGKILL) };
     for _ in 0..ROUNDS {
         let found = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = found.filter_map(|entry| entry.file_name().to_str()?.parse::<libc::pid_t>().ok());
         // SAFETY: no pointers. One that we may not end is left alone.
         let of_session = |&pid: &libc::pid_t| unsafe {
-            pid != session && libc::getsid(pid) == session && libc::kill(pid, 0) == 0
+            pid != session && pid != group && libc::getsid(pid) == session && libc::kill(pid, 0) == 0
         };
         let members: Vec<_> = pids.filter(of_session).filter(|&pid| !reaped(pid)).collect();
         if members.is_empty() {
@@ -164,7 +165,8 @@ fn end_member(session: libc::pid_t, pid: libc::pid_t) {
     unsafe {
         if libc::getsid(pid) == session {
             let group = libc::getpgid(pid);
-            if group > 1 {
+            // With `--run` a process of the program may have joined our group.
+            if group > 1 && group != libc::getpgrp() {
                 libc::kill(-group, libc::SIGKILL);
             }
             libc::kill(pid, libc::SIGKILL);

@@ -17,6 +17,7 @@ use super::cgroup::Cgroup;
 use super::child::Child;
 use super::foreseen::Foreseen;
 use super::limits;
+use super::terminal;
 pub(super) use imp::Report;
 
 /// Starts the program. Blocks its thread.
@@ -51,6 +52,10 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
             }
             Stdio::Console => None,
         },
+        terminal: match start.stdio {
+            Stdio::Console => terminal::own_stream(),
+            Stdio::Connection(_) | Stdio::Pipes { .. } => None,
+        },
         stderr: match start.errors {
             Errors::Output => None,
             Errors::Nowhere => nowhere.as_ref().map(AsRawFd::as_raw_fd),
@@ -68,6 +73,9 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     let mut child = result.map_err(|(step, code)| in_words(step, code, start.directory, &program))?;
     if let Some(cgroup) = &mut cgroup {
         cgroup.close_door();
+    }
+    if let Stdio::Console = start.stdio {
+        child.stays_in_our_session();
     }
     child.cgroup = cgroup;
     Ok(child)
@@ -90,12 +98,16 @@ pub fn ran_out(error: &SpawnError) -> bool {
     )
 }
 
-/// Pipes are the account's, as a terminal would be.
+/// Pipes are the account's, and so is the terminal of `--run`.
 fn give_pipes(start: &Start<'_>) -> io::Result<()> {
     let Some(account) = start.account.filter(|account| !account.is_own) else { return Ok(()) };
-    if let Stdio::Pipes { input, output } = start.stdio {
-        input.give_to(account)?;
-        output.give_to(account)?;
+    match start.stdio {
+        Stdio::Pipes { input, output } => {
+            input.give_to(account)?;
+            output.give_to(account)?;
+        }
+        Stdio::Console => terminal::give_to(account)?,
+        Stdio::Connection(_) => {}
     }
     if let Errors::Pipe(end) = start.errors {
         end.give_to(account)?;

@@ -5,6 +5,7 @@ use std::io;
 
 use super::super::fault::{self, Says};
 use super::super::{Request, StopRequest};
+use super::terminal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The requests, from now on.
@@ -62,33 +63,77 @@ impl Stop {
     }
 }
 
-/// Requests to end while a program has our console (`--run`). What is typed
-/// there reaches the program by itself, and only the program answers it.
+/// Requests beside a program of `--run`. Signals that keys stand for are the program's.
 #[derive(Debug)]
 pub struct BesideProgram {
     terminate: Signal,
     hangup: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    stop: Signal,
+    child: Signal,
 }
 
 impl BesideProgram {
     /// Listens from now on.
     pub fn listen() -> io::Result<BesideProgram> {
-        // Once listened to, a signal never ends this process again.
-        for typed in [SignalKind::interrupt(), SignalKind::quit()] {
-            drop(signal(typed)?);
-        }
         Ok(BesideProgram {
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            stop: signal(SignalKind::from_raw(libc::SIGTSTP))?,
+            child: signal(SignalKind::child())?,
         })
     }
 
-    /// Waits for the next request.
-    pub async fn requested(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+    /// Waits for a request to end beside the start. A key may stop the child before it is
+    /// the program, and the thread that starts it would wait: the child is continued at once.
+    pub async fn starting(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => return,
+                _ = self.child.recv() => terminal::continue_foreground(),
+            }
         }
+    }
+
+    /// Waits for the next request to end. Meanwhile it passes signals on to the
+    /// program, and stops and goes on as the program does.
+    pub async fn requested(&mut self, program: u32) {
+        let Ok(program) = libc::pid_t::try_from(program) else { return std::future::pending().await };
+        loop {
+            let passed = tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => return,
+                _ = self.interrupt.recv() => libc::SIGINT,
+                _ = self.quit.recv() => libc::SIGQUIT,
+                _ = self.stop.recv() => libc::SIGTSTP,
+                _ = self.child.recv() => {
+                    if !has_stopped(program) {
+                        continue;
+                    }
+                    // The relay sees it, stops its job, and continues us later.
+                    // SAFETY: no pointers.
+                    unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
+                    libc::SIGCONT
+                }
+            };
+            // SAFETY: no pointers; the program leads this group and is not reaped.
+            unsafe { libc::kill(-program, passed) };
+        }
+    }
+}
+
+/// Whether a child has stopped since this was asked last.
+fn has_stopped(child: libc::pid_t) -> bool {
+    // SAFETY: zeroes are a valid siginfo, and what "nothing happened" looks like; the
+    // pointer is valid for the call.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WSTOPPED | libc::WNOHANG;
+        libc::waitid(libc::P_PID, child.unsigned_abs(), &raw mut info, flags) == 0 && info.si_pid() != 0
     }
 }
 

@@ -25,6 +25,7 @@ pub mod service;
 pub mod spawn;
 pub mod stop;
 mod stream;
+pub mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod text;

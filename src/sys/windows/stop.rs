@@ -107,8 +107,13 @@ impl BesideProgram {
         Ok(BesideProgram { _typed: typed, close: ctrl_close()?, shutdown: ctrl_shutdown()? })
     }
 
+    /// Waits for a request to end beside the start.
+    pub async fn starting(&mut self) {
+        self.requested(0).await;
+    }
+
     /// Waits for the next request.
-    pub async fn requested(&mut self) {
+    pub async fn requested(&mut self, _program: u32) {
         tokio::select! {
             _ = self.close.recv() => {}
             _ = self.shutdown.recv() => {}
