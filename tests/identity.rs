@@ -258,6 +258,37 @@ mod windows {
     }
 
     #[test]
+    fn a_stop_unloads_every_profile_that_was_loaded() {
+        let (port, program, folder) = (free_port(), SharedProbe::new(), tempfile::tempdir().unwrap());
+        let seen = folder.path().join("seen");
+        let line = format!("{port} someone:secret {}", program.does("say hello"));
+        let builder = Builder::new(&[line]).variable("WININETD_TEST_LOGON", "own");
+        let daemon = builder.variable(testkit::faults::SEEN, &seen.display().to_string()).start();
+        assert_eq!(Client::connect(port).read_text(), "hello");
+        assert_eq!(daemon.stop().code, Some(0));
+        let seen = testkit::faults::Seen::read(&seen);
+        assert_eq!((seen.count("profile-loaded"), seen.count("profile-unloaded")), (1, 1));
+    }
+
+    #[test]
+    fn where_profiles_are_for_administrators_programs_run_without() {
+        for fault in ["profile:denied:1+", "profile:privilege:1+"] {
+            let (port, program) = (free_port(), SharedProbe::new());
+            let line = format!("{port} someone:secret {}", program.does("say hello"));
+            let builder = Builder::new(&[line]).variable("WININETD_TEST_LOGON", "own");
+            let daemon = builder.variable("WININETD_TEST_FAULTS", fault).start();
+            let said = |event: &Value| event["message"].to_string().contains("without its profile");
+            for _ in 0..2 {
+                assert_eq!(Client::connect(port).read_text(), "hello");
+                daemon.event("configuration", said);
+                // Another logon, of which the same is not said again.
+                daemon.reload();
+            }
+            assert_eq!(daemon.events().iter().filter(|event| said(event)).count(), 1);
+        }
+    }
+
+    #[test]
     fn after_a_refusal_an_account_is_left_alone_for_a_minute() {
         let (port, gate) = (free_port(), Gate::new());
         let line = format!("{port} nosuchuser:wrong {}", probe(&format!("gate {}", gate.address())));

@@ -126,6 +126,26 @@ fn an_address_that_overlaps_one_that_goes_takes_its_place() {
 }
 
 #[test]
+fn a_live_session_does_not_keep_its_port_from_a_new_address() {
+    let (port, gate) = (free_port(), Gate::new());
+    let held =
+        format!("[service.one]\nlisten = '0.0.0.0:{port}'\ncommand = ['@', 'gate', '{}']\n", gate.address());
+    // Windows refuses an exclusive bind while a connection of the former listener
+    // lives. Wine does not, so the call is made to fail there.
+    let daemon = Builder::native(&held).variable("WININETD_TEST_FAULTS", "bind:exclusive:2+").start();
+    let _client = Client::connect(port);
+    let _visitor = gate.visitor();
+    daemon.rewrite(&says("one", &format!("'127.0.0.1:{port}'"), "narrow"));
+    daemon.reload();
+    assert_eq!(Client::connect(port).read_text(), "narrow");
+    assert_eq!(daemon.service("one")["state"], "listening");
+    if cfg!(windows) {
+        let said = |event: &testkit::Value| event["message"].to_string().contains("without exclusive use");
+        daemon.event("configuration", said);
+    }
+}
+
+#[test]
 fn where_the_new_address_can_not_be_bound_the_old_one_is_again() {
     let port = free_port();
     let daemon = Builder::native(&says("one", &format!("'127.0.0.1:{port}'"), "1")).start();

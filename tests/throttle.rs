@@ -159,3 +159,36 @@ fn a_program_that_can_not_be_loaded_pauses_its_service() {
     let paused = daemon.event("service_paused", |_| true);
     assert!(paused["cause"].as_str().unwrap().contains("0xc0000135"), "{paused}");
 }
+
+#[cfg(windows)]
+#[test]
+fn a_library_that_does_not_begin_pauses_only_without_other_sessions() {
+    // STATUS_DLL_INIT_FAILED, as without memory on the desktop heap.
+    const NO_DESKTOP_HEAP: &str = "-1073741502";
+    let (port, other, gate) = (free_port(), free_port(), testkit::Gate::new());
+    let text = format!(
+        "[service.a]\nlisten = {port}\ncommand = ['@', 'exit', '{NO_DESKTOP_HEAP}']\n\
+         [service.b]\nlisten = {other}\ncommand = ['@', 'gate', '{}']\n",
+        gate.address()
+    );
+    let daemon = Builder::native(&text).start();
+    let mut held = Client::connect(other);
+    let visitor = gate.visitor();
+    for _ in 0..3 {
+        let mut client = Client::connect(port);
+        assert!(client.is_turned_away());
+        let (client_port, state) = (client.port(), daemon.service("a")["state"].clone());
+        drop(client);
+        daemon.record(client_port);
+        assert_eq!(state, "listening");
+    }
+    drop(visitor);
+    held.read_all();
+    let held_port = held.port();
+    drop(held);
+    daemon.record(held_port);
+    let mut client = Client::connect(port);
+    assert!(client.is_turned_away());
+    let paused = daemon.event("service_paused", |_| true);
+    assert!(paused["cause"].as_str().unwrap().contains("0xc0000142"), "{paused}");
+}

@@ -213,6 +213,14 @@ impl Stored {
         self.given_control().map(absolute).or_else(|| sys::paths::default_control(name))
     }
 
+    /// Where a server of the service `name` may answer, the usual channel first.
+    pub fn control_paths(&self, name: &str) -> Vec<PathBuf> {
+        match self.given_control() {
+            Some(given) => vec![absolute(given)],
+            None => sys::paths::default_controls(name),
+        }
+    }
+
     /// What holds for every line of a classic file; `service` is the name under
     /// which passwords are stored. The server is this process.
     pub fn defaults(&self, service: &str) -> Defaults {

@@ -207,8 +207,8 @@ fn judge_one(source: &Source, strictness: Strictness, told: &mut Vec<PathBuf>) -
             format!("`{}` takes that away", trust::mend_writers(path, others))
         } else {
             format!(
-                "move the file below a folder that only administrators can change, or mend {}",
-                path.display()
+                "move the file below a folder that only administrators can change, or mend that one: `{}`",
+                trust::mend_writers(path, others)
             )
         };
         say(&what, others, severity, hint);

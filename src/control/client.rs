@@ -1,7 +1,7 @@
 //! The asking end of the control channel: one request, one answer, in bounded
 //! time, and only from a server that is the system's or our own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -19,21 +19,38 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// looked up.
 pub const RELOAD_PATIENCE: Duration = Duration::from_mins(1);
 
-/// Asks the server behind this channel. Blocks, and so is not for the loop.
-pub fn ask(channel: &Path, request: &Request, patience: Duration) -> Result<Reply, Error> {
+/// Asks the server behind this channel, or behind the first of the others that
+/// has one. Blocks, and so is not for the loop.
+pub fn ask(
+    channel: &Path,
+    others: &[PathBuf],
+    request: &Request,
+    patience: Duration,
+) -> Result<Reply, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|cause| Error::System { what: "the event loop", cause })?;
-    let answer = runtime.block_on(async { timeout(patience, converse(channel, request)).await });
+    let answer = runtime.block_on(async { timeout(patience, converse(channel, others, request)).await });
     answer.unwrap_or_else(|_| {
         let seconds = patience.as_secs_f64();
         Err(refused(channel, format!("the server gave no answer in {seconds} s"), Exit::Unavailable))
     })
 }
 
-async fn converse(channel: &Path, request: &Request) -> Result<Reply, Error> {
-    let mut stream = connect(channel).await.map_err(|fault| unreachable(channel, fault))?;
+async fn converse(channel: &Path, others: &[PathBuf], request: &Request) -> Result<Reply, Error> {
+    let mut answers = channel;
+    let mut connected = connect(channel).await;
+    for other in others {
+        if !matches!(connected, Err(ControlFault::Absent)) {
+            break;
+        }
+        connected = connect(other).await;
+        // Where none answers, the usual channel is the one to name.
+        answers = if matches!(connected, Err(ControlFault::Absent)) { channel } else { other };
+    }
+    let channel = answers;
+    let mut stream = connected.map_err(|fault| unreachable(channel, fault))?;
     // A server that wants nothing to do with us may close before it has read;
     // what it said is there all the same.
     let _ = stream.write_all(&request.to_line()).await;

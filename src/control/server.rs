@@ -212,7 +212,7 @@ mod tests {
     }
 
     async fn ask(path: PathBuf) -> Reply {
-        let ask = move || client::ask(&path, &Request::Kill { session: 7 }, LIMIT);
+        let ask = move || client::ask(&path, &[], &Request::Kill { session: 7 }, LIMIT);
         tokio::task::spawn_blocking(ask).await.unwrap().unwrap()
     }
 
@@ -341,7 +341,7 @@ mod tests {
             assert_eq!(asked.await.unwrap(), Reply::refused("the server is stopping", Exit::Unavailable));
             drop(commands);
             serving.await.unwrap();
-            let ask = move || client::ask(&path, &Request::Status, LIMIT);
+            let ask = move || client::ask(&path, &[], &Request::Status, LIMIT);
             let error = tokio::task::spawn_blocking(ask).await.unwrap().unwrap_err();
             assert_eq!(error.exit(), Exit::Unavailable);
             assert!(error.to_string().contains("no server answers there"), "{error}");
@@ -352,7 +352,7 @@ mod tests {
     fn a_server_that_does_not_answer_is_waited_for_so_long_and_no_longer() {
         run(async {
             let (_commands, path, _folder) = server(ENDLESS);
-            let ask = move || client::ask(&path, &Request::Status, BRIEF);
+            let ask = move || client::ask(&path, &[], &Request::Status, BRIEF);
             let error = tokio::task::spawn_blocking(ask).await.unwrap().unwrap_err();
             assert_eq!(error.exit(), Exit::Unavailable);
             assert!(error.to_string().contains("no answer in 0.1 s"), "{error}");
@@ -369,7 +369,8 @@ mod tests {
                 (b"", "without an answer"),
             ] {
                 let (mut channel, path, _folder) = channel();
-                let asked = tokio::task::spawn_blocking(move || client::ask(&path, &Request::Status, LIMIT));
+                let asked =
+                    tokio::task::spawn_blocking(move || client::ask(&path, &[], &Request::Status, LIMIT));
                 let mut stream = channel.accept().await.unwrap();
                 read_line(&mut stream).await.unwrap();
                 stream.write_all(answer).await.unwrap();

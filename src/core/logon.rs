@@ -56,6 +56,11 @@ impl Logon {
         }
     }
 
+    /// When what was taken is not used any more.
+    pub fn expires_at(&self) -> Option<Duration> {
+        Some(self.taken_at? + self.lifetime?)
+    }
+
     /// It was taken.
     pub fn taken(&mut self, now: Duration) {
         self.taken_at = Some(now);
@@ -106,10 +111,12 @@ mod tests {
     fn a_taken_account_is_used_for_its_lifetime() {
         let mut logon = Logon::new(Some(s(600)));
         logon.taken(s(5));
+        assert_eq!(logon.expires_at(), Some(s(605)));
         assert_eq!(logon.wanted(s(604)), Verdict::UseTaken);
         assert_eq!(logon.wanted(s(605)), Verdict::Take);
         let mut forever = Logon::new(None);
         forever.taken(s(0));
+        assert_eq!((forever.expires_at(), logon.expires_at()), (None, None));
         assert_eq!(forever.wanted(s(1 << 30)), Verdict::UseTaken);
     }
 

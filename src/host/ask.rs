@@ -92,12 +92,13 @@ fn of_file(options: &Options, address: IpAddr) -> Result<Vec<Explanation>, Error
 
 /// Asks the server. What it refuses is an error.
 fn ask(options: &Options, request: &Request, patience: Duration) -> Result<Reply, Error> {
-    let Some(channel) = options.stored.control_path(options.service_name()) else {
+    let channels = options.stored.control_paths(options.service_name());
+    let Some((channel, others)) = channels.split_first() else {
         let message = "there is no control channel by default for this user (XDG_RUNTIME_DIR is not set)\n    \
                        hint: --control PATH names the server's";
         return Err(Error::Refused { message: message.to_owned(), exit: Exit::Unavailable });
     };
-    match client::ask(&channel, request, patience)? {
+    match client::ask(channel, others, request, patience)? {
         Reply::Refused { message, exit } => {
             Err(Error::Refused { message: harmless(&message), exit: Exit::of_refusal(exit) })
         }

@@ -137,7 +137,12 @@ impl Ended {
             Some(counts) => counts.received == 0 && !counts.end_received,
             None => exit.is_not_loaded() && child.has_read_nothing(),
         };
-        if silent { Verdict::Failed(format!("the program ended at once: {exit}")) } else { Verdict::Works }
+        let cause = format!("the program ended at once: {exit}");
+        match silent {
+            false => Verdict::Works,
+            true if exit.may_have_run_out() => Verdict::FailedOrRanOut(cause),
+            true => Verdict::Failed(cause),
+        }
     }
 }
 

@@ -122,6 +122,8 @@ pub enum Verdict {
     Works,
     /// It failed by itself, for this reason, which no client can cause.
     Failed(String),
+    /// The same, or other sessions have taken what all programs share.
+    FailedOrRanOut(String),
     /// Nothing: no program had its turn.
     Nothing,
 }

@@ -206,7 +206,7 @@ async fn keep(
         // to do with others; clients may be served all the same.
         Ok(exit) if lived < QUICK && exit.is_abnormal() => {
             let cause = format!("the program ended at once, although it had no client yet: {exit}");
-            Waited::Failed { cause, own: true }
+            Waited::Failed { cause, own: !exit.may_have_run_out() }
         }
         Ok(_) => Waited::Ended,
         Err(error) => Waited::Failed { cause: format!("waiting for the program: {error}"), own: false },

@@ -1,12 +1,12 @@
 //! Accounts that were taken: one attempt at a time for each, kept while it is
 //! good, and left alone for a while after a refusal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::core::logon::{Logon, Verdict};
-use crate::sys::account::{Account, counts_against_account};
+use crate::sys::account::{Account, UserName, counts_against_account};
 use crate::sys::{Credentials, SpawnError, Step};
 
 /// All accounts that programs have asked for. Bounded by the configuration.
@@ -15,6 +15,12 @@ pub(super) struct Accounts {
     /// What sessions have given back. Giving the last one up may unload a
     /// profile, which takes long, so it is done on a spawn thread.
     returned: Mutex<Vec<Arc<Account>>>,
+    /// Held while accounts are given up.
+    giving_up: Mutex<()>,
+    /// How long a taken account is used for programs.
+    lifetime: Option<Duration>,
+    /// Accounts of which it was said that they are not what was asked for.
+    remarked: Mutex<HashSet<UserName>>,
 }
 
 struct Entry {
@@ -29,8 +35,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Accounts {
-    pub(super) fn new() -> Self {
-        Accounts { entries: Mutex::new(HashMap::new()), returned: Mutex::new(Vec::new()) }
+    pub(super) fn new(lifetime: Option<Duration>) -> Self {
+        Accounts {
+            entries: Mutex::default(),
+            returned: Mutex::default(),
+            giving_up: Mutex::default(),
+            lifetime,
+            remarked: Mutex::default(),
+        }
     }
 
     /// The account, taken now or before. `now` tells a monotonic time; it is
@@ -72,16 +84,64 @@ impl Accounts {
         }
     }
 
-    /// A session needs the account no more.
-    pub(super) fn give_back(&self, account: Arc<Account>) {
-        // Not the last: the cache or another session has it too.
-        if Arc::strong_count(&account) == 1 {
-            lock(&self.returned).push(account);
-        }
+    /// What an administrator should know of an account that was taken; each account
+    /// has it said once.
+    pub(super) fn remark<'a>(&self, credentials: &Credentials, account: &'a Account) -> Option<&'a str> {
+        let remark = account.remark()?;
+        lock(&self.remarked).insert(credentials.user.clone()).then_some(remark)
     }
 
-    /// Gives up what was given back. Blocks.
+    /// A session needs the account no more. True if it is to be given up.
+    pub(super) fn give_back(&self, account: Arc<Account>) -> bool {
+        // Not the last: the cache or another session has it too.
+        let is_last = Arc::strong_count(&account) == 1;
+        if is_last {
+            lock(&self.returned).push(account);
+        }
+        is_last
+    }
+
+    /// When there is something to give up next.
+    pub(super) fn next_expiry(&self, now: Duration) -> Option<Duration> {
+        if self.any_returned() {
+            return Some(now);
+        }
+        // One that is just being taken is asked after that.
+        let expires_at = |entry: &Arc<Mutex<Entry>>| entry.try_lock().ok()?.logon.expires_at();
+        lock(&self.entries).values().filter_map(expires_at).min()
+    }
+
+    /// Gives up what has been given back, and what is too old for another program.
+    /// What a session has stays until the session ends. Blocks.
+    pub(super) fn give_up_expired(&self, now: Duration) {
+        let is_expired = |entry: &mut Entry| {
+            let is_expired = entry.logon.expires_at().is_some_and(|at| at <= now);
+            if is_expired {
+                entry.logon.forget();
+            }
+            is_expired.then(|| entry.taken.take()).flatten()
+        };
+        let expired: Vec<Arc<Account>> = lock(&self.entries)
+            .values()
+            .filter_map(|entry| is_expired(&mut *entry.try_lock().ok()?))
+            .collect();
+        lock(&self.returned).extend(expired);
+        self.clear_returned();
+    }
+
+    /// Whether there is something that was given back.
+    fn any_returned(&self) -> bool {
+        !lock(&self.returned).is_empty()
+    }
+
+    /// Whether there is something to give up, or something is being given up.
+    pub(super) fn gives_up(&self) -> bool {
+        self.any_returned() || self.giving_up.try_lock().is_err()
+    }
+
+    /// Gives up what was given back. Blocks, also while another thread does that.
     pub(super) fn clear_returned(&self) {
+        let _alone = lock(&self.giving_up);
         drop(std::mem::take(&mut *lock(&self.returned)));
     }
 
@@ -110,7 +170,40 @@ impl Accounts {
         if let Some(entry) = entries.get(credentials) {
             return entry.clone();
         }
-        let entry = Entry { logon: Logon::new(Account::LIFETIME), taken: None, refusal: String::new() };
+        let entry = Entry { logon: Logon::new(self.lifetime), taken: None, refusal: String::new() };
         entries.entry(credentials.clone()).or_insert(Arc::new(Mutex::new(entry))).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::account::parse_credentials;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Our own account, where this system has one that needs no password.
+    fn taken(accounts: &Accounts, now: Duration) -> Option<Arc<Account>> {
+        let credentials = parse_credentials("root", None, "s").ok()?;
+        accounts.take(&credentials, || now).ok()
+    }
+
+    #[test]
+    fn an_account_is_given_up_after_its_lifetime() {
+        let accounts = Accounts::new(Some(s(600)));
+        let Some(account) = taken(&accounts, s(5)) else { return };
+        assert_eq!(accounts.next_expiry(s(5)), Some(s(605)));
+        accounts.give_up_expired(s(604));
+        assert_eq!(Arc::strong_count(&account), 2);
+        accounts.give_up_expired(s(605));
+        // A session still has it, and gives it back.
+        assert_eq!((Arc::strong_count(&account), accounts.next_expiry(s(605))), (1, None));
+        let observed = Arc::downgrade(&account);
+        assert!(accounts.give_back(account));
+        assert_eq!(accounts.next_expiry(s(700)), Some(s(700)));
+        accounts.give_up_expired(s(700));
+        assert!(observed.upgrade().is_none() && !accounts.gives_up());
     }
 }

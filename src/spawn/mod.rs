@@ -14,6 +14,8 @@ use tokio::time::timeout;
 use crate::config::plan::{Service, Stderr};
 use crate::core::ServiceId;
 use crate::core::spawn_queue::{HANGS_AFTER, STUCK_AFTER, SpawnQueue, THREADS};
+use crate::log::Log;
+use crate::log::event::{Event, Level};
 use crate::session::environment;
 use crate::session::stdio::{self, Ours, Theirs};
 use crate::sys::account::Account;
@@ -55,6 +57,9 @@ struct Job {
 /// What was held up by more than a thread of ours is done in so long, or the thread is stuck.
 const MOMENT: Duration = Duration::from_millis(100);
 
+/// So long may giving up the accounts take at a stop.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(3);
+
 /// The threads that start programs.
 #[derive(Debug, Clone)]
 pub struct Spawner {
@@ -65,6 +70,7 @@ struct Shared {
     queue: Mutex<SpawnQueue<Job>>,
     filled: Condvar,
     accounts: Accounts,
+    log: Log,
     began: Instant,
     /// Our own environment, without what is ours alone.
     environment: environment::Inherited,
@@ -84,11 +90,12 @@ impl Shared {
 
 impl Spawner {
     /// Starts the first threads.
-    pub fn start() -> std::io::Result<Spawner> {
+    pub fn start(log: Log) -> std::io::Result<Spawner> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(SpawnQueue::new()),
             filled: Condvar::new(),
-            accounts: Accounts::new(),
+            accounts: Accounts::new(Account::LIFETIME),
+            log,
             began: Instant::now(),
             environment: environment::Inherited::ours(),
         });
@@ -150,14 +157,35 @@ impl Spawner {
 
     /// A session is over and needs its account no more.
     pub fn give_back(&self, account: Option<Arc<Account>>) {
-        if let Some(account) = account {
-            self.shared.accounts.give_back(account);
+        if account.is_some_and(|account| self.shared.accounts.give_back(account)) {
+            self.shared.filled.notify_one();
         }
     }
 
     /// Accounts are taken anew from now on: somebody may have changed them.
     pub fn forget_accounts(&self) {
         self.shared.accounts.forget_all();
+        self.shared.filled.notify_one();
+    }
+
+    /// Gives all accounts up, before the end: a profile that is not unloaded stays
+    /// in the registry. Waits for that, in bounded time.
+    pub async fn give_up_accounts(&self) {
+        self.shared.accounts.forget_all();
+        if !self.shared.accounts.gives_up() {
+            return;
+        }
+        let (done, is_done) = oneshot::channel();
+        let shared = self.shared.clone();
+        let started = fault::point("thread:accounts", Says::Processes).and_then(|()| {
+            std::thread::Builder::new().name("accounts".to_owned()).spawn(move || {
+                shared.accounts.clear_returned();
+                let _ = done.send(());
+            })
+        });
+        if started.is_ok() {
+            let _ = timeout(GIVEN_UP_WITHIN, is_done).await;
+        }
     }
 
     /// Somebody has waited for long: perhaps the threads are stuck.
@@ -239,7 +267,19 @@ fn next(shared: &Shared) -> (ServiceId, Job, Duration) {
         if let Some((service, job)) = queue.pop(now) {
             return (service, job, now);
         }
-        queue = shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        queue = match shared.accounts.next_expiry(now) {
+            Some(at) if at <= now => {
+                // It may take long, and others start programs meanwhile.
+                drop(queue);
+                shared.accounts.give_up_expired(now);
+                shared.queue()
+            }
+            Some(at) => shared
+                .filled
+                .wait_timeout(queue, at - now)
+                .map_or_else(|error| error.into_inner().0, |(queue, _)| queue),
+            None => shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+        };
     }
 }
 
@@ -262,7 +302,14 @@ fn start(
     let stdio_fault = |error| SpawnError::of_system(Step::Stdio, &error);
     let account = match &service.program.identity {
         None => None,
-        Some(credentials) => Some(shared.accounts.take(credentials, || shared.began.elapsed())?),
+        Some(credentials) => {
+            let account = shared.accounts.take(credentials, || shared.began.elapsed())?;
+            if let Some(remark) = shared.accounts.remark(credentials, &account) {
+                let (level, message) = (Level::Warning, remark.to_owned());
+                shared.log.event(Event::Configuration { level, message, hint: None });
+            }
+            Some(account)
+        }
     };
     let (ours, theirs) = {
         let _within = runtime.enter();

@@ -1,7 +1,6 @@
 //! Which addresses are listened on, and binding them: at the start, and again
 //! later where it failed.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -153,7 +152,7 @@ impl Supervisor {
             let mut in_use = Vec::new();
             for id in ids {
                 match self.try_bind(id).await {
-                    Err(error) if left > 0 && error.kind() == ErrorKind::AddrInUse => in_use.push(id),
+                    Err(error) if left > 0 && sys::net::may_be_free_soon(&error) => in_use.push(id),
                     bound => said = self.first_bound(id, bound, said),
                 }
             }
@@ -188,11 +187,20 @@ impl Supervisor {
     }
 
     async fn try_bind(&mut self, id: ListenerId) -> std::io::Result<()> {
-        match self.slots.get_mut(&id) {
-            Some(slot) => slot.bind(id, self.sender.clone()).await,
-            // Removed by a reload, and with it the need.
-            None => Ok(()),
+        // Removed by a reload, and with it the need.
+        let Some(slot) = self.slots.get_mut(&id) else { return Ok(()) };
+        let bound = slot.bind(id, self.sender.clone()).await;
+        if let Some(listener) = slot.listener()
+            && let Some(remark) = listener.remark()
+        {
+            let address = listener.local_addr().unwrap_or_else(|_| slot.address.clone());
+            self.log.event(Logged::Configuration {
+                level: Level::Warning,
+                message: format!("{address}: {remark}"),
+                hint: None,
+            });
         }
+        bound
     }
 
     pub(super) async fn bind_again(&mut self, id: ListenerId) {

@@ -181,7 +181,7 @@ impl Supervisor {
         given: Vec<Inherited>,
         reloader: Reloader,
     ) -> Result<Supervisor, Error> {
-        let spawner = Spawner::start()
+        let spawner = Spawner::start(log.clone())
             .map_err(|cause| Error::System { what: "the threads that start programs", cause })?;
         let workers =
             Workers::start().map_err(|cause| Error::System { what: "the threads that move bytes", cause })?;
@@ -379,7 +379,11 @@ impl Supervisor {
         let cause = match verdict {
             Verdict::Works => return self.worked(session),
             Verdict::Nothing => return self.admission.not_tried(session, now),
-            Verdict::Failed(cause) => cause,
+            // Clients can cause that by being many.
+            Verdict::FailedOrRanOut(_) if self.sessions.keys().any(|other| *other != session) => {
+                return self.admission.not_tried(session, now);
+            }
+            Verdict::Failed(cause) | Verdict::FailedOrRanOut(cause) => cause,
         };
         let pause = self.admission.failed(session, &cause, now);
         if let Some(pause) = pause {

@@ -76,6 +76,7 @@ impl Supervisor {
                 }
             }
         }
+        self.spawner.give_up_accounts().await;
         // Who was turned away after its header is counted at its end.
         self.tell_refusals(true);
         self.log.event(Logged::Stopped);

@@ -25,7 +25,14 @@ impl Exit {
     /// Whether Windows' loader ended it, before its first instruction: a library
     /// or an entry of one is missing, is of another kind, or did not begin.
     pub fn is_not_loaded(self) -> bool {
-        matches!(self, Exit::Code(0xC000_0135 | 0xC000_0139 | 0xC000_007B | 0xC000_0142))
+        matches!(self, Exit::Code(0xC000_0135 | 0xC000_0139 | 0xC000_007B)) || self.may_have_run_out()
+    }
+
+    /// Whether the loader may have ended it because the system had run out of
+    /// something. A library of Windows does not begin without memory on the desktop
+    /// heap, which all programs of a service manager's session share.
+    pub fn may_have_run_out(self) -> bool {
+        self == Exit::Code(0xC000_0142)
     }
 }
 

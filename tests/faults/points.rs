@@ -14,7 +14,7 @@ const MOST_CALLS: u32 = 5;
 
 /// Not calls, but what tests count; and the child that stops itself, which only a limit of
 /// half a minute ends (`tests/hung_starts.rs`).
-const MARKS: [&str; 2] = ["accepted", "child:stops"];
+const MARKS: [&str; 4] = ["accepted", "child:stops", "profile-loaded", "profile-unloaded"];
 
 /// No program of any service can be started while these fail, or no client taken.
 const ALL_NEED: &[&str] = &[
@@ -52,17 +52,22 @@ const CONTROL_NEEDS: &[&str] = &["control-accept", "control-listen", "control-op
 /// A service answers as ever although these fail for ever.
 const NOBODY_NEEDS: &[&str] = &[
     "ask",
+    "bind:exclusive",
     "control-accept",
     "control-listen",
     "control-open",
     "drain",
+    "job:list",
     "log-open",
     "log-write",
     "orphans",
     "orphans-open",
     "pidfd",
+    "profile:denied",
+    "profile:privilege",
     "reap",
     "shutdown",
+    "thread:accounts",
     "thread:reload",
     "thread:world",
 ];

@@ -32,6 +32,11 @@ pub struct Account {
 }
 
 impl Account {
+    /// What an administrator should know of how it was taken: nothing here.
+    pub fn remark(&self) -> Option<&str> {
+        None
+    }
+
     /// Looks the account up and checks that this process can take it.
     pub fn take(credentials: &Credentials) -> Result<Account, SpawnError> {
         let user = &credentials.user;

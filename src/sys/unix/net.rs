@@ -90,6 +90,11 @@ impl Listener {
         }
     }
 
+    /// What an administrator should know of how it was bound: nothing here.
+    pub fn remark(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The address that it is bound to.
     pub fn local_addr(&self) -> io::Result<Address> {
         match &self.file {
@@ -223,6 +228,11 @@ pub fn accept_fault(error: &io::Error) -> AcceptFault {
         // going on at once could spin.
         _ => AcceptFault::Exhausted,
     }
+}
+
+/// Whether a failed bind may succeed in a moment, because a process that ends has the address.
+pub fn may_be_free_soon(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrInUse
 }
 
 /// Whether a failed bind means that the host lacks the address family.

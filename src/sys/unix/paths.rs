@@ -36,6 +36,11 @@ pub fn default_control(service: &str) -> Option<PathBuf> {
     Some(folder.join(runtime_folder(service)).join("control.sock"))
 }
 
+/// Where the control channel of a service can be by default: at one path here.
+pub fn default_controls(service: &str) -> Vec<PathBuf> {
+    default_control(service).into_iter().collect()
+}
+
 /// The system's list of ports by name.
 pub fn services() -> PathBuf {
     PathBuf::from("/etc/services")

@@ -8,11 +8,12 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCOUNT_DISABLED, ERROR_ACCOUNT_EXPIRED, ERROR_ACCOUNT_LOCKED_OUT, ERROR_ACCOUNT_RESTRICTION,
-    ERROR_DOMAIN_CONTROLLER_NOT_FOUND, ERROR_INVALID_LOGON_HOURS, ERROR_LOGON_FAILURE,
-    ERROR_LOGON_TYPE_NOT_GRANTED, ERROR_NETLOGON_NOT_STARTED, ERROR_NO_LOGON_SERVERS, ERROR_NO_SUCH_DOMAIN,
-    ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_PASSWORD_EXPIRED, ERROR_PASSWORD_MUST_CHANGE,
-    ERROR_TRUSTED_DOMAIN_FAILURE, ERROR_TRUSTED_RELATIONSHIP_FAILURE, HANDLE,
+    ERROR_ACCESS_DENIED, ERROR_ACCOUNT_DISABLED, ERROR_ACCOUNT_EXPIRED, ERROR_ACCOUNT_LOCKED_OUT,
+    ERROR_ACCOUNT_RESTRICTION, ERROR_DOMAIN_CONTROLLER_NOT_FOUND, ERROR_INVALID_LOGON_HOURS,
+    ERROR_LOGON_FAILURE, ERROR_LOGON_TYPE_NOT_GRANTED, ERROR_NETLOGON_NOT_STARTED, ERROR_NO_LOGON_SERVERS,
+    ERROR_NO_SUCH_DOMAIN, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_PASSWORD_EXPIRED,
+    ERROR_PASSWORD_MUST_CHANGE, ERROR_PRIVILEGE_NOT_HELD, ERROR_TRUSTED_DOMAIN_FAILURE,
+    ERROR_TRUSTED_RELATIONSHIP_FAILURE, HANDLE,
 };
 use windows_sys::Win32::Security::{
     LOGON32_LOGON_BATCH, LOGON32_LOGON_SERVICE, LOGON32_PROVIDER_DEFAULT, LogonUserW, TOKEN_ADJUST_DEFAULT,
@@ -57,6 +58,7 @@ pub struct Account {
     token: OwnedHandle,
     environment: Vec<(OsString, OsString)>,
     name: String,
+    remark: Option<String>,
 }
 
 impl Account {
@@ -69,18 +71,25 @@ impl Account {
         let token = log_on(credentials)?;
         // A token that can't say whose it is proves nothing.
         process::token_user(&token).map_err(|error| at(Step::Logon, "the logon of", error))?;
-        let profile = if credentials.load_profile {
+        let (mut profile, mut remark) = (None, None);
+        if credentials.load_profile {
             // By the name that the token has: a profile's folder is called so.
             let own_name = names::of_token(&token).unwrap_or_else(|_| credentials.user.account.clone());
-            let profile = Profile::load(&token, &own_name);
-            Some(profile.map_err(|error| at(Step::Profile, "the profile of", error))?)
-        } else {
-            None
-        };
+            match Profile::load(&token, &own_name) {
+                Ok(loaded) => profile = Some(loaded),
+                Err(error) if is_for_administrators(&error) => remark = Some(without_profile(&name, &error)),
+                Err(error) => return Err(at(Step::Profile, "the profile of", error)),
+            }
+        }
         // Without a profile it is the system's part, and what all new users have.
         let environment =
             environment_of(&token).map_err(|error| at(Step::Profile, "the environment of", error))?;
-        Ok(Account { profile, token, environment, name })
+        Ok(Account { profile, token, environment, name, remark })
+    }
+
+    /// What an administrator should know of how it was taken.
+    pub fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
     }
 
     /// What can be said of the account without a logon: whether it exists. A
@@ -130,8 +139,22 @@ impl Drop for Account {
             // SAFETY: both handles are open, and no program of ours uses the
             // profile any more: each session keeps its account.
             unsafe { UnloadUserProfile(self.token(), profile.handle) };
+            fault::passed("profile-unloaded");
         }
     }
+}
+
+/// Whether a profile was not loaded because only administrators and LocalSystem may
+/// load one, whatever other rights an account has.
+fn is_for_administrators(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(i32::cast_unsigned);
+    matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_PRIVILEGE_NOT_HELD))
+}
+
+fn without_profile(name: &str, error: &io::Error) -> String {
+    format!(
+        "programs of {name} run without its profile, because only LocalSystem and administrators can load one: {error}"
+    )
 }
 
 /// A loaded profile, closed with its token.
@@ -155,7 +178,10 @@ impl Profile {
             info.dwFlags = 1; // PI_NOUI: nobody sits before a service's messages
             info.lpUserName = user.as_mut_ptr();
             fault::point("profile", Says::Memory)?;
+            fault::point("profile:denied", Says::Denied)?;
+            fault::point("profile:privilege", Says::Privilege)?;
             check(LoadUserProfileW(token.as_raw_handle(), &raw mut info))?;
+            fault::passed("profile-loaded");
             Ok(Profile { handle: info.hProfile })
         }
     }

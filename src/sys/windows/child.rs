@@ -5,19 +5,21 @@
 use std::ffi::c_void;
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
+use windows_sys::Win32::Foundation::{ERROR_MORE_DATA, HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
 use windows_sys::Win32::System::JobObjects::{
-    CreateJobObjectW, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
-    JobObjectBasicAccountingInformation, JobObjectExtendedLimitInformation, QueryInformationJobObject,
-    SetInformationJobObject, TerminateJobObject,
+    CreateJobObjectW, IsProcessInJob, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION,
+    JOBOBJECT_BASIC_PROCESS_ID_LIST, JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
+    JobObjectBasicAccountingInformation, JobObjectBasicProcessIdList, JobObjectExtendedLimitInformation,
+    QueryInformationJobObject, SetInformationJobObject, TerminateJobObject,
 };
 use windows_sys::Win32::System::Threading::{
-    GetExitCodeProcess, GetProcessIoCounters, INFINITE, IO_COUNTERS, RegisterWaitForSingleObject,
-    UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE, WaitForSingleObject,
+    GetExitCodeProcess, GetProcessIoCounters, INFINITE, IO_COUNTERS, OpenProcess,
+    PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, RegisterWaitForSingleObject, UnregisterWaitEx,
+    WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE, WaitForSingleObject,
 };
 
 use super::super::Exit;
@@ -30,9 +32,12 @@ use crate::config::plan::Limits;
 /// tools show as "ended from outside".
 const ENDED_BY_SERVER: u32 = 0xC000_013A;
 
-/// How long the processes of an ended job may take to disappear. They are
-/// past running; only a driver that holds their input or output keeps them.
+/// How long the processes of an ended job may take to disappear. They do not
+/// run any more; only a driver that holds their input or output keeps them.
 const TREE_GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// More processes than this are not listed.
+const MOST_LISTED: usize = 1 << 16;
 
 /// How often a program is looked at whose end nobody tells us.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -41,6 +46,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Job {
     handle: OwnedHandle,
+    /// Processes that were terminated and may not be gone yet. The job's counter
+    /// does not have them any more.
+    dying: Mutex<Vec<OwnedHandle>>,
 }
 
 impl Job {
@@ -59,16 +67,84 @@ impl Job {
                 size::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>(),
             )
         })?;
-        Ok(Job { handle })
+        Ok(Job { handle, dying: Mutex::default() })
     }
 
     pub(super) fn raw(&self) -> HANDLE {
         self.handle.as_raw_handle()
     }
 
+    /// Terminates its processes. Their handles are kept, for `gone`.
     fn end(&self) {
+        let found = self.processes();
+        self.dying().extend(found);
         // SAFETY: the handle is a job of ours.
         unsafe { TerminateJobObject(self.raw(), ENDED_BY_SERVER) };
+    }
+
+    fn dying(&self) -> MutexGuard<'_, Vec<OwnedHandle>> {
+        self.dying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Handles to wait for its processes. Of one that may not be opened, and where
+    /// the list cannot be had, only the job's counter speaks.
+    fn processes(&self) -> Vec<OwnedHandle> {
+        let Ok(ids) = self.process_ids() else { return Vec::new() };
+        // SAFETY: no pointers; a handle that comes back is new and ours.
+        let open = |id: usize| unsafe {
+            own(OpenProcess(
+                PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION,
+                0,
+                u32::try_from(id).ok()?,
+            ))
+            .ok()
+        };
+        ids.into_iter().filter_map(open).filter(|process| self.has(process)).collect()
+    }
+
+    /// Whether a process is of this job. Its number may be another's by now.
+    fn has(&self, process: &OwnedHandle) -> bool {
+        let mut is_in_job = 0;
+        // SAFETY: both handles are open, the pointer is valid for the call.
+        let asked = unsafe { IsProcessInJob(process.as_raw_handle(), self.raw(), &raw mut is_in_job) };
+        asked == 0 || is_in_job != 0
+    }
+
+    /// The numbers of its processes.
+    fn process_ids(&self) -> io::Result<Vec<usize>> {
+        // The list is two counts of four bytes, then the numbers.
+        const HEAD: usize = size_of::<u64>() / size_of::<usize>();
+        let mut room = 64;
+        loop {
+            fault::point("job:list", Says::Memory)?;
+            let mut list = vec![0usize; HEAD + room];
+            let length = u32::try_from(size_of_val(&*list)).map_err(io::Error::other)?;
+            // SAFETY: the list has the length that is given.
+            let asked = check(unsafe {
+                QueryInformationJobObject(
+                    self.raw(),
+                    JobObjectBasicProcessIdList,
+                    list.as_mut_ptr().cast(),
+                    length,
+                    std::ptr::null_mut(),
+                )
+            });
+            match asked {
+                Err(error)
+                    if error.raw_os_error() == Some(ERROR_MORE_DATA.cast_signed()) && room < MOST_LISTED =>
+                {
+                    room *= 4;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    // SAFETY: the buffer begins with the structure, and is aligned for it.
+                    let listed = unsafe {
+                        (*list.as_ptr().cast::<JOBOBJECT_BASIC_PROCESS_ID_LIST>()).NumberOfProcessIdsInList
+                    };
+                    return Ok(list.into_iter().skip(HEAD).take(listed as usize).collect());
+                }
+            }
+        }
     }
 
     /// How many of its processes still exist.
@@ -89,11 +165,12 @@ impl Job {
     }
 
     /// Waits until none of its processes exists. While one does, it may hold
-    /// the connection's lock, and touching the connection would stop us.
+    /// the connection's lock, and touching the connection would stop us. The job's
+    /// counter is 0 before that: a terminated process leaves its job first.
     async fn gone(&self) -> io::Result<()> {
         let mut pause = Duration::from_millis(1);
         let until = tokio::time::Instant::now() + TREE_GONE_WITHIN;
-        while self.live()? > 0 {
+        while self.live()? > 0 || self.any_dying() {
             if tokio::time::Instant::now() >= until {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
@@ -105,6 +182,19 @@ impl Job {
         }
         Ok(())
     }
+
+    /// Whether a terminated process is not gone yet.
+    fn any_dying(&self) -> bool {
+        let mut dying = self.dying();
+        dying.retain(|process| !is_gone(process));
+        !dying.is_empty()
+    }
+}
+
+/// Whether a process has ended, with everything that it had open.
+pub(super) fn is_gone(process: &OwnedHandle) -> bool {
+    // SAFETY: the handle is a process's; a timeout of 0 does not wait.
+    unsafe { WaitForSingleObject(process.as_raw_handle(), 0) == WAIT_OBJECT_0 }
 }
 
 /// A program that was started.
@@ -141,7 +231,7 @@ impl Child {
             }
             // The system has nobody to tell us, and the program works all the same.
             None => {
-                while !self.has_ended() {
+                while !is_gone(&self.process) {
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
             }
@@ -153,11 +243,6 @@ impl Child {
         // SAFETY: the handle is the process's, the pointer is valid for the call.
         check(unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) })?;
         Ok(Exit::Code(code))
-    }
-
-    fn has_ended(&self) -> bool {
-        // SAFETY: the handle is the process's; a timeout of 0 does not wait.
-        unsafe { WaitForSingleObject(self.process.as_raw_handle(), 0) == WAIT_OBJECT_0 }
     }
 
     /// Asks the program to end: with the connection as its streams there is no
@@ -178,6 +263,12 @@ impl Child {
     /// Ends the program's tree now; `wait` then returns.
     pub fn end_tree(&self) {
         self.job.end();
+    }
+
+    /// Handles of its tree, as far as it lives.
+    #[cfg(test)]
+    pub(super) fn tree(&self) -> Vec<OwnedHandle> {
+        self.job.processes()
     }
 
     /// Nothing goes on without the server here: a job ends with its last handle.
@@ -273,5 +364,40 @@ mod tests {
         assert_eq!(found.LimitFlags, wanted.LimitFlags);
         assert_eq!(found.ActiveProcessLimit, wanted.ActiveProcessLimit);
         assert_eq!(found.PerJobUserTimeLimit, wanted.PerJobUserTimeLimit);
+    }
+    /// A program that lives until its input ends.
+    fn waiting() -> std::process::Child {
+        #[allow(clippy::disallowed_methods)] // as any program would
+        std::process::Command::new("cmd.exe")
+            .args(["/c", "set /p line="])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// The counter of an empty job is 0, as that of a job whose last process dies.
+    #[test]
+    fn a_job_is_gone_only_when_its_processes_are() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let job = Job::new(&Limits::default()).unwrap();
+            let mut dying = waiting();
+            let handle = std::os::windows::io::AsHandle::as_handle(&dying).try_clone_to_owned();
+            job.dying().push(handle.unwrap());
+            let (mut gone, mut looks) = (std::pin::pin!(job.gone()), 0);
+            std::future::poll_fn(|context| {
+                looks += 1;
+                match gone.as_mut().poll(context) {
+                    std::task::Poll::Ready(_) => panic!("gone while a process lives"),
+                    std::task::Poll::Pending if looks > 3 => std::task::Poll::Ready(()),
+                    std::task::Poll::Pending => std::task::Poll::Pending,
+                }
+            })
+            .await;
+            drop(dying.stdin.take());
+            gone.await.unwrap();
+            assert!(dying.try_wait().unwrap().is_some());
+        });
     }
 }

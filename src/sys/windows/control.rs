@@ -21,8 +21,9 @@ use windows_sys::Win32::Storage::FileSystem::SECURITY_IDENTIFICATION;
 use super::super::ControlFault;
 use super::super::fault::{self, Says};
 use super::handle::size;
+use super::paths::OPEN_PIPES;
 use super::security::{self, Descriptor, Kind, Local};
-use super::{names, process};
+use super::{names, process, scm};
 
 /// Who is answered, in words.
 pub const WHO_MAY_ASK: &str = "administrators (from an elevated prompt) and the user who runs it";
@@ -123,7 +124,7 @@ pub async fn connect(name: &Path) -> Result<Stream, ControlFault> {
             opened => break opened.map_err(fault)?,
         }
     };
-    match stranger(pipe.as_raw_handle()).map_err(ControlFault::Other)? {
+    match stranger(pipe.as_raw_handle(), name).map_err(ControlFault::Other)? {
         Some(owner) => Err(ControlFault::Stranger { owner }),
         None => Ok(Stream { pipe: Pipe::Client(pipe) }),
     }
@@ -155,8 +156,9 @@ fn check_name(name: &Path) -> Result<(), String> {
     Err(format!("the control channel is a pipe of this computer: {PIPES}NAME"))
 }
 
-/// Who owns the pipe, where that is nobody whom we trust.
-fn stranger(pipe: RawHandle) -> io::Result<Option<String>> {
+/// Who owns the pipe, where that is not an account that we trust: an administrator,
+/// our own, or the one that the service of this name is registered with.
+fn stranger(pipe: RawHandle, name: &Path) -> io::Result<Option<String>> {
     let mut owner: PSID = std::ptr::null_mut();
     let mut descriptor = std::ptr::null_mut();
     // SAFETY: the handle is open; the owner that comes back lies within the
@@ -185,11 +187,23 @@ fn stranger(pipe: RawHandle) -> io::Result<Option<String>> {
     // begins with a TOKEN_USER whose SID lies within it.
     let found = unsafe {
         let is_own = EqualSid((*own.as_ptr().cast::<TOKEN_USER>()).User.Sid, owner) != 0;
-        let trusted = is_own || security::kind(owner) == Kind::Administrator;
+        let is_of_service = || {
+            let sid = service_account(name).and_then(|account| names::sid_of(&account).ok());
+            sid.is_some_and(|sid| EqualSid(sid.as_ptr().cast_mut().cast(), owner) != 0)
+        };
+        let trusted = is_own || security::kind(owner) == Kind::Administrator || is_of_service();
         (!trusted).then(|| names::of_sid(owner).unwrap_or_else(|_| security::text(owner)))
     };
     drop(memory);
     Ok(found)
+}
+
+/// The account that a service is registered with, where the pipe has the name that
+/// every account can take. Only administrators register services.
+fn service_account(pipe: &Path) -> Option<String> {
+    let name = pipe.to_string_lossy();
+    let service = name.get(..OPEN_PIPES.len()).filter(|start| start.eq_ignore_ascii_case(OPEN_PIPES));
+    service.and_then(|_| scm::account_of(&name[OPEN_PIPES.len()..]))
 }
 
 /// A connection of the control channel.
@@ -301,6 +315,17 @@ mod tests {
         let text = access("BA", "S-1-5-21-1-2-3-1234");
         assert_eq!(text, "O:BAD:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;S-1-5-21-1-2-3-1234)");
         Descriptor::parse(&text).unwrap();
+    }
+
+    #[test]
+    fn a_service_of_an_ordinary_account_is_trusted_by_its_registration() {
+        // A service of Windows itself, and of Wine.
+        let pipe = PathBuf::from(format!("{OPEN_PIPES}EventLog"));
+        let account = service_account(&pipe).unwrap();
+        assert!(names::sid_of(&account).is_ok() || account == "LocalSystem", "{account}");
+        for other in [r"\\.\pipe\EventLog", r"\\.\pipe\wininetd\no-such-service", OPEN_PIPES] {
+            assert_eq!(service_account(Path::new(other)), None, "{other}");
+        }
     }
 
     #[test]

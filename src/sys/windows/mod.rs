@@ -9,6 +9,7 @@ pub mod event_log;
 mod handle;
 mod image;
 pub mod limits;
+mod listeners;
 mod names;
 pub mod net;
 pub mod passwords;

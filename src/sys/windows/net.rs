@@ -35,6 +35,7 @@ use crate::core::Peer;
 use super::super::fault::{self, Says};
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::handle::{check, raw_socket};
+use super::listeners;
 
 pub use super::stream::Stream;
 
@@ -46,6 +47,8 @@ pub struct Listener {
     /// For connections to come, as the system wants it: milliseconds of silence
     /// in the upper half, between two questions in the lower; 0 for never.
     keepalive: AtomicU64,
+    /// It has its port to itself against every other program.
+    is_exclusive: bool,
 }
 
 /// A socket that a service manager has opened for us: none does here.
@@ -75,21 +78,28 @@ impl Listener {
                 "sockets in the file system are not served here",
             ));
         };
-        let socket = synchronous_socket(address)?;
-        if address.is_ipv6() {
-            // Two sockets serve a port, so that an IPv4 client is written as one.
-            socket.set_only_v6(true)?;
-        }
-        // Without it any process may bind the same port and take our clients.
-        exclusive(&socket)?;
-        socket.set_nonblocking(true)?;
         fault::point("bind", Says::InUse)?;
-        socket.bind(&SockAddr::from(address))?;
+        let (socket, is_exclusive) = match bound(address, Binding::Exclusive) {
+            Ok(socket) => (socket, true),
+            Err(error) if only_connections_are_in_the_way(&error, address) => {
+                // The first error names the cause; a reserved port refuses both.
+                (bound(address, Binding::Default).map_err(|_| error)?, false)
+            }
+            Err(error) => return Err(error),
+        };
         fault::point("listen", Says::InUse)?;
         socket.listen(i32::MAX)?; // SOMAXCONN
         fault::point("watch", Says::Memory)?;
         let socket = TcpStream::from_std(StdStream::from(OwnedSocket::from(socket)))?;
-        Ok(Listener { socket, keepalive: AtomicU64::new(packed(keepalive)) })
+        Ok(Listener { socket, keepalive: AtomicU64::new(packed(keepalive)), is_exclusive })
+    }
+
+    /// What an administrator should know of how it was bound.
+    pub fn remark(&self) -> Option<&'static str> {
+        (!self.is_exclusive).then_some(
+            "bound without exclusive use of the port, because a connection from before still has it; \
+             until the next start another program of the same account can bind this port too",
+        )
     }
 
     /// Changes when clients that are accepted from now on are asked whether
@@ -197,6 +207,40 @@ fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
     }
 }
 
+/// How a port is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Binding {
+    /// No other program can bind it. It fails while a connection of before is open.
+    Exclusive,
+    /// No program of another account can bind it.
+    Default,
+}
+
+/// A bound socket that does not listen yet.
+fn bound(address: SocketAddr, binding: Binding) -> io::Result<socket2::Socket> {
+    let socket = synchronous_socket(address)?;
+    if address.is_ipv6() {
+        // Two sockets serve a port, so that an IPv4 client is written as one.
+        socket.set_only_v6(true)?;
+    }
+    if binding == Binding::Exclusive {
+        // Without it a program of the same account can bind the same port and take our clients.
+        exclusive(&socket)?;
+        fault::point("bind:exclusive", Says::InUse)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// Whether an exclusive bind failed although no program listens there. A
+/// connection that the former listener accepted has the port then, perhaps for
+/// as long as its client likes. What cannot be looked at counts as a listener.
+fn only_connections_are_in_the_way(error: &io::Error, address: SocketAddr) -> bool {
+    let refused = matches!(error.raw_os_error(), Some(WSAEADDRINUSE | WSAEACCES));
+    refused && matches!(listeners::any_on(address), Ok(false))
+}
+
 fn exclusive(socket: &socket2::Socket) -> io::Result<()> {
     fault::point("socket-option", Says::Memory)?;
     let on = 1i32;
@@ -236,6 +280,12 @@ pub fn accept_fault(error: &io::Error) -> AcceptFault {
         // once could spin.
         _ => AcceptFault::Exhausted,
     }
+}
+
+/// Whether a failed bind may succeed in a moment, because a process that ends has
+/// the address. The system says either code for that.
+pub fn may_be_free_soon(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(WSAEADDRINUSE | WSAEACCES))
 }
 
 /// Whether a failed bind means that the host lacks the address family.

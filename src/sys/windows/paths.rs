@@ -18,10 +18,23 @@ pub fn default_directory() -> PathBuf {
 }
 
 /// The control channel of a service: a pipe whose name only administrators can
-/// take.
+/// take, or the open name where this process is none.
 pub fn default_control(service: &str) -> Option<PathBuf> {
-    Some(PathBuf::from(format!(r"\\.\pipe\ProtectedPrefix\Administrators\wininetd\{service}")))
+    let prefix = if super::process::is_privileged() { PROTECTED_PIPES } else { OPEN_PIPES };
+    Some(PathBuf::from(format!("{prefix}{service}")))
 }
+
+/// Where the control channel of a service can be by default. A server of an
+/// account that is no administrator cannot have the first of them.
+pub fn default_controls(service: &str) -> Vec<PathBuf> {
+    [PROTECTED_PIPES, OPEN_PIPES].map(|prefix| PathBuf::from(format!("{prefix}{service}"))).to_vec()
+}
+
+/// Only administrators can make a pipe below this.
+const PROTECTED_PIPES: &str = r"\\.\pipe\ProtectedPrefix\Administrators\wininetd\";
+
+/// Every account can make a pipe below this, so its owner is looked at.
+pub(super) const OPEN_PIPES: &str = r"\\.\pipe\wininetd\";
 
 /// The system's list of ports by name.
 pub fn services() -> PathBuf {

@@ -5,7 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
-use windows_service::service::Service;
+use windows_service::service::{Service, ServiceAccess};
+use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_sys::Win32::System::Services::{
     ChangeServiceConfigW, QueryServiceConfig2W, SERVICE_CONFIG_DELAYED_AUTO_START_INFO,
     SERVICE_DELAYED_AUTO_START_INFO, SERVICE_NO_CHANGE,
@@ -58,6 +59,13 @@ fn change(
             std::ptr::null(),
         )
     })
+}
+
+/// The account that a service is registered with, if there is such a service.
+pub fn account_of(service: &str) -> Option<String> {
+    let manager = ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT).ok()?;
+    let service = manager.open_service(service, ServiceAccess::QUERY_CONFIG).ok()?;
+    Some(service.query_config().ok()?.account_name?.to_string_lossy().into_owned())
 }
 
 /// Whether an automatic start is a delayed one; where that can't be asked, no.

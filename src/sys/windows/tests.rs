@@ -15,7 +15,7 @@ use windows_sys::Win32::Foundation::HANDLE;
 
 use super::super::attempt::Attempt;
 use super::super::{Errors, Exit, Start, Stdio};
-use super::child::Child;
+use super::child::{Child, is_gone};
 use super::command::Command;
 use super::handle::size;
 use super::net::{Listener, Socket, Stream};
@@ -196,6 +196,17 @@ async fn the_end_of_the_output_comes_although_the_program_left_another_behind() 
     let mut piped = Piped::start("parent", Errors::Output);
     assert_eq!(piped.exit().await, Exit::Code(0));
     read_until(&piped.output, None).await;
+}
+
+#[tokio::test]
+async fn every_process_of_a_tree_is_gone_when_the_wait_for_it_returns() {
+    let mut piped = Piped::start("parent", Errors::Output);
+    // The program that it leaves behind has begun.
+    read_until(&piped.output, Some(&format!("{BEGIN}{BEGIN}"))).await;
+    let tree = piped.child.tree();
+    assert!(!tree.is_empty());
+    assert_eq!(piped.exit().await, Exit::Code(0));
+    assert!(tree.iter().all(is_gone));
 }
 
 /// A client, and its connection as the server has it.

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::windows::fs::OpenOptionsExt;
+use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::os::windows::io::AsRawHandle;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,10 @@ use windows_sys::Win32::Security::{
     OWNER_SECURITY_INFORMATION, PSID, TOKEN_USER,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    DELETE, FILE_ADD_FILE, FILE_APPEND_DATA, FILE_DELETE_CHILD, FILE_FLAG_BACKUP_SEMANTICS,
-    FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
-    FILE_WRITE_DATA, READ_CONTROL, WRITE_DAC, WRITE_OWNER,
+    DELETE, FILE_ADD_FILE, FILE_APPEND_DATA, FILE_ATTRIBUTE_REPARSE_POINT, FILE_DELETE_CHILD,
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_READ_DATA,
+    FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_WRITE_ATTRIBUTES, FILE_WRITE_DATA,
+    READ_CONTROL, WRITE_DAC, WRITE_OWNER,
 };
 use windows_sys::Win32::System::SystemServices::{
     ACCESS_ALLOWED_ACE_TYPE, ACCESS_ALLOWED_CALLBACK_ACE_TYPE, ACCESS_DENIED_ACE_TYPE,
@@ -33,6 +34,8 @@ const CHANGE_FOLDER: u32 =
     FILE_ADD_FILE | FILE_DELETE_CHILD | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
 /// What lets somebody move a folder away, or one in it.
 const RENAME_FOLDER: u32 = FILE_DELETE_CHILD | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
+/// What lets somebody turn a link to another place.
+const CHANGE_LINK: u32 = CHANGE_FOLDER | FILE_WRITE_ATTRIBUTES;
 const READ_FILE: u32 = FILE_READ_DATA | GENERIC_READ | GENERIC_ALL;
 
 /// Who can change the content of an opened file.
@@ -46,25 +49,20 @@ pub fn file_readers(file: &File) -> io::Result<Others> {
 }
 
 /// Who can change what lies in this folder or at its path: the folders, from
-/// the inmost, that others can change.
+/// the inmost, that others can change. A junction on the way counts by itself, and
+/// so do the folders that lead to its target.
 pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
-    let mut found = Vec::new();
-    let mut rights = CHANGE_FOLDER;
-    for folder in folder.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
-        let opened = OpenOptions::new()
-            .access_mode(READ_CONTROL | FILE_READ_ATTRIBUTES)
-            .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
-            .custom_flags(FILE_FLAG_BACKUP_SEMANTICS)
-            .open(folder);
-        let others = match opened.and_then(|opened| with_rights(&opened, rights, true)) {
+    let real = || std::fs::canonicalize(folder).map(super::paths::plain).ok();
+    let mut found: Vec<(PathBuf, Others)> = Vec::new();
+    for look in looks(folder, is_link, real) {
+        let others = match look.open().and_then(|opened| with_rights(&opened, look.rights, true)) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => unknown(),
             others => others?,
         };
-        if !others.is_empty() {
-            found.push((folder.to_owned(), others));
+        let finding = (look.path, others);
+        if !finding.1.is_empty() && !found.contains(&finding) {
+            found.push(finding);
         }
-        // Above the inmost only who can put another folder in its place matters.
-        rights = RENAME_FOLDER;
     }
     Ok(found)
 }
@@ -79,18 +77,84 @@ pub fn is_shared(_folder: &Path) -> bool {
     false
 }
 
-/// The command that leaves these the right to read and to execute only: programs
-/// run as other accounts, which must still reach them.
-pub fn mend_writers(path: &Path, others: &Others) -> String {
-    let rights = if path.is_dir() { ":(OI)(CI)RX" } else { ":RX" };
-    let grants: String = others.iter().map(|other| format!(" /grant:r *{}{rights}", other.id)).collect();
-    format!("icacls \"{}\" /inheritance:d{grants}", path.display())
+/// An access list that is looked at.
+#[derive(Debug, PartialEq, Eq)]
+struct Look {
+    path: PathBuf,
+    /// Of the junction or link itself, and not of what it leads to.
+    of_link: bool,
+    rights: u32,
 }
 
-/// The command that takes all rights of these away.
+impl Look {
+    fn open(&self) -> io::Result<File> {
+        let link = if self.of_link { FILE_FLAG_OPEN_REPARSE_POINT } else { 0 };
+        OpenOptions::new()
+            .access_mode(READ_CONTROL | FILE_READ_ATTRIBUTES)
+            .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
+            .custom_flags(FILE_FLAG_BACKUP_SEMANTICS | link)
+            .open(&self.path)
+    }
+}
+
+/// What is looked at for a folder: itself and all above it, and where one of them
+/// is a link, the link, and the real folder with all above that.
+fn looks(
+    folder: &Path,
+    is_link: impl Fn(&Path) -> bool,
+    real: impl FnOnce() -> Option<PathBuf>,
+) -> Vec<Look> {
+    let mut looks = Vec::new();
+    let ways = |folder: &Path, looks: &mut Vec<Look>| {
+        let mut rights = CHANGE_FOLDER;
+        let mut has_link = false;
+        for path in folder.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            looks.push(Look { path: path.to_owned(), of_link: false, rights });
+            if is_link(path) {
+                has_link = true;
+                looks.push(Look { path: path.to_owned(), of_link: true, rights: CHANGE_LINK });
+            }
+            // Above the inmost only who can put another folder in its place matters.
+            rights = RENAME_FOLDER;
+        }
+        has_link
+    };
+    if ways(folder, &mut looks)
+        && let Some(real) = real()
+    {
+        ways(&real, &mut looks);
+    }
+    looks
+}
+
+/// Whether a folder is a junction, a link, or another point from which the path
+/// goes on elsewhere.
+fn is_link(folder: &Path) -> bool {
+    let found = std::fs::symlink_metadata(folder);
+    found.is_ok_and(|found| found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0)
+}
+
+/// The commands that leave these the right to read and to execute only: programs
+/// run as other accounts, which must still reach them. Several commands, since an
+/// entry that was inherited becomes one that can be removed, and an entry for new
+/// files and folders is none that `/grant:r` replaces. Between them is what
+/// separates commands that stand in backquotes.
+pub fn mend_writers(path: &Path, others: &Others) -> String {
+    mend(path, others, Some(if path.is_dir() { "(OI)(CI)RX" } else { "RX" }))
+}
+
+/// The commands that take all rights of these away.
 pub fn mend_readers(path: &Path, others: &Others) -> String {
-    let names: String = others.iter().map(|other| format!(" *{}", other.id)).collect();
-    format!("icacls \"{}\" /inheritance:d /remove:g{names}", path.display())
+    mend(path, others, None)
+}
+
+fn mend(path: &Path, others: &Others, leave: Option<&str>) -> String {
+    let each = |end: &str| others.iter().map(|other| format!(" *{}{end}", other.id)).collect::<String>();
+    let mut commands = vec!["/inheritance:d".to_owned(), format!("/remove:g{}", each(""))];
+    commands.extend(leave.map(|rights| format!("/grant{}", each(&format!(":{rights}")))));
+    let commands: Vec<String> =
+        commands.into_iter().map(|what| format!("icacls \"{}\" {what}", path.display())).collect();
+    commands.join("`, `")
 }
 
 /// What can't be looked at is not trusted.
@@ -279,5 +343,52 @@ mod tests {
     fn no_list_at_all_means_everybody_and_an_owner_can_always_write() {
         assert_eq!(writers("O:BAG:BA", CHANGE_FILE).0, ["S-1-1-0"]);
         assert_eq!(writers(&format!("O:{SOMEBODY}G:BAD:(A;;FA;;;BA)"), CHANGE_FILE).1, [SOMEBODY]);
+    }
+
+    #[test]
+    fn a_junction_is_looked_at_beside_its_target() {
+        let seen = |link: &str, real: &str| -> Vec<(String, bool)> {
+            let looks =
+                looks(Path::new(r"C:\a\b\c"), |path| path == Path::new(link), || Some(PathBuf::from(real)));
+            looks.into_iter().map(|look| (look.path.display().to_string(), look.of_link)).collect()
+        };
+        let folder = |path: &str| (path.to_owned(), false);
+        let plain = [r"C:\a\b\c", r"C:\a\b", r"C:\a", r"C:\"].map(folder);
+        assert_eq!(seen("none", r"D:\t\c"), plain);
+        let mut all = plain.to_vec();
+        all.insert(2, (r"C:\a\b".to_owned(), true));
+        all.extend([r"D:\t\c", r"D:\t", r"D:\"].map(folder));
+        assert_eq!(seen(r"C:\a\b", r"D:\t\c"), all);
+    }
+
+    #[test]
+    fn whoever_can_turn_a_junction_can_change_what_lies_behind_it() {
+        // Setting where a link leads takes the right to write its data or attributes.
+        for right in ["0x1", "0x100", "0x2"] {
+            let entry = format!("O:BAG:BAD:(A;;{right};;;BU)");
+            let found = writers(&entry, CHANGE_LINK);
+            assert_eq!(found.0.is_empty(), right == "0x1", "{right}");
+        }
+        assert_eq!(writers("O:BAG:BAD:(A;;0x100;;;BU)", CHANGE_FOLDER), (vec![], vec![]));
+    }
+
+    /// As icacls has it: `/grant:r` replaces entries with the same inheritance only,
+    /// and those that a folder below a drive's root inherits are others.
+    #[test]
+    fn a_folder_is_mended_in_three_steps() {
+        let users = Other { name: "Users".to_owned(), id: "S-1-5-32-545".to_owned() };
+        let others = Others { anyone: vec![users], some: Vec::new() };
+        let folder = tempfile::tempdir().unwrap();
+        let (path, users) = (folder.path().display(), "*S-1-5-32-545");
+        assert_eq!(
+            mend_writers(folder.path(), &others),
+            format!(
+                "icacls \"{path}\" /inheritance:d`, `icacls \"{path}\" /remove:g {users}`, \
+                 `icacls \"{path}\" /grant {users}:(OI)(CI)RX"
+            )
+        );
+        let file = folder.path().join("file");
+        assert!(mend_writers(&file, &others).ends_with("/grant *S-1-5-32-545:RX"));
+        assert!(mend_readers(&file, &others).ends_with("/remove:g *S-1-5-32-545"));
     }
 }
