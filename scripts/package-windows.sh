@@ -107,13 +107,15 @@ queries+=("UPDATE \`Property\` SET \`Value\` = '$secure' WHERE \`Property\` = 'S
 # wixl takes a rollback action for an immediate one: 18 program from the file
 # table, 64 result ignored, 256 rollback, 1024 deferred, 2048 as LocalSystem.
 queries+=("UPDATE \`CustomAction\` SET \`Type\` = $((18 + 64 + 256 + 1024 + 2048)) WHERE \`Action\` = 'RegisterUndo'")
-# 34 is a command line with a directory. The result is ignored: that a service
-# does not start is for its log to explain, and the files are in place.
+# 34 is a command line with a directory. The result is ignored: a service that
+# cannot be started must not stop a rollback.
 start="'System64Folder', '\"[System64Folder]sc.exe\" start wininetd'"
 queries+=(
-    "INSERT INTO \`CustomAction\` (\`Action\`, \`Type\`, \`Source\`, \`Target\`) VALUES ('StartAgain', $((34 + 64 + 1024 + 2048)), $start)"
     "INSERT INTO \`CustomAction\` (\`Action\`, \`Type\`, \`Source\`, \`Target\`) VALUES ('StartAgainUndo', $((34 + 64 + 256 + 1024 + 2048)), $start)"
 )
+# wixl knows no condition of a component. This one is asked in a repair too: 64
+# transitive, 256 64 bit.
+queries+=("UPDATE \`Component\` SET \`Condition\` = 'WININETD_START = \"#2\"', \`Attributes\` = $((64 + 256)) WHERE \`Component\` = 'StartAgain'")
 for query in "${queries[@]}"; do
     msibuild "$msi" -q "$query"
 done
@@ -124,8 +126,11 @@ has() {
 }
 has Property $'SecureCustomProperties\t'"$secure"
 has CustomAction $'RegisterUndo\t3410'
-has CustomAction $'StartAgain\t3170\tSystem64Folder\t"[System64Folder]sc.exe" start wininetd'
 has CustomAction $'StartAgainUndo\t3426\tSystem64Folder\t"[System64Folder]sc.exe" start wininetd'
 has InstallExecuteSequence $'NOT UPGRADINGPRODUCTCODE AND $Program = 2\t1950'
+has Component $'ProgramFolder\t320\tWININETD_START = "#2"'
+has ServiceControl $'StartWininetd\twininetd\t1\t\t0\tStartAgain'
+has InstallExecuteSequence $'StartServices\t\t6560'
+scripts/msi-actions.py "$msi"
 
 ls -l "$msi" "$zip"

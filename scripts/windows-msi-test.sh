@@ -170,13 +170,20 @@ check 'the service runs again' soon in_state RUNNING
 check 'it serves the first line' soon serves "$first"
 check 'it serves the second line' soon serves "$second"
 
-# What msiexec /f is on Windows; Wine's takes no product code.
-repair() { msi /i "$(product "$new" ProductCode)" REINSTALL=ALL REINSTALLMODE=omus "$@"; }
+# What `msiexec /fa` is on Windows; Wine's ends with 1. In a repair Windows Installer
+# runs no program: what is not there stays away.
+repair() { msi /i "$(product "$new" ProductCode)" REINSTALL=ALL REINSTALLMODE=amus "$@"; }
+scripts/msi-actions.py "$new" || fail 'a program runs where it must not'
+check 'the event source is taken away' wine reg delete "$source_key" /f
+printf 'damaged' >"$folder/README.md"
 check 'a repair is done' repair WININETD_OPTIONS=--no-such-option
+check 'a repair puts files back' from "$new" README.md
+check 'and runs no program: the event source stays away' not has_key "$source_key"
 check 'a repair takes no options' same "$image" "$(value "$service_key" ImagePath)"
 check 'the service runs after a repair' soon in_state RUNNING
 scripts/windows-lab.sh wine "$folder/wininetd.exe" --install --start manual || fail 'wininetd --install --start manual'
 check 'an administrator makes the start manual' same 0x3 "$(value "$service_key" Start)"
+check 'which registers the event source again' has_key "$source_key"
 check 'it is repaired again' repair
 check 'the start stays manual' same 0x3 "$(value "$service_key" Start)"
 check 'a service that starts by hand is not started' in_state STOPPED

@@ -210,7 +210,17 @@ impl Reader<'_> {
             // Only the digits: the rest may be a user and a password.
             let digits: String = shown.chars().take_while(char::is_ascii_digit).take(20).collect();
             let message = format!("the port {digits} is not followed by a blank");
-            self.error(range, message, Some(format!("write a blank behind it, or {COMMENT_HINT}")));
+            let hint = match shown.chars().find(|letter| letter.is_whitespace()) {
+                // It comes with text that is copied from a web page, and looks like a blank.
+                Some(blank) => {
+                    let code = u32::from(blank);
+                    format!(
+                        "behind it is the character U+{code:04X}, which only looks like a blank: type a blank"
+                    )
+                }
+                None => format!("write a blank behind it, or {COMMENT_HINT}"),
+            };
+            self.error(range, message, Some(hint));
             return None;
         }
         let Some(port) = shown.parse::<u16>().ok().filter(|&port| port != 0) else {
@@ -387,6 +397,12 @@ mod tests {
     #[test]
     fn none_in_other_letters_is_no_user() {
         assert_eq!(parse_bytes(b"80 NONE x").1[0].severity, Severity::Error);
+    }
+
+    #[test]
+    fn a_no_break_space_behind_a_port_is_named() {
+        let (_, found) = parse_bytes("7777\u{a0}none cmd".as_bytes());
+        assert!(found.iter().any(|found| found.to_string().contains("U+00A0")), "{found:?}");
     }
 
     #[test]

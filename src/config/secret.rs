@@ -52,7 +52,8 @@ pub const STORED: &str = "{stored}";
 impl Password {
     /// What was typed behind the colon.
     pub fn parse(text: &str, service: &str) -> Password {
-        if text == STORED {
+        // A password that looks like it is far less likely than Shift held too long.
+        if text.eq_ignore_ascii_case(STORED) {
             Password::Stored { service: service.into() }
         } else {
             Password::Typed(Secret::new(text))
@@ -89,10 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_exact_word_means_the_store() {
+    fn the_word_for_the_store_is_read_in_any_case() {
         let stored = Password::Stored { service: "s".into() };
-        assert_eq!(Password::parse("{stored}", "s"), stored);
-        for text in ["{Stored}", "stored", "{stored} ", ""] {
+        for text in ["{stored}", "{Stored}", "{STORED}"] {
+            assert_eq!(Password::parse(text, "s"), stored);
+        }
+        for text in ["stored", "{stored} ", "{stored", ""] {
             assert_eq!(Password::parse(text, "s"), Password::Typed(Secret::new(text)));
         }
     }

@@ -16,8 +16,10 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
+use std::path::Path;
+
 use crate::check;
-use crate::cli::{Options, Verb};
+use crate::cli::{Options, Stored, Verb};
 use crate::convert;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -65,6 +67,21 @@ fn refuse_borrowed_rights() -> Result<(), Error> {
 /// tells it why we end. False if it was a person.
 pub fn tell_service_manager(why: &str) -> bool {
     system::tell_service_manager(why)
+}
+
+/// A service whose log file cannot be made ends at each start; so its folder is
+/// looked at before anything is registered.
+fn refuse_missing_log_folder(stored: &Stored) -> Result<(), Error> {
+    match stored.log_path().and_then(Path::parent) {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            let message = format!(
+                "--log-file: there is no folder {}, and the service would not start\n    hint: make it first: mkdir \"{0}\"",
+                folder.display()
+            );
+            Err(Error::Refused { message, exit: Exit::NoInput })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes the answer of a verb. A reader that is gone wants no more of it; an

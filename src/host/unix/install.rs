@@ -10,7 +10,7 @@ use crate::cli::{Options, StartType, Stored};
 use crate::config::{self, classic::Defaults, missing_user::MissingUser, trust::Strictness};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::host::{answer, example, own_file};
+use crate::host::{answer, example, own_file, refuse_missing_log_folder};
 use crate::sys::account::{Account, parse_credentials};
 use crate::sys::{self, CAPABILITIES};
 
@@ -59,6 +59,9 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
         None => None,
     };
     let new = Registration::merged(old.as_ref(), options);
+    if place.root.is_none() {
+        refuse_missing_log_folder(&new.stored)?;
+    }
     let text = if cfg!(target_os = "macos") {
         let (name, account) = (options.service_name(), new.account.as_deref());
         Job { name, program: &program, options: &new.stored, account, start: new.start }.text()

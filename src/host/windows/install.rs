@@ -21,7 +21,7 @@ use crate::config::{self, Loaded};
 use crate::core::stop::LAST_RESORT;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::host::{answer, example, own_file};
+use crate::host::{answer, example, own_file, refuse_missing_log_folder};
 use crate::sys::rights::{self, Right};
 use crate::sys::{CAPABILITIES, passwords, process, scm};
 
@@ -47,6 +47,7 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
     let old = existing.as_ref().map(Registration::of).transpose()?;
     let account = options.account.as_deref().map(|account| Account::parse(account, name)).transpose()?;
     let new = merged(&program, old.as_ref(), account.as_ref(), options);
+    refuse_missing_log_folder(&new.stored)?;
     let password = account.as_ref().map(Account::password).transpose()?;
 
     let service = match existing {
@@ -65,7 +66,14 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
     }
     tell(&mut report, name, old.as_ref(), &new);
     let exit = surroundings(&mut report, options, name, &new);
-    let _ = writeln!(report.text, "start it with: net start {name}");
+    let _ = match is_running(&service) {
+        false => writeln!(report.text, "start it with: net start {name}"),
+        true if old.as_ref() == Some(&new) => writeln!(report.text, "it runs"),
+        true => writeln!(
+            report.text,
+            "it runs with the options of before; for the new ones: net stop {name} && net start {name}"
+        ),
+    };
     answer(&report.all())?;
     Ok(exit)
 }
@@ -75,11 +83,20 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
 struct Report {
     text: String,
     warnings: Vec<String>,
+    /// Of the file: they say themselves what they are, and where.
+    findings: Vec<String>,
+}
+
+/// Whether the service has a process.
+fn is_running(service: &Service) -> bool {
+    service.query_status().is_ok_and(|status| status.current_state != ServiceState::Stopped)
 }
 
 impl Report {
     fn all(&self) -> String {
+        let findings = self.findings.iter().map(|finding| format!("{finding}\n"));
         let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        let warnings = findings.chain(warnings);
         warnings.fold(self.text.clone(), |text, warning| text + &warning)
     }
 }
@@ -175,7 +192,7 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
     let defaults = Defaults { missing_user, ..new.stored.defaults(name) };
     let plan = match config::load(&path, &defaults, Strictness::Refuse) {
         Ok(Loaded { plan, diagnostics, .. }) => {
-            report.warnings.extend(diagnostics.iter().map(ToString::to_string));
+            report.findings.extend(diagnostics.iter().map(ToString::to_string));
             Some(plan)
         }
         Err(error) => {

@@ -107,15 +107,7 @@ impl Registration {
 
     /// The lines in which two differ, old and new.
     pub(super) fn changes(&self, old: &Registration) -> Vec<String> {
-        let options = |registration: &Registration| {
-            let words: Vec<_> = registration
-                .stored
-                .arguments()
-                .iter()
-                .map(|word| word.to_string_lossy().into_owned())
-                .collect();
-            words.join(" ")
-        };
+        let options = |registration: &Registration| scm::arguments(&registration.stored.arguments());
         let rows = [
             ("program", old.program.display().to_string(), self.program.display().to_string()),
             ("options", options(old), options(self)),

@@ -105,6 +105,8 @@ impl Account {
             None => user.account.clone(),
         };
         match names::is_user(&full_name) {
+            // Who may not look into the store learns it from the first client.
+            Ok(true) if is_missing_in_store(credentials) => password_of(credentials).map(|_| false),
             Ok(true) => Ok(!user.built_in && names::is_administrator(&full_name)),
             Ok(false) => {
                 Err(SpawnError::new(Step::Account, format!("{user} is not a user (a group, perhaps)")))
@@ -324,6 +326,14 @@ pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> R
     }
     let password = password.filter(|_| !user.built_in).map(|password| Password::parse(password, service));
     Ok(Credentials { user, password, group: None, load_profile: true })
+}
+
+/// Whether the password is to be in the store and is not.
+fn is_missing_in_store(credentials: &Credentials) -> bool {
+    match &credentials.password {
+        Some(Password::Stored { service }) => matches!(passwords::find(service, &credentials.user), Ok(None)),
+        Some(Password::Typed(_)) | None => false,
+    }
 }
 
 /// The password of an account, from where it is kept.

@@ -56,6 +56,9 @@ impl Command {
         if name == Name::Clear(String::new()) {
             return Err(fault("the program's name is empty", None));
         }
+        if let Some(message) = too_long(&line, LONGEST_LINE) {
+            return Err(fault(&message, None));
+        }
         Ok(Command { line, name, own_name: None })
     }
 
@@ -96,6 +99,9 @@ impl Command {
                 line.push_str(&if parts { quoted(word) } else { self::word(word) });
             }
         }
+        if let Some(message) = too_long(&line, LONGEST_LINE) {
+            return Err((0, fault(message, None)));
+        }
         Ok(Command { line, name: Name::Clear(name.clone()), own_name: None })
     }
 
@@ -122,34 +128,51 @@ impl Command {
 
     /// Where the program is now. May touch the disk or the network.
     pub fn program(&self) -> Result<Program, ProgramFault> {
-        let found = self.find()?;
-        match &self.own_name {
-            Some(own_name) if is_batch(&found.path) => {
-                let path = found.path.display();
-                Err(fault(
-                    format!("{path} is a batch file, which cmd.exe runs: it cannot have the name {own_name}"),
-                    Some("leave `argv0` out, or start a program".to_owned()),
-                ))
-            }
-            _ => Ok(found),
-        }
-    }
-
-    fn find(&self) -> Result<Program, ProgramFault> {
-        match &self.name {
+        let mut program = match &self.name {
             Name::Clear(name) if is_path(name) => {
                 let path = PathBuf::from(name);
                 if !path.is_absolute() {
-                    return Err(fault(
-                        format!("{name} is not a whole path"),
-                        Some("begin it with a drive, as c:\\".to_owned()),
-                    ));
+                    return Err(not_whole(name));
                 }
-                usable(&path, &self.line).map(|path| Program { path, warning: None })
+                let found =
+                    usable(&path, &self.line).map_err(|fault| self.quoted_whole(name).unwrap_or(fault))?;
+                Program { path: found, warning: None }
             }
-            Name::Clear(name) => in_search_path(name, &self.line).map(|path| Program { path, warning: None }),
-            Name::Blanks => self.program_with_blanks(),
+            Name::Clear(name) => Program { path: in_search_path(name, &self.line)?, warning: None },
+            Name::Blanks => self.program_with_blanks()?,
+        };
+        let is_batch = is_batch(&program.path);
+        if let Some(own_name) = self.own_name.as_ref().filter(|_| is_batch) {
+            let path = program.path.display();
+            return Err(fault(
+                format!("{path} is a batch file, which cmd.exe runs: it cannot have the name {own_name}"),
+                Some("leave `argv0` out, or start a program".to_owned()),
+            ));
         }
+        let is_shell = program.path.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case("cmd"));
+        let started = self.to_start(&program.path).1.to_string_lossy().into_owned();
+        let (most, hint) = match is_shell || is_batch {
+            true => (LONGEST_OF_CMD, Some("write it into a batch file".to_owned())),
+            // `argv0` may have made it longer.
+            false => (LONGEST_LINE, None),
+        };
+        if let Some(message) = too_long(&started, most) {
+            return Err(fault(message, hint));
+        }
+        if program.warning.is_none() && !is_shell {
+            program.warning = meant_for_a_shell(&self.line);
+        }
+        Ok(program)
+    }
+
+    /// What to say where the quotes are around the program and its arguments.
+    fn quoted_whole(&self, name: &str) -> Option<ProgramFault> {
+        let (first, rest) = name.match_indices(' ').find_map(|(at, _)| {
+            let path = usable(Path::new(&name[..at]), &self.line).ok()?;
+            Some((path, &name[at..]))
+        })?;
+        let message = format!("there is no program {name}: the quotes are around its arguments, too");
+        Some(fault(message, Some(format!("write \"{}\"{rest}", first.display()))))
     }
 
     /// A path without quotes ends behind some blank; Windows tries them in turn.
@@ -160,10 +183,7 @@ impl Command {
             let candidate = &self.line[..end];
             let path = PathBuf::from(candidate);
             if !path.is_absolute() {
-                return Err(fault(
-                    format!("{candidate} is not a whole path"),
-                    Some("begin it with a drive, as c:\\".to_owned()),
-                ));
+                return Err(not_whole(candidate));
             }
             match usable(&path, &self.line) {
                 Ok(path) => {
@@ -211,6 +231,65 @@ fn fault(message: String, hint: Option<String>) -> ProgramFault {
     ProgramFault { message, hint, code: FILE_NOT_FOUND }
 }
 
+/// The longest command line that a process can have, in UTF-16 units, without its
+/// closing zero (CreateProcess).
+const LONGEST_LINE: usize = 32_766;
+/// The longest that cmd.exe reads.
+const LONGEST_OF_CMD: usize = 8_191;
+
+fn too_long(line: &str, most: usize) -> Option<String> {
+    let length = line.encode_utf16().count();
+    (length > most).then(|| {
+        let who = if most == LONGEST_LINE { "Windows" } else { "cmd.exe" };
+        format!("the command line has {length} characters; {who} takes {most}")
+    })
+}
+
+fn not_whole(name: &str) -> ProgramFault {
+    let hint = if name.contains('%') {
+        "%VARIABLES% are not expanded here; write the path that it stands for"
+    } else if name.starts_with('\'') {
+        "Windows quotes a path by \", not by '"
+    } else {
+        "begin it with a drive, as c:\\"
+    };
+    fault(format!("{name} is not a whole path"), Some(hint.to_owned()))
+}
+
+/// A warning of a word by which a shell would do something. Here it is an argument.
+fn meant_for_a_shell(line: &str) -> Option<String> {
+    let mut is_quoted = false;
+    let outside: String = line
+        .chars()
+        .map(|letter| {
+            is_quoted ^= letter == '"';
+            if is_quoted { '"' } else { letter }
+        })
+        .collect();
+    let of_shell =
+        |word: &&str| ["|", "||", "&", "&&", ">", ">>", "<", "2>", "2>>", "2>&1", ">nul"].contains(word);
+    let mut words = outside.split([' ', '\t']).skip(1);
+    words.find_map(|word| {
+        if of_shell(&word) {
+            Some(format!(
+                "no shell reads this line, so the program gets {word} as an argument: write cmd /c {line}"
+            ))
+        } else {
+            word.starts_with('#').then(|| {
+                format!(
+                    "a comment has a line of its own: the program gets {word} and what follows as arguments"
+                )
+            })
+        }
+    })
+}
+
+/// Commands that cmd.exe has in itself, without a program.
+const BUILT_INTO_CMD: [&str; 21] = [
+    "assoc", "break", "call", "cd", "chdir", "cls", "copy", "date", "del", "dir", "echo", "erase", "md",
+    "mkdir", "move", "rd", "ren", "set", "time", "type", "ver",
+];
+
 fn is_path(name: &str) -> bool {
     name.contains(['\\', '/', ':'])
 }
@@ -235,12 +314,33 @@ fn usable(path: &Path, line: &str) -> Result<PathBuf, ProgramFault> {
         }
         Ok(found) if found.is_dir() => Err(fault(format!("{} is a directory", path.display()), None)),
         Ok(_) => match interpreter(&path) {
-            None => Ok(path),
+            None if is_batch(&path) || !is_no_program(&path) => Ok(path),
+            None => {
+                let hint = match extension(&path).as_str() {
+                    "lnk" | "url" => "write the path that the shortcut leads to",
+                    _ => "programs begin with the letters MZ; name the program that opens this file",
+                };
+                Err(fault(format!("{} is no program", path.display()), Some(hint.to_owned())))
+            }
             Some(interpreter) => Err(fault(
                 format!("{} is a script, which Windows can't start by itself", path.display()),
                 Some(format!("write {interpreter} {line}")),
             )),
         },
+    }
+}
+
+/// Whether a file is surely none that Windows can start. One that cannot be read may
+/// be one: to start it takes another right.
+fn is_no_program(path: &Path) -> bool {
+    let mut head = [0; 2];
+    let read = std::fs::File::open(path).and_then(|mut file| {
+        use std::io::Read;
+        file.read_exact(&mut head)
+    });
+    match read {
+        Ok(()) => head != *b"MZ",
+        Err(error) => error.kind() == std::io::ErrorKind::UnexpectedEof,
     }
 }
 
@@ -250,6 +350,7 @@ fn interpreter(path: &Path) -> Option<&'static str> {
         "ps1" => "powershell.exe -NoProfile -ExecutionPolicy Bypass -File",
         "py" | "pyw" => "c:\\path\\to\\python.exe -u",
         "vbs" | "vbe" | "js" | "jse" | "wsf" => "cscript.exe //nologo",
+        "php" => "c:\\path\\to\\php.exe",
         "jar" => "c:\\path\\to\\java.exe -jar",
         "pl" => "c:\\path\\to\\perl.exe",
         "rb" => "c:\\path\\to\\ruby.exe",
@@ -276,11 +377,16 @@ fn in_search_path(name: &str, line: &str) -> Result<PathBuf, ProgramFault> {
             Err(_) => None,
         })
         .unwrap_or_else(|| {
-            let hint =
-                if name.contains('%') { "%VARIABLES% are not expanded here" } else { "write its whole path" };
+            let hint = if name.contains('%') {
+                "%VARIABLES% are not expanded here".to_owned()
+            } else if BUILT_INTO_CMD.iter().any(|command| command.eq_ignore_ascii_case(name)) {
+                format!("cmd.exe has it in itself: write cmd /c {line}")
+            } else {
+                "write its whole path".to_owned()
+            };
             Err(fault(
                 format!("there is no program {name} in System32, the Windows directory or the system's PATH"),
-                Some(hint.to_owned()),
+                Some(hint),
             ))
         })
 }
@@ -333,12 +439,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let short = folder.path().join("a.exe");
         let long = folder.path().join("a b.exe");
-        std::fs::write(&long, "").unwrap();
+        std::fs::write(&long, "MZ").unwrap();
         let line = format!("{} c", long.display());
         let found = program(&line).unwrap();
         assert_eq!(found.path, long);
         assert!(found.warning.unwrap().contains("quotes"));
-        std::fs::write(&short, "").unwrap();
+        std::fs::write(&short, "MZ").unwrap();
         assert_eq!(program(&line).unwrap().path, short);
         assert_eq!(
             program(&format!("\"{}\" c", long.display())).unwrap(),
@@ -353,6 +459,63 @@ mod tests {
         std::fs::write(&script, "").unwrap();
         let hint = program(&format!("{} 1", script.display())).unwrap_err().hint.unwrap();
         assert!(hint.contains("powershell.exe") && hint.ends_with("x.ps1 1"), "{hint}");
+    }
+
+    #[test]
+    fn files_that_are_no_programs_are_told_from_programs() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text, hint) in [
+            ("a.lnk", "L\0", "shortcut"),
+            ("a.txt", "text", "MZ"),
+            ("a.exe", "", "MZ"),
+            ("a.php", "<?php", "php.exe"),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let found = program(&format!("\"{}\"", path.display())).unwrap_err();
+            assert!(found.hint.as_ref().is_some_and(|found| found.contains(hint)), "{found:?}");
+        }
+        let batch = folder.path().join("a.cmd");
+        std::fs::write(&batch, "").unwrap();
+        program(&format!("\"{}\" {}", batch.display(), "x".repeat(8000))).unwrap();
+        let long = program(&format!("\"{}\" {}", batch.display(), "x".repeat(8192))).unwrap_err();
+        assert!(long.message.contains("cmd.exe takes 8191"), "{long:?}");
+    }
+
+    #[test]
+    fn a_line_that_windows_cannot_take_is_refused() {
+        let line = format!("cmd {}", "x".repeat(32_762));
+        assert!(Command::parse(OsStr::new(&line)).is_ok());
+        let fault = Command::parse(OsStr::new(&format!("{line}x"))).unwrap_err();
+        assert!(fault.message.contains("32767"), "{fault:?}");
+        assert!(Command::of_arguments(&["x.exe".to_owned(), "x".repeat(40_000)]).is_err());
+    }
+
+    #[test]
+    fn what_is_typed_as_elsewhere_gets_a_hint_of_its_own() {
+        let cmd = system_directory().join("cmd.exe").display().to_string();
+        for (line, part) in [
+            (r"%SystemRoot%\system32\cmd.exe /c ver".to_owned(), "not expanded".to_owned()),
+            (format!("'{cmd}' /c ver"), "quotes a path by \"".to_owned()),
+            (format!("\"{cmd} /c ver\""), format!("write \"{cmd}\" /c ver")),
+            ("dir /b".to_owned(), "write cmd /c dir /b".to_owned()),
+        ] {
+            let hint = program(&line).unwrap_err().hint.unwrap();
+            assert!(hint.contains(&part), "{line}: {hint}");
+        }
+    }
+
+    #[test]
+    fn words_that_only_a_shell_knows_are_warned_of() {
+        for (line, part) in
+            [("net | more", "write cmd /c net | more"), ("net user # all", "a line of its own")]
+        {
+            let warning = program(line).unwrap().warning.unwrap();
+            assert!(warning.contains(part), "{warning}");
+        }
+        for line in ["cmd /c net | more", "net \"a | b\" \"# c\"", "net a|b c#d"] {
+            assert_eq!(program(line).unwrap().warning, None, "{line}");
+        }
     }
 
     #[test]

@@ -3,15 +3,17 @@
 use std::io;
 use std::path::Path;
 
-use windows_sys::Win32::Foundation::{ERROR_FILE_NOT_FOUND, ERROR_SUCCESS, WIN32_ERROR};
+use windows_sys::Win32::Foundation::{
+    ERROR_FILE_NOT_FOUND, ERROR_MORE_DATA, ERROR_NO_MORE_ITEMS, ERROR_SUCCESS, WIN32_ERROR,
+};
 use windows_sys::Win32::Security::{
     DACL_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, SECURITY_ATTRIBUTES,
 };
 use windows_sys::Win32::System::Registry::{
     HKEY, HKEY_LOCAL_MACHINE, KEY_READ, KEY_WOW64_64KEY, KEY_WRITE, REG_BINARY, REG_DWORD, REG_EXPAND_SZ,
-    REG_OPTION_NON_VOLATILE, REG_ROUTINE_FLAGS, REG_VALUE_TYPE, RRF_NOEXPAND, RRF_RT_REG_BINARY,
+    REG_OPTION_NON_VOLATILE, REG_ROUTINE_FLAGS, REG_SZ, REG_VALUE_TYPE, RRF_NOEXPAND, RRF_RT_REG_BINARY,
     RRF_RT_REG_EXPAND_SZ, RRF_RT_REG_SZ, RegCloseKey, RegCreateKeyExW, RegDeleteKeyW, RegDeleteTreeW,
-    RegGetValueW, RegOpenKeyExW, RegSetKeySecurity, RegSetValueExW,
+    RegEnumValueW, RegGetValueW, RegOpenKeyExW, RegSetKeySecurity, RegSetValueExW,
 };
 use zeroize::Zeroizing;
 
@@ -106,11 +108,39 @@ impl Key {
     /// A path, with nothing in it expanded; `None` if there is none.
     pub fn path(&self, name: &str) -> io::Result<Option<String>> {
         let bytes = self.value(name, RRF_RT_REG_SZ | RRF_RT_REG_EXPAND_SZ | RRF_NOEXPAND)?;
-        Ok(bytes.map(|bytes| {
-            let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-            let units: Vec<u16> = units.take_while(|&unit| unit != 0).collect();
-            String::from_utf16_lossy(&units)
-        }))
+        Ok(bytes.map(|bytes| text(&bytes)))
+    }
+
+    /// All values that are text.
+    pub fn texts(&self) -> io::Result<Vec<String>> {
+        let mut found = Vec::new();
+        let (mut name, mut bytes) = ([0u16; 16_384], vec![0u8; LARGEST as usize]);
+        for index in 0.. {
+            let (mut units, mut length, mut kind) = (16_384, LARGEST, 0);
+            // SAFETY: the buffers have the lengths that are given; null for what is reserved.
+            let code = unsafe {
+                RegEnumValueW(
+                    self.key,
+                    index,
+                    name.as_mut_ptr(),
+                    &raw mut units,
+                    std::ptr::null(),
+                    &raw mut kind,
+                    bytes.as_mut_ptr(),
+                    &raw mut length,
+                )
+            };
+            match code {
+                ERROR_NO_MORE_ITEMS => break,
+                // One so long is none that somebody here looks for.
+                ERROR_MORE_DATA => continue,
+                code => result(code)?,
+            }
+            if kind == REG_SZ {
+                found.push(text(&bytes[..length as usize]));
+            }
+        }
+        Ok(found)
     }
 
     /// The bytes of a value; `None` if there is none.
@@ -141,6 +171,13 @@ impl Key {
         buffer.truncate(length as usize);
         Ok(Some(buffer))
     }
+}
+
+/// The text of a value, up to its closing zero.
+fn text(bytes: &[u8]) -> String {
+    let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let units: Vec<u16> = units.take_while(|&unit| unit != 0).collect();
+    String::from_utf16_lossy(&units)
 }
 
 impl Drop for Key {

@@ -11,11 +11,9 @@ use windows_sys::Win32::System::Services::{
     ChangeServiceConfigW, QueryServiceConfig2W, SERVICE_CONFIG_DELAYED_AUTO_START_INFO,
     SERVICE_DELAYED_AUTO_START_INFO, SERVICE_NO_CHANGE,
 };
-use windows_sys::Win32::UI::Shell::CommandLineToArgvW;
 
-use super::handle::{check, size, text_at, wide};
-use super::quote::word;
-use super::security::Local;
+use super::handle::{check, size, wide};
+use super::quote::{split, word};
 use crate::config::secret::Secret;
 
 /// Sets the command line that starts a service.
@@ -88,31 +86,20 @@ pub fn is_delayed(service: &Service) -> bool {
 /// A command line of a program and its arguments. The program is in quotes.
 pub fn line(program: &Path, arguments: &[OsString]) -> OsString {
     // A path has no quotes and does not end with a backslash.
-    let mut line = format!("\"{}\"", program.display());
-    for argument in arguments {
-        line.push(' ');
-        line.push_str(&word(&argument.to_string_lossy()));
-    }
-    line.into()
+    format!("\"{}\" {}", program.display(), self::arguments(arguments)).trim_end().into()
 }
 
-/// The words of a command line, as the system reads them.
+/// Arguments of a command line, in quotes where they need them.
+pub fn arguments(arguments: &[OsString]) -> String {
+    let words: Vec<String> = arguments.iter().map(|argument| word(&argument.to_string_lossy())).collect();
+    words.join(" ")
+}
+
+/// The words of a command line, as the system reads them. Not by the system's own
+/// call: its library also loads the one for windows, and a process with that one is
+/// not told by its console that the system shuts down.
 pub fn words(line: &OsStr) -> Vec<OsString> {
-    let line = wide(line);
-    let mut count = 0;
-    // SAFETY: the line ends with zero; what comes back is one block of ours,
-    // with `count` texts that end with zero.
-    unsafe {
-        let words = CommandLineToArgvW(line.as_ptr(), &raw mut count);
-        if words.is_null() {
-            return Vec::new();
-        }
-        let memory = Local(words.cast());
-        let found =
-            (0..usize::try_from(count).unwrap_or(0)).map(|index| text_at(*words.add(index))).collect();
-        drop(memory);
-        found
-    }
+    split(&line.to_string_lossy()).into_iter().map(Into::into).collect()
 }
 
 #[cfg(test)]
