@@ -95,6 +95,40 @@ fn installed_again_with_one_option_only_that_changes() {
 }
 
 #[test]
+fn a_log_file_in_a_missing_folder_is_not_registered() {
+    let service = Service::new(&said(free_port()));
+    let log = service.file("none").join("w.log").display().to_string();
+    let refused = service.verb(&["--install", "--log-file", &log]);
+    assert_eq!(refused.code, Some(66), "{}", refused.errors);
+    assert!(refused.errors.contains("mkdir"), "{}", refused.errors);
+    assert!(!service.is_registered());
+}
+
+#[test]
+fn a_changed_registration_of_a_running_service_says_what_runs() {
+    let service = Service::new(&said(free_port()));
+    let installed = service.install(&[]);
+    assert!(installed.output.contains("start it with: net start"), "{}", installed.output);
+    service.start(&[]);
+    let folder = service.file("a b");
+    std::fs::create_dir(&folder).unwrap();
+    let log = folder.join("w.log").display().to_string();
+    let changed = service.verb(&["--install", "--log-file", &log]).output;
+    assert!(changed.contains("it runs with the options of before") && !changed.contains("start it with"), "{changed}");
+    assert!(changed.contains(&format!("--log-file \"{log}\"")), "{changed}");
+    let unchanged = service.verb(&["--install"]).output;
+    assert!(unchanged.contains("it runs\n"), "{unchanged}");
+}
+
+#[test]
+fn findings_of_the_file_are_no_warnings_of_warnings() {
+    let service = Service::new(&[format!("{} none c:\\no-such-program.exe", free_port())]);
+    let installed = service.install(&[]).output;
+    let found = installed.lines().find(|line| line.contains("no-such-program")).unwrap();
+    assert_eq!(found.matches("warning:").count(), 1, "{installed}");
+}
+
+#[test]
 fn the_account_is_kept_until_another_is_given() {
     let service = Service::new(&said(free_port()));
     service.install(&["--account", "localservice"]);
