@@ -136,3 +136,14 @@ mod unix {
         assert_eq!(daemon.stop().code, Some(0));
     }
 }
+
+/// A console process that has loaded either of them is not told that the system shuts
+/// down (SetConsoleCtrlHandler, remarks).
+#[cfg(windows)]
+#[test]
+fn no_library_for_windows_on_a_screen_is_linked() {
+    let program = std::fs::read(testkit::wininetd()).unwrap().to_ascii_lowercase();
+    let has = |name: &[u8]| program.windows(name.len()).any(|part| part == name);
+    assert!(has(b"ws2_32.dll"));
+    assert!(!has(b"user32.dll") && !has(b"shell32.dll"));
+}

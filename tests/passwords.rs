@@ -121,6 +121,22 @@ fn an_empty_password_and_an_account_without_one_are_refused() {
 }
 
 #[test]
+fn a_check_says_that_a_password_is_not_stored() {
+    let store = Store::new();
+    let own = std::env::var("USERNAME").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("w.conf").display().to_string();
+    // In capitals, as some type it.
+    std::fs::write(&config, format!("{} {own}:{{STORED}} {}\n", free_port(), probe("say x"))).unwrap();
+    let check = || run(&["--check", "--cfgfile", &config, "--service-name", &store.name]).output;
+    let said = check();
+    assert!(said.contains("no password is stored for") && said.contains("--set-password"), "{said}");
+    assert_eq!(store.set(&own, PASSWORD).code, Some(0));
+    let said = check();
+    assert!(!said.contains("no password is stored for"), "{said}");
+}
+
+#[test]
 fn remove_forgets_what_was_stored() {
     let store = Store::new();
     store.set("davide", PASSWORD);

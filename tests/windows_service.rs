@@ -114,7 +114,10 @@ fn a_changed_registration_of_a_running_service_says_what_runs() {
     std::fs::create_dir(&folder).unwrap();
     let log = folder.join("w.log").display().to_string();
     let changed = service.verb(&["--install", "--log-file", &log]).output;
-    assert!(changed.contains("it runs with the options of before") && !changed.contains("start it with"), "{changed}");
+    assert!(
+        changed.contains("it runs with the options of before") && !changed.contains("start it with"),
+        "{changed}"
+    );
     assert!(changed.contains(&format!("--log-file \"{log}\"")), "{changed}");
     let unchanged = service.verb(&["--install"]).output;
     assert!(unchanged.contains("it runs\n"), "{unchanged}");

@@ -109,7 +109,8 @@ pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<
     }
     Some(match rights::grant(account, &rights::FOR_OTHER_ACCOUNTS) {
         Ok(()) => Ok(format!(
-            "{account} may start programs as other accounts, which makes it as powerful as an administrator"
+            "{account} may start programs as other accounts, which makes it as powerful as an administrator; \
+             it loads their profiles only if it is one"
         )),
         Err(cause) => Err(format!("letting {account} start programs as other accounts: {cause}")),
     })

@@ -6,12 +6,13 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Read, Write};
 use std::mem::ManuallyDrop;
 use std::net::TcpStream;
-use std::os::windows::io::FromRawSocket;
+use std::os::windows::io::{AsRawHandle, FromRawSocket, OwnedHandle};
 use std::path::Path;
 use std::time::Duration;
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, ObjectBasicInformation};
 use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::System::Threading::GetProcessId;
 
 use super::super::attempt::Attempt;
 use super::super::{Errors, Exit, Start, Stdio};
@@ -201,10 +202,19 @@ async fn the_end_of_the_output_comes_although_the_program_left_another_behind() 
 #[tokio::test]
 async fn every_process_of_a_tree_is_gone_when_the_wait_for_it_returns() {
     let mut piped = Piped::start("parent", Errors::Output);
-    // The program that it leaves behind has begun.
-    read_until(&piped.output, Some(&format!("{BEGIN}{BEGIN}"))).await;
-    let tree = piped.child.tree();
-    assert!(!tree.is_empty());
+    // Until it has started the program that it leaves behind.
+    let others = async {
+        loop {
+            let tree = piped.child.tree();
+            // SAFETY: the handles are open.
+            let pid = |process: &OwnedHandle| unsafe { GetProcessId(process.as_raw_handle()) };
+            if tree.iter().any(|process| pid(process) != piped.child.pid()) {
+                return tree;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let tree = tokio::time::timeout(LIMIT, others).await.unwrap();
     assert_eq!(piped.exit().await, Exit::Code(0));
     assert!(tree.iter().all(is_gone));
 }
