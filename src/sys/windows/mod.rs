@@ -1,8 +1,10 @@
 //! Windows 10, Server 2016 and later.
 
 pub mod account;
+mod bind;
 pub mod child;
 pub mod command;
+mod command_hints;
 pub mod control;
 mod environment;
 pub mod event_log;

@@ -21,12 +21,10 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use windows_sys::Win32::Foundation::{HANDLE, HANDLE_FLAG_INHERIT, SetHandleInformation};
 use windows_sys::Win32::Networking::WinSock::{
-    AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, POLLRDNORM, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW,
-    SOCK_STREAM, SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL,
+    INVALID_SOCKET, POLLRDNORM, SO_PROTOCOL_INFOW, SOL_SOCKET, WSAEACCES, WSAEADDRINUSE, WSAEADDRNOTAVAIL,
     WSAEAFNOSUPPORT, WSAEBADF, WSAECONNABORTED, WSAECONNRESET, WSAEFAULT, WSAEHOSTUNREACH, WSAEINTR,
     WSAEINVAL, WSAENETDOWN, WSAENETUNREACH, WSAENOTCONN, WSAENOTSOCK, WSAEOPNOTSUPP, WSAETIMEDOUT, WSAPOLLFD,
-    WSAPROTOCOL_INFOW, WSAPoll, WSASocketW, XP1_IFS_HANDLES, accept as winsock_accept, getsockopt,
-    setsockopt,
+    WSAPROTOCOL_INFOW, WSAPoll, XP1_IFS_HANDLES, accept as winsock_accept, getsockopt,
 };
 
 use crate::config::plan::{Address, UnixSocket};
@@ -34,8 +32,8 @@ use crate::core::Peer;
 
 use super::super::fault::{self, Says};
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
+use super::bind::{self, synchronous_socket};
 use super::handle::{check, raw_socket};
-use super::listeners;
 
 pub use super::stream::Stream;
 
@@ -79,14 +77,7 @@ impl Listener {
             ));
         };
         fault::point("bind", Says::InUse)?;
-        let (socket, is_exclusive) = match bound(address, Binding::Exclusive) {
-            Ok(socket) => (socket, true),
-            Err(error) if only_connections_are_in_the_way(&error, address) => {
-                // The first error names the cause; a reserved port refuses both.
-                (bound(address, Binding::Default).map_err(|_| error)?, false)
-            }
-            Err(error) => return Err(error),
-        };
+        let (socket, is_exclusive) = bind::bound_at(address)?;
         fault::point("listen", Says::InUse)?;
         socket.listen(i32::MAX)?; // SOMAXCONN
         fault::point("watch", Says::Memory)?;
@@ -185,69 +176,6 @@ fn packed(keepalive: Option<Keepalive>) -> u64 {
 fn unpacked(packed: u64) -> Option<(Duration, Duration)> {
     let half = |number| Duration::from_millis(number & u64::from(u32::MAX));
     (packed != 0).then(|| (half(packed >> 32), half(packed)))
-}
-
-fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
-    fault::point("socket", Says::Sockets)?;
-    let family = if address.is_ipv6() { AF_INET6 } else { AF_INET };
-    // SAFETY: no pointers; a socket that comes back is new and ours.
-    unsafe {
-        let socket = WSASocketW(
-            family.into(),
-            SOCK_STREAM,
-            IPPROTO_TCP,
-            std::ptr::null(),
-            0,
-            WSA_FLAG_NO_HANDLE_INHERIT, // and not WSA_FLAG_OVERLAPPED
-        );
-        if socket == INVALID_SOCKET {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(socket2::Socket::from_raw_socket(socket as _))
-    }
-}
-
-/// How a port is bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Binding {
-    /// No other program can bind it. It fails while a connection of before is open.
-    Exclusive,
-    /// No program of another account can bind it.
-    Default,
-}
-
-/// A bound socket that does not listen yet.
-fn bound(address: SocketAddr, binding: Binding) -> io::Result<socket2::Socket> {
-    let socket = synchronous_socket(address)?;
-    if address.is_ipv6() {
-        // Two sockets serve a port, so that an IPv4 client is written as one.
-        socket.set_only_v6(true)?;
-    }
-    if binding == Binding::Exclusive {
-        // Without it a program of the same account can bind the same port and take our clients.
-        exclusive(&socket)?;
-        fault::point("bind:exclusive", Says::InUse)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::from(address))?;
-    Ok(socket)
-}
-
-/// Whether an exclusive bind failed although no program listens there. A
-/// connection that the former listener accepted has the port then, perhaps for
-/// as long as its client likes. What cannot be looked at counts as a listener.
-fn only_connections_are_in_the_way(error: &io::Error, address: SocketAddr) -> bool {
-    let refused = matches!(error.raw_os_error(), Some(WSAEADDRINUSE | WSAEACCES));
-    refused && matches!(listeners::any_on(address), Ok(false))
-}
-
-fn exclusive(socket: &socket2::Socket) -> io::Result<()> {
-    fault::point("socket-option", Says::Memory)?;
-    let on = 1i32;
-    // SAFETY: the pointer is to four valid bytes, and so is the length.
-    let result =
-        unsafe { setsockopt(raw_socket(socket), SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (&raw const on).cast(), 4) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn accept(listener: &TcpStream) -> io::Result<(OwnedSocket, SockAddr)> {

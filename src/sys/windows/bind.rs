@@ -1,0 +1,92 @@
+//! How a port is bound: for this program alone where that can be, and otherwise
+//! at least against other accounts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::windows::io::FromRawSocket;
+
+use socket2::SockAddr;
+use windows_sys::Win32::Networking::WinSock::{
+    AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, SOCK_STREAM, SOL_SOCKET,
+    WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSASocketW, setsockopt,
+};
+
+use super::super::fault::{self, Says};
+use super::handle::raw_socket;
+use super::listeners;
+
+/// A bound socket that does not listen yet, and whether it has its port to itself.
+pub(super) fn bound_at(address: SocketAddr) -> io::Result<(socket2::Socket, bool)> {
+    match bound(address, Binding::Exclusive) {
+        Ok(socket) => Ok((socket, true)),
+        Err(error) if only_connections_are_in_the_way(&error, address) => {
+            // The first error names the cause; a reserved port refuses both.
+            bound(address, Binding::Default).map(|socket| (socket, false)).map_err(|_| error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A socket that can be a program's standard stream.
+pub(super) fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
+    fault::point("socket", Says::Sockets)?;
+    let family = if address.is_ipv6() { AF_INET6 } else { AF_INET };
+    // SAFETY: no pointers; a socket that comes back is new and ours.
+    unsafe {
+        let socket = WSASocketW(
+            family.into(),
+            SOCK_STREAM,
+            IPPROTO_TCP,
+            std::ptr::null(),
+            0,
+            WSA_FLAG_NO_HANDLE_INHERIT, // and not WSA_FLAG_OVERLAPPED
+        );
+        if socket == INVALID_SOCKET {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(socket2::Socket::from_raw_socket(socket as _))
+    }
+}
+
+/// How a port is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Binding {
+    /// No other program can bind it. It fails while a connection of before is open.
+    Exclusive,
+    /// No program of another account can bind it.
+    Default,
+}
+
+/// A bound socket that does not listen yet.
+fn bound(address: SocketAddr, binding: Binding) -> io::Result<socket2::Socket> {
+    let socket = synchronous_socket(address)?;
+    if address.is_ipv6() {
+        // Two sockets serve a port, so that an IPv4 client is written as one.
+        socket.set_only_v6(true)?;
+    }
+    if binding == Binding::Exclusive {
+        // Without it a program of the same account can bind the same port and take our clients.
+        exclusive(&socket)?;
+        fault::point("bind:exclusive", Says::InUse)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// Whether an exclusive bind failed although no program listens there. A
+/// connection that the former listener accepted has the port then, perhaps for
+/// as long as its client likes. What cannot be looked at counts as a listener.
+fn only_connections_are_in_the_way(error: &io::Error, address: SocketAddr) -> bool {
+    let refused = matches!(error.raw_os_error(), Some(WSAEADDRINUSE | WSAEACCES));
+    refused && matches!(listeners::any_on(address), Ok(false))
+}
+
+fn exclusive(socket: &socket2::Socket) -> io::Result<()> {
+    fault::point("socket-option", Says::Memory)?;
+    let on = 1i32;
+    // SAFETY: the pointer is to four valid bytes, and so is the length.
+    let result =
+        unsafe { setsockopt(raw_socket(socket), SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (&raw const on).cast(), 4) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
