@@ -249,7 +249,7 @@ fn without_a_stream_to_a_terminal_the_program_has_none() {
 }
 
 /// A shell with job control gives each job a process group of its own.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(portable_unix)))]
 #[test]
 fn jobs_of_the_program_end_with_it() {
     let (terminal, gate) = (Terminal::new(), Gate::new());
