@@ -497,9 +497,33 @@ fn a_health_check_that_says_nothing_is_no_warning() {
     let record = daemon.record(client.port());
     failed_at_tls(&record);
     assert_eq!(record["level"], "info", "{record}");
-    // One that begins a handshake and leaves is worth a look.
+}
+
+#[test]
+fn a_client_that_breaks_its_handshake_off_is_no_warning() {
+    let (port, authority) = (free_port(), Authority::new());
+    let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
     let mut client = plain(port);
     is_no_clear_text(&client.send(b"\x16").half_close().read_until_gone());
+    let record = daemon.record(client.port());
+    failed_at_tls(&record);
+    assert_eq!(record["level"], "info", "{record}");
+    let mut client = plain(port);
+    let client_port = client.port();
+    client.send(b"\x16");
+    // A client that resets before it is accepted need never be.
+    let until = Instant::now() + testkit::LIMIT;
+    while daemon.service("secure")["live"] == 0 {
+        assert!(Instant::now() < until, "nobody came in:\n{}", daemon.text());
+        daemon.wait_a_moment();
+    }
+    client.vanish();
+    let record = daemon.record(client_port);
+    failed_at_tls(&record);
+    assert_eq!(record["level"], "info", "{record}");
+    // What is no handshake is worth a look.
+    let mut client = plain(port);
+    is_no_clear_text(&client.send(b"GET / HTTP/1.0\r\n\r\n").half_close().read_until_gone());
     assert_eq!(daemon.record(client.port())["level"], "warning");
 }
 

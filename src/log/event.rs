@@ -229,8 +229,8 @@ pub struct Record {
     pub reason: Option<String>,
     /// The step that failed.
     pub step: Option<&'static str>,
-    /// The client came and went without a word, as health checks do.
-    pub silent: bool,
+    /// The client left before its program was started, as health checks do.
+    pub left: bool,
     /// How the program ended.
     pub exit: Option<Exit>,
     /// From the connection to the program's end.
@@ -321,7 +321,7 @@ impl Event {
             | Event::ServicePaused { .. }
             | Event::StderrLost { .. }
             | Event::LogLost { .. } => Level::Warning,
-            Event::Session(record) if record.outcome == Outcome::Failed && !record.silent => Level::Warning,
+            Event::Session(record) if record.outcome == Outcome::Failed && !record.left => Level::Warning,
             _ => Level::Info,
         }
     }

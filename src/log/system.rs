@@ -61,7 +61,7 @@ impl SystemSink {
                     None
                 }
                 Outcome::Refused => self.firsts.failed(&record.service, "refused", now),
-                Outcome::Failed if record.silent => None,
+                Outcome::Failed if record.left => None,
                 Outcome::Failed => self.firsts.failed(&record.service, record.step.unwrap_or("unknown"), now),
             },
             Event::ListenFailed { address, .. } => self.firsts.failed(&address.to_string(), "listen", now),

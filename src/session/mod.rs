@@ -282,7 +282,7 @@ impl Session {
             outcome: Outcome::Served,
             reason: None,
             step: None,
-            silent: false,
+            left: false,
             exit: None,
             seconds: Duration::ZERO,
             linger_seconds: Duration::ZERO,
@@ -302,7 +302,7 @@ impl Record {
     fn stopped(&mut self, stopped: Stopped, session: &Session, began: Instant) {
         self.outcome = stopped.outcome;
         self.step = stopped.step;
-        self.silent = stopped.silent;
+        self.left = stopped.left;
         self.reason = Some(stopped.reason);
         self.client = stopped.client.filter(|client| *client != session.peer);
         self.seconds = began.elapsed();

@@ -31,11 +31,17 @@ const TLS: &str = "tls";
 
 /// Why a step is not passed.
 enum Fault {
-    /// Nothing was sent at all: what health checks and port scans do.
-    Silent,
+    /// The client broke the connection off, in these words. Health checks and port scans
+    /// do so: it is no alarm.
+    Left(&'static str),
     /// This, in words.
     Words(String),
 }
+
+/// The client broke the connection off before it sent anything,
+const SILENT: Fault = Fault::Left("the connection ended without sending anything");
+/// or in its handshake.
+const IN_HANDSHAKE: Fault = Fault::Left("the connection ended in the handshake");
 
 impl From<String> for Fault {
     fn from(words: String) -> Fault {
@@ -77,18 +83,15 @@ pub(super) struct Stopped {
     pub reason: String,
     /// Who is really there, if that was known.
     pub client: Option<Peer>,
-    /// It came and went without a word.
-    pub silent: bool,
+    /// The client left early: no alarm.
+    pub left: bool,
 }
 
 impl Stopped {
     fn at(step: &'static str, fault: Fault) -> Stopped {
         match fault {
             Fault::Words(words) => Stopped::failed(step, words),
-            Fault::Silent => {
-                let reason = "the connection ended without sending anything";
-                Stopped { silent: true, ..Stopped::failed(step, reason) }
-            }
+            Fault::Left(words) => Stopped { left: true, ..Stopped::failed(step, words) },
         }
     }
 
@@ -98,7 +101,7 @@ impl Stopped {
             step: Some(step),
             reason: reason.into(),
             client: None,
-            silent: false,
+            left: false,
         }
     }
 }
@@ -254,18 +257,22 @@ async fn header(stream: &Stream, flow: &Flow) -> Result<Named, Fault> {
         let read = stream.try_read(&mut bytes[known..]);
         bytes.truncate(known + *read.as_ref().unwrap_or(&0));
         match read {
-            Ok(0) if bytes.is_empty() => return Err(Fault::Silent),
+            Ok(0) if bytes.is_empty() => return Err(SILENT),
             Ok(0) => return Err("the connection ended before its header".to_owned().into()),
             Ok(_) => {}
-            Err(error) => wait(stream, error).await.map_err(|error| cut(error, bytes.is_empty()))?,
+            Err(error) if bytes.is_empty() => {
+                wait(stream, error).await.map_err(|error| cut(error, SILENT))?;
+            }
+            Err(error) => wait(stream, error).await?,
         }
     }
 }
 
-/// Why there is nothing more. Some health checks end with a reset.
-fn cut(error: io::Error, nothing_yet: bool) -> Fault {
+/// Why nothing more can be read or written: `left` where the client has left. Some health
+/// checks end with a reset.
+fn cut(error: io::Error, left: Fault) -> Fault {
     match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted if nothing_yet => Fault::Silent,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => left,
         _ => error.into(),
     }
 }
@@ -297,7 +304,7 @@ async fn not_let_in(reason: Option<Reason>, client: Peer, stream: &Stream, servi
         return Stopped { client, ..Stopped::failed(step, Why::Stop.text()) };
     };
     turn_away(stream, service).await;
-    Stopped { outcome: Outcome::Refused, step: None, reason: reason.to_string(), client, silent: false }
+    Stopped { outcome: Outcome::Refused, step: None, reason: reason.to_string(), client, left: false }
 }
 
 /// Tells a client why, unless it would not understand it.
@@ -319,8 +326,8 @@ async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<B
     let mut nothing_yet = true;
     loop {
         let read = match connection.read_from(&mut network) {
-            Ok(0) if nothing_yet => return Err(Fault::Silent),
-            Ok(0) => return Err("the connection ended in the handshake".to_owned().into()),
+            Ok(0) if nothing_yet => return Err(SILENT),
+            Ok(0) => return Err(IN_HANDSHAKE),
             Ok(_) => {
                 nothing_yet = false;
                 None
@@ -344,14 +351,15 @@ async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<B
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     stream.writable().await?;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(cut(error, IN_HANDSHAKE)),
             }
         }
         if !connection.is_handshaking() {
             return Ok(connection);
         }
         if let Some(error) = read {
-            wait(stream, error).await.map_err(|error| cut(error, nothing_yet))?;
+            let left = if nothing_yet { SILENT } else { IN_HANDSHAKE };
+            wait(stream, error).await.map_err(|error| cut(error, left))?;
         }
     }
 }
