@@ -22,6 +22,7 @@ pub mod convert;
 pub mod core;
 pub mod error;
 pub mod exit;
+pub mod helpers;
 pub mod host;
 pub mod keyring;
 pub mod listen;

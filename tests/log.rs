@@ -62,6 +62,32 @@ fn a_record_has_its_fields() {
     }
 }
 
+/// A reset comes before the acknowledgement of what the client has read.
+#[cfg(target_os = "linux")]
+#[test]
+fn bytes_that_a_client_got_before_its_reset_are_counted() {
+    for stdio in ["socket", "pipe"] {
+        let port = free_port();
+        let text =
+            format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'echo']\nstdio = '{stdio}'\n");
+        let daemon = Builder::native(&text).start();
+        let mut client = Client::connect(port);
+        let client_port = client.port();
+        // The client's system comes to acknowledge late, with what it sends next.
+        for _ in 0..20 {
+            client.send(b"a").read_exact(1);
+        }
+        client.send(&[b'x'; 90]).read_exact(90);
+        client.vanish();
+        let record = daemon.record(client_port);
+        assert_eq!(
+            (&record["bytes_in"], &record["bytes_out"]),
+            (&110.into(), &110.into()),
+            "{stdio}: {record}"
+        );
+    }
+}
+
 #[test]
 fn ready_lists_every_bound_address() {
     let ports = [free_port(), free_port()];

@@ -384,6 +384,14 @@ impl Admission {
         }
     }
 
+    /// A session cannot end yet, whoever waits for its slot.
+    pub fn makes_no_room(&mut self, session: SessionId) {
+        self.total.forget(session);
+        if let Some(entrance) = self.entrance_of(session) {
+            entrance.room.forget(session);
+        }
+    }
+
     /// A session has ended, and its place is free. One that was to try its
     /// service and told nothing has shown that it works.
     pub fn ended(&mut self, session: SessionId, now: Duration) {

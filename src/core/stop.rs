@@ -7,6 +7,10 @@ use std::time::Duration;
 /// server ends without it.
 pub const LAST_RESORT: Duration = Duration::from_secs(5);
 
+/// A client that has acknowledged all that was sent to it gets this long at a stop to
+/// end its side.
+pub const CLIENT_LEAVES_WITHIN: Duration = Duration::from_secs(2);
+
 /// The times of a stop, on the scale of `now`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop {

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
-use super::flow::Counted;
 use super::pump::{Phase, Pump};
-use super::{Order, Session, Verdict};
+use super::{Context, Order, Session, Verdict};
 use crate::core::ending::{Act, Ending, Why};
 use crate::core::idle::{Idle, Look};
+use crate::core::stop::CLIENT_LEAVES_WITHIN;
 use crate::supervisor::Event;
 use crate::sys::Exit;
 use crate::sys::child::Child;
@@ -41,9 +41,8 @@ pub(super) async fn wait(
     session: &Session,
     mut tries: bool,
     child: &mut Child,
-    counted: &Counted,
     orders: &mut watch::Receiver<Order>,
-    supervisor: &mpsc::UnboundedSender<Event>,
+    context: &Context,
     pump: &mut Pump<'_>,
 ) -> Ended {
     let times = &session.service.times;
@@ -54,7 +53,7 @@ pub(super) async fn wait(
     }
     let since = |at: Instant| at.saturating_duration_since(began);
     let mut is_idle = false;
-    let idle = idle(counted, times.idle_timeout);
+    let idle = idle(session, context, times.idle_timeout);
     tokio::pin!(idle);
     let exit = loop {
         match *orders.borrow_and_update() {
@@ -97,7 +96,7 @@ pub(super) async fn wait(
                 () = tokio::time::sleep_until(began + until.unwrap_or_default()), if until.is_some() => {}
                 () = tokio::time::sleep_until(began + QUICK), if tries => {
                     tries = false;
-                    let _ = supervisor.send(Event::Worked(session.id));
+                    let _ = context.supervisor.send(Event::Worked(session.id));
                 }
             },
         }
@@ -127,13 +126,20 @@ impl Ended {
     /// anything. Whatever a client can cause is none, or one client could
     /// pause the service for all. Where nobody counts what clients sent, only
     /// what was not even loaded is seen.
-    pub(super) fn verdict(&self, counted: &Counted, child: &Child, born: Instant) -> Verdict {
+    pub(super) async fn verdict(
+        &self,
+        session: &Session,
+        context: &Context,
+        child: &Child,
+        born: Instant,
+    ) -> Verdict {
         let Ended::Known { exit, why: None } = self else { return Verdict::Works };
         // A program that has waited for its client has lived longer than with it.
         if born.elapsed() >= QUICK || !exit.is_abnormal() {
             return Verdict::Works;
         }
-        let silent = match counted.counts() {
+        let asked = session.counted.ask(&context.looks, session.id);
+        let silent = match timeout(QUICK, asked).await.ok().flatten() {
             Some(counts) => counts.received == 0 && !counts.end_received,
             None => exit.is_not_loaded() && child.has_read_nothing(),
         };
@@ -147,12 +153,14 @@ impl Ended {
 }
 
 /// Returns when the connection is idle for the timeout; never without one.
-async fn idle(counted: &Counted, timeout: Option<Duration>) {
+/// Where the counts cannot be asked the session goes on: `session_timeout` bounds it.
+async fn idle(session: &Session, context: &Context, timeout: Option<Duration>) {
     let Some(timeout) = timeout else { return std::future::pending().await };
     let began = Instant::now();
     let mut idle = Idle::new(timeout);
     loop {
-        let Some(counts) = counted.counts() else { return std::future::pending().await };
+        let asked = session.counted.ask(&context.looks, session.id);
+        let Some(counts) = asked.await else { return std::future::pending().await };
         match idle.look(began.elapsed(), (counts.received, counts.acknowledged), counts.quiet) {
             Look::Again(rest) => tokio::time::sleep(rest).await,
             Look::End => return,
@@ -179,6 +187,37 @@ pub(super) async fn ordered(orders: &mut watch::Receiver<Order>) -> Why {
         if changed.is_err() {
             // The supervisor is gone, and with it everything.
             return Why::Stop;
+        }
+    }
+}
+
+/// Returns when the server stops and the session must be gone.
+pub(super) async fn stopped(orders: &mut watch::Receiver<Order>) {
+    while ordered(orders).await != Why::Stop {
+        // Told by another order, or by the supervisor's end.
+        let _ = orders.changed().await;
+    }
+}
+
+/// The client is asked so often whether it has acknowledged everything.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Returns when the server stops and the client has had its time after it acknowledged
+/// all that was sent. Never where the system does not tell that.
+pub(super) async fn delivered<Answer: Future<Output = Option<bool>>>(
+    mut orders: watch::Receiver<Order>,
+    is_acknowledged: impl Fn() -> Answer,
+) {
+    let stops = |order: &Order| matches!(order, Order::End { why: Why::Stop, .. } | Order::Leave { .. });
+    if orders.wait_for(stops).await.is_err() {
+        // The supervisor is gone, and with it everything.
+        return;
+    }
+    loop {
+        match is_acknowledged().await {
+            Some(true) => return tokio::time::sleep(CLIENT_LEAVES_WITHIN).await,
+            Some(false) => tokio::time::sleep(LOOK_AGAIN).await,
+            None => return std::future::pending().await,
         }
     }
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::sys::Counts;
+use crate::core::SessionId;
+use crate::helpers::Helpers;
 use crate::sys::net;
+use crate::sys::{self, Counts};
 
-/// What moved through us, counted as it moves and asked from anywhere.
+/// What moved through us, counted as it moves; or what the system has counted when it
+/// was asked last. Asked from anywhere.
 #[derive(Debug)]
 pub struct Flow {
     began: Instant,
@@ -21,6 +24,10 @@ pub struct Flow {
     end_received: AtomicBool,
     /// Bytes of a PROXY header, which the system counts as the client's.
     header: AtomicU64,
+    /// The system has answered.
+    is_known: AtomicBool,
+    /// The system is being asked.
+    is_asked: AtomicBool,
 }
 
 impl Flow {
@@ -33,6 +40,8 @@ impl Flow {
             last: AtomicU64::new(0),
             end_received: AtomicBool::new(false),
             header: AtomicU64::new(0),
+            is_known: AtomicBool::new(false),
+            is_asked: AtomicBool::new(false),
         }
     }
 
@@ -60,6 +69,13 @@ impl Flow {
         self.moved();
     }
 
+    /// The system has counted so much.
+    fn learn(&self, counts: &Counts) {
+        self.received.store(counts.received, Ordering::Relaxed);
+        self.sent.store(counts.acknowledged, Ordering::Relaxed);
+        self.is_known.store(true, Ordering::Release);
+    }
+
     fn moved(&self) {
         self.last.store(milliseconds(self.began.elapsed()), Ordering::Relaxed);
     }
@@ -69,6 +85,7 @@ impl Flow {
         Counts {
             received: self.received.load(Ordering::Relaxed),
             acknowledged: self.sent.load(Ordering::Relaxed),
+            sent: Some(self.sent.load(Ordering::Relaxed)),
             quiet: self.began.elapsed().saturating_sub(last),
             end_received: self.end_received.load(Ordering::Relaxed),
         }
@@ -95,12 +112,51 @@ pub enum Counted {
 }
 
 impl Counted {
-    /// What moved, where somebody counts.
-    pub fn counts(&self) -> Option<Counts> {
+    /// What moved, as far as that is known without asking the system.
+    pub fn known(&self) -> Option<Counts> {
         match self {
-            Counted::BySystem(counter, _) => counter.counts().map(|counts| self.of_program(counts)),
+            Counted::BySystem(_, flow) => flow.is_known.load(Ordering::Acquire).then(|| flow.counts()),
             Counted::ByUs(flow) => Some(flow.counts()),
         }
+    }
+
+    /// What moved. The answer may be long in coming, since the system may wait for the
+    /// program.
+    pub async fn ask(&self, looks: &Helpers, session: SessionId) -> Option<Counts> {
+        if !self.is_by_system() {
+            return self.known();
+        }
+        let counted = self.clone();
+        looks.run(session, move || counted.look()).await?
+    }
+
+    /// Has the system asked, unless that is under way. `done` is dropped when `known`
+    /// tells what it said.
+    pub fn ask_beside(&self, looks: &Helpers, session: SessionId, done: impl Send + 'static) {
+        let Counted::BySystem(_, flow) = self else { return };
+        if !self.is_by_system() || flow.is_asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let counted = self.clone();
+        looks.push(session, move || {
+            counted.look();
+            if let Counted::BySystem(_, flow) = &counted {
+                flow.is_asked.store(false, Ordering::Release);
+            }
+            drop(done);
+        });
+    }
+
+    fn is_by_system(&self) -> bool {
+        matches!(self, Counted::BySystem(..)) && sys::CAPABILITIES.byte_counts
+    }
+
+    /// Asks the system. Not on a loop.
+    fn look(&self) -> Option<Counts> {
+        let Counted::BySystem(counter, flow) = self else { return self.known() };
+        let counts = self.of_program(counter.counts()?);
+        flow.learn(&counts);
+        Some(counts)
     }
 
     /// What of that which the system has counted is the program's.

@@ -1,8 +1,14 @@
 //! A client's connection, in the hands of whoever moves its bytes.
 
+use std::future::ready;
 use std::io;
 
+use tokio::sync::watch;
+
+use super::Order;
+use super::ending::delivered;
 use super::flow::Counted;
+use super::lent::Lent;
 use super::pump::Network;
 use super::scratch;
 use crate::sys::Counts;
@@ -14,6 +20,8 @@ use crate::tls::{Connection, ReadError};
 pub enum Link {
     /// It becomes the program's streams.
     Socket(Socket),
+    /// It has become a program's streams.
+    Lent(Lent),
     /// The server moves what the client sends in clear text.
     Plain(Stream),
     /// The server moves what the client sends in TLS.
@@ -32,6 +40,8 @@ impl Link {
             Link::Plain(stream) => {
                 let _ = write_all(stream, text).await;
             }
+            // It is the program's.
+            Link::Lent(_) => {}
             // Sent with what comes next.
             Link::Tls(_, connection) => {
                 connection.write_plain(text);
@@ -40,35 +50,52 @@ impl Link {
     }
 
     /// Ends the stream to the client, then drops what it still sends until it
-    /// ends too.
-    pub async fn linger(&mut self) -> io::Result<()> {
+    /// ends too. False if a stop cut that short.
+    pub async fn linger(&mut self, orders: watch::Receiver<Order>) -> bool {
         match self {
-            Link::Socket(socket) => socket.linger().await,
+            Link::Socket(socket) => {
+                let _ = socket.linger().await;
+                true
+            }
+            Link::Lent(lent) => lent.linger(orders).await,
             Link::Plain(stream) => {
                 // One that is gone already needs no end.
                 let _ = stream.shutdown();
-                drain(stream).await
+                tokio::select! {
+                    _ = drain(stream) => true,
+                    () = delivered(orders, || ready(stream.is_acknowledged())) => false,
+                }
             }
             Link::Tls(stream, connection) => {
                 let _ = stream.shutdown();
-                drain_tls(stream, connection).await
+                tokio::select! {
+                    _ = drain_tls(stream, connection) => true,
+                    () = delivered(orders, || ready(stream.is_acknowledged())) => false,
+                }
             }
         }
     }
 
     /// What moved on it. At its end the connection itself knows best: whether it
     /// broke, so that the end of its stream is not among what was counted.
-    pub fn counts(&self, counted: &Counted) -> Option<Counts> {
-        match self {
-            Link::Socket(socket) => socket.counts().map(|counts| counted.of_program(counts)),
-            Link::Plain(_) | Link::Tls(..) => counted.counts(),
-        }
+    pub async fn counts(&self, counted: &Counted) -> Option<Counts> {
+        let counts = match self {
+            Link::Socket(socket) => socket.counts(false),
+            Link::Lent(lent) => lent.counts().await,
+            Link::Plain(_) | Link::Tls(..) => return counted.known(),
+        };
+        counts.map(|counts| counted.of_program(counts))
     }
 
-    /// Closes it although a program may still have it.
-    pub fn abandon(self) {
-        if let Link::Socket(socket) = self {
-            socket.abandon();
+    /// Whether the client has broken the connection, as far as the system counts.
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Link::Lent(lent) if lent.is_broken())
+    }
+
+    /// Closes it. No process of the session has it any more.
+    pub async fn close(self) {
+        if let Link::Lent(lent) = self {
+            lent.close().await;
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod ending;
 pub mod environment;
 pub mod flow;
+mod lent;
 pub mod link;
 mod prelude;
 mod process;
@@ -22,14 +23,15 @@ use tokio::time::Instant;
 use crate::config::plan::{Address, Service};
 use crate::core::ending::Why;
 use crate::core::{Peer, ServiceId, SessionId};
+use crate::helpers::Helpers;
 use crate::log::Log;
 use crate::log::event::{Outcome, Record};
 use crate::spawn::Spawner;
 use crate::supervisor::Event;
 use crate::sys::net::Socket;
-use crate::sys::{self, SpawnError};
+use crate::sys::{self, Counts, SpawnError};
 use crate::tls::Keys;
-use ending::{Ended, ordered, wait};
+use ending::{Ended, ordered, stopped, wait};
 use environment::is_chosen_by_client;
 use flow::{Counted, Flow};
 use link::Link;
@@ -109,6 +111,10 @@ pub struct Context {
     pub supervisor: mpsc::UnboundedSender<Event>,
     /// Where a program's standard error may go.
     pub log: Log,
+    /// Make calls on connections that programs have had.
+    pub ends: Helpers,
+    /// Ask what moved on connections that programs have.
+    pub looks: Helpers,
     /// How much of that the service's programs may write together.
     pub complaints: Complaints,
     /// What the service needs for TLS, or why it is not there.
@@ -135,7 +141,7 @@ pub struct Served {
     pub record: Record,
     /// What it says of its service.
     pub verdict: Verdict,
-    /// The connection, where it is left. To be closed when everybody knows the
+    /// The connection, where it is to be closed. To be closed when everybody knows the
     /// rest: a client that sees the end may come again at once, and must find its
     /// place free.
     pub link: Option<Link>,
@@ -186,11 +192,11 @@ pub async fn serve(
     let (ended, cut) = {
         let mut pump = Pump::new(&mut link, ours, errors.as_mut(), &session.flow);
         let child = &mut running.child;
-        let ended = wait(&session, tries, child, &session.counted, &mut orders, supervisor, &mut pump).await;
+        let ended = wait(&session, tries, child, &mut orders, &context, &mut pump).await;
         context.spawner.give_back(running.account.take());
         record.seconds = began.elapsed();
         until = Instant::now() + session.service.times.linger_timeout;
-        verdict = if chosen { Verdict::Works } else { ended.verdict(&session.counted, child, born) };
+        verdict = if chosen { Verdict::Works } else { ended.verdict(&session, &context, child, born).await };
         let cut = match ended {
             // Nobody listens where nothing moved for so long.
             Ended::Known { why: Some(why @ Why::Idle), .. } => Some(why.text()),
@@ -204,7 +210,13 @@ pub async fn serve(
                 let first = Instant::now() + LAST_WORD;
                 let cut = match tokio::time::timeout_at(first, pump.finish()).await {
                     Ok(()) => None,
-                    Err(_) => until_cut(pump.finish(), until, &mut orders).await,
+                    Err(_) => {
+                        let finish = async {
+                            pump.finish().await;
+                            true
+                        };
+                        until_cut(finish, until, &mut orders).await
+                    }
                 };
                 let _ = supervisor.send(Event::Lingers(session.id, verdict.clone()));
                 cut
@@ -216,29 +228,29 @@ pub async fn serve(
     record.ended(&ended);
     match ended {
         Ended::Unknown(_) => {
-            // Some process may still have it.
-            link.abandon();
+            // Some process may still have it: it is dropped and not closed.
             return Served { record, verdict, link: None };
         }
         Ended::Left => {
             running.child.leave();
-            return Served { record, verdict, link: Some(link) };
+            return Served { record, verdict, link: None };
         }
         Ended::Known { .. } => {}
     }
     let cut = match cut {
         None if !session.service.times.linger_timeout.is_zero() => {
             // A client that resets has said that it wants no more.
-            until_cut(async { drop(link.linger().await) }, until, &mut orders).await
+            until_cut(link.linger(orders.clone()), until, &mut orders).await
         }
         cut => cut,
     };
     record.reason = record.reason.or(cut.map(str::to_owned));
-    record.linger_seconds = began.elapsed() - record.seconds;
-    if let Some(counts) = link.counts(&session.counted) {
+    if let Some(counts) = last_counts(&link, &session, supervisor, &mut orders).await {
         record.bytes_in = Some(counts.received);
-        record.bytes_out = Some(counts.acknowledged);
+        // With a reset comes no acknowledgement of what arrived before it.
+        record.bytes_out = if link.is_broken() { counts.sent } else { Some(counts.acknowledged) };
     }
+    record.linger_seconds = began.elapsed() - record.seconds;
     Served { record, verdict, link: Some(link) }
 }
 
@@ -246,17 +258,40 @@ pub async fn serve(
 /// session was to be gone already: on some systems that takes a turn of the loop.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
-/// Delivers what is left; says why if that was cut short.
+/// Delivers what is left; says why if that was cut short, as `doing` does by `false`.
 async fn until_cut(
-    doing: impl Future<Output = ()>,
+    doing: impl Future<Output = bool>,
     until: Instant,
     orders: &mut watch::Receiver<Order>,
 ) -> Option<&'static str> {
     tokio::select! {
         biased;
-        () = doing => None,
+        is_done = doing => (!is_done).then_some("linger cut"),
         () = tokio::time::sleep_until(until) => Some("linger timeout"),
         _ = ordered(orders) => Some("linger cut"),
+    }
+}
+
+/// A connection that does not answer for so long makes no room for others.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// What moved on the connection. While some process keeps it from answering, the session
+/// keeps its slot: connections that cannot be closed must not take all descriptors.
+async fn last_counts(
+    link: &Link,
+    session: &Session,
+    supervisor: &mpsc::UnboundedSender<Event>,
+    orders: &mut watch::Receiver<Order>,
+) -> Option<Counts> {
+    let asked = link.counts(&session.counted);
+    tokio::pin!(asked);
+    if let Ok(counts) = tokio::time::timeout(ANSWERS_WITHIN, &mut asked).await {
+        return counts;
+    }
+    let _ = supervisor.send(Event::IsHeld(session.id));
+    tokio::select! {
+        counts = asked => counts,
+        () = stopped(orders) => None,
     }
 }
 
@@ -264,7 +299,7 @@ async fn until_cut(
 const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(1);
 
 /// Delivers the word that a client was sent, and closes.
-pub async fn turn_away(mut socket: Socket) {
+pub async fn turn_away(socket: Socket) {
     let _ = tokio::time::timeout(TURNED_AWAY_WITHIN, socket.linger()).await;
 }
 

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 
 use tokio::sync::{oneshot, watch};
 
+use super::lent::Lent;
 use super::link::Link;
 use super::pump::Errors;
 use super::stdio::Ours;
@@ -69,8 +70,9 @@ pub(super) async fn start(
     };
     let cut = is_too_late(orders);
     let spawned = context.spawner.spawn(session.service_id, service.clone(), socket, variables, cut).await;
+    let lent = |socket| Link::Lent(Lent::new(socket, session.id, context.ends.clone()));
     let (link, running, ours) = match spawned {
-        Ok((socket, Ok((running, ours)))) => (socket.map(Link::Socket).or(other), running, ours),
+        Ok((socket, Ok((running, ours)))) => (socket.map(lent).or(other), running, ours),
         Ok((socket, Err(error))) => {
             return Err(NotStarted { error, link: socket.map(Link::Socket).or(other) });
         }

@@ -203,7 +203,9 @@ impl Supervisor {
         let serve = async move {
             let Served { record, verdict, link } = session::serve(session, socket, context, order).await;
             let _ = sender.send(Event::Ended(Box::new(record), verdict));
-            drop(link);
+            if let Some(link) = link {
+                link.close().await;
+            }
         };
         if works_beside {
             self.workers.spawn(serve);

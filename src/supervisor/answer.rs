@@ -1,7 +1,11 @@
 //! What the control channel asks, and what it is told.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::{Live, Supervisor};
 use crate::config::plan::Service;
@@ -12,13 +16,17 @@ use crate::core::explain::{Verdict, behind_proxy, explain};
 use crate::core::{Peer, ServiceId, SessionId};
 use crate::host::manager::Manager;
 use crate::session::Order;
+use crate::session::flow::Counted;
+
+/// A status waits so long for what moved on connections.
+const COUNTED_WITHIN: Duration = Duration::from_millis(300);
 
 impl Supervisor {
     pub(super) fn answer(&mut self, command: Command, manager: &mut dyn Manager) {
         let Command { request, reply } = command;
         let answer = match request {
             Request::Reload => return self.reload("--reload", Some(reply), manager),
-            Request::Status => Reply::Status(self.status()),
+            Request::Status => return self.tell_status(reply),
             Request::Kill { session } => self.kill(SessionId(session)),
             Request::Explain { address, service } => self.explain(address, service.as_deref()),
         };
@@ -55,6 +63,30 @@ impl Supervisor {
         }
     }
 
+    /// Tells the status, with the counts that connections tell in time and the last
+    /// known ones of the others: a program can keep its connection from answering.
+    fn tell_status(&self, reply: oneshot::Sender<Reply>) {
+        let mut status = self.status();
+        let (done, mut all_done) = mpsc::channel::<()>(1);
+        let mut counted: HashMap<u64, Counted> = HashMap::new();
+        for (id, live) in &self.sessions {
+            live.session.counted.ask_beside(&self.looks, *id, done.clone());
+            counted.insert(id.0, live.session.counted.clone());
+        }
+        drop(done);
+        tokio::spawn(async move {
+            let _ = timeout(COUNTED_WITHIN, all_done.recv()).await;
+            for session in status.services.iter_mut().flat_map(|service| &mut service.sessions) {
+                let counts = counted.get(&session.id).and_then(Counted::known);
+                session.bytes_in = counts.map(|counts| counts.received);
+                session.bytes_out = counts.map(|counts| counts.acknowledged);
+            }
+            // The client that asked may be gone.
+            let _ = reply.send(Reply::Status(status));
+        });
+    }
+
+    /// The status without what moved on connections.
     fn status(&self) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -118,16 +150,13 @@ impl Supervisor {
             .sessions
             .values()
             .filter(|live| live.session.service.name == name)
-            .map(|Live { session, began, client, .. }| {
-                let counts = session.counted.counts();
-                protocol::Session {
-                    id: session.id.0,
-                    client: client.unwrap_or(session.peer).to_string(),
-                    pid: session.process.running(),
-                    seconds: seconds(began.elapsed()),
-                    bytes_in: counts.map(|counts| counts.received),
-                    bytes_out: counts.map(|counts| counts.acknowledged),
-                }
+            .map(|Live { session, began, client, .. }| protocol::Session {
+                id: session.id.0,
+                client: client.unwrap_or(session.peer).to_string(),
+                pid: session.process.running(),
+                seconds: seconds(began.elapsed()),
+                bytes_in: None,
+                bytes_out: None,
             })
             .collect();
         sessions.sort_unstable_by_key(|session| session.id);

@@ -27,6 +27,7 @@ use crate::core::exhaustion::Exhaustion;
 use crate::core::refusals::{Reason, Refusals, TOLD_EVERY};
 use crate::core::{Peer, ServiceId, SessionId};
 use crate::error::Error;
+use crate::helpers::Helpers;
 use crate::host::manager::Manager;
 use crate::keyring::{Keyring, Read as Keys};
 use crate::listen::inherited::Given;
@@ -66,6 +67,8 @@ pub enum Event {
     ProgramOver(SessionId, Verdict),
     /// Its program is gone, and the system delivers its last bytes.
     Lingers(SessionId, Verdict),
+    /// Some process keeps its connection from being closed.
+    IsHeld(SessionId),
     /// A PROXY header has named the client of a session. It wants to know how many
     /// connections that one's source has, or why it is turned away.
     Named(SessionId, Peer, oneshot::Sender<Result<usize, Reason>>),
@@ -152,6 +155,10 @@ pub struct Supervisor {
     /// When to look again whether a revocation list has expired.
     lists_at: Option<Instant>,
     workers: Workers,
+    /// Make calls on connections that programs have had,
+    ends: Helpers,
+    /// and ask what moved on those that programs have.
+    looks: Helpers,
     last_session: u64,
     /// Listeners that clients may wait at, in the order of their turns: each
     /// gets one client in, then goes to the back.
@@ -185,6 +192,7 @@ impl Supervisor {
             .map_err(|cause| Error::System { what: "the threads that start programs", cause })?;
         let workers =
             Workers::start().map_err(|cause| Error::System { what: "the threads that move bytes", cause })?;
+        let (ends, looks) = (Helpers::start("ends")?, Helpers::start("looks")?);
         let (sender, events) = mpsc::unbounded_channel();
         let mut supervisor = Supervisor {
             server: plan.server.clone(),
@@ -207,6 +215,8 @@ impl Supervisor {
             keys_pending: false,
             lists_at: None,
             workers,
+            ends,
+            looks,
             last_session: 0,
             turns: VecDeque::new(),
             more_pending: false,
@@ -338,6 +348,10 @@ impl Supervisor {
                 // Somebody may be waiting for just that.
                 self.accept();
             }
+            Event::IsHeld(session) => {
+                self.admission.makes_no_room(session);
+                self.accept();
+            }
             Event::Ended(record, verdict) => {
                 self.judge(record.session, verdict);
                 self.ended(*record);
@@ -425,6 +439,8 @@ impl Supervisor {
             spawner: self.spawner.clone(),
             supervisor: self.sender.clone(),
             log: self.log.clone(),
+            ends: self.ends.clone(),
+            looks: self.looks.clone(),
             complaints: served.map(|served| served.complaints.clone()).unwrap_or_default(),
             keys: tls.and_then(|files| self.keyring.get(files)),
         }

@@ -8,7 +8,8 @@
 //! | [`process::prepare`] | once, before any thread: nothing of ours can be inherited, descriptor limit raised, no crash dialogs |
 //! | [`process::borrowed_rights`] | rights that the program file gives and the starter does not have |
 //! | [`net::Listener`] | a bound, non-inheritable socket in the loop's poll set; `accept` never blocks |
-//! | [`net::Socket`] | one connection, never in the poll set while a program has it; `linger` ends it well |
+//! | [`net::Socket`] | one connection, never in the poll set while a program has it. Once a program has had it any call on it may wait, the last close too |
+//! | [`net::Waiter`] | tells the loop when such a connection is readable, without a call on it |
 //! | [`net::Stream`] | the same connection while no program has it: the server itself reads and writes, and waits in the loop |
 //! | [`net::Counter`] | asks what moved on a connection, from any thread, where the kernel counts |
 //! | [`pipe`] | pipes to and from a program: our end waits in the loop, the program's is a plain blocking one |
@@ -203,7 +204,7 @@ pub enum AcceptFault {
 
 /// How far dropping what a client still sends has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Drained {
+pub enum Drained {
     /// The client has ended its stream.
     End,
     /// Nothing is there for now.
@@ -219,6 +220,8 @@ pub struct Counts {
     pub received: u64,
     /// Bytes to the client that it acknowledged.
     pub acknowledged: u64,
+    /// Bytes to the client that were sent at all; `None` where nothing tells.
+    pub sent: Option<u64>,
     /// Time since data last arrived, or an acknowledgement did.
     pub quiet: std::time::Duration,
     /// The client has ended its stream, by an end or by a reset.

@@ -53,6 +53,29 @@ fn act(arguments: &[&str]) {
             system::close_input();
             act(&arguments[1..]);
         }
+        // Wants its last close to wait for its client for so many seconds.
+        #[cfg(unix)]
+        ["so-linger", seconds, ..] => {
+            system::set_so_linger(std::time::Duration::from_secs(seconds.parse().unwrap()));
+            act(&arguments[2..]);
+        }
+        // Writes as much as its client and the system take at once.
+        #[cfg(unix)]
+        ["fill"] => system::fill_output(),
+        // Keeps its connection locked, comes to the gate, and ends when that opens.
+        #[cfg(target_os = "linux")]
+        ["locked", address] => {
+            system::lock_connection();
+            gate(address);
+            exit(0);
+        }
+        // Starts a process that does so in a session of its own, and comes to the gate as well.
+        #[cfg(target_os = "linux")]
+        ["leave-locked", address] => {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            system::start_adrift_with_streams(command.args(["locked", address]).env_remove("CLIENT_PORT"));
+            gate(address);
+        }
         // Lives for so many milliseconds.
         ["lives", time] => std::thread::sleep(std::time::Duration::from_millis(time.parse().unwrap())),
         // Copies its input until its end.

@@ -195,3 +195,47 @@ pub fn state() -> String {
     }
     state
 }
+
+/// The last close of its connection waits for so long.
+pub fn set_so_linger(time: std::time::Duration) {
+    // SAFETY: descriptor 1 stays open for the life of the probe.
+    let output = unsafe { BorrowedFd::borrow_raw(1) };
+    socket2::SockRef::from(&output).set_linger(Some(time)).unwrap();
+}
+
+/// Writes until nothing more is taken at once.
+pub fn fill_output() {
+    let block = [b'x'; 65536];
+    // SAFETY: the buffer is as long as is said; descriptor 1 is a socket.
+    while unsafe { libc::send(1, block.as_ptr().cast(), block.len(), libc::MSG_DONTWAIT) } > 0 {}
+}
+
+/// From its return on another thread is in the midst of a write to the connection, whose
+/// lock in the kernel it holds: it waits for a page that does not come.
+#[cfg(target_os = "linux")]
+pub fn lock_connection() {
+    // Of linux/userfaultfd.h: what is asked of the kernel, in its form.
+    const UFFDIO_API: libc::c_ulong = 0xc018_aa3f;
+    const UFFDIO_REGISTER: libc::c_ulong = 0xc020_aa00;
+    const API: u64 = 0xaa;
+    const MODE_MISSING: u64 = 1;
+    const PAGE: usize = 4096;
+    // SAFETY: the structures have the sizes that the requests name, and the mapping is
+    // used by nothing but the write that waits for it.
+    unsafe {
+        let faults = i32::try_from(libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC)).unwrap();
+        assert!(faults >= 0, "{}", std::io::Error::last_os_error());
+        let mut api = [API, 0, 0];
+        assert_eq!(libc::ioctl(faults, UFFDIO_API, api.as_mut_ptr()), 0);
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let page = libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0);
+        assert_ne!(page, libc::MAP_FAILED);
+        let page = page as usize;
+        let mut register = [page as u64, PAGE as u64, MODE_MISSING, 0];
+        assert_eq!(libc::ioctl(faults, UFFDIO_REGISTER, register.as_mut_ptr()), 0);
+        std::thread::spawn(move || libc::send(1, page as *const libc::c_void, PAGE, 0));
+        let mut fault = [0u8; 32];
+        assert_eq!(libc::read(faults, fault.as_mut_ptr().cast(), fault.len()), 32);
+    }
+}

@@ -67,6 +67,7 @@ const NOBODY_NEEDS: &[&str] = &[
     "profile:privilege",
     "reap",
     "shutdown",
+    "so-linger",
     "thread:accounts",
     "thread:reload",
     "thread:world",

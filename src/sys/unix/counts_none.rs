@@ -8,3 +8,7 @@ use super::super::Counts;
 pub(super) fn of(_: RawFd, _: bool) -> Option<Counts> {
     None
 }
+
+pub(super) fn is_acknowledged(_: RawFd) -> Option<bool> {
+    None
+}

@@ -59,6 +59,7 @@ mod tests;
 pub mod text;
 pub mod trust;
 mod unix_socket;
+mod waiter;
 
 use super::Capabilities;
 use crate::config::plan::Stdio;

@@ -22,6 +22,7 @@ use super::{counts, poll};
 
 pub use super::inherited::Inherited;
 pub use super::stream::{Counter, Stream};
+pub use super::waiter::{Ready, Waiter, Watched};
 
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
@@ -134,7 +135,7 @@ impl Listener {
                     true => unix_socket::peer_of(&connection),
                     false => Peer::Inet(canonical(peer.as_socket().ok_or_else(not_an_address)?)),
                 };
-                Ok(Some((Socket { descriptor: Arc::new(connection), broken: false }, peer)))
+                Ok(Some((Socket { descriptor: Arc::new(connection) }, peer)))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -262,8 +263,6 @@ pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
 #[derive(Debug)]
 pub struct Socket {
     pub(super) descriptor: Arc<OwnedFd>,
-    /// The connection broke, so no end of stream is among what was counted.
-    pub(super) broken: bool,
 }
 
 impl Socket {
@@ -283,9 +282,15 @@ impl Socket {
     }
 
     /// What the kernel counted; `None` where it does not, as for sockets in
-    /// the file system.
-    pub fn counts(&self) -> Option<Counts> {
-        counts::of(self.descriptor.as_raw_fd(), self.broken)
+    /// the file system. On a `broken` connection no end of stream was counted.
+    pub fn counts(&self, broken: bool) -> Option<Counts> {
+        counts::of(self.descriptor.as_raw_fd(), broken)
+    }
+
+    /// Whether the client has acknowledged all that was sent to it; `None` where
+    /// the system does not tell.
+    pub fn is_acknowledged(&self) -> Option<bool> {
+        counts::is_acknowledged(self.descriptor.as_raw_fd())
     }
 
     /// Asks the same from elsewhere.
@@ -301,40 +306,46 @@ impl Socket {
         Stream::of(self.descriptor)
     }
 
-    /// Closes it although a program may still have it.
-    pub fn abandon(self) {
-        drop(self);
+    /// Takes back a program's SO_LINGER: with it the last close waits for the
+    /// client, or resets the connection.
+    pub fn reset_so_linger(&self) -> io::Result<()> {
+        fault::point("so-linger", Says::Memory)?;
+        SockRef::from(&self.descriptor).set_linger(None)
+    }
+
+    /// Ends the stream to the client.
+    pub fn shutdown(&self) -> io::Result<()> {
+        fault::point("shutdown", Says::Reset)?;
+        SockRef::from(&self.descriptor).shutdown(std::net::Shutdown::Write)
+    }
+
+    /// What the loop waits with until the client sends.
+    pub fn waiter(&self) -> io::Result<Waiter> {
+        Ok(Waiter(self.descriptor.clone()))
     }
 
     /// Ends the stream to the client, then reads and drops what the client
     /// still sends until it ends too: closing over unread input would reset
-    /// the connection, and what the program wrote last would be lost.
-    pub async fn linger(&mut self) -> io::Result<()> {
-        let result = self.drain_to_end().await;
-        self.broken = result.is_err();
-        result
-    }
-
-    async fn drain_to_end(&self) -> io::Result<()> {
-        fault::point("shutdown", Says::Reset)?;
-        SockRef::from(&self.descriptor).shutdown(std::net::Shutdown::Write)?;
+    /// the connection, and what was written last would be lost. Only where no
+    /// program has had the connection.
+    pub async fn linger(&self) -> io::Result<()> {
+        self.shutdown()?;
         if self.drain()? == Drained::End {
             return Ok(());
         }
-        // Leaves the poll set when it is dropped, before the socket is closed.
-        let ready = poll::watch(self.descriptor.as_fd())?;
+        let waits = self.waiter()?.watch()?;
         loop {
-            let mut guard = ready.readable().await?;
+            let ready = waits.readable().await?;
             match self.drain()? {
                 Drained::End => return Ok(()),
-                Drained::Empty => guard.clear_ready(),
+                Drained::Empty => ready.clear(),
                 Drained::More => tokio::task::yield_now().await,
             }
         }
     }
 
-    /// Drops what has arrived.
-    fn drain(&self) -> io::Result<Drained> {
+    /// Drops what has arrived, without waiting.
+    pub fn drain(&self) -> io::Result<Drained> {
         let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 16 * 1024];
         // Bounded, so that a client that floods can't keep the loop for itself.
         for _ in 0..64 {
@@ -408,20 +419,20 @@ mod tests {
         use std::io::Write;
 
         let (listener, address) = listening().await;
-        let (mut client, mut socket) = accepted(&listener, address).await;
+        let (mut client, socket) = accepted(&listener, address).await;
         client.write_all(b"four").unwrap();
-        assert!(!socket.counts().unwrap().end_received);
+        assert!(!socket.counts(false).unwrap().end_received);
         client.shutdown(std::net::Shutdown::Write).unwrap();
         // Returns once the end has arrived.
         socket.linger().await.unwrap();
-        let counts = socket.counts().unwrap();
+        let counts = socket.counts(false).unwrap();
         assert_eq!((counts.received, counts.end_received), (4, true));
         // A reset is an end as well.
-        let (client, mut socket) = accepted(&listener, address).await;
+        let (client, socket) = accepted(&listener, address).await;
         SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(client);
         assert!(socket.linger().await.is_err());
-        assert!(socket.counts().unwrap().end_received);
+        assert!(socket.counts(true).unwrap().end_received);
     }
 
     #[test]

@@ -81,11 +81,17 @@ impl Stream {
         SockRef::from(self.socket.get_ref()).shutdown(std::net::Shutdown::Write)
     }
 
+    /// Whether the client has acknowledged all that was sent to it; `None` where
+    /// the system does not tell.
+    pub fn is_acknowledged(&self) -> Option<bool> {
+        counts::is_acknowledged(self.socket.get_ref().as_raw_fd())
+    }
+
     /// The connection as a program takes it.
     pub fn into_socket(self) -> io::Result<Socket> {
         let descriptor = self.socket.into_inner();
         fault::point("nonblocking", Says::Memory)?;
         SockRef::from(&descriptor).set_nonblocking(false)?;
-        Ok(Socket { descriptor, broken: false })
+        Ok(Socket { descriptor })
     }
 }

@@ -362,14 +362,14 @@ mod tests {
         let process = cfg!(target_os = "linux").then(std::process::id);
         assert_eq!(peer, Peer::Unix { user: Some(own), process });
         assert_eq!(socket.local_addr().unwrap(), Address::Unix(path));
-        assert_eq!(socket.counts(), None);
+        assert_eq!(socket.counts(false), None);
     }
 
     #[tokio::test]
     async fn a_text_and_the_end_arrive_although_input_was_not_read() {
         let (_folder, path) = folder();
         let listener = listen(&path, &UnixSocket::default()).unwrap();
-        let (mut client, mut socket, _) = accepted(&listener, &path).await;
+        let (mut client, socket, _) = accepted(&listener, &path).await;
         client.write_all(b"unread").unwrap();
         socket.send_text(&[b'x'; crate::config::plan::LONGEST_TEXT]).unwrap();
         let reader = std::thread::spawn(move || {

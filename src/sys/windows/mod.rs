@@ -6,6 +6,7 @@ pub mod child;
 pub mod command;
 mod command_hints;
 pub mod control;
+mod counts;
 mod environment;
 pub mod event_log;
 mod handle;
@@ -34,6 +35,7 @@ mod tests;
 pub mod text;
 pub mod tool;
 pub mod trust;
+mod waiter;
 
 use super::Capabilities;
 use crate::config::plan::Stdio;

@@ -10,7 +10,7 @@
 //! connection is asked and set before the program has it, and it is touched
 //! again only when the program's whole tree is gone.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,9 +33,12 @@ use crate::core::Peer;
 use super::super::fault::{self, Says};
 use super::super::{AcceptFault, Counts, Drained, Keepalive};
 use super::bind::{self, synchronous_socket};
+use super::counts::is_acknowledged;
 use super::handle::{check, raw_socket};
 
+pub use super::counts::Counter;
 pub use super::stream::Stream;
+pub use super::waiter::{Ready, Waiter, Watched};
 
 /// A bound socket that is waited on by the loop.
 #[derive(Debug)]
@@ -263,18 +266,8 @@ pub fn stdio_fault() -> Option<String> {
 /// One connection. Closed when dropped.
 #[derive(Debug)]
 pub struct Socket {
-    state: State,
+    socket: OwnedSocket,
     local: SocketAddr,
-}
-
-#[derive(Debug)]
-enum State {
-    /// A program has it, or will.
-    Program(OwnedSocket),
-    /// The program is gone, and the loop polls it.
-    Lingering(TcpStream),
-    /// It could not be given to the loop, and is closed.
-    Closed,
 }
 
 impl Socket {
@@ -284,8 +277,14 @@ impl Socket {
     }
 
     /// What the kernel counted: asking would wait for the program here.
-    pub fn counts(&self) -> Option<Counts> {
+    pub fn counts(&self, _broken: bool) -> Option<Counts> {
         None
+    }
+
+    /// Whether the client has acknowledged all that was sent to it; `None` where
+    /// the system does not tell.
+    pub fn is_acknowledged(&self) -> Option<bool> {
+        is_acknowledged(&self.socket)
     }
 
     /// Asks the same from elsewhere.
@@ -296,107 +295,97 @@ impl Socket {
     /// The connection for the server itself, as long as no program has it.
     /// Must be called within the loop.
     pub fn into_stream(self) -> io::Result<Stream> {
-        let State::Program(socket) = self.state else { return Err(ErrorKind::NotConnected.into()) };
-        Stream::new(socket, self.local)
+        Stream::new(self.socket, self.local)
     }
 
     /// A connection that is as a program expects it: it waits.
     pub(super) fn new(socket: OwnedSocket, local: SocketAddr) -> Socket {
-        Socket { state: State::Program(socket), local }
+        Socket { socket, local }
     }
 
     /// Sends a short text of ours, if it can be sent at once and whole: a new
     /// connection's buffer has room for `plan::LONGEST_TEXT`. Only before a
     /// program has the connection, whose reads it would wait for.
     pub fn send_text(&self, text: &[u8]) -> io::Result<()> {
-        let State::Program(socket) = &self.state else { return Err(ErrorKind::NotConnected.into()) };
         fault::point("send-text", Says::Reset)?;
-        let socket = SockRef::from(socket);
+        let socket = SockRef::from(&self.socket);
         socket.set_nonblocking(true)?;
         let sent = socket.send(text);
         socket.set_nonblocking(false)?;
         if sent? == text.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
     }
 
-    pub(super) fn handle(&self) -> Option<HANDLE> {
-        match &self.state {
-            State::Program(socket) => Some(socket.as_raw_socket() as HANDLE),
-            State::Lingering(_) | State::Closed => None,
-        }
+    pub(super) fn handle(&self) -> HANDLE {
+        self.socket.as_raw_socket() as HANDLE
     }
 
-    /// Closes it although a program may still have it: that may wait for the
-    /// program's input or output, so it must not hold the loop.
-    pub fn abandon(self) {
-        // Without a thread to give it is left to the end of the process.
-        let close = std::mem::ManuallyDrop::new(self);
-        let _ = fault::point("thread:close", Says::Processes).and_then(|()| {
-            std::thread::Builder::new().spawn(move || drop(std::mem::ManuallyDrop::into_inner(close)))
-        });
+    /// Takes back a program's SO_LINGER: with it the last close waits for the
+    /// client, or resets the connection.
+    pub fn reset_so_linger(&self) -> io::Result<()> {
+        fault::point("so-linger", Says::Memory)?;
+        SockRef::from(&self.socket).set_linger(None)
+    }
+
+    /// Ends the stream to the client, and lets `drain` not wait. Only after the
+    /// program's whole tree is gone.
+    pub fn shutdown(&self) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        socket.set_nonblocking(true)?;
+        fault::point("shutdown", Says::Reset)?;
+        socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    /// What the loop waits with until the client sends.
+    pub fn waiter(&self) -> io::Result<Waiter> {
+        fault::point("watch:duplicate", Says::Sockets)?;
+        SockRef::from(&self.socket).try_clone().map(Waiter)
     }
 
     /// Ends the stream to the client, then reads and drops what the client
     /// still sends until it ends too: closing over unread input would reset
-    /// the connection, and what the program wrote last would be lost.
-    ///
-    /// Only after the program's whole tree is gone.
-    pub async fn linger(&mut self) -> io::Result<()> {
-        if let State::Program(socket) = std::mem::replace(&mut self.state, State::Closed) {
-            let stream = StdStream::from(socket);
-            stream.set_nonblocking(true)?;
-            fault::point("shutdown", Says::Reset)?;
-            stream.shutdown(std::net::Shutdown::Write)?;
-            // Asked once before it is polled: a reset that the program has
-            // already seen is not told again.
-            if drain(|| (&stream).read(&mut [0; CHUNK]))? == Drained::End {
-                return Ok(());
-            }
-            fault::point("watch", Says::Memory)?;
-            self.state = State::Lingering(TcpStream::from_std(stream)?);
+    /// the connection, and what was written last would be lost. Only where no
+    /// program has had the connection.
+    pub async fn linger(&self) -> io::Result<()> {
+        self.shutdown()?;
+        // Asked once before it is polled: a reset that was seen already is not told again.
+        if self.drain()? == Drained::End {
+            return Ok(());
         }
-        let State::Lingering(stream) = &self.state else { return Ok(()) };
+        let waits = self.waiter()?.watch()?;
         loop {
-            stream.readable().await?;
-            fault::point("drain", Says::Reset)?;
-            match drain(|| stream.try_read(&mut [0; CHUNK]))? {
+            let ready = waits.readable().await?;
+            match self.drain()? {
                 Drained::End => return Ok(()),
-                Drained::Empty => {}
+                Drained::Empty => ready.clear(),
                 Drained::More => tokio::task::yield_now().await,
             }
         }
     }
-}
 
-/// Asks what moved on a connection, where the kernel counts.
-#[derive(Debug, Clone)]
-pub struct Counter(());
-
-impl Counter {
-    /// What the kernel counted: asking would wait for the program here.
-    pub fn counts(&self) -> Option<Counts> {
-        None
+    /// Drops what has arrived. It does not wait after `shutdown`.
+    pub fn drain(&self) -> io::Result<Drained> {
+        let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); CHUNK];
+        // Bounded, so that a client that floods can't keep the loop for itself.
+        for _ in 0..64 {
+            fault::point("drain", Says::Reset)?;
+            match SockRef::from(&self.socket).recv(&mut buffer) {
+                Ok(0) => return Ok(Drained::End),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Drained::Empty),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Drained::More)
     }
 }
 
 /// How much is dropped at a time.
 const CHUNK: usize = 16 * 1024;
 
-/// Drops what has arrived.
-fn drain(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<Drained> {
-    // Bounded, so that a client that floods can't keep the loop for itself.
-    for _ in 0..64 {
-        match read() {
-            Ok(0) => return Ok(Drained::End),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Drained::Empty),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Drained::More)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::config::plan::KEEPALIVE;
 
@@ -412,8 +401,7 @@ mod tests {
         listener.readable().await.unwrap();
         let (socket, _) = listener.accept().unwrap().unwrap();
         socket.send_text(&[b'x'; crate::config::plan::LONGEST_TEXT]).unwrap();
-        let State::Program(inner) = &socket.state else { unreachable!() };
-        assert!(!SockRef::from(inner).keepalive().unwrap());
+        assert!(!SockRef::from(&socket.socket).keepalive().unwrap());
         drop(socket);
         let mut text = Vec::new();
         client.read_to_end(&mut text).unwrap();

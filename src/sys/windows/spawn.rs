@@ -68,10 +68,7 @@ struct Streams {
 impl Streams {
     fn of(start: &Start<'_>) -> io::Result<Streams> {
         let [input, output, error] = match start.stdio {
-            Stdio::Connection(socket) => {
-                let left = || io::Error::other("the connection has left the program's state");
-                [socket.handle().ok_or_else(left)?; 3].map(for_program)
-            }
+            Stdio::Connection(socket) => [socket.handle(); 3].map(for_program),
             Stdio::Pipes { input, output } => {
                 [input.handle(), output.handle(), output.handle()].map(for_program)
             }

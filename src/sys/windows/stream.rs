@@ -15,6 +15,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::super::fault::{self, Says};
+use super::counts::is_acknowledged;
 use super::net::Socket;
 
 /// A connection that the server itself reads and writes.
@@ -66,6 +67,12 @@ impl Stream {
     pub fn shutdown(&self) -> io::Result<()> {
         fault::point("shutdown", Says::Reset)?;
         SockRef::from(&self.socket).shutdown(Shutdown::Write)
+    }
+
+    /// Whether the client has acknowledged all that was sent to it; `None` where
+    /// the system does not tell.
+    pub fn is_acknowledged(&self) -> Option<bool> {
+        is_acknowledged(&self.socket)
     }
 
     /// The connection as a program takes it.

@@ -283,8 +283,7 @@ async fn a_connection_that_a_program_gets_waits_for_its_client() {
     let (mut client, socket) = accepted().await;
     let socket = socket.into_stream().unwrap().into_socket().unwrap();
     // SAFETY: the socket is open as long as `socket` is, which alone closes it.
-    let mut as_program =
-        ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(socket.handle().unwrap() as _) });
+    let mut as_program = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(socket.handle() as _) });
     let write = std::thread::spawn(move || as_program.write_all(&vec![b'x'; TOO_MUCH]));
     let (mut read, mut buffer) = (0, [0; 4096]);
     // Much slower than it is written.
@@ -324,7 +323,7 @@ async fn a_connection_whose_stream_we_have_ended_lingers_for_its_clients() {
     let stream = socket.into_stream().unwrap();
     stream.shutdown().unwrap();
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
-    let mut socket = stream.into_socket().unwrap();
+    let socket = stream.into_socket().unwrap();
     client.write_all(b"late").unwrap();
     drop(client);
     tokio::time::timeout(LIMIT, socket.linger()).await.unwrap().unwrap();
@@ -352,7 +351,7 @@ fn references(socket: HANDLE) -> Option<u32> {
 #[tokio::test]
 async fn the_loop_asks_nothing_more_about_a_connection_that_it_has_given_away() {
     let (_client, socket) = accepted().await;
-    let handle = socket.handle().unwrap();
+    let handle = socket.handle();
     let before = references(handle);
     let stream = socket.into_stream().unwrap();
     for _ in 0..10 {

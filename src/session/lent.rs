@@ -1,0 +1,133 @@
+//! A connection that a program has had as its streams.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Order;
+use super::ending::delivered;
+use crate::core::SessionId;
+use crate::helpers::Helpers;
+use crate::sys::net::{Socket, Waiter};
+use crate::sys::{Counts, Drained};
+
+/// A connection that a program has had as its streams. A process that has left the
+/// session may have it still, so each call on it may wait: helper threads make them
+/// all, the last close too.
+#[derive(Debug)]
+pub struct Lent {
+    /// Until it is closed.
+    socket: Option<Arc<Socket>>,
+    session: SessionId,
+    helpers: Helpers,
+    /// What moved, once the client has ended the connection.
+    ended: Option<Ended>,
+}
+
+/// The connection at its end.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    counts: Option<Counts>,
+    is_broken: bool,
+}
+
+/// What came of dropping what had arrived.
+enum Step {
+    More,
+    Empty,
+    Ended(Ended),
+}
+
+impl Step {
+    fn of(socket: &Socket, drained: Option<Drained>) -> Step {
+        let is_broken = match drained {
+            Some(Drained::More) => return Step::More,
+            Some(Drained::Empty) => return Step::Empty,
+            Some(Drained::End) => false,
+            None => true,
+        };
+        Step::Ended(Ended { counts: socket.counts(is_broken), is_broken })
+    }
+}
+
+impl Lent {
+    /// A program has it from now on.
+    pub fn new(socket: Socket, session: SessionId, helpers: Helpers) -> Lent {
+        Lent { socket: Some(Arc::new(socket)), session, helpers, ended: None }
+    }
+
+    /// Makes a call on it. `None` only where no helper can answer any more.
+    async fn call<T: Send + 'static>(&self, call: impl FnOnce(&Socket) -> T + Send + 'static) -> Option<T> {
+        let socket = self.socket.clone()?;
+        self.helpers.run(self.session, move || call(&socket)).await
+    }
+
+    /// Ends the stream to the client, then drops what it still sends until it ends
+    /// too. False if a stop cut that short.
+    pub async fn linger(&mut self, orders: watch::Receiver<Order>) -> bool {
+        let this = &*self;
+        let is_acknowledged = || async { this.call(Socket::is_acknowledged).await? };
+        let ended = tokio::select! {
+            ended = this.drain() => ended,
+            () = delivered(orders, is_acknowledged) => return false,
+        };
+        self.ended = ended;
+        true
+    }
+
+    async fn drain(&self) -> Option<Ended> {
+        let first = self.call(|socket| {
+            // One that takes no option any more is closed all the same.
+            let _ = socket.reset_so_linger();
+            let step = Step::of(socket, socket.shutdown().and_then(|()| socket.drain()).ok());
+            match step {
+                Step::Ended(ended) => Err(ended),
+                Step::More | Step::Empty => Ok(socket.waiter()),
+            }
+        });
+        let waits = match first.await? {
+            Err(ended) => return Some(ended),
+            Ok(waiter) => waiter.and_then(Waiter::watch).ok()?,
+        };
+        loop {
+            let ready = waits.readable().await.ok()?;
+            match self.call(|socket| Step::of(socket, socket.drain().ok())).await? {
+                Step::More => {}
+                Step::Empty => ready.clear(),
+                Step::Ended(ended) => return Some(ended),
+            }
+        }
+    }
+
+    /// What moved on it.
+    pub async fn counts(&self) -> Option<Counts> {
+        match self.ended {
+            Some(ended) => ended.counts,
+            None => self.call(|socket| socket.counts(false)).await?,
+        }
+    }
+
+    /// Whether the client has broken the connection.
+    pub fn is_broken(&self) -> bool {
+        self.ended.is_some_and(|ended| ended.is_broken)
+    }
+
+    /// Closes it. No process of the session has it any more.
+    pub async fn close(mut self) {
+        let Some(socket) = self.socket.take() else { return };
+        let close = move || {
+            let _ = socket.reset_so_linger();
+            drop(socket);
+        };
+        self.helpers.run(self.session, close).await;
+    }
+}
+
+impl Drop for Lent {
+    /// A program may have it still: its options stay as they are.
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            self.helpers.push(self.session, move || drop(socket));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Connections on which a call waits, as a program or what it left behind wants it: no
+//! other service waits with it.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
+
+use std::time::{Duration, Instant};
+
+use testkit::{Builder, Client, Daemon, Gate, Visitor, free_port};
+
+/// Much longer than any test takes.
+const SO_LINGER: &str = "'so-linger', '50'";
+/// Much shorter than that.
+const PROMPT: Duration = Duration::from_secs(15);
+
+/// A service `a` that the test is about, and others beside it: one on the loop of the
+/// server and several on those of its workers.
+struct Served {
+    port: u16,
+    beside: Vec<u16>,
+    daemon: Daemon,
+}
+
+fn serve(command: &str, keys: &str) -> Served {
+    let (port, beside) = (free_port(), vec![free_port(), free_port()]);
+    let text = format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\n{keys}\
+         [service.loop]\nlisten = '127.0.0.1:{}'\ncommand = ['@', 'say', 'said']\n\
+         [service.worker]\nlisten = '127.0.0.1:{}'\ncommand = ['@', 'say', 'said']\nstdio = 'pipe'\n",
+        beside[0], beside[1]
+    );
+    Served { port, beside, daemon: Builder::native(&text).start() }
+}
+
+impl Served {
+    /// All others are served, and the server answers, within a short time.
+    fn nobody_waits(&self) {
+        let began = Instant::now();
+        for _ in 0..4 {
+            for port in &self.beside {
+                assert_eq!(Client::connect(*port).read_text(), "said");
+            }
+        }
+        self.daemon.status();
+        assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
+    }
+}
+
+/// A client that takes nothing of what its program writes.
+fn deaf(served: &Served) -> Client {
+    Client::connect_small(served.port)
+}
+
+#[test]
+fn so_linger_of_a_program_delays_no_other_service() {
+    for (stderr, linger) in [("client", "1s"), ("client", "0s"), ("log", "1s"), ("log", "0s")] {
+        let keys = format!("stdio = 'socket'\nstderr = '{stderr}'\nlinger_timeout = '{linger}'\n");
+        let served = serve(&format!("{SO_LINGER}, 'fill'"), &keys);
+        let clients: Vec<_> = (0..4).map(|_| deaf(&served)).collect();
+        for client in &clients {
+            assert_eq!(served.daemon.record(client.port())["outcome"], "served");
+        }
+        served.nobody_waits();
+    }
+}
+
+/// With a time of zero the last close resets the connection.
+#[test]
+fn so_linger_of_a_program_resets_no_client() {
+    let served = serve("'so-linger', '0', 'say', 'bye'", "stdio = 'socket'\nlinger_timeout = '0s'\n");
+    let mut client = Client::connect(served.port);
+    served.daemon.record(client.port());
+    assert_eq!(client.read_text(), "bye");
+}
+
+/// Where no program can lock its connection for long, nothing is to be shown.
+#[cfg(target_os = "linux")]
+fn can_lock() -> bool {
+    // SAFETY: no preconditions.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Lets the program of a session end that has left a process behind. That one keeps the
+/// connection locked until the result is dropped.
+#[cfg(target_os = "linux")]
+fn left_by_program(gate: &Gate) -> Visitor {
+    let (one, other) = (gate.visitor(), gate.visitor());
+    let (left, program) = if one.client_port.is_empty() { (one, other) } else { (other, one) };
+    assert!(left.client_port.is_empty() && !program.client_port.is_empty());
+    drop(program);
+    left
+}
+
+/// A session whose program is gone, and the process that keeps its connection locked.
+#[cfg(target_os = "linux")]
+fn left_locked(keys: &str) -> (Served, Client, Visitor) {
+    let gate = Gate::new();
+    let served = serve(&format!("'leave-locked', '{}'", gate.address()), keys);
+    let client = Client::connect(served.port);
+    let left = left_by_program(&gate);
+    (served, client, left)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_that_its_program_locks_delays_no_answer() {
+    if !can_lock() {
+        return;
+    }
+    let gate = Gate::new();
+    let served = serve(&format!("'locked', '{}'", gate.address()), "stdio = 'socket'\nidle_timeout = '1s'\n");
+    let client = Client::connect(served.port);
+    let visitor = gate.visitor();
+    for _ in 0..3 {
+        served.nobody_waits();
+    }
+    let began = Instant::now();
+    let session = &served.daemon.service("a")["sessions"][0];
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let answer = served.daemon.ask(&["--kill", &session["id"].to_string()]);
+    assert_eq!(answer.code, Some(0), "{}", answer.errors);
+    visitor.wait_gone();
+    assert_eq!(served.daemon.record(client.port())["reason"], "killed");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_that_is_left_locked_delays_no_other_service() {
+    if !can_lock() {
+        return;
+    }
+    let (served, client, left) = left_locked("stdio = 'socket'\nlinger_timeout = '1s'\n");
+    served.nobody_waits();
+    // Its session keeps its slot, so that such connections are bounded.
+    assert_eq!(served.daemon.service("a")["live"], 1);
+    drop(left);
+    let record = served.daemon.record(client.port());
+    assert_eq!(record["reason"], "linger timeout", "{record}");
+    served.nobody_waits();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_that_is_left_locked_makes_no_room_and_others_do() {
+    if !can_lock() {
+        return;
+    }
+    let (gate, port) = (Gate::new(), free_port());
+    let daemon = Builder::native(&format!(
+        "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'leave-locked', '{}']\n\
+         stdio = 'socket'\nlinger_timeout = '1h'\nmax_connections = 2\n",
+        gate.address()
+    ))
+    .start();
+    let _locked = Client::connect(port);
+    let _left = left_by_program(&gate);
+    let mut lingers = Client::connect(port);
+    drop(left_by_program(&gate));
+    assert_eq!(lingers.read_all(), b"");
+    // The oldest cannot make room, and the next one does.
+    let _third = Client::connect(port);
+    drop(left_by_program(&gate));
+    assert_eq!(daemon.record(lingers.port())["reason"], "linger cut");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stop_is_bounded_while_a_connection_is_left_locked() {
+    if !can_lock() {
+        return;
+    }
+    let (served, client, left) = left_locked("stdio = 'socket'\n");
+    let began = Instant::now();
+    served.daemon.request_stop();
+    served.daemon.event("stopping", |_| true);
+    // The grace is skipped.
+    served.daemon.request_stop();
+    let record = served.daemon.record(client.port());
+    assert_eq!((&record["outcome"], &record["reason"]), (&"served".into(), &"linger cut".into()), "{record}");
+    served.daemon.event("stopped", |_| true);
+    assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
+    // The kernel keeps the server's last thread until the lock is free.
+    drop(left);
+    assert_eq!(served.daemon.finish().code, Some(0));
+}
