@@ -141,7 +141,7 @@ pub struct Served {
     pub record: Record,
     /// What it says of its service.
     pub verdict: Verdict,
-    /// The connection, where it is to be closed. To be closed when everybody knows the
+    /// The connection that is left to close, when everybody knows the
     /// rest: a client that sees the end may come again at once, and must find its
     /// place free.
     pub link: Option<Link>,
@@ -228,7 +228,7 @@ pub async fn serve(
     record.ended(&ended);
     match ended {
         Ended::Unknown(_) => {
-            // Some process may still have it: it is dropped and not closed.
+            // A process may have it still: its options stay as they are.
             return Served { record, verdict, link: None };
         }
         Ended::Left => {
