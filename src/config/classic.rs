@@ -56,6 +56,7 @@ impl Defaults {
             listen,
             unix_socket: UnixSocket::default(),
             keepalive: Some(KEEPALIVE),
+            nodelay: stdio == Stdio::Pipe,
             admit: Admit::default(),
             refusal: Vec::new(),
             banner: Vec::new(),

@@ -72,6 +72,8 @@ pub struct Service {
     pub unix_socket: UnixSocket,
     /// When silent clients are asked whether they are there.
     pub keepalive: Option<Keepalive>,
+    /// Whether its connections have TCP_NODELAY.
+    pub nodelay: bool,
     /// Who gets in.
     pub admit: Admit,
     /// Sent to a client that does not.
@@ -340,6 +342,7 @@ impl Service {
             listen,
             unix_socket,
             keepalive,
+            nodelay,
             admit,
             refusal,
             banner,
@@ -355,6 +358,7 @@ impl Service {
             && *listen == other.listen
             && *unix_socket == other.unix_socket
             && *keepalive == other.keepalive
+            && *nodelay == other.nodelay
             && *admit == other.admit
             && *refusal == other.refusal
             && *banner == other.banner

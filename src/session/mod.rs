@@ -156,6 +156,11 @@ pub async fn serve(
 ) -> Served {
     let began = Instant::now();
     let mut record = session.record();
+    if session.service.nodelay {
+        // Best effort: a `unix:` connection has no such option, and a client that
+        // is gone is the program's to find.
+        let _ = socket.set_nodelay();
+    }
     // (Boxed, as is the start: a session that serves has no room for what it has behind it.)
     let passed = match Box::pin(prelude::pass(&session, socket, &context, &mut orders)).await {
         Ok(passed) => passed,

@@ -122,6 +122,8 @@ fn act(arguments: &[&str]) {
         ["capabilities"] => say(&system::capabilities()),
         // Keeps a key of this name in its session keyring, and tells what it finds by another.
         ["key", kept, sought] => say(&system::keys(kept, sought)),
+        // Whether TCP_NODELAY is set on its standard input.
+        ["nodelay"] => say(&system::nodelay().to_string()),
         // Writes although its input is closed.
         ["close-input", text] => {
             system::close_input();

@@ -68,6 +68,14 @@ pub fn run(what: &[&str]) {
         }
         // Copies its input in both roles at once for ever.
         ["sink"] => drop(std::io::copy(&mut stdin().lock(), &mut std::io::sink())),
+        // Answers each line in two writes. Between them it waits at the gate.
+        ["two-parts", address] => {
+            while read_line() {
+                say("1");
+                gate(address);
+                say("2");
+            }
+        }
         // Closes its input, comes to the gate, and says a word.
         ["close-input", text, address] => {
             system::close_input();
@@ -128,6 +136,11 @@ pub fn run(what: &[&str]) {
             exit(64);
         }
     }
+}
+
+/// Reads one line. False at the end of the input.
+fn read_line() -> bool {
+    stdin().read_line(&mut String::new()).unwrap() > 0
 }
 
 fn complain(bytes: &[u8]) {

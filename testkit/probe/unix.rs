@@ -148,6 +148,13 @@ pub fn keys(_: &str, _: &str) -> String {
     String::new()
 }
 
+/// Whether TCP_NODELAY is set on the standard input, which is a socket.
+pub fn nodelay() -> bool {
+    // SAFETY: descriptor 0 stays open for the life of the probe.
+    let input = unsafe { BorrowedFd::borrow_raw(0) };
+    socket2::SockRef::from(&input).tcp_nodelay().unwrap()
+}
+
 /// Ids, signals, limits and flags, a line each.
 pub fn state() -> String {
     let mut state = String::new();

@@ -1,5 +1,6 @@
 //! What the probe finds on Windows.
 
+use std::os::windows::io::{BorrowedSocket, RawSocket};
 use std::process::{Command, Stdio};
 use std::ptr::null_mut;
 
@@ -83,6 +84,15 @@ pub fn start_adrift(command: &mut Command) {
 
 /// Nobody asks politely here.
 pub fn ignore_polite_end() {}
+
+/// Whether TCP_NODELAY is set on the standard input, which is a socket.
+pub fn nodelay() -> bool {
+    // Winsock needs a start.
+    drop(std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    // SAFETY: the handle stays open for the life of the probe.
+    let input = unsafe { BorrowedSocket::borrow_raw(GetStdHandle(STD_INPUT_HANDLE) as RawSocket) };
+    socket2::SockRef::from(&input).tcp_nodelay().unwrap()
+}
 
 pub fn state() -> String {
     String::new()

@@ -60,6 +60,7 @@ const NOBODY_NEEDS: &[&str] = &[
     "job:list",
     "log-open",
     "log-write",
+    "nodelay",
     "orphans",
     "orphans-open",
     "pidfd",

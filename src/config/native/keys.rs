@@ -217,6 +217,7 @@ pub(super) const KEYS: &[Key] = &[
     key("linger_timeout", Kind::Duration(0), BOTH, "`--linger-timeout`, or 60s", "How long a program's last bytes may take to be delivered after its end."),
     key("kill_grace", Kind::Duration(0), BOTH, "5s", "How long a program that was asked to end may take."),
     key("keepalive", Kind::Duration(1000), BOTH, "60s", "After so much silence a client is asked whether it is there, six times, ten seconds apart.").or_false(),
+    key("nodelay", Kind::Flag, BOTH, "true with pipes, false with the socket", "Whether connections have TCP_NODELAY, so that a small write does not wait until the client has acknowledged the one before. It has no effect at `unix:` addresses."),
     key("limits", Kind::Table(Table::Limits), BOTH, "none", "What a program may use."),
     key("proxy_protocol", Kind::Networks, BOTH, "none is expected", "Whose PROXY header, with which every connection begins then, names the client; other senders are refused. Clients of `unix:` sockets are trusted by `socket_mode`.").or_false(),
     key("tls", Kind::Table(Table::Tls), BOTH, "clear text", "How clients are spoken to in TLS. It implies `pipe`.").or_false().if_built(cfg!(feature = "tls"), "tls"),

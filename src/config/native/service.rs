@@ -12,7 +12,7 @@ use super::units::{Fault, quote};
 use super::value::Value;
 use crate::config::missing_user::MissingUser;
 use crate::config::plan::{
-    Address, Admit, KEEPALIVE, KILL_GRACE, Limits, MAX_CONNECTIONS, Program, Service, Times, Typed,
+    Address, Admit, KEEPALIVE, KILL_GRACE, Limits, MAX_CONNECTIONS, Program, Service, Stdio, Times, Typed,
     UnixSocket, WhenFull,
 };
 use crate::config::secret::STORED;
@@ -68,7 +68,8 @@ impl Reader<'_> {
         self.fits_addresses(fields, &listen);
         let access = self.access(fields, &listen);
         let proxy_protocol = self.proxy_protocol(fields, &listen);
-        let program = self.program(entry, &listen);
+        let stdio = self.stdio(entry, &listen);
+        let program = self.program(entry, stdio);
         let (tls, warm) = (self.tls(fields), self.warm(fields));
         if listen.is_empty() {
             return None;
@@ -78,6 +79,7 @@ impl Reader<'_> {
             enabled: entry.enabled(),
             unix_socket: self.unix_socket(fields),
             keepalive: keepalive(fields),
+            nodelay: fields.flag("nodelay").unwrap_or(stdio == Stdio::Pipe),
             admit: Admit {
                 access,
                 max_connections: fields.number("max_connections").unwrap_or(MAX_CONNECTIONS),
@@ -161,12 +163,11 @@ impl Reader<'_> {
         }
     }
 
-    fn program(&mut self, entry: &Entry, listen: &[Address]) -> Option<Program> {
+    fn program(&mut self, entry: &Entry, stdio: Stdio) -> Option<Program> {
         let fields = &entry.fields;
         let identity = self.identity(entry);
         let limits = self.limits(fields);
         let environment = self.environment(fields);
-        let stdio = self.stdio(entry, listen);
         let Some(Value::Command(command)) = fields.value("command") else { return None };
         Some(Program {
             command: self.called(fields, command.clone())?,

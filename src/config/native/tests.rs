@@ -100,7 +100,7 @@ fn every_key_reaches_the_plan() {
          stderr = 'discard'\nallow = ['10.0.0.0/8', '2001:db8::1']\ndeny = ['10.1.0.0/16']\nmax_connections = 50\n\
          max_connections_per_source = 4\nwhen_full = 'refuse'\nrate = '50/s'\nrate_per_source = '10/m'\n\
          refusal = \"busy\\r\\n\"\nbanner = 'hi'\nlinger_timeout = '0s'\nkeepalive = '2m'\nsession_timeout = '10h'\n\
-         kill_grace = '1s'\nenabled = false\nlimits = { memory = '1GiB', cpu_time = '1m', processes = 3 }",
+         kill_grace = '1s'\nnodelay = true\nenabled = false\nlimits = { memory = '1GiB', cpu_time = '1m', processes = 3 }",
     ));
     assert!(!found.enabled);
     assert_eq!(found.program.directory, Path::new("/folder").join("srv"));
@@ -122,6 +122,7 @@ fn every_key_reaches_the_plan() {
     assert_eq!(found.times.linger_timeout, Duration::ZERO);
     assert_eq!(found.times.session_timeout, Some(Duration::from_hours(10)));
     assert_eq!(found.times.kill_grace, Duration::from_secs(1));
+    assert!(found.nodelay);
 }
 
 #[test]

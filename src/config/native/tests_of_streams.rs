@@ -250,6 +250,15 @@ fn rules_are_about_the_client_that_a_header_names() {
 }
 
 #[test]
+fn nodelay_is_on_by_default_where_the_server_moves_the_bytes() {
+    assert!(service(&with("stdio = 'pipe'")).nodelay);
+    assert!(service(&with("warm = 1")).nodelay);
+    assert!(!service(&with("stdio = 'socket'")).nodelay);
+    assert!(!service(&with("stdio = 'pipe'\nnodelay = false")).nodelay);
+    assert!(!service(&(with("stdio = 'pipe'") + "[defaults]\nnodelay = false")).nodelay);
+}
+
+#[test]
 fn a_service_whose_sessions_end_with_a_server_that_leaves_others_is_warned_of() {
     if !CAPABILITIES.sessions_outlive_us {
         return;

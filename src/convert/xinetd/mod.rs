@@ -132,6 +132,13 @@ mod tests {
     }
 
     #[test]
+    fn the_flag_nodelay_is_carried_once() {
+        let text = service("flags = NODELAY nodelay");
+        assert!(text.ends_with("\nnodelay = true\n") && !text.contains("the flag"), "{text}");
+        assert_eq!(text.matches("nodelay = true").count(), 1, "{text}");
+    }
+
+    #[test]
     fn access_is_carried_as_networks() {
         let rules = "only_from = 10.0.0.0 192.168.1.{1,2} ::1 localhost 1.2.3.4/30\nno_access = 10.1.0.0";
         let text = service(&format!("{rules}\nflags = IPv4"));

@@ -71,15 +71,16 @@ impl Reader<'_> {
         found
     }
 
-    /// Flags that restrict, and the rules of TCP wrappers.
+    /// Flags, and the rules of TCP wrappers.
     pub(super) fn flags(&mut self, block: &Block, attributes: &Attributes, entry: &mut Entry) {
-        let mut wrapped = true;
+        let (mut wrapped, mut nodelay) = (true, false);
         if let Some(flags) = attributes.value("flags") {
             for flag in &flags.words {
                 match &*flag.to_ascii_uppercase() {
                     "NOLIBWRAP" => wrapped = false,
                     "IPV4" | "IPV6" | "REUSE" | "KEEPALIVE" | "NAMEINARGS" | "DISABLE" | "INTERCEPT" => {}
-                    "NODELAY" | "NORETRY" => {
+                    "NODELAY" => nodelay = true,
+                    "NORETRY" => {
                         self.once(
                             entry,
                             &flags.at,
@@ -89,6 +90,9 @@ impl Reader<'_> {
                     _ => self.close(entry, &flags.at, &format!("the flag {flag} can't be carried over")),
                 }
             }
+        }
+        if nodelay {
+            entry.keys.set("nodelay", "true");
         }
         if let Some(path) = self.world.wrapper_rules.as_ref().filter(|_| wrapped) {
             let why = format!(
