@@ -111,6 +111,39 @@ impl Budget {
     }
 }
 
+/// So much of a program's errors is read without a pause: more than an ordinary
+/// program writes in its life.
+const UNSLOWED: usize = 4 << 20;
+
+/// Beyond that so much is read in `PAUSE`, 1.3 MB/s. All lines have to be looked at,
+/// and a flood of them must not take a processor from other sessions.
+const PIECE: u32 = 64 << 10;
+
+/// The shortest pause: a program that writes single bytes causes no more of them.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How fast a program's errors are read. A program that floods is slowed.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// When all that was read would have been read at the slow rate, in time since
+    /// any fixed moment.
+    paid_at: Duration,
+}
+
+impl Pace {
+    /// So many bytes were read; how long to pause before more are, if at all.
+    pub fn read(&mut self, bytes: usize, now: Duration) -> Option<Duration> {
+        self.paid_at = self.paid_at.max(now) + slow_time_of(bytes);
+        let excess = self.paid_at.saturating_sub(now + slow_time_of(UNSLOWED));
+        (!excess.is_zero()).then(|| excess.max(PAUSE))
+    }
+}
+
+/// How long so many bytes take at the slow rate.
+fn slow_time_of(bytes: usize) -> Duration {
+    PAUSE * u32::try_from(bytes).unwrap_or(u32::MAX) / PIECE
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -184,6 +217,26 @@ mod tests {
         assert_eq!(budget.take_lost(), 990);
         // It fills again, and no further than at the beginning.
         assert_eq!(allowed(&mut budget, ms(3_600_000)), 100);
+    }
+
+    #[test]
+    fn megabytes_are_read_without_a_pause_and_a_flood_at_the_slow_rate() {
+        let (mut pace, mut now) = (Pace::default(), Duration::from_secs(7));
+        let read = |pace: &mut Pace, now: &mut Duration, bytes: usize| {
+            let began = *now;
+            for _ in 0..bytes >> 16 {
+                *now += pace.read(1 << 16, *now).unwrap_or_default();
+            }
+            *now - began
+        };
+        assert_eq!(read(&mut pace, &mut now, UNSLOWED), Duration::ZERO);
+        // Sixteen megabytes take 12.8 seconds.
+        let took = read(&mut pace, &mut now, 16 << 20);
+        assert!((12_700..12_900).contains(&took.as_millis()), "{took:?}");
+        // After a time without errors all is as at the beginning, and no more.
+        now += Duration::from_hours(1);
+        assert_eq!(read(&mut pace, &mut now, UNSLOWED), Duration::ZERO);
+        assert_ne!(read(&mut pace, &mut now, 1 << 20), Duration::ZERO);
     }
 
     /// Bytes that have much of what matters here.

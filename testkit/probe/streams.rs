@@ -125,6 +125,11 @@ pub fn run(what: &[&str]) {
             }
             say(text);
         }
+        // So many bytes of errors, by one call.
+        ["complain-at-once", bytes] => {
+            let lines = "much too much\n".bytes().cycle();
+            complain(&lines.take(bytes.parse().unwrap()).collect::<Vec<u8>>());
+        }
         // A word first, then errors for ever.
         ["say-and-complain", text] => {
             say(text);

@@ -11,16 +11,11 @@ use tokio::time::Instant;
 
 use super::{LEAST, Phase, reached};
 use crate::core::SessionId;
-use crate::core::lines::{Budget, Lines};
+use crate::core::lines::{Budget, Lines, Pace};
 use crate::log::Log;
 use crate::log::event::Event;
 use crate::session::scratch;
 use crate::sys::pipe::{self, Reader};
-
-/// So much is read at once; then the program waits for a moment,
-const PIECE: usize = 64 << 10;
-/// this long: a megabyte a second is more than any log wants.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// The errors of one program, on their way to the log.
 #[derive(Debug)]
@@ -32,6 +27,7 @@ pub struct Errors {
     began: Instant,
     lines: Lines,
     budget: Budget,
+    pace: Pace,
     /// What all programs of the service have together.
     shared: Complaints,
     /// The last line that was lost: what a program says before it gives up.
@@ -76,6 +72,7 @@ impl Errors {
             began: Instant::now(),
             lines: Lines::default(),
             budget: Budget::default(),
+            pace: Pace::default(),
             shared,
             last: None,
             told: Duration::ZERO,
@@ -123,6 +120,10 @@ fn tell_lost(log: &Log, service: &str, session: Option<SessionId>, lines: u64, l
     }
 }
 
+/// Bytes that are read before others get their turn: looking at them takes half a
+/// millisecond.
+const TURN: usize = 64 << 10;
+
 /// What is read after the program's end: more than its pipe can hold has been
 /// written by somebody who outlives it.
 const LAST: usize = 1 << 20;
@@ -130,7 +131,7 @@ const LAST: usize = 1 << 20;
 /// Tells them until their end, or the program's.
 pub async fn tell(reader: Option<&Reader>, errors: Option<&mut Errors>, mut phase: watch::Receiver<Phase>) {
     let (Some(reader), Some(errors)) = (reader, errors) else { return };
-    let (mut piece, mut last) = (0, LAST);
+    let (mut turn, mut last) = (0, LAST);
     loop {
         let over = *phase.borrow() >= Phase::Over;
         let read = scratch::with(|room| {
@@ -144,11 +145,13 @@ pub async fn tell(reader: Option<&Reader>, errors: Option<&mut Errors>, mut phas
                 None => return errors.take(None),
             },
             Ok(count) if count > 0 => {
-                piece += count.max(LEAST);
-                if piece >= PIECE {
-                    piece = 0;
+                turn += count.max(LEAST);
+                if let Some(pause) = errors.pace.read(count.max(LEAST), errors.began.elapsed()) {
                     // Cut short by the program's end.
-                    let _ = tokio::time::timeout(PAUSE, reached(&mut phase, Phase::Over)).await;
+                    let _ = tokio::time::timeout(pause, reached(&mut phase, Phase::Over)).await;
+                } else if turn >= TURN {
+                    turn = 0;
+                    tokio::task::yield_now().await;
                 }
             }
             // Who else could write is gone: what was there is all.
