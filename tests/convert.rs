@@ -39,6 +39,7 @@ on_stop = "leave" # inetd leaves its programs alone when it stops
 [defaults]
 stdio = "socket" # the connection itself
 stderr = "client" # inetd makes no difference
+leftovers = "leave" # inetd leaves alone what a program leaves behind
 directory = "/"
 max_connections = 4096 # inetd has no bound; this is one that nobody should meet
 rate = "256/m" # as inetd's -R, but only what is over it waits; inetd closes the service for ten minutes
@@ -69,6 +70,7 @@ fn native_of_windows() -> String {
         )
     };
     NATIVE[NATIVE.find("\n[defaults]").unwrap()..]
+        .replace("leftovers = \"leave\" # inetd leaves alone what a program leaves behind\n", "")
         .replace("[service.9079]", &format!("{}[service.9079]", password("nobody", "2:28")))
         .replace("[service.9080]", &format!("{}[service.9080]", password("daemon", "3:42")))
         .replace(
@@ -112,6 +114,8 @@ fn an_xinetd_conf_becomes_a_native_file() {
         wait = no\n\tuser = nobody\n\tserver = /usr/bin/who\n\taccess_times = 8:00-17:00\n}\n";
     let finished = convert(text, &[]);
     assert_eq!(finished.code, Some(0), "{}", finished.errors);
+    let leftovers = table(&finished.output)["defaults"].get("leftovers").cloned();
+    assert_eq!(leftovers, (!cfg!(windows)).then(|| "leave".into()));
     let service = &table(&finished.output)["service"]["x"];
     assert_eq!(service["allow"][0].as_str(), Some("10.0.0.0/8"));
     assert_eq!(service["enabled"].as_bool(), Some(false));

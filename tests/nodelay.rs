@@ -52,7 +52,7 @@ fn second_write_takes<T>(
 /// As above, with a client in clear text.
 fn takes(port: u16, gate: &Gate) -> Duration {
     let mut client = Client::connect(port);
-    second_write_takes(&mut client, gate, |client| drop(client.send(b"\n")), |client| client.read_exact(1)[0])
+    second_write_takes(&mut client, gate, |client| _ = client.send(b"\n"), |client| client.read_exact(1)[0])
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn with_tls_a_second_small_write_is_not_delayed() {
     let took = second_write_takes(
         &mut client,
         &gate,
-        |client| drop(client.send(b"\n")),
+        |client| _ = client.send(b"\n"),
         |client| client.read_exact(1)[0],
     );
     assert!(took < DELAYED, "{took:?}");

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::diagnostic::{Diagnostic, Severity};
 use super::missing_user::MissingUser;
 use super::plan::{
-    Address, Admit, KEEPALIVE, Limits, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr, Stdio, Times,
-    Typed, UnixSocket,
+    Address, Admit, KEEPALIVE, Leftovers, Limits, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr,
+    Stdio, Times, Typed, UnixSocket,
 };
 use super::secret::STORED;
 use super::source::Source;
@@ -71,6 +71,7 @@ impl Defaults {
                 inherit_environment: None,
                 stdio,
                 stderr: Stderr::Client,
+                leftovers: Leftovers::End,
                 limits: Limits::default(),
             },
             times: Times {

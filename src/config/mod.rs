@@ -3,6 +3,7 @@
 
 pub mod classic;
 pub mod diagnostic;
+mod endings;
 pub mod missing_user;
 pub mod native;
 mod needs_pipes;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use super::endings::{Leftovers, OnStop};
 use crate::sys::command::Command;
 use crate::sys::{Credentials, Keepalive};
 
@@ -39,15 +40,6 @@ pub struct Server {
     pub log_file_typed: Range<usize>,
     /// What the system's own log is told.
     pub event_log: EventLogExtent,
-}
-
-/// What becomes of sessions at a stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnStop {
-    /// They are ended after the grace.
-    End,
-    /// They go on by themselves, as under inetd (Unix).
-    Leave,
 }
 
 /// What the system's own log is told.
@@ -236,6 +228,8 @@ pub struct Program {
     pub stdio: Stdio,
     /// Where its standard error goes.
     pub stderr: Stderr,
+    /// What becomes of processes that it leaves behind.
+    pub leftovers: Leftovers,
     /// What it may use.
     pub limits: Limits,
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::config::plan::Leftovers;
+
 /// Why a session is ended by us. Its text is the reason in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -82,6 +84,12 @@ impl Ending {
         self.ask.filter(|(at, _)| self.asked || killed || *at <= now).map(|(_, why)| why)
     }
 
+    /// What becomes of processes that the program leaves behind if it ends now: a
+    /// session that the server ends is ended whole.
+    pub fn leftovers(&self, of_service: Leftovers, now: Duration) -> Leftovers {
+        if self.why(now).is_some() { Leftovers::End } else { of_service }
+    }
+
     /// What is to be done now.
     pub fn act(&mut self, now: Duration) -> Act {
         if self.kill.is_some_and(|at| at <= now) {
@@ -117,6 +125,16 @@ mod tests {
         assert_eq!((ending.act(s(10)), ending.why(s(10))), (Act::Ask, Some(Why::Timeout)));
         assert_eq!(ending.act(s(11)), Act::Wait(Some(s(15))));
         assert_eq!(ending.act(s(15)), Act::Kill);
+    }
+
+    #[test]
+    fn only_a_program_that_ends_by_itself_can_leave_something() {
+        let mut ending = Ending::new(s(5));
+        ending.ask_at(s(10), Why::Stop);
+        assert_eq!(ending.leftovers(Leftovers::Leave, s(9)), Leftovers::Leave);
+        assert_eq!(ending.leftovers(Leftovers::End, s(9)), Leftovers::End);
+        assert_eq!(ending.act(s(10)), Act::Ask);
+        assert_eq!(ending.leftovers(Leftovers::Leave, s(11)), Leftovers::End);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::cli::Options;
 use crate::config;
-use crate::config::plan::{Plan, Service};
+use crate::config::plan::{Leftovers, Plan, Service};
 use crate::config::trust::Strictness;
 use crate::core::spawn_queue::STUCK_AFTER;
 use crate::error::Error;
@@ -60,6 +60,7 @@ async fn beside(service: Arc<Service>) -> Result<sys::Exit, Error> {
     let mut requests =
         BesideProgram::listen().map_err(|cause| Error::System { what: "requests to stop", cause })?;
     let name = service.name.clone();
+    let mut leftovers = service.program.leftovers;
     let (started, asked) = started(service, &mut requests).await?;
     let mut running = started.map_err(|error| Error::Refused {
         message: format!("{name} was not started, at step {}: {}", error.step.name(), error.cause),
@@ -71,8 +72,12 @@ async fn beside(service: Arc<Service>) -> Result<sys::Exit, Error> {
     let program = running.child.pid();
     let ended = loop {
         tokio::select! {
-            ended = running.child.wait() => break ended,
-            () = requests.requested(program) => ask_to_end(&running),
+            ended = running.child.wait(leftovers) => break ended,
+            () = requests.requested(program) => {
+                // A session that the server ends is ended whole.
+                leftovers = Leftovers::End;
+                ask_to_end(&running);
+            }
         }
     };
     ended.map_err(|cause| Error::System { what: "waiting for the program", cause })

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::pump::{Phase, Pump};
 use super::{Context, Order, Session, Verdict};
+use crate::config::plan::Leftovers;
 use crate::core::ending::{Act, Ending, Why};
 use crate::core::idle::{Idle, Look};
 use crate::core::stop::CLIENT_LEAVES_WITHIN;
@@ -46,6 +47,7 @@ pub(super) async fn wait(
     pump: &mut Pump<'_>,
 ) -> Ended {
     let times = &session.service.times;
+    let leftovers = session.service.program.leftovers;
     let began = Instant::now();
     let mut ending = Ending::new(times.kill_grace);
     if let Some(timeout) = times.session_timeout {
@@ -75,14 +77,14 @@ pub(super) async fn wait(
             }
             Act::Kill => {
                 child.end_tree();
-                break child.wait().await;
+                break child.wait(Leftovers::End).await;
             }
             Act::Wait(until) => tokio::select! {
                 // Where there is nothing to move it is done at once, before the
                 // program's end has been put into the poll set for nothing.
                 biased;
                 () = pump.run() => {}
-                exit = child.wait() => break exit,
+                exit = child.wait(ending.leftovers(leftovers, began.elapsed())) => break exit,
                 () = &mut idle, if !is_idle => {
                     is_idle = true;
                     ending.ask_at(began.elapsed(), Why::Idle);

@@ -12,6 +12,7 @@ use super::lent::Lent;
 use super::pump::Network;
 use super::scratch;
 use crate::sys::Counts;
+use crate::sys::connection;
 use crate::sys::net::{Socket, Stream};
 use crate::tls::{Connection, ReadError};
 
@@ -29,6 +30,15 @@ pub enum Link {
 }
 
 impl Link {
+    /// By what it is known among the descriptors of processes, if the program gets
+    /// it as its streams.
+    pub fn id(&self) -> Option<connection::Id> {
+        match self {
+            Link::Socket(socket) => socket.id(),
+            Link::Lent(_) | Link::Plain(_) | Link::Tls(..) => None,
+        }
+    }
+
     /// Sends a short text of ours, before a program's first word. A client that
     /// is gone already is the program's to find.
     pub async fn send_text(&mut self, text: &[u8]) {

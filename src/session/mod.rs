@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::config::plan::{Address, Service};
+use crate::config::plan::{Address, Leftovers, Service};
 use crate::core::ending::Why;
 use crate::core::{Peer, ServiceId, SessionId};
 use crate::helpers::Helpers;
@@ -29,7 +29,7 @@ use crate::log::event::{Outcome, Record};
 use crate::spawn::Spawner;
 use crate::supervisor::Event;
 use crate::sys::net::Socket;
-use crate::sys::{self, Counts, SpawnError};
+use crate::sys::{self, Counts, SpawnError, child};
 use crate::tls::Keys;
 use ending::{Ended, ordered, stopped, wait};
 use environment::is_chosen_by_client;
@@ -175,6 +175,8 @@ pub async fn serve(
     // Names that a client chose are in its program's environment.
     let chosen = passed.secured.iter().any(|(name, _)| is_chosen_by_client(name));
     link.send_text(&session.service.banner).await;
+    let leaves = session.service.program.leftovers == Leftovers::Leave;
+    let connection = if leaves { link.id() } else { None };
     let started = start::start(&session, link, (client, &local), variables, &context, &mut orders);
     let started = Box::pin(started).await;
     let Started { mut link, mut running, ours, mut errors } = match started {
@@ -240,6 +242,12 @@ pub async fn serve(
             running.child.leave();
             return Served { record, verdict, link: None };
         }
+        // What the program left behind has the connection: it goes on with the client,
+        // as under inetd.
+        Ended::Known { why: None, .. } if connection.as_ref().is_some_and(child::leftovers_have) => {
+            record.reason = Some(LEFT.to_owned());
+            return Served { record, verdict, link: None };
+        }
         Ended::Known { .. } => {}
     }
     let cut = match cut {
@@ -258,6 +266,9 @@ pub async fn serve(
     record.linger_seconds = began.elapsed() - record.seconds;
     Served { record, verdict, link: Some(link) }
 }
+
+/// The reason in the record of a connection that goes on without us.
+const LEFT: &str = "left to itself";
 
 /// What is in a program's pipe has this long to come out of it, also where the
 /// session was to be gone already: on some systems that takes a turn of the loop.
@@ -361,7 +372,7 @@ impl Record {
                 self.exit = Some(*exit);
                 self.reason = why.map(|why| why.text().to_owned());
             }
-            Ended::Left => self.reason = Some("left to itself".to_owned()),
+            Ended::Left => self.reason = Some(LEFT.to_owned()),
             Ended::Unknown(why) => self.reason = Some(why.clone()),
         }
     }

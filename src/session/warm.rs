@@ -12,7 +12,7 @@ use super::pump::{self, Errors, Phase};
 use super::start::is_too_late;
 use super::stdio::Ours;
 use super::{Context, Order, environment};
-use crate::config::plan::{Service, Stderr};
+use crate::config::plan::{Leftovers, Service, Stderr};
 use crate::core::ServiceId;
 use crate::core::ending::{Act, Ending};
 use crate::spawn::Running;
@@ -35,7 +35,7 @@ impl Ready {
     pub(super) async fn end(self, context: &Context) {
         let Running { mut child, account, .. } = self.running;
         child.end_tree();
-        let _ = child.wait().await;
+        let _ = child.wait(Leftovers::End).await;
         context.spawner.give_back(account);
     }
 }
@@ -126,6 +126,7 @@ async fn keep(
 ) -> Waited {
     let Ready { mut running, ours: Ours { mut pipes, errors: reader }, mut errors } = ready;
     let began = Instant::now();
+    let leftovers = ahead.service.program.leftovers;
     let mut ending = Ending::new(ahead.service.times.kill_grace);
     let since = |at: Instant| at.saturating_duration_since(began);
     let mut worked = false;
@@ -158,11 +159,13 @@ async fn keep(
                 }
                 Act::Kill => {
                     running.child.end_tree();
-                    break Over::Exit(running.child.wait().await);
+                    break Over::Exit(running.child.wait(Leftovers::End).await);
                 }
                 Act::Wait(until) => tokio::select! {
                     biased;
-                    exit = running.child.wait() => break Over::Exit(exit),
+                    exit = running.child.wait(ending.leftovers(leftovers, began.elapsed())) => {
+                        break Over::Exit(exit);
+                    }
                     taker = &mut take, if can_be_taken => match taker {
                         Ok(taker) => break Over::Taken(taker),
                         Err(_) => can_be_taken = false,

@@ -21,6 +21,8 @@
 //! | [`attempt::Attempt`] | a start under way: how far it has come, and how another thread cancels it |
 //! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
 //! | [`child::Child`] | waits for a program, asks it to end, ends its whole tree, knows how it ended |
+//! | [`connection`] | options of a connection, and by what processes that have it are known |
+//! | [`child::leftovers_have`] | whether a process that a program left behind has a connection, where the system shows it |
 //! | [`limits`] | why this system can't keep a limit now |
 //! | [`account`] | takes an identity, or says at which step it could not |
 //! | [`command::Command`] | a command line as the system reads it, or arguments, and the program that it names |
@@ -149,6 +151,8 @@ pub struct Capabilities {
     pub open_files: bool,
     /// Sessions can go on when the server ends.
     pub sessions_outlive_us: bool,
+    /// Processes that a program leaves behind can go on.
+    pub leftovers_go_on: bool,
 }
 
 /// What the system wants of us.

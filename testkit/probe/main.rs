@@ -78,6 +78,21 @@ fn act(arguments: &[&str]) {
         }
         // Lives for so many milliseconds.
         ["lives", time] => std::thread::sleep(std::time::Duration::from_millis(time.parse().unwrap())),
+        // Writes a text, and then does another thing.
+        ["says", text, ..] => {
+            say(text);
+            act(&arguments[2..]);
+        }
+        // Closes its three streams, and then does another thing.
+        ["closes-streams", ..] => {
+            system::close_streams();
+            act(&arguments[1..]);
+        }
+        // Leaves a process behind that does another thing.
+        ["leaves", how, ..] => leave(how, &arguments[2..]),
+        // Comes to the gate and answers each byte from there: a `w` by `y` if it
+        // can write that to its standard output, otherwise by `n`. Others come back.
+        ["answers", address] => answers(address),
         // Copies its input until its end.
         ["echo"] => echo(),
         // Answers one line.
@@ -197,6 +212,33 @@ fn start_another(address: &str) {
 fn try_another(address: &str) -> std::io::Result<()> {
     let mut command = Command::new(std::env::current_exe().unwrap());
     system::start_beside(command.args(["gate", address]).env_remove("CLIENT_PORT"))
+}
+
+/// Starts a process that outlives this one.
+fn leave(how: &str, arguments: &[&str]) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(arguments).env_remove("CLIENT_PORT");
+    match how {
+        "beside" => system::start_beside(&mut command).unwrap(),
+        "with-streams" => drop(command.spawn().unwrap()),
+        "adrift" => system::start_adrift(&mut command),
+        "adrift-with-streams" => system::start_adrift_with_streams(&mut command),
+        _ => panic!("how is {how}?"),
+    }
+}
+
+fn answers(address: &str) {
+    let mut gate = introduce(address);
+    let mut byte = [0];
+    while gate.read(&mut byte).unwrap_or(0) == 1 {
+        let mut out = stdout().lock();
+        let answer = match byte[0] {
+            b'w' if out.write_all(b"w").and_then(|()| out.flush()).is_ok() => b'y',
+            b'w' => b'n',
+            other => other,
+        };
+        gate.write_all(&[answer]).unwrap();
+    }
 }
 
 fn allocate(bytes: usize) {

@@ -35,6 +35,13 @@ pub fn close_output() {
     unsafe { libc::close(1) };
 }
 
+pub fn close_streams() {
+    for descriptor in 0..3 {
+        // SAFETY: nothing of the probe owns these.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
 /// What may be done with each of the three streams.
 pub fn directions() -> String {
     let words = [0, 1, 2].map(|descriptor| {

@@ -46,6 +46,13 @@ pub fn close_output() {
     unsafe { CloseHandle(GetStdHandle(STD_OUTPUT_HANDLE)) };
 }
 
+pub fn close_streams() {
+    for stream in [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
+        // SAFETY: nothing of the probe owns these.
+        unsafe { CloseHandle(GetStdHandle(stream)) };
+    }
+}
+
 /// What may be done with each of the three streams: nothing is moved, yet
 /// the system asks first whether it might be.
 pub fn directions() -> String {

@@ -1,7 +1,7 @@
 //! Where programs and tests meet: a program comes to the gate and says who it
 //! is; it goes on when the test lets it, and the test sees when it is gone.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
@@ -102,6 +102,15 @@ impl Visitor {
         let mut text = String::new();
         self.stream.read_to_string(&mut text).expect("what it tells");
         text
+    }
+
+    /// Sends one byte to a process that answers each (`probe answers`); its answer,
+    /// or `None` if the process is gone.
+    pub fn ask(&mut self, byte: u8) -> Option<u8> {
+        let mut answer = [0];
+        self.stream.get_mut().write_all(&[byte]).ok()?;
+        self.stream.read_exact(&mut answer).ok()?;
+        Some(answer[0])
     }
 
     /// Waits until the program has ended, by whatever hand.

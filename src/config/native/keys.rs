@@ -203,6 +203,7 @@ pub(super) const KEYS: &[Key] = &[
     key("inherit_environment", Kind::Names, BOTH, "all without `user`; with it `PATH`, `LANG`, `LC_*` and `TZ`", "Names of the variables that the program inherits from the server (with `user`, besides those)."),
     key("stdio", Kind::Choice(&["socket", "pipe"]), BOTH, "`--stdio`, or socket on Unix, pipe on Windows", "How the connection becomes the program's streams: `socket` is the connection itself; with `pipe` they are pipes, and the server moves the bytes."),
     key("stderr", Kind::Choice(&["log", "client", "discard"]), BOTH, "log", "Where the program's standard error goes: into the `log`, by lines, to the `client`, or nowhere with `discard`."),
+    key("leftovers", Kind::Choice(&["end", "leave"]), BOTH, "end", "What becomes of processes that a program leaves behind when it ends: `end` ends them, `leave` lets them go on, as under inetd (Unix)."),
     key("allow", Kind::Networks, BOTH, "everybody", "From where clients may come; if given, from nowhere else. Of `allow` and `deny` the most specific match decides, and `deny` wins a tie."),
     key("deny", Kind::Networks, BOTH, "nobody", "From where clients may not come."),
     key("max_connections", Kind::Count, BOTH, "256", "The most connections of the service at once."),

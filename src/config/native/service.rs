@@ -168,6 +168,7 @@ impl Reader<'_> {
         let identity = self.identity(entry);
         let limits = self.limits(fields);
         let environment = self.environment(fields);
+        let leftovers = self.leftovers(fields);
         let Some(Value::Command(command)) = fields.value("command") else { return None };
         Some(Program {
             command: self.called(fields, command.clone())?,
@@ -180,6 +181,7 @@ impl Reader<'_> {
             },
             stdio,
             stderr: stderr(fields),
+            leftovers,
             limits,
         })
     }

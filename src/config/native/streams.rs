@@ -3,11 +3,12 @@
 
 use super::Reader;
 use super::fields::Fields;
+use super::keys::Table;
 use super::report::At;
 use super::service::Entry;
 use super::units::Fault;
 use super::value::Value;
-use crate::config::plan::{Address, MAX_CONNECTIONS, Stderr, Stdio, Tls, Warm};
+use crate::config::plan::{Address, Leftovers, MAX_CONNECTIONS, Stderr, Stdio, Tls, Warm};
 use crate::config::stdio::uncounted;
 use crate::sys::CAPABILITIES;
 
@@ -86,6 +87,19 @@ impl Reader<'_> {
             }
         }
         all
+    }
+
+    /// What becomes of processes that a program leaves behind.
+    pub fn leftovers(&mut self, fields: &Fields) -> Leftovers {
+        let Some(field) = fields.field("leftovers").filter(|_| fields.choice("leftovers") == Some("leave"))
+        else {
+            return Leftovers::End;
+        };
+        if !CAPABILITIES.leftovers_go_on {
+            let why = "what a program leaves behind ends with it on this system";
+            self.cannot(&field.at, Table::Service, "leftovers", why);
+        }
+        Leftovers::Leave
     }
 
     /// The files of TLS.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::tests::{defaults, fault, faults, service, with};
 use super::*;
 use crate::config::diagnostic::Severity;
-use crate::config::plan::{Service, Stderr, Stdio, Tls, Warm};
+use crate::config::plan::{Leftovers, Service, Stderr, Stdio, Tls, Warm};
 use crate::sys::CAPABILITIES;
 
 const TLS: &str = "tls = { certificate = 'c.pem', key = '/k.pem' }";
@@ -246,6 +246,26 @@ fn rules_are_about_the_client_that_a_header_names() {
     if CAPABILITIES.unix_sockets {
         service(&at("'unix:/run/x.sock'", "proxy_protocol = []\nallow = ['10.0.0.0/8']"));
         assert_eq!(faults(&at("'unix:/run/x.sock'", "allow = ['10.0.0.0/8']")).len(), 1);
+    }
+}
+
+#[test]
+fn leftovers_are_ended_unless_the_file_and_the_system_let_them_go_on() {
+    let of = |keys: &str| service(&with(keys)).program.leftovers;
+    assert_eq!(of(""), Leftovers::End);
+    assert_eq!(of("leftovers = 'end'"), Leftovers::End);
+    let system = |name: &str| with(&format!("[service.x.{name}]\nleftovers = 'leave'"));
+    if CAPABILITIES.leftovers_go_on {
+        assert_eq!(of("leftovers = 'leave'"), Leftovers::Leave);
+        assert_eq!(service(&system("unix")).program.leftovers, Leftovers::Leave);
+        assert_eq!(faults(&system("windows")), [""; 0]);
+    } else {
+        for text in [with("leftovers = 'leave'"), with("[defaults]\nleftovers = 'leave'")] {
+            let found = faults(&text);
+            assert!(found[0].contains("`leftovers`: what a program leaves behind ends with it"), "{found:?}");
+            assert!(found[0].contains("[service.NAME.unix]"), "{found:?}");
+        }
+        assert_eq!(service(&system("unix")).program.leftovers, Leftovers::End);
     }
 }
 

@@ -54,6 +54,9 @@ fn defaults() -> Keys {
     let mut keys = Keys::default();
     keys.explain("stdio", string("socket"), "the connection itself");
     keys.explain("stderr", string("client"), "inetd makes no difference");
+    if CAPABILITIES.leftovers_go_on {
+        keys.explain("leftovers", string("leave"), "inetd leaves alone what a program leaves behind");
+    }
     keys.set("directory", string("/"));
     keys.explain("max_connections", UNLIMITED, "inetd has no bound; this is one that nobody should meet");
     keys.explain(

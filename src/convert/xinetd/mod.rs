@@ -17,6 +17,7 @@ use super::toml::{Document, Keys, string};
 use super::world::World;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
+use crate::sys::CAPABILITIES;
 use attributes::Attributes;
 use service::Reader;
 
@@ -65,6 +66,9 @@ fn common() -> Keys {
     let mut keys = Keys::default();
     keys.explain("stdio", string("socket"), "the connection itself");
     keys.explain("stderr", string("client"), "xinetd makes no difference");
+    if CAPABILITIES.leftovers_go_on {
+        keys.explain("leftovers", string("leave"), "xinetd leaves alone what a program leaves behind");
+    }
     keys.set("directory", string("/"));
     keys.explain("max_connections", UNLIMITED, "xinetd has no bound; this is one that nobody should meet");
     keys.explain(

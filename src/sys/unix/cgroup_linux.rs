@@ -39,7 +39,8 @@ fn home() -> Result<Home, String> {
     Ok(home.insert(ready).clone())
 }
 
-/// What was ended but not gone yet when there was no time to wait for it.
+/// What was ended but not gone yet when there was no time to wait for it, and
+/// what is left to itself. It is removed once it is empty.
 static NOT_GONE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn not_gone() -> MutexGuard<'static, Vec<PathBuf>> {
@@ -105,10 +106,13 @@ impl Cgroup {
         }
     }
 
-    /// Its processes go on by themselves.
+    /// Its processes go on by themselves, and the limit stays with them. An empty
+    /// one is removed at once, others when the next is made or at the next start.
     pub(super) fn leave(mut self) {
-        // The limit stays with them; the next start removes what is empty then.
         self.is_over = true;
+        if !removed(&self.folder) {
+            not_gone().push(std::mem::take(&mut self.folder));
+        }
     }
 
     fn kill(&self) {

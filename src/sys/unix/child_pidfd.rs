@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::super::Exit;
 use super::super::fault::{self, Says};
 use super::cgroup::Cgroup;
-use super::{check, orphans, poll};
+use super::{check, connection, orphans, poll};
+use crate::config::plan::Leftovers;
 
 /// How often a program is looked at that can't be watched.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -42,14 +43,24 @@ impl Child {
         self.pid.unsigned_abs()
     }
 
-    /// Waits for the program's end, ends what is left of its session, and
-    /// tells how the program ended. It is reaped last: until then its number,
-    /// which is the session's, can't come to mean another process.
-    pub async fn wait(&mut self) -> io::Result<Exit> {
+    /// Waits for the program's end, ends what is left of its session unless
+    /// `leftovers` says otherwise, and tells how the program ended. It is reaped
+    /// last: until then its number, which is the session's, can't come to mean
+    /// another process.
+    pub async fn wait(&mut self, leftovers: Leftovers) -> io::Result<Exit> {
         self.ended().await;
-        orphans::end_session(self.session, self.pid).await;
-        if let Some(cgroup) = self.cgroup.take() {
-            cgroup.end().await;
+        match leftovers {
+            Leftovers::End => {
+                orphans::end_session(self.session, self.pid).await;
+                if let Some(cgroup) = self.cgroup.take() {
+                    cgroup.end().await;
+                }
+            }
+            Leftovers::Leave => {
+                if let Some(cgroup) = self.cgroup.take() {
+                    cgroup.leave();
+                }
+            }
         }
         let exit = fault::point("reap", Says::Memory).and_then(|()| reap_pidfd(&self.pidfd));
         self.is_over = true;
@@ -155,6 +166,11 @@ pub(super) fn reap(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> 
         libc::CLD_EXITED => Exit::Code(status.unsigned_abs()),
         _ => Exit::Signal(status),
     }))
+}
+
+/// Whether a process that a program left behind has this connection.
+pub fn leftovers_have(connection: &connection::Id) -> bool {
+    orphans::have(&connection.0)
 }
 
 /// Reaps what programs left behind and what has ended since. True if some of

@@ -9,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::super::Exit;
 use super::super::fault::{self, Says};
 use super::cgroup::Cgroup;
-use super::check;
+use super::{check, connection};
+use crate::config::plan::Leftovers;
 
 /// How often a program is looked at whose end nobody tells us.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -37,10 +38,10 @@ impl Child {
         self.pid.unsigned_abs()
     }
 
-    /// Waits for the program's end, ends what is left of its process group,
-    /// and tells how the program ended. (Processes that moved to another group
+    /// Waits for the program's end, ends what is left of its process group unless
+    /// `leftovers` says otherwise, and tells how the program ended. (Processes that moved to another group
     /// of the session are not found here; on Linux they are.)
-    pub async fn wait(&mut self) -> io::Result<Exit> {
+    pub async fn wait(&mut self, leftovers: Leftovers) -> io::Result<Exit> {
         let mut ended = fault::point("watch", Says::Memory).and_then(|()| signal(SignalKind::child()));
         // The program may have ended before we listened, so ask first.
         while !self.has_ended()? {
@@ -50,10 +51,19 @@ impl Child {
                 Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
             }
         }
-        // The unreaped program keeps the group's number ours.
-        self.end_tree();
-        if let Some(cgroup) = self.cgroup.take() {
-            cgroup.end().await;
+        match leftovers {
+            Leftovers::End => {
+                // The unreaped program keeps the group's number ours.
+                self.end_tree();
+                if let Some(cgroup) = self.cgroup.take() {
+                    cgroup.end().await;
+                }
+            }
+            Leftovers::Leave => {
+                if let Some(cgroup) = self.cgroup.take() {
+                    cgroup.leave();
+                }
+            }
         }
         fault::point("reap", Says::Memory)?;
         self.reap()
@@ -131,6 +141,12 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.end_tree();
     }
+}
+
+/// Whether a process that a program left behind has this connection: not known
+/// here, so the client's stream ends with the program.
+pub fn leftovers_have(_connection: &connection::Id) -> bool {
+    false
 }
 
 /// Orphans go to the system's init here.

@@ -21,6 +21,7 @@ pub mod child;
 pub mod child;
 mod close;
 pub mod command;
+pub mod connection;
 pub mod control;
 #[cfg(target_os = "linux")]
 #[path = "counts_linux.rs"]
@@ -79,6 +80,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     profiles: false,
     open_files: true,
     sessions_outlive_us: true,
+    leftovers_go_on: true,
 };
 
 /// Turns the -1 of a C call into the error that `errno` holds.

@@ -281,14 +281,6 @@ impl Socket {
         if sent == text.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
     }
 
-    /// Sets TCP_NODELAY. To be called before a program has the connection. An
-    /// error at a socket in the file system, and on some systems where the client
-    /// is gone.
-    pub fn set_nodelay(&self) -> io::Result<()> {
-        fault::point("nodelay", Says::Memory)?;
-        SockRef::from(&self.descriptor).set_tcp_nodelay(true)
-    }
-
     /// What the kernel counted; `None` where it does not, as for sockets in
     /// the file system. On a `broken` connection no end of stream was counted.
     pub fn counts(&self, broken: bool) -> Option<Counts> {
@@ -408,16 +400,6 @@ mod tests {
                 assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive.idle);
             }
         }
-    }
-
-    #[tokio::test]
-    async fn a_connection_has_nodelay_only_if_it_is_set() {
-        let (listener, address) = listening().await;
-        let (_client, socket) = accepted(&listener, address).await;
-        let is_set = || SockRef::from(&socket.descriptor).tcp_nodelay().unwrap();
-        assert!(!is_set());
-        socket.set_nodelay().unwrap();
-        assert!(is_set());
     }
 
     #[tokio::test]

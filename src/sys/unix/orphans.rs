@@ -11,6 +11,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -140,6 +141,24 @@ async fn end_members_anywhere(session: libc::pid_t, group: libc::pid_t) {
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Descriptors of orphans that are looked at in one go. More than programs that
+/// are left have; a program that opens many must not hold the loop.
+const MOST_LOOKED_AT: usize = 1 << 14;
+
+/// Whether an orphan, or a process below one, has a descriptor of this name in
+/// /proc. If there are too many to look at, it is taken for granted. (Descriptors
+/// of a process that we may not look at are not seen.)
+pub(super) fn have(name: &Path) -> bool {
+    let processes = with_descendants(list().unwrap_or_default());
+    let folders = processes.into_iter().map(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")));
+    let mut descriptors = folders.flatten().flatten().flatten();
+    let found = descriptors
+        .by_ref()
+        .take(MOST_LOOKED_AT)
+        .any(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|found| found == name));
+    found || descriptors.next().is_some()
 }
 
 /// The process groups of a session, as far as its processes are found: those

@@ -14,7 +14,7 @@ use super::command::Command;
 use super::limits::processes_fault;
 use super::net::Listener;
 use super::spawn::spawn;
-use crate::config::plan::{Address, Limits, UnixSocket};
+use crate::config::plan::{Address, Leftovers, Limits, UnixSocket};
 
 /// Far beyond what any step takes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -84,7 +84,7 @@ impl Session {
     }
 
     async fn exit(&mut self) -> Exit {
-        tokio::time::timeout(LIMIT, self.child.wait()).await.unwrap().unwrap()
+        tokio::time::timeout(LIMIT, self.child.wait(Leftovers::End)).await.unwrap().unwrap()
     }
 }
 
@@ -203,6 +203,7 @@ async fn a_session_has_no_more_processes_than_its_limit() {
         println!("not tried: {why}");
         return;
     }
+    let _alone = CGROUPS.lock().await;
     let limits = Limits { processes: Some(3), ..Limits::default() };
     // The shell itself, two that wait, and one too many.
     let script = "sleep 1000 & sleep 1000 & echo two; sleep 1000 & echo three";
@@ -234,6 +235,41 @@ async fn a_session_has_no_more_processes_than_its_limit() {
     }
     panic!("still there: {:?}", left_over());
 }
+
+/// The limit stays with what is left, and its cgroup goes when that ends.
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[tokio::test]
+async fn what_is_left_to_itself_keeps_its_limit_of_processes() {
+    if let Some(why) = processes_fault() {
+        println!("not tried: {why}");
+        return;
+    }
+    let _alone = CGROUPS.lock().await;
+    let limits = Limits { processes: Some(3), ..Limits::default() };
+    // Without the third descriptor a shell's background process has no input.
+    let script = "exec 3<&0; cat <&3 & echo ready";
+    let mut session = Session::of(script, limits).await;
+    assert_eq!(session.line(), "ready");
+    let exit = tokio::time::timeout(LIMIT, session.child.wait(Leftovers::Leave)).await.unwrap().unwrap();
+    assert_eq!(exit, Exit::Code(0));
+    assert_eq!(left_over().len(), 1);
+    session.client.write_all(b"still there\n").unwrap();
+    assert_eq!(session.line(), "still there");
+    session.client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(session.text(), "");
+    for _ in 0..100 {
+        // The kernel takes a moment after it has closed the connection.
+        Session::of("", limits).await.exit().await;
+        if left_over().is_empty() {
+            return;
+        }
+    }
+    panic!("still there: {:?}", left_over());
+}
+
+/// Tests that count the cgroups of this process run one after the other.
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+static CGROUPS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Never run without the limit that was asked for.
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]

@@ -25,8 +25,8 @@ use windows_sys::Win32::System::Threading::{
 use super::super::Exit;
 use super::super::fault::{self, Says};
 use super::handle::{check, own, size};
-use super::limits;
-use crate::config::plan::Limits;
+use super::{connection, limits};
+use crate::config::plan::{Leftovers, Limits};
 
 /// The exit code of programs that are ended by us: that of Ctrl-C, which other
 /// tools show as "ended from outside".
@@ -218,8 +218,9 @@ impl Child {
     }
 
     /// Waits for the program's end, ends what is left of its tree, and tells
-    /// how the program ended.
-    pub async fn wait(&mut self) -> io::Result<Exit> {
+    /// how the program ended. Nothing can be left to itself here: a file that
+    /// says so is refused.
+    pub async fn wait(&mut self, _leftovers: Leftovers) -> io::Result<Exit> {
         if self.ended.is_none() {
             self.ended = Ended::of(&self.process).ok();
         }
@@ -322,6 +323,11 @@ impl Drop for Ended {
 unsafe extern "system" fn process_ended(context: *mut c_void, _timed_out: bool) {
     // SAFETY: the context is the Notify that `Ended` keeps alive.
     unsafe { (*context.cast::<Notify>()).notify_one() };
+}
+
+/// Whether a process that a program left behind has this connection.
+pub fn leftovers_have(connection: &connection::Id) -> bool {
+    match *connection {}
 }
 
 /// What is left of a tree goes with its job here.

@@ -5,6 +5,7 @@ mod bind;
 pub mod child;
 pub mod command;
 mod command_hints;
+pub mod connection;
 pub mod control;
 mod counts;
 mod environment;
@@ -55,4 +56,5 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     profiles: true,
     open_files: false,
     sessions_outlive_us: false,
+    leftovers_go_on: false,
 };

@@ -276,12 +276,6 @@ impl Socket {
         Ok(Address::Tcp(self.local))
     }
 
-    /// Sets TCP_NODELAY. To be called before a program has the connection.
-    pub fn set_nodelay(&self) -> io::Result<()> {
-        fault::point("nodelay", Says::Memory)?;
-        SockRef::from(&self.socket).set_tcp_nodelay(true)
-    }
-
     /// What the kernel counted: asking would wait for the program here.
     pub fn counts(&self, _broken: bool) -> Option<Counts> {
         None
@@ -408,9 +402,6 @@ mod tests {
         let (socket, _) = listener.accept().unwrap().unwrap();
         socket.send_text(&[b'x'; crate::config::plan::LONGEST_TEXT]).unwrap();
         assert!(!SockRef::from(&socket.socket).keepalive().unwrap());
-        assert!(!SockRef::from(&socket.socket).tcp_nodelay().unwrap());
-        socket.set_nodelay().unwrap();
-        assert!(SockRef::from(&socket.socket).tcp_nodelay().unwrap());
         drop(socket);
         let mut text = Vec::new();
         client.read_to_end(&mut text).unwrap();

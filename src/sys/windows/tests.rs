@@ -22,7 +22,7 @@ use super::handle::size;
 use super::net::{Listener, Socket, Stream};
 use super::pipe::{self, Reader, Writer};
 use super::spawn::spawn;
-use crate::config::plan::{Address, Limits, UnixSocket};
+use crate::config::plan::{Address, Leftovers, Limits, UnixSocket};
 
 /// Far beyond what any step takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -118,7 +118,7 @@ impl Piped {
     }
 
     async fn exit(&mut self) -> Exit {
-        tokio::time::timeout(LIMIT, self.child.wait()).await.unwrap().unwrap()
+        tokio::time::timeout(LIMIT, self.child.wait(Leftovers::End)).await.unwrap().unwrap()
     }
 }
 
@@ -162,7 +162,7 @@ async fn a_program_on_pipes_reads_to_the_end_while_it_writes() {
     };
     let ((), text) = tokio::join!(write, read_until(&output, None));
     assert!(of_program(&text) == format!("{}read {MUCH}", "x".repeat(MUCH)), "{} bytes", text.len());
-    assert_eq!(child.wait().await.unwrap(), Exit::Code(0));
+    assert_eq!(child.wait(Leftovers::End).await.unwrap(), Exit::Code(0));
 }
 
 /// (A program that closes its input and goes on can't be shown under Wine, whose
@@ -267,7 +267,10 @@ async fn a_connection_is_the_servers_then_a_programs_then_lingers() {
     // What arrives now is the program's, all of it, and the loop gets nothing.
     client.write_all(b"the rest").unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
-    assert_eq!(tokio::time::timeout(LIMIT, child.wait()).await.unwrap().unwrap(), Exit::Code(0));
+    assert_eq!(
+        tokio::time::timeout(LIMIT, child.wait(Leftovers::End)).await.unwrap().unwrap(),
+        Exit::Code(0)
+    );
     tokio::time::timeout(LIMIT, socket.linger()).await.unwrap().unwrap();
     drop(socket);
     let mut text = String::new();

@@ -1,0 +1,55 @@
+//! A connection before a program has it: its options, and by what processes that
+//! have it are known.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+use socket2::SockRef;
+
+use super::super::fault::{self, Says};
+use super::net::Socket;
+
+/// By what a connection is known among the descriptors of processes.
+#[derive(Debug)]
+pub struct Id(pub(super) PathBuf);
+
+impl Socket {
+    /// By what the connection is known among the descriptors of processes, where
+    /// the system shows those (Linux).
+    pub fn id(&self) -> Option<Id> {
+        let link = format!("/proc/self/fd/{}", self.as_raw_fd());
+        std::fs::read_link(link).ok().map(Id)
+    }
+
+    /// Sets TCP_NODELAY. To be called before a program has the connection. An
+    /// error at a socket in the file system, and on some systems where the client
+    /// is gone.
+    pub fn set_nodelay(&self) -> io::Result<()> {
+        fault::point("nodelay", Says::Memory)?;
+        SockRef::from(&self.descriptor).set_tcp_nodelay(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpStream};
+
+    use super::*;
+    use crate::config::plan::{Address, UnixSocket};
+    use crate::sys::net::Listener;
+
+    #[tokio::test]
+    async fn a_connection_has_nodelay_only_if_it_is_set() {
+        let any = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+        let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
+        let _client = TcpStream::connect(address).unwrap();
+        listener.readable().await.unwrap();
+        let (socket, _) = listener.accept().unwrap().unwrap();
+        let is_set = || SockRef::from(&socket.descriptor).tcp_nodelay().unwrap();
+        assert!(!is_set());
+        socket.set_nodelay().unwrap();
+        assert!(is_set());
+    }
+}
