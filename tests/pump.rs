@@ -61,6 +61,19 @@ fn a_client_goes_on_sending_after_the_end_of_its_programs_output() {
     assert_eq!((&record["bytes_in"], &record["bytes_out"]), (&MUCH.into(), &0.into()), "{record}");
 }
 
+/// (Not under Wine, as above.)
+#[test]
+fn a_program_that_closes_its_streams_and_works_on_ends_them() {
+    let (port, gate, daemon) = serve("closes-streams gate #", "");
+    let mut client = Client::connect(port);
+    let visitor = gate.visitor();
+    if !is_wine() {
+        assert_eq!(client.read_all(), b"");
+    }
+    drop(visitor);
+    assert_eq!(record_of(&daemon, client)["exit"], 0);
+}
+
 #[test]
 fn what_a_program_wrote_before_its_end_arrives_although_it_read_nothing() {
     let (port, _gate, daemon) = serve(&format!("flood {MUCH}"), "");
