@@ -20,8 +20,8 @@ struct Progress {
     cancelled: AtomicBool,
     /// The place in [`Step::ALL`] of the step that was reached last.
     step: AtomicUsize,
-    /// Since when there is a child that has not become its program. Held while
-    /// that child is killed: it is not reaped meanwhile, and its number is its own.
+    /// Since when there is a child that has not become its program. `cancel` holds the
+    /// lock while it kills that child, so the child is not reaped meanwhile.
     child_since: Mutex<Option<Instant>>,
     #[cfg(unix)]
     pid: std::sync::atomic::AtomicI32,
@@ -31,7 +31,7 @@ impl Attempt {
     /// Nothing is under way yet.
     pub fn new() -> Attempt {
         let attempt = Attempt::default();
-        attempt.reaches(Step::Spawn);
+        attempt.reach(Step::Spawn);
         attempt
     }
 
@@ -63,7 +63,7 @@ impl Attempt {
     }
 
     /// Neither locks nor allocates: a child that runs in our memory calls it.
-    pub(super) fn reaches(&self, step: Step) {
+    pub(super) fn reach(&self, step: Step) {
         self.0.step.store(step as usize, Ordering::Relaxed);
     }
 
@@ -75,7 +75,7 @@ impl Attempt {
 #[cfg(unix)]
 impl Attempt {
     /// A child is about to be made. False if it must not be.
-    pub(super) fn begins(&self) -> bool {
+    pub(super) fn begin(&self) -> bool {
         let mut since = self.lock();
         let goes_on = !self.is_cancelled();
         *since = goes_on.then(Instant::now);
@@ -84,15 +84,15 @@ impl Attempt {
 
     /// The child has this number. False if it must not become its program; a caller
     /// that is the child itself ends then. Neither locks nor allocates.
-    pub(super) fn has_child(&self, pid: libc::pid_t) -> bool {
+    pub(super) fn set_child(&self, pid: libc::pid_t) -> bool {
         self.0.pid.store(pid, Ordering::SeqCst);
-        // `cancel` writes and reads in the other order, so at least one of both sees.
+        // `cancel` writes and reads in the other order, so one of them sees the other.
         !self.is_cancelled()
     }
 
     /// The child has become its program, or is about to be reaped: from here on it
     /// is killed by its owner only. True if it was cancelled before.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn finish(&self) -> bool {
         *self.lock() = None;
         self.0.pid.store(0, Ordering::SeqCst);
         self.is_cancelled()
@@ -122,7 +122,7 @@ mod tests {
     fn every_step_comes_back_as_it_was_reached() {
         let attempt = Attempt::new();
         for step in Step::ALL {
-            attempt.reaches(step);
+            attempt.reach(step);
             assert_eq!(attempt.step(), step);
         }
     }
@@ -132,7 +132,7 @@ mod tests {
     fn a_cancelled_start_makes_no_child() {
         let attempt = Attempt::new();
         attempt.cancel();
-        assert!(!attempt.begins());
+        assert!(!attempt.begin());
         assert!(!attempt.hangs(Duration::ZERO));
     }
 }

@@ -9,8 +9,8 @@ pub(super) fn close_from(first: libc::c_int) {
     close_all_but(first, None);
 }
 
-/// Closes every descriptor from `first` on except `kept`, also those that somebody
-/// forgot to mark close-on-exec. Neither locks nor allocates: a new child calls it.
+/// Closes every descriptor from `first` on except `kept`, with or without the mark that
+/// exec closes it. Neither locks nor allocates: a new child calls it.
 pub(super) fn close_all_but(first: libc::c_int, kept: Option<libc::c_int>) {
     let Some(kept) = kept.filter(|&kept| kept >= first) else { return close_range(first, None) };
     if kept > first {
@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn listed_descriptors_of_a_range_are_closed() {
         let closed = || {
-            // SAFETY: from here on this thread has a table of its own, so nobody else owns
-            // what is made and closed in it.
+            // SAFETY: this thread has a descriptor table of its own from the first call on, and
+            // makes what it closes there.
             unsafe {
                 assert_eq!(libc::unshare(libc::CLONE_FILES), 0);
                 for copy in [100, 101, 700, 701, 702] {

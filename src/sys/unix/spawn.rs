@@ -222,7 +222,7 @@ mod imp {
 
     impl Report<'_> {
         pub(in super::super) fn reaches(&self, step: Step) {
-            self.0.reaches(step);
+            self.0.reach(step);
         }
 
         /// A descriptor that it needs until its end.
@@ -294,8 +294,9 @@ mod imp {
         // child without running anything of the parent's.
         unsafe {
             let shared = &*shared.cast::<Shared<'_>>();
-            // Itself, since its parent sleeps. Nobody but root can stop it before it is another user.
-            let failure = if shared.attempt.has_child(libc::getpid()) {
+            // The child says so itself, since its parent sleeps. Until it takes the identity
+            // only root can stop it.
+            let failure = if shared.attempt.set_child(libc::getpid()) {
                 shared.birth.become_program(&Report(shared.attempt))
             } else {
                 (Step::Spawn, libc::ECANCELED)
@@ -314,7 +315,7 @@ mod imp {
             };
             let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
             fault::point("clone", Says::Processes).map_err(failed)?;
-            if !attempt.begins() {
+            if !attempt.begin() {
                 return Err((Step::Spawn, libc::ECANCELED));
             }
             let shared = Shared { birth, attempt, failure: Cell::new(None) };
@@ -327,7 +328,7 @@ mod imp {
                 libc::clone(child, stack.top(), flags, (&raw const shared).cast_mut().cast(), &raw mut pidfd)
             };
             let cloned = if pid == -1 { Err((Step::Spawn, super::errno())) } else { Ok(()) };
-            let cancelled = attempt.is_over();
+            let cancelled = attempt.finish();
             cloned?;
             // SAFETY: the kernel made this descriptor for us just now.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
@@ -381,6 +382,10 @@ mod imp {
             Some(self.writer)
         }
 
+        fn fails(&self, step: Step, code: c_int) {
+            self.write(step, if code == REACHED { libc::EIO } else { code });
+        }
+
         fn write(&self, step: Step, code: c_int) {
             let place = Step::ALL.iter().position(|&other| other == step).unwrap_or(0);
             let message = [c_int::try_from(place).unwrap_or(0), code];
@@ -394,14 +399,14 @@ mod imp {
         let pipe = fault::point("fork-pipe", Says::Descriptors).and_then(|()| std::io::pipe());
         let (mut reader, writer) = pipe.map_err(failed)?;
         fault::point("clone", Says::Processes).map_err(failed)?;
-        if !attempt.begins() {
+        if !attempt.begin() {
             return Err((Step::Spawn, libc::ECANCELED));
         }
         // SAFETY: the child calls async-signal-safe functions only, and ends by exec or _exit.
         let pid = unsafe { libc::fork() };
         if pid == -1 {
             let code = super::errno();
-            attempt.is_over();
+            attempt.finish();
             return Err((Step::Spawn, code));
         }
         if pid == 0 {
@@ -410,12 +415,12 @@ mod imp {
             unsafe {
                 let report = Report { writer: writer.as_raw_fd(), pipe: PhantomData };
                 let (step, code) = birth.become_program(&report);
-                report.write(step, code);
+                report.fails(step, code);
                 libc::_exit(127);
             }
         }
         drop(writer);
-        if !attempt.has_child(pid) {
+        if !attempt.set_child(pid) {
             // SAFETY: no pointers; our child, not reaped yet.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
@@ -427,10 +432,10 @@ mod imp {
             };
             let step = usize::try_from(word(0)).ok().and_then(|index| Step::ALL.get(index)).copied();
             let step = step.unwrap_or(Step::Spawn);
-            attempt.reaches(step);
+            attempt.reach(step);
             failure = (word(4) != REACHED).then_some((step, word(4)));
         }
-        let cancelled = attempt.is_over();
+        let cancelled = attempt.finish();
         let killed = cancelled.then(|| (attempt.step(), libc::ECANCELED));
         let Some(failure) = failure.or(killed) else { return Ok(Child::new(pid)) };
         // SAFETY: a null status is allowed; the child is ours until it is reaped, and has ended
