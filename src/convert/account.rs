@@ -69,3 +69,22 @@ pub(super) fn user_of_number(world: &World, typed: &str, has_group: bool) -> Use
         }
     }
 }
+
+/// The lines of a service as this system has them: with a password where users need one, and
+/// groups in the table for Unix where there are none.
+#[cfg(test)]
+pub(super) fn as_here(text: &str) -> String {
+    let (mut lines, mut group) = (Vec::new(), None);
+    for line in text.lines() {
+        if line.starts_with("group = ") && !CAPABILITIES.groups {
+            group = Some(format!("unix = {{ {line} }}"));
+            continue;
+        }
+        lines.push(line.to_owned());
+        if line.starts_with("user = ") && CAPABILITIES.passwords {
+            lines.push("password = '{stored}'".to_owned());
+        }
+    }
+    lines.extend(group);
+    lines.into_iter().map(|line| line + "\n").collect()
+}

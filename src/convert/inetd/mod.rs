@@ -73,6 +73,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::convert::account::as_here;
 
     fn convert_in(world: &World, text: &str) -> (String, Vec<Diagnostic>) {
         let mut notes = Vec::new();
@@ -90,7 +91,7 @@ mod tests {
         let expected = "[service.finger]\nlisten = [\"0.0.0.0:79\"]\ncommand = [\"/bin/f\", \"-l\", 'a\\b']\n\
             user = \"nobody\"\ngroup = \"info\"\n";
         let text = services("finger stream tcp4 nowait nobody:info /bin/f f -l a\\b\n");
-        assert!(text.ends_with(expected), "{text}");
+        assert!(text.ends_with(&as_here(expected)), "{text}");
     }
 
     #[test]
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn a_line_that_update_inetd_switched_off_stays_off() {
         let text = services("#<off># ftp\tstream\ttcp4\tnowait\troot\t/f\tf\n# just a comment\n");
-        assert!(text.starts_with("[service.ftp]\nenabled = false\n"), "{text}");
+        assert!(text.contains("[service.ftp]\nenabled = false\n"), "{text}");
     }
 
     #[test]
@@ -249,6 +250,10 @@ mod tests {
     fn a_socket_in_the_file_system_keeps_its_owner_and_mode() {
         let text =
             services(":u:g:660:/run/x stream unix nowait root /f f\n/run/y stream unix nowait root /f f\n");
+        if !CAPABILITIES.unix_sockets {
+            assert!(text.contains("not carried over") && !text.contains("\n[service"), "{text}");
+            return;
+        }
         let first = "[service.x]\nlisten = \"unix:/run/x\"\nsocket_mode = \"660\"\nsocket_user = \"u\"\nsocket_group = \"g\"\n";
         assert!(text.contains(first), "{text}");
         assert!(text.contains("listen = \"unix:/run/y\"\nsocket_mode = \"0600\""), "{text}");
