@@ -125,9 +125,10 @@ fn a_changed_registration_of_a_running_service_says_what_runs() {
 
 #[test]
 fn findings_of_the_file_are_no_warnings_of_warnings() {
-    let service = Service::new(&[format!("{} none c:\\no-such-program.exe", free_port())]);
-    let installed = service.install(&[]).output;
-    let found = installed.lines().find(|line| line.contains("no-such-program")).unwrap();
+    let mut lines = said(free_port());
+    lines.push("  9 none indented".to_owned());
+    let installed = Service::new(&lines).install(&[]).output;
+    let found = installed.lines().find(|line| line.contains("does not begin with a digit")).unwrap();
     assert_eq!(found.matches("warning:").count(), 1, "{installed}");
 }
 
