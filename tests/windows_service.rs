@@ -133,6 +133,16 @@ fn findings_of_the_file_are_no_warnings_of_warnings() {
 }
 
 #[test]
+fn a_missing_configuration_file_is_spoken_of_once() {
+    let service = Service::new(&said(free_port()));
+    let config = service.file("none").join("w.conf").display().to_string();
+    let installed = service.verb(&["--install", "--cfgfile", &config]).output;
+    let warnings: Vec<&str> = installed.lines().filter(|line| line.contains("warning:")).collect();
+    let of_file = warnings.iter().filter(|line| line.contains("w.conf")).count();
+    assert_eq!(of_file, 1, "{installed}");
+}
+
+#[test]
 fn the_account_is_kept_until_another_is_given() {
     let service = Service::new(&said(free_port()));
     service.install(&["--account", "localservice"]);

@@ -182,10 +182,17 @@ fn tell(report: &mut Report, name: &str, old: Option<&Registration>, new: &Regis
 /// here is told, and is no reason to take the registration back.
 fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Registration) -> Exit {
     let path = new.stored.config_path();
+    let mut cannot_be_written = false;
     match example::write_if_missing(&path) {
         Ok(true) => drop(writeln!(report.text, "written: {}, an example", path.display())),
         Ok(false) => {}
-        Err(cause) => report.warnings.push(format!("{}: {cause}", path.display())),
+        Err(cause) => {
+            cannot_be_written = true;
+            report.warnings.push(format!(
+                "the service will not start: {}: {cause}\n    hint: write this file, and make its folder first",
+                path.display()
+            ));
+        }
     }
     let all_rights = new.account.eq_ignore_ascii_case(LOCAL_SYSTEM).then_some(CAPABILITIES.all_rights);
     let missing_user = MissingUser::of_server(all_rights);
@@ -195,6 +202,8 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
             report.findings.extend(diagnostics.iter().map(ToString::to_string));
             Some(plan)
         }
+        // The same file is spoken of once.
+        Err(_) if cannot_be_written => None,
         Err(error) => {
             let first = error.to_string().lines().take(3).collect::<Vec<_>>().join("\n    ");
             report.warnings.push(format!(
