@@ -264,7 +264,9 @@ fn a_program_that_needs_a_socket_and_gets_pipes_is_a_warning() {
 #[test]
 fn a_runtime_that_fails_on_a_windows_socket_is_a_warning_there() {
     let text = |stdio: &str| {
-        format!("[service.a]\nlisten = 7001\nuser = 'none'\ncommand = ['node', 'tool.js']\nstdio = '{stdio}'\n")
+        format!(
+            "[service.a]\nlisten = 7001\nuser = 'none'\ncommand = ['node', 'tool.js']\nstdio = '{stdio}'\n"
+        )
     };
     let output = &check(&[("w.toml", &text("socket"))]).output;
     let warning = "w.toml:4:11: warning: node cannot use a socket as its standard streams on Windows";

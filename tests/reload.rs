@@ -28,6 +28,23 @@ fn a_new_service_is_served_an_old_one_is_gone_and_a_changed_one_is_another() {
 }
 
 #[test]
+fn a_reload_that_changes_stdio_serves_by_the_new_binding() {
+    let port = free_port();
+    let text =
+        |stdio: &str| format!("[service.a]\nlisten = {port}\ncommand = ['@', 'echo']\nstdio = '{stdio}'\n");
+    let daemon = Builder::native(&text("pipe")).start();
+    let mut before = Client::connect(port);
+    before.send(b"first");
+    assert_eq!(before.read_exact(5), b"first");
+    for stdio in ["socket", "pipe"] {
+        daemon.rewrite(&text(stdio));
+        assert_eq!(daemon.reload().code, Some(0));
+        assert_eq!(Client::connect(port).exchange(stdio.as_bytes()), stdio.as_bytes(), "{}", daemon.text());
+    }
+    assert_eq!(before.exchange(b"second"), b"second");
+}
+
+#[test]
 fn a_classic_file_is_read_again_as_well() {
     let (one, two) = (free_port(), free_port());
     let daemon = Builder::new(&[format!("{one} none {}", probe("say 1"))]).start();

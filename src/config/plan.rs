@@ -12,6 +12,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use super::endings::{Leftovers, OnStop};
+use crate::sys::ListenOptions;
 use crate::sys::command::Command;
 use crate::sys::{Credentials, Keepalive};
 
@@ -235,9 +236,10 @@ pub struct Program {
 }
 
 /// How a connection becomes a program's streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Stdio {
     /// It is them.
+    #[default]
     Socket,
     /// They are pipes, and the server moves the bytes.
     Pipe,
@@ -374,6 +376,12 @@ impl Service {
     /// Whether something is read from a client before its program has it.
     pub fn has_prelude(&self) -> bool {
         self.proxy_protocol.is_some() || self.tls.is_some()
+    }
+
+    /// How its listeners are made.
+    pub fn listen_options(&self) -> ListenOptions {
+        let (unix, keepalive) = (self.unix_socket.clone(), self.keepalive);
+        ListenOptions { unix, keepalive, stdio: self.program.stdio }
     }
 
     /// Descriptors or handles that a session holds: its connection, its program,

@@ -13,8 +13,8 @@ use crate::config::plan::{Address, UnixSocket};
 use crate::core::ServiceId;
 use crate::core::backoff::Backoff;
 use crate::supervisor::Event;
-use crate::sys::Keepalive;
 use crate::sys::net::{Inherited, Listener};
+use crate::sys::{CAPABILITIES, ListenOptions};
 
 /// The first try again of an address that could not be bound,
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -32,8 +32,7 @@ pub struct Slot {
     pub service: ServiceId,
     /// Where.
     pub address: Address,
-    unix: UnixSocket,
-    keepalive: Option<Keepalive>,
+    options: ListenOptions,
     /// A socket that a service manager has opened for it, until it is used.
     inherited: Option<Inherited>,
     /// How long until the next try, while it is not bound.
@@ -60,15 +59,13 @@ impl Slot {
     pub fn new(
         service: ServiceId,
         address: Address,
-        unix: UnixSocket,
-        keepalive: Option<Keepalive>,
+        options: ListenOptions,
         inherited: Option<Inherited>,
     ) -> Self {
         Slot {
             service,
             address,
-            unix,
-            keepalive,
+            options,
             inherited,
             backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY),
             cause: None,
@@ -90,8 +87,8 @@ impl Slot {
             let _ = closing.await;
         }
         let listener = match self.inherited.take() {
-            Some(inherited) => Listener::inherit(inherited, self.keepalive),
-            None => Listener::bind(&self.address, &self.unix, self.keepalive),
+            Some(inherited) => Listener::inherit(inherited, self.options.keepalive),
+            None => Listener::bind(&self.address, &self.options),
         };
         match (listener, &self.instead) {
             (Ok(listener), _) => {
@@ -103,7 +100,8 @@ impl Slot {
             }
             (Err(error), None) => Err(error),
             (Err(error), Some((instead, unix))) => {
-                if let Ok(listener) = Listener::bind(instead, unix, self.keepalive) {
+                let options = ListenOptions { unix: unix.clone(), ..self.options.clone() };
+                if let Ok(listener) = Listener::bind(instead, &options) {
                     self.watch(id, listener, supervisor);
                 }
                 Err(error)
@@ -132,25 +130,26 @@ impl Slot {
     /// Takes the place of a slot that was closed for it: should its own address
     /// not be free, the other's is listened on meanwhile.
     pub fn replaces(&mut self, other: &Slot) {
-        let own = || (other.address.clone(), other.unix.clone());
+        let own = || (other.address.clone(), other.options.unix.clone());
         self.instead = Some(other.instead.clone().unwrap_or_else(own));
     }
 
-    /// Whether a socket made for these settings can stay as it is.
-    pub fn may_stay(&self, unix: &UnixSocket) -> bool {
-        matches!(self.address, Address::Tcp(_)) || self.unix == *unix
+    /// Whether a socket that was made with these options can stay as it is.
+    pub fn may_stay(&self, options: &ListenOptions) -> bool {
+        match self.address {
+            Address::Tcp(_) => !CAPABILITIES.serial_sockets || self.options.stdio == options.stdio,
+            Address::Unix(_) => self.options.unix == options.unix,
+        }
     }
 
-    /// It serves another service from now on, or the same with other settings.
-    pub fn adopt(&mut self, service: ServiceId, keepalive: Option<Keepalive>) {
+    /// It serves another service from now on, or the same with other options.
+    pub fn adopt(&mut self, service: ServiceId, options: ListenOptions) {
         self.service = service;
-        if self.keepalive != keepalive {
-            self.keepalive = keepalive;
-            if let Some(bound) = &self.bound {
-                // What can't be set on a socket that listens is set on the next one.
-                let _ = bound.listener.set_keepalive(keepalive);
-            }
+        if let Some(bound) = self.bound.as_ref().filter(|_| self.options.keepalive != options.keepalive) {
+            // An option that a listening socket refuses is set on the next one.
+            let _ = bound.listener.set_keepalive(options.keepalive);
         }
+        self.options = options;
     }
 
     /// The listener, while it is bound.

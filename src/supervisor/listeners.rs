@@ -122,7 +122,7 @@ impl Supervisor {
         inherited: Option<Inherited>,
     ) -> Option<ListenerId> {
         let plan = &self.services.get(&service)?.service;
-        let slot = Slot::new(service, address, plan.unix_socket.clone(), plan.keepalive, inherited);
+        let slot = Slot::new(service, address, plan.listen_options(), inherited);
         self.last_listener += 1;
         let id = ListenerId(self.last_listener);
         self.slots.insert(id, slot);

@@ -265,11 +265,12 @@ impl Supervisor {
         for (id, service) in kept {
             self.adopt(id, service);
         }
-        // A socket in the file system with another mode or owner is another one.
+        // A socket in the file system with another mode or owner is another one, and so
+        // is, on Windows, one whose connections programs get themselves.
         let stays = |slot: &Slot| {
             let want = wanted.iter().find(|(_, address)| *address == slot.address);
             let plan = want.and_then(|(service, _)| self.services.get(service));
-            plan.is_none_or(|served| slot.may_stay(&served.service.unix_socket))
+            plan.is_none_or(|served| slot.may_stay(&served.service.listen_options()))
         };
         let own =
             self.slots.iter().filter(|(id, _)| self.given.iter().all(|(_, given)| *given != Some(**id)));
@@ -332,9 +333,11 @@ impl Supervisor {
     }
 
     fn adopt(&mut self, id: ListenerId, service: ServiceId) {
-        let keepalive = self.services.get(&service).and_then(|served| served.service.keepalive);
+        let Some(options) = self.services.get(&service).map(|served| served.service.listen_options()) else {
+            return;
+        };
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.adopt(service, keepalive);
+            slot.adopt(service, options);
         }
     }
 

@@ -155,6 +155,18 @@ pub struct Capabilities {
     pub leftovers_go_on: bool,
 }
 
+/// How a socket that listens is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Mode and owner of a socket in the file system.
+    pub unix: crate::config::plan::UnixSocket,
+    /// When the system asks clients whether they are there.
+    pub keepalive: Option<Keepalive>,
+    /// Whether a program gets the accepted connection itself. Where sockets are serial,
+    /// that needs another kind of socket than the server's own reads and writes.
+    pub stdio: crate::config::plan::Stdio,
+}
+
 /// What the system wants of us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {

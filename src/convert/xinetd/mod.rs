@@ -335,7 +335,9 @@ mod tests {
     #[test]
     fn a_brace_too_many_closes_what_xinetd_skips_and_no_more() {
         let block = |name: &str, port: u16| {
-            format!("service {name}\n{{\nport = {port}\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\n}}\n")
+            format!(
+                "service {name}\n{{\nport = {port}\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\n}}\n"
+            )
         };
         let text = [&block("a", 80), "}\n", &block("b", 81), &block("c", 82)].concat();
         let (text, notes) = convert_in(&World::default(), &text);
@@ -419,7 +421,9 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         std::fs::create_dir(folder.path().join("d")).unwrap();
         let block = |name: &str| {
-            format!("service {name}\n{{\nport = 80\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\n}}\n")
+            format!(
+                "service {name}\n{{\nport = 80\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\n}}\n"
+            )
         };
         write("x.conf", "include more\nincludedir d\n");
         write("y.conf", "include more\ninclude y.conf\ninclude nosuch\n");

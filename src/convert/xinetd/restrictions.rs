@@ -48,9 +48,9 @@ impl Reader<'_> {
             let Some(networks) = access::networks(word) else {
                 let why = match without_leading_zeros(word) {
                     Some(_) => format!("in {name}: {}", no_address(word)),
-                    None => format!(
-                        "{word} in {name} is no address or network, and no name server is asked here"
-                    ),
+                    None => {
+                        format!("{word} in {name} is no address or network, and no name server is asked here")
+                    }
                 };
                 self.close(entry, &value.at, &why);
                 continue;

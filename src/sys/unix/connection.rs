@@ -36,13 +36,14 @@ mod tests {
     use std::net::{SocketAddr, TcpStream};
 
     use super::*;
-    use crate::config::plan::{Address, UnixSocket};
+    use crate::config::plan::Address;
+    use crate::sys::ListenOptions;
     use crate::sys::net::Listener;
 
     #[tokio::test]
     async fn a_connection_has_nodelay_only_if_it_is_set() {
         let any = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+        let listener = Listener::bind(&any, &ListenOptions::default()).unwrap();
         let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
         let _client = TcpStream::connect(address).unwrap();
         listener.readable().await.unwrap();

@@ -12,11 +12,11 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::config::plan::{Address, UnixSocket};
+use crate::config::plan::Address;
 use crate::core::Peer;
 
 use super::super::fault::{self, Says};
-use super::super::{AcceptFault, Counts, Drained, Keepalive};
+use super::super::{AcceptFault, Counts, Drained, Keepalive, ListenOptions};
 use super::unix_socket::{self, SocketFile};
 use super::{counts, poll};
 
@@ -38,12 +38,12 @@ pub struct Listener {
 impl Listener {
     /// Binds and listens, with the largest backlog that the system has.
     /// Must be called within the loop. A socket in the file system is no
-    /// connection of a network, and `keepalive` nothing to it.
-    pub fn bind(address: &Address, unix: &UnixSocket, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+    /// connection of a network, and its keepalive is not set.
+    pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Listener> {
         let address = match address {
             Address::Tcp(address) => *address,
             Address::Unix(path) => {
-                let (socket, file) = unix_socket::bind(path, unix, backlog())?;
+                let (socket, file) = unix_socket::bind(path, &options.unix, backlog())?;
                 return Ok(Listener { file: Some(file), socket: poll::watch(socket)?, is_unix: true });
             }
         };
@@ -56,9 +56,9 @@ impl Listener {
         // A new start must not wait for the last connections of the old one.
         fault::point("socket-option", Says::Memory)?;
         socket.set_reuse_address(true)?;
-        if let Some(keepalive) = keepalive {
+        if let Some(keepalive) = &options.keepalive {
             // Accepted sockets inherit it, so that a connection costs no call.
-            set_keepalive(&socket, &keepalive)?;
+            set_keepalive(&socket, keepalive)?;
         }
         socket.set_nonblocking(true)?;
         fault::point("bind", Says::InUse)?;
@@ -377,7 +377,7 @@ mod tests {
 
     async fn listening() -> (Listener, SocketAddr) {
         let any = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+        let listener = Listener::bind(&any, &ListenOptions::default()).unwrap();
         let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
         (listener, address)
     }

@@ -7,14 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::attempt::Attempt;
-use super::super::{Errors, Exit, SpawnError, Start, Stdio};
+use super::super::{Errors, Exit, ListenOptions, SpawnError, Start, Stdio};
 use super::account::{Account, parse_credentials};
 use super::child::Child;
 use super::command::Command;
 use super::limits::processes_fault;
 use super::net::Listener;
 use super::spawn::spawn;
-use crate::config::plan::{Address, Leftovers, Limits, UnixSocket};
+use crate::config::plan::{Address, Leftovers, Limits};
 
 /// Far beyond what any step takes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ async fn started_as(
     file.as_file().set_permissions(mode).unwrap();
     let command = Command::parse(format!("/bin/sh {}", file.path().display()).as_ref()).unwrap();
     let any = Address::Tcp("127.0.0.1:0".parse().unwrap());
-    let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+    let listener = Listener::bind(&any, &ListenOptions::default()).unwrap();
     let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
     let client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();

@@ -234,9 +234,13 @@ mod tests {
     use super::super::net::{Listener, Socket};
     use super::*;
     use crate::config::plan::Address;
+    use crate::sys::ListenOptions;
 
     fn listen(path: &Path, wanted: &UnixSocket) -> io::Result<Listener> {
-        Listener::bind(&Address::Unix(path.to_owned()), wanted, None)
+        Listener::bind(
+            &Address::Unix(path.to_owned()),
+            &ListenOptions { unix: wanted.clone(), ..ListenOptions::default() },
+        )
     }
 
     fn folder() -> (tempfile::TempDir, PathBuf) {

@@ -8,28 +8,33 @@ use std::os::windows::io::FromRawSocket;
 use socket2::SockAddr;
 use windows_sys::Win32::Networking::WinSock::{
     AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, SOCK_STREAM, SOL_SOCKET,
-    WSA_FLAG_NO_HANDLE_INHERIT, WSAEACCES, WSAEADDRINUSE, WSASocketW, setsockopt,
+    WSA_FLAG_NO_HANDLE_INHERIT, WSA_FLAG_OVERLAPPED, WSAEACCES, WSAEADDRINUSE, WSASocketW, setsockopt,
 };
+
+use crate::config::plan::Stdio;
 
 use super::super::fault::{self, Says};
 use super::handle::raw_socket;
 use super::listeners;
 
 /// A bound socket that does not listen yet, and whether it has its port to itself.
-pub(super) fn bound_at(address: SocketAddr) -> io::Result<(socket2::Socket, bool)> {
-    match bound(address, Binding::Exclusive) {
+pub(super) fn bound_at(address: SocketAddr, stdio: Stdio) -> io::Result<(socket2::Socket, bool)> {
+    match bound(address, stdio, Binding::Exclusive) {
         Ok(socket) => Ok((socket, true)),
         Err(error) if only_connections_are_in_the_way(&error, address) => {
             // The first error names the cause; a reserved port refuses both.
-            bound(address, Binding::Default).map(|socket| (socket, false)).map_err(|_| error)
+            bound(address, stdio, Binding::Default).map(|socket| (socket, false)).map_err(|_| error)
         }
         Err(error) => Err(error),
     }
 }
 
-/// A socket that can be a program's standard stream.
-pub(super) fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Socket> {
+/// A new socket. One without OVERLAPPED is synchronous: only such a socket can be a
+/// program's standard stream. The server itself reads and writes asynchronous ones:
+/// a write that does not wait on a synchronous socket may wait all the same.
+pub(super) fn new_socket(address: SocketAddr, stdio: Stdio) -> io::Result<socket2::Socket> {
     fault::point("socket", Says::Sockets)?;
+    let overlapped = if stdio == Stdio::Pipe { WSA_FLAG_OVERLAPPED } else { 0 };
     let family = if address.is_ipv6() { AF_INET6 } else { AF_INET };
     // SAFETY: no pointers; a socket that comes back is new and ours.
     unsafe {
@@ -39,7 +44,7 @@ pub(super) fn synchronous_socket(address: SocketAddr) -> io::Result<socket2::Soc
             IPPROTO_TCP,
             std::ptr::null(),
             0,
-            WSA_FLAG_NO_HANDLE_INHERIT, // and not WSA_FLAG_OVERLAPPED
+            WSA_FLAG_NO_HANDLE_INHERIT | overlapped,
         );
         if socket == INVALID_SOCKET {
             return Err(io::Error::last_os_error());
@@ -58,8 +63,8 @@ enum Binding {
 }
 
 /// A bound socket that does not listen yet.
-fn bound(address: SocketAddr, binding: Binding) -> io::Result<socket2::Socket> {
-    let socket = synchronous_socket(address)?;
+fn bound(address: SocketAddr, stdio: Stdio, binding: Binding) -> io::Result<socket2::Socket> {
+    let socket = new_socket(address, stdio)?;
     if address.is_ipv6() {
         // Two sockets serve a port, so that an IPv4 client is written as one.
         socket.set_only_v6(true)?;

@@ -1,11 +1,12 @@
 //! Sockets on Windows.
 //!
 //! Only a socket without the OVERLAPPED attribute can be a program's standard
-//! stream, and an accepted socket has the attributes of its listener, so
-//! listeners are made without it. The loop polls them all the same: it asks
-//! the driver through a handle of its own.
+//! stream, and an accepted socket has the attributes of its listener. So the
+//! listeners of services with the socket binding are made without it, and those
+//! of services with pipes with it. The loop polls both: it asks the driver
+//! through a handle of its own.
 //!
-//! All input and output on such a socket is serialised, whoever asks: while a
+//! All input and output on a socket without it is serialised: while a
 //! program sits in a read, even our shutdown would wait. So everything about a
 //! connection is asked and set before the program has it, and it is touched
 //! again only when the program's whole tree is gone.
@@ -27,12 +28,12 @@ use windows_sys::Win32::Networking::WinSock::{
     WSAPROTOCOL_INFOW, WSAPoll, XP1_IFS_HANDLES, accept as winsock_accept, getsockopt,
 };
 
-use crate::config::plan::{Address, UnixSocket};
+use crate::config::plan::{Address, Stdio};
 use crate::core::Peer;
 
 use super::super::fault::{self, Says};
-use super::super::{AcceptFault, Counts, Drained, Keepalive};
-use super::bind::{self, synchronous_socket};
+use super::super::{AcceptFault, Counts, Drained, Keepalive, ListenOptions};
+use super::bind::{self, new_socket};
 use super::counts::is_acknowledged;
 use super::handle::{check, raw_socket};
 
@@ -72,7 +73,7 @@ impl Listener {
 
     /// Binds and listens, with the largest backlog that the system has.
     /// Must be called within the loop.
-    pub fn bind(address: &Address, _unix: &UnixSocket, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+    pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Listener> {
         let Address::Tcp(address) = *address else {
             return Err(io::Error::new(
                 ErrorKind::Unsupported,
@@ -80,12 +81,12 @@ impl Listener {
             ));
         };
         fault::point("bind", Says::InUse)?;
-        let (socket, is_exclusive) = bind::bound_at(address)?;
+        let (socket, is_exclusive) = bind::bound_at(address, options.stdio)?;
         fault::point("listen", Says::InUse)?;
         socket.listen(i32::MAX)?; // SOMAXCONN
         fault::point("watch", Says::Memory)?;
         let socket = TcpStream::from_std(StdStream::from(OwnedSocket::from(socket)))?;
-        Ok(Listener { socket, keepalive: AtomicU64::new(packed(keepalive)), is_exclusive })
+        Ok(Listener { socket, keepalive: AtomicU64::new(packed(options.keepalive)), is_exclusive })
     }
 
     /// What an administrator should know of how it was bound.
@@ -242,7 +243,7 @@ pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
 /// Why sockets can't be standard streams on this host, if they can't: layered
 /// providers of old give sockets that are no file handles.
 pub fn stdio_fault() -> Option<String> {
-    let socket = synchronous_socket(SocketAddr::from(([127, 0, 0, 1], 0))).ok()?;
+    let socket = new_socket(SocketAddr::from(([127, 0, 0, 1], 0)), Stdio::Socket).ok()?;
     // SAFETY: zeroes are a valid value to be overwritten; the length is the structure's.
     let flags = unsafe {
         let mut info: WSAPROTOCOL_INFOW = std::mem::zeroed();
@@ -392,7 +393,7 @@ mod tests {
     #[tokio::test]
     async fn a_text_is_sent_before_a_program_has_the_connection() {
         let any = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+        let listener = Listener::bind(&any, &ListenOptions::default()).unwrap();
         let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
         let mut client = StdStream::connect(address).unwrap();
         for keepalive in [Some(KEEPALIVE), None] {

@@ -1,8 +1,8 @@
 //! A connection on Windows while no program has it: the server itself reads and
 //! writes.
 //!
-//! Its socket is synchronous as a program needs it, and the loop polls it all
-//! the same: it asks the driver through a handle of its own, so nobody waits with
+//! Its socket is asynchronous, or synchronous where a program gets it afterwards.
+//! The loop polls both: it asks the driver through a handle of its own, so nobody waits with
 //! the connection's lock. What it has asked is taken back when the connection
 //! goes to a program. (Even if it were not at once, it would take nothing from
 //! the program: what the driver answers goes to nobody then.)

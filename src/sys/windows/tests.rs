@@ -15,14 +15,14 @@ use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Threading::GetProcessId;
 
 use super::super::attempt::Attempt;
-use super::super::{Errors, Exit, Start, Stdio};
+use super::super::{Errors, Exit, ListenOptions, Start, Stdio};
 use super::child::{Child, is_gone};
 use super::command::Command;
 use super::handle::size;
 use super::net::{Listener, Socket, Stream};
 use super::pipe::{self, Reader, Writer};
-use super::spawn::spawn;
-use crate::config::plan::{Address, Leftovers, Limits, UnixSocket};
+use super::spawn::{assert_synchronous, spawn};
+use crate::config::plan::{self, Address, Leftovers, Limits};
 
 /// Far beyond what any step takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -219,10 +219,14 @@ async fn every_process_of_a_tree_is_gone_when_the_wait_for_it_returns() {
     assert!(tree.iter().all(is_gone));
 }
 
-/// A client, and its connection as the server has it.
+/// A client, and its connection as the server has it, which a program may get.
 async fn accepted() -> (TcpStream, Socket) {
+    accepted_for(plan::Stdio::Socket).await
+}
+
+async fn accepted_for(stdio: plan::Stdio) -> (TcpStream, Socket) {
     let any = Address::Tcp("127.0.0.1:0".parse().unwrap());
-    let listener = Listener::bind(&any, &UnixSocket::default(), None).unwrap();
+    let listener = Listener::bind(&any, &ListenOptions { stdio, ..ListenOptions::default() }).unwrap();
     let Address::Tcp(address) = listener.local_addr().unwrap() else { unreachable!() };
     let client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
@@ -243,6 +247,14 @@ async fn byte_of(stream: &Stream) -> u8 {
         }
         return byte[0];
     }
+}
+
+#[tokio::test]
+async fn only_connections_for_programs_are_synchronous() {
+    let (_client, socket) = accepted().await;
+    assert_synchronous(socket.handle()).unwrap();
+    let (_client, socket) = accepted_for(plan::Stdio::Pipe).await;
+    assert!(assert_synchronous(socket.handle()).is_err());
 }
 
 #[tokio::test]
