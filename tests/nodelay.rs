@@ -100,41 +100,13 @@ fn with_tls_a_second_small_write_is_not_delayed() {
     assert!(took < DELAYED, "{took:?}");
 }
 
-/// What a program finds on the socket that it has.
-fn found(keys: &str) -> String {
-    let port = free_port();
-    let keys = format!("stdio = 'socket'\n{keys}");
-    let _daemon = Builder::native(&service(port, "'nodelay'", &keys)).start();
-    Client::connect(port).read_text()
-}
-
 #[test]
-fn a_socket_has_the_option_only_where_nodelay_says_so() {
-    assert_eq!(found(""), "false");
-    assert_eq!(found("nodelay = false"), "false");
-    assert_eq!(found("nodelay = true"), "true");
-    assert_eq!(found("[defaults]\nnodelay = true"), "true");
-}
-
-#[test]
-fn a_socket_behind_a_proxy_header_has_it_as_well() {
-    let port = free_port();
-    let keys = "stdio = 'socket'\nnodelay = true\nproxy_protocol = ['127.0.0.1']";
-    let _daemon = Builder::native(&service(port, "'nodelay'", keys)).start();
-    let mut client = Client::connect(port);
-    client.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
-    assert_eq!(client.read_text(), "true");
-}
-
-#[test]
-fn a_reload_changes_it_for_the_next_client() {
-    let port = free_port();
-    let text = |keys: &str| service(port, "'nodelay'", &format!("stdio = 'socket'\n{keys}"));
-    let daemon = Builder::native(&text("")).start();
-    assert_eq!(Client::connect(port).read_text(), "false");
-    daemon.rewrite(&text("nodelay = true"));
-    daemon.reload();
-    assert_eq!(Client::connect(port).read_text(), "true");
+fn with_the_socket_the_key_takes_the_delay_away() {
+    let (port, gate) = (free_port(), Gate::new());
+    let keys = "stdio = 'socket'\nnodelay = true";
+    let _daemon = Builder::native(&service(port, &two_parts(&gate), keys)).start();
+    let took = takes(port, &gate);
+    assert!(took < DELAYED, "{took:?}");
 }
 
 #[test]
@@ -146,23 +118,67 @@ fn with_nodelay_false_small_writes_wait_for_an_acknowledgement() {
     assert!(took >= DELAYED, "{took:?}");
 }
 
-/// There is no TCP in it, and the key is no error.
+/// What a program can ask of its socket on Unix.
 #[cfg(unix)]
-#[test]
-fn at_an_address_in_the_file_system_it_has_no_effect() {
-    use std::io::Read;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.sock");
-    for stdio in ["pipe", "socket"] {
-        let text = format!(
-            "[service.a]\nlisten = 'unix:{}'\ncommand = ['@', 'say', 'said']\nstdio = '{stdio}'\nnodelay = true\n",
-            path.display()
-        );
-        let daemon = Builder::native(&text).start();
-        let mut said = String::new();
-        let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
-        client.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "said");
-        drop(daemon);
+mod unix {
+    use super::*;
+
+    /// What a program finds on the socket that it has.
+    fn found(keys: &str) -> String {
+        let port = free_port();
+        let keys = format!("stdio = 'socket'\n{keys}");
+        let daemon = Builder::native(&service(port, "'nodelay'", &keys)).start();
+        let found = Client::connect(port).read_text();
+        assert!(!found.is_empty(), "{}", daemon.text());
+        found
+    }
+
+    #[test]
+    fn a_socket_has_the_option_only_where_nodelay_says_so() {
+        assert_eq!(found(""), "false");
+        assert_eq!(found("nodelay = false"), "false");
+        assert_eq!(found("nodelay = true"), "true");
+        assert_eq!(found("[defaults]\nnodelay = true"), "true");
+    }
+
+    #[test]
+    fn a_socket_behind_a_proxy_header_has_it_as_well() {
+        let port = free_port();
+        let keys = "stdio = 'socket'\nnodelay = true\nproxy_protocol = ['127.0.0.1']";
+        let _daemon = Builder::native(&service(port, "'nodelay'", keys)).start();
+        let mut client = Client::connect(port);
+        client.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
+        assert_eq!(client.read_text(), "true");
+    }
+
+    #[test]
+    fn a_reload_changes_it_for_the_next_client() {
+        let port = free_port();
+        let text = |keys: &str| service(port, "'nodelay'", &format!("stdio = 'socket'\n{keys}"));
+        let daemon = Builder::native(&text("")).start();
+        assert_eq!(Client::connect(port).read_text(), "false");
+        daemon.rewrite(&text("nodelay = true"));
+        daemon.reload();
+        assert_eq!(Client::connect(port).read_text(), "true");
+    }
+
+    /// There is no TCP in it, and the key is no error.
+    #[test]
+    fn at_an_address_in_the_file_system_it_has_no_effect() {
+        use std::io::Read;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        for stdio in ["pipe", "socket"] {
+            let text = format!(
+                "[service.a]\nlisten = 'unix:{}'\ncommand = ['@', 'say', 'said']\nstdio = '{stdio}'\nnodelay = true\n",
+                path.display()
+            );
+            let daemon = Builder::native(&text).start();
+            let mut said = String::new();
+            let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+            client.read_to_string(&mut said).unwrap();
+            assert_eq!(said, "said");
+            drop(daemon);
+        }
     }
 }

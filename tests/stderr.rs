@@ -171,7 +171,7 @@ fn megabytes_of_errors_do_not_slow_their_program() {
         });
         let took = took.fold(f64::MAX, f64::min);
         // At 1.3 MB/s they would take three seconds.
-        assert!(took < 1.5, "{took}");
+        assert!(took < 2.5, "{took}");
     });
 }
 
