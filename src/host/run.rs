@@ -67,6 +67,7 @@ async fn beside(service: Arc<Service>) -> Result<sys::Exit, Error> {
         exit: Exit::System,
     })?;
     if asked {
+        leftovers = Leftovers::End;
         ask_to_end(&running);
     }
     let program = running.child.pid();
