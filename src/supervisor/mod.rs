@@ -3,12 +3,14 @@
 
 mod accept;
 mod answer;
+mod event;
 mod keys;
 mod listeners;
 mod reload;
 mod stop;
 mod warm;
 
+pub use event::Event;
 pub use reload::Reloader;
 pub use warm::WarmId;
 
@@ -16,10 +18,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::config::Loaded;
 use crate::config::plan::{self, Plan, Service};
 use crate::control::server::Command;
 use crate::core::admission::Admission;
@@ -34,7 +35,6 @@ use crate::listen::inherited::Given;
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Outcome, Record};
-use crate::session::warm::{Taker, Waited};
 use crate::session::{Complaints, Context, Order, Session, Verdict};
 use crate::spawn::Spawner;
 use crate::sys;
@@ -46,56 +46,6 @@ use crate::workers::Workers;
 /// While sessions live, what their programs left behind is reaped this often,
 /// and while something lasts, a service manager is told so.
 const EVERY_SECOND: Duration = Duration::from_secs(1);
-
-/// What listeners, sessions and timers tell the supervisor.
-#[derive(Debug)]
-pub enum Event {
-    /// Clients wait to be accepted.
-    ClientsWait(ListenerId),
-    /// Try again to bind.
-    Rebind(ListenerId),
-    /// Go on accepting, now that others had their turn.
-    AcceptMore,
-    /// Try again to accept.
-    AcceptAgain,
-    /// Accepting has worked for a while.
-    Calm,
-    /// The program of a session that tries its service has lived for long
-    /// enough: it works.
-    Worked(SessionId),
-    /// A session's program is gone. What it wrote last is still moved to its client.
-    ProgramOver(SessionId, Verdict),
-    /// Its program is gone, and the system delivers its last bytes.
-    Lingers(SessionId, Verdict),
-    /// Some process keeps its connection from being closed.
-    IsHeld(SessionId),
-    /// A PROXY header has named the client of a session. It wants to know how many
-    /// connections that one's source has, or why it is turned away.
-    Named(SessionId, Peer, oneshot::Sender<Result<usize, Reason>>),
-    /// A session's header and handshake are done. It wants to know whether its
-    /// program may start, and whether it tries its service.
-    Passed(SessionId, oneshot::Sender<Result<bool, Reason>>),
-    /// A session takes a program that waits; without one it hears nothing.
-    WantsProgram(SessionId, Taker),
-    /// A program that was started ahead waits for its client.
-    WarmWaits(WarmId),
-    /// It has waited for a while.
-    WarmWorks(WarmId),
-    /// It waits no more.
-    WarmOver(WarmId, Waited),
-    /// A service may have programs started ahead again.
-    FillAgain(ServiceId),
-    /// A session has ended.
-    Ended(Box<Record>, Verdict),
-    /// A client that was turned away is gone.
-    TurnedAway,
-    /// Files of keys that the system could not read are to be read again.
-    ReadKeys,
-    /// They were.
-    KeysRead(Keys),
-    /// The files were read again.
-    Loaded(Box<Result<(Loaded, Keys), Error>>),
-}
 
 /// A session that has not ended.
 #[derive(Debug)]

@@ -1,0 +1,64 @@
+//! What the supervisor hears from listeners, sessions and timers.
+
+use tokio::sync::oneshot;
+
+use super::warm::WarmId;
+use crate::config::Loaded;
+use crate::core::refusals::Reason;
+use crate::core::{Peer, ServiceId, SessionId};
+use crate::error::Error;
+use crate::keyring::Read as Keys;
+use crate::listen::ListenerId;
+use crate::log::event::Record;
+use crate::session::Verdict;
+use crate::session::warm::{Taker, Waited};
+
+/// What listeners, sessions and timers tell the supervisor.
+#[derive(Debug)]
+pub enum Event {
+    /// Clients wait to be accepted.
+    ClientsWait(ListenerId),
+    /// Try again to bind.
+    Rebind(ListenerId),
+    /// Go on accepting, now that others had their turn.
+    AcceptMore,
+    /// Try again to accept.
+    AcceptAgain,
+    /// Accepting has worked for a while.
+    Calm,
+    /// The program of a session that tries its service has lived for long
+    /// enough: it works.
+    Worked(SessionId),
+    /// A session's program is gone. What it wrote last is still moved to its client.
+    ProgramOver(SessionId, Verdict),
+    /// Its program is gone, and the system delivers its last bytes.
+    Lingers(SessionId, Verdict),
+    /// Some process keeps its connection from being closed.
+    IsHeld(SessionId),
+    /// A PROXY header has named the client of a session. It wants to know how many
+    /// connections that one's source has, or why it is turned away.
+    Named(SessionId, Peer, oneshot::Sender<Result<usize, Reason>>),
+    /// A session's header and handshake are done. It wants to know whether its
+    /// program may start, and whether it tries its service.
+    Passed(SessionId, oneshot::Sender<Result<bool, Reason>>),
+    /// A session takes a program that waits; without one it hears nothing.
+    WantsProgram(SessionId, Taker),
+    /// A program that was started ahead waits for its client.
+    WarmWaits(WarmId),
+    /// It has waited for a while.
+    WarmWorks(WarmId),
+    /// It waits no more.
+    WarmOver(WarmId, Waited),
+    /// A service may have programs started ahead again.
+    FillAgain(ServiceId),
+    /// A session has ended.
+    Ended(Box<Record>, Verdict),
+    /// A client that was turned away is gone.
+    TurnedAway,
+    /// Files of keys that the system could not read are to be read again.
+    ReadKeys,
+    /// They were.
+    KeysRead(Keys),
+    /// The files were read again.
+    Loaded(Box<Result<(Loaded, Keys), Error>>),
+}
