@@ -205,7 +205,8 @@ fn a_leading_zero_in_an_address_is_an_error_with_its_place() {
         command = 'x'\n\
         allow = ['010.0.0.0/8', '2001:0db8::/32']\n\
         deny = ['10.0.0.0/08']\n\
-        proxy_protocol = ['192.0.2.07']\n";
+        proxy_protocol = ['192.0.2.07']\n\
+        user = 'none'\n";
     let finished = check(&[("w.toml", text)]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     for (place, caret, plain) in [
@@ -244,7 +245,7 @@ fn what_the_world_lacks_is_said_at_the_place_in_the_file_that_holds_it() {
 fn a_program_that_needs_a_socket_and_gets_pipes_is_a_warning() {
     let text = |stdio: &str| {
         let command = "command = ['vsftpd', 'vsftpd.conf']";
-        format!("[service.ftp]\nlisten = 7001\n{command}\nstdio = '{stdio}'\n")
+        format!("[service.ftp]\nlisten = 7001\n{command}\nstdio = '{stdio}'\nuser = 'none'\n")
     };
     let output = &check(&[("w.toml", &text("pipe"))]).output;
     assert!(

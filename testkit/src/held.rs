@@ -23,10 +23,12 @@ pub fn processor_time(pid: u32) -> std::time::Duration {
     imp::processor_time(pid)
 }
 
-/// The processes that it has started and that are stopped.
+/// The processes that it, or a child of it, has started and that are stopped.
 #[cfg(unix)]
 pub fn stopped_children(pid: u32) -> Vec<u32> {
-    imp::children_in_state(pid, 'T')
+    let runners = imp::children(pid).into_iter();
+    let below = runners.flat_map(|runner| imp::children_in_state(runner, 'T'));
+    imp::children_in_state(pid, 'T').into_iter().chain(below).collect()
 }
 
 /// How many processes that it has started have ended and are not reaped.
@@ -50,13 +52,13 @@ mod imp {
         Duration::from_millis(ticks.sum::<u64>() * 1000 / in_second.unsigned_abs())
     }
 
-    /// All processes of the list of one of its threads' children.
-    fn children(pid: u32) -> Vec<u32> {
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a live process");
-        let lists = tasks.map(|task| {
-            let path = task.expect("a thread").path().join("children");
-            std::fs::read_to_string(path).unwrap_or_default()
-        });
+    /// All processes of the list of one of its threads' children. A process that is gone
+    /// has none.
+    pub fn children(pid: u32) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+        let lists = tasks
+            .filter_map(Result::ok)
+            .map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
         lists
             .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
             .collect()
