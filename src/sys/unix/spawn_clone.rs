@@ -1,0 +1,141 @@
+//! clone with CLONE_VM and CLONE_VFORK: nothing is copied, and the caller
+//! sleeps until the child has the program's own memory.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use super::super::super::Step;
+use super::super::super::attempt::Attempt;
+use super::super::super::fault::{self, Says};
+use super::super::child::{Child, reap_pidfd};
+use super::{Birth, Failure};
+
+/// The child tells how far it has come through the memory that it shares with us.
+pub(in super::super) struct Report<'a>(&'a Attempt);
+
+impl Report<'_> {
+    pub(in super::super) fn reaches(&self, step: Step) {
+        self.0.reach(step);
+    }
+
+    /// A descriptor that it needs until its end.
+    pub(in super::super) fn kept(&self) -> Option<c_int> {
+        None
+    }
+}
+
+/// Room for the few frames between birth and exec, with a margin for
+/// unoptimised builds.
+const STACK_BYTES: usize = 64 * 1024;
+const GUARD_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// The stack that children of this thread are born on, one at a time.
+    static STACK: RefCell<Option<Stack>> = const { RefCell::new(None) };
+}
+
+struct Stack {
+    base: *mut c_void,
+}
+
+impl Stack {
+    fn new() -> Result<Stack, c_int> {
+        let failed = |error: std::io::Error| error.raw_os_error().unwrap_or(0);
+        fault::point("stack", Says::Memory).map_err(failed)?;
+        // SAFETY: a new private mapping, its lowest part made inaccessible
+        // so that an overflow ends the child instead of changing our memory.
+        unsafe {
+            let base = libc::mmap(
+                std::ptr::null_mut(),
+                STACK_BYTES + GUARD_BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK,
+                -1,
+                0,
+            );
+            if base == libc::MAP_FAILED || libc::mprotect(base, GUARD_BYTES, libc::PROT_NONE) != 0 {
+                return Err(super::errno());
+            }
+            Ok(Stack { base })
+        }
+    }
+
+    fn top(&self) -> *mut c_void {
+        // SAFETY: the result is one past the end of the mapping.
+        unsafe { self.base.byte_add(STACK_BYTES + GUARD_BYTES) }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no child runs on it: each has
+        // left our memory before give_birth returned.
+        unsafe { libc::munmap(self.base, STACK_BYTES + GUARD_BYTES) };
+    }
+}
+
+/// What the child writes before it gives up, read once it has.
+struct Shared<'a> {
+    birth: &'a Birth<'a>,
+    attempt: &'a Attempt,
+    failure: Cell<Option<Failure>>,
+}
+
+extern "C" fn child(shared: *mut c_void) -> c_int {
+    // SAFETY: the pointer is the one that give_birth passed, whose frame
+    // lives and stands still until this child is gone. `_exit` ends the
+    // child without running anything of the parent's.
+    unsafe {
+        let shared = &*shared.cast::<Shared<'_>>();
+        // The child says so itself, since its parent sleeps. Until it takes the identity
+        // only root can stop it.
+        let failure = if shared.attempt.set_child(libc::getpid()) {
+            shared.birth.become_program(&Report(shared.attempt))
+        } else {
+            (Step::Spawn, libc::ECANCELED)
+        };
+        shared.failure.set(Some(failure));
+        libc::syscall(libc::SYS_exit_group, 127);
+    }
+    127
+}
+
+pub(super) fn give_birth(birth: &Birth<'_>, attempt: &Attempt) -> Result<Child, Failure> {
+    STACK.with_borrow_mut(|slot| {
+        let stack = match slot {
+            Some(stack) => stack,
+            None => slot.insert(Stack::new().map_err(|code| (Step::Spawn, code))?),
+        };
+        let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
+        fault::point("clone", Says::Processes).map_err(failed)?;
+        if !attempt.begin() {
+            return Err((Step::Spawn, libc::ECANCELED));
+        }
+        let shared = Shared { birth, attempt, failure: Cell::new(None) };
+        let mut pidfd: c_int = -1;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        // SAFETY: the child runs on a stack of its own, in our memory, while this
+        // thread sleeps (CLONE_VFORK), with all signals blocked; what it uses is
+        // borrowed by `shared`. The kernel writes the new descriptor to `pidfd`.
+        let pid = unsafe {
+            libc::clone(child, stack.top(), flags, (&raw const shared).cast_mut().cast(), &raw mut pidfd)
+        };
+        let cloned = if pid == -1 { Err((Step::Spawn, super::errno())) } else { Ok(()) };
+        let cancelled = attempt.finish();
+        cloned?;
+        // SAFETY: the kernel made this descriptor for us just now.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        // Killed before it could say anything, or as its program just began.
+        let killed = cancelled.then(|| (attempt.step(), libc::ECANCELED));
+        match shared.failure.get().or(killed) {
+            None => Ok(Child::new(pid, pidfd)),
+            Some(failure) => {
+                // SAFETY: no pointers; the number is ours until the child is reaped.
+                unsafe { libc::kill(-pid, libc::SIGKILL) };
+                let _ = reap_pidfd(&pidfd);
+                Err(failure)
+            }
+        }
+    })
+}

@@ -1,0 +1,96 @@
+//! fork, with a pipe that exec closes: the child writes each step that it reaches,
+//! and why it could go no further.
+
+use std::ffi::c_int;
+use std::io::Read;
+use std::marker::PhantomData;
+use std::os::fd::AsRawFd;
+
+use super::super::super::Step;
+use super::super::super::attempt::Attempt;
+use super::super::super::fault::{self, Says};
+use super::super::child::Child;
+use super::{Birth, Failure};
+
+/// The child's end of the pipe.
+pub(in super::super) struct Report<'a> {
+    writer: c_int,
+    pipe: PhantomData<&'a std::io::PipeWriter>,
+}
+
+/// In the place of errno: the step is reached.
+const REACHED: c_int = 0;
+
+impl Report<'_> {
+    pub(in super::super) fn reaches(&self, step: Step) {
+        self.write(step, REACHED);
+    }
+
+    /// A descriptor that it needs until its end.
+    pub(in super::super) fn kept(&self) -> Option<c_int> {
+        Some(self.writer)
+    }
+
+    fn fails(&self, step: Step, code: c_int) {
+        self.write(step, if code == REACHED { libc::EIO } else { code });
+    }
+
+    fn write(&self, step: Step, code: c_int) {
+        let place = Step::ALL.iter().position(|&other| other == step).unwrap_or(0);
+        let message = [c_int::try_from(place).unwrap_or(0), code];
+        // SAFETY: the pointer and the length are those of the message.
+        unsafe { libc::write(self.writer, message.as_ptr().cast(), size_of_val(&message)) };
+    }
+}
+
+pub(super) fn give_birth(birth: &Birth<'_>, attempt: &Attempt) -> Result<Child, Failure> {
+    let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
+    let pipe = fault::point("fork-pipe", Says::Descriptors).and_then(|()| std::io::pipe());
+    let (mut reader, writer) = pipe.map_err(failed)?;
+    fault::point("clone", Says::Processes).map_err(failed)?;
+    if !attempt.begin() {
+        return Err((Step::Spawn, libc::ECANCELED));
+    }
+    // SAFETY: the child calls async-signal-safe functions only, and ends by exec or _exit.
+    let pid = unsafe { libc::fork() };
+    if pid == -1 {
+        let code = super::errno();
+        attempt.finish();
+        return Err((Step::Spawn, code));
+    }
+    if pid == 0 {
+        // SAFETY: this is the new child, its signals are blocked, and the pointers of
+        // `birth` were copied with our memory.
+        unsafe {
+            let report = Report { writer: writer.as_raw_fd(), pipe: PhantomData };
+            let (step, code) = birth.become_program(&report);
+            report.fails(step, code);
+            libc::_exit(127);
+        }
+    }
+    drop(writer);
+    if !attempt.set_child(pid) {
+        // SAFETY: no pointers; our child, not reaped yet.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    let mut failure = None;
+    let mut message = [0u8; 8];
+    while failure.is_none() && reader.read_exact(&mut message).is_ok() {
+        let word =
+            |at: usize| i32::from_ne_bytes([message[at], message[at + 1], message[at + 2], message[at + 3]]);
+        let step = usize::try_from(word(0)).ok().and_then(|index| Step::ALL.get(index)).copied();
+        let step = step.unwrap_or(Step::Spawn);
+        attempt.reach(step);
+        failure = (word(4) != REACHED).then_some((step, word(4)));
+    }
+    let cancelled = attempt.finish();
+    let killed = cancelled.then(|| (attempt.step(), libc::ECANCELED));
+    let Some(failure) = failure.or(killed) else { return Ok(Child::new(pid)) };
+    // SAFETY: a null status is allowed; the child is ours until it is reaped, and has ended
+    // or was killed.
+    unsafe {
+        libc::kill(-pid, libc::SIGKILL);
+        libc::waitpid(pid, std::ptr::null_mut(), 0);
+    }
+    Err(failure)
+}
