@@ -42,7 +42,7 @@ fn known(name: &str, _: &[&str]) -> Option<&'static Known> {
 mod tests {
     use super::*;
 
-    fn does(text: &str) -> Option<&str> {
+    fn does(text: &str) -> Option<&'static str> {
         find(None, text, known).map(|(_, known)| known.does)
     }
 

@@ -80,16 +80,16 @@ fn known(name: &str, words: &[&str]) -> Option<&'static Known> {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Option<&str> {
+    fn name(text: &str) -> Option<String> {
         find(None, text, known).map(|(name, _)| name)
     }
 
     #[test]
     fn programs_that_need_a_socket_are_known_by_their_names() {
-        assert_eq!(name("/usr/sbin/vsftpd /etc/vsftpd.conf"), Some("vsftpd"));
-        assert_eq!(name("dropbear -i -r key"), Some("dropbear"));
-        assert_eq!(name(r"c:\cygwin\bin\rsync.exe --daemon"), Some("rsync"));
-        assert_eq!(name("rsync --daemon --config=f"), Some("rsync"));
+        assert_eq!(name("/usr/sbin/vsftpd /etc/vsftpd.conf"), Some("vsftpd".to_owned()));
+        assert_eq!(name("dropbear -i -r key"), Some("dropbear".to_owned()));
+        assert_eq!(name(r"c:\cygwin\bin\rsync.exe --daemon"), Some("rsync".to_owned()));
+        assert_eq!(name("rsync --daemon --config=f"), Some("rsync".to_owned()));
         assert_eq!(name("/usr/bin/cat /usr/sbin/vsftpd"), None);
     }
 
@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn a_shell_does_not_hide_a_program_that_needs_a_socket() {
-        assert_eq!(name("/bin/sh -c exec rsync --daemon"), Some("rsync"));
-        assert_eq!(name("sh -c \"umask 2;rsync --daemon; true\""), Some("rsync"));
-        assert_eq!(name("env A=b /usr/sbin/vsftpd"), Some("vsftpd"));
+        assert_eq!(name("/bin/sh -c exec rsync --daemon"), Some("rsync".to_owned()));
+        assert_eq!(name("sh -c \"umask 2;rsync --daemon; true\""), Some("rsync".to_owned()));
+        assert_eq!(name("env A=b /usr/sbin/vsftpd"), Some("vsftpd".to_owned()));
         assert_eq!(name("sh -c 'rsync --server --daemon .'"), None);
     }
 }

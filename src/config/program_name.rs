@@ -8,26 +8,26 @@ const STARTERS: [&str; 15] = [
     "stdbuf", "setsid",
 ];
 
-/// The first program of a command line that `known` knows, by its name and by the
-/// words from it on. `program` is what the server starts, where it is found.
-pub(super) fn find<'t, Known>(
+/// The first program of a command line that `known` knows, by its name and by the words
+/// from it on. `program` is what the server starts, where it is found: the first word
+/// may be another name (`argv0`).
+pub(super) fn find<Known>(
     program: Option<&Path>,
-    text: &'t str,
+    text: &str,
     known: impl Fn(&str, &[&str]) -> Option<Known>,
-) -> Option<(&'t str, Known)> {
+) -> Option<(String, Known)> {
     let ends_word = |letter: char| letter.is_whitespace() || "\"';|&()`".contains(letter);
     let words: Vec<&str> = text.split(ends_word).filter(|word| !word.is_empty()).collect();
-    // A path with blanks is several words: its last one is the name.
     let found = program.and_then(Path::file_name).map(|name| name.to_string_lossy());
-    let first = match &found {
-        Some(name) => words.iter().position(|word| base(word) == base(name)).unwrap_or_default(),
-        None => 0,
-    };
-    let starts = words.get(first).is_some_and(|word| STARTERS.contains(&base(word)));
-    let candidates = if starts { first..words.len() } else { first..words.len().min(first + 1) };
-    candidates.into_iter().find_map(|at| {
+    let own = found.as_deref().or(words.first().copied()).map(base)?;
+    // A path with blanks is several words: its last one is the name.
+    let at = words.iter().position(|word| base(word).eq_ignore_ascii_case(own)).unwrap_or_default();
+    let words: Vec<&str> = std::iter::once(own).chain(words.into_iter().skip(at + 1)).collect();
+    let starts = STARTERS.iter().any(|starter| own.eq_ignore_ascii_case(starter));
+    let candidates = if starts { words.len() } else { 1 };
+    (0..candidates).find_map(|at| {
         let name = base(words[at]);
-        Some((name, known(name, &words[at..])?))
+        Some((name.to_owned(), known(name, &words[at..])?))
     })
 }
 
@@ -47,7 +47,22 @@ mod tests {
     #[test]
     fn a_path_with_blanks_is_known_by_its_program() {
         let (program, text) = (Path::new("/opt/my tools/vsftpd"), "\"/opt/my tools/vsftpd\" -x");
-        let is_vsftpd = |name: &str, _: &[&str]| (name == "vsftpd").then_some(());
-        assert_eq!(find(Some(program), text, is_vsftpd).map(|(name, ())| name), Some("vsftpd"));
+        assert!(find(Some(program), text, is_vsftpd).is_some());
+    }
+
+    #[test]
+    fn another_own_name_does_not_hide_a_program() {
+        assert!(find(Some(Path::new("/usr/sbin/vsftpd")), "ftp conf", is_vsftpd).is_some());
+        assert!(find(Some(Path::new("/bin/sh")), "-sh -c vsftpd", is_vsftpd).is_some());
+        assert!(find(Some(Path::new("/usr/sbin/other")), "vsftpd", is_vsftpd).is_none());
+    }
+
+    #[test]
+    fn a_starter_is_known_in_any_case() {
+        assert!(find(None, r"C:\Windows\CMD.EXE /c vsftpd", is_vsftpd).is_some());
+    }
+
+    fn is_vsftpd(name: &str, _: &[&str]) -> Option<()> {
+        (name == "vsftpd").then_some(())
     }
 }
