@@ -26,8 +26,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     // The server may have more rights than this process.
     let missing_user = defaults.missing_user.of_check(CAPABILITIES.all_rights);
     let loaded = config::read(&path, &Defaults { missing_user, ..defaults }, strictness)?;
-    // What a service of root refuses another account may accept, so a warning says it.
-    let log = options.stored.judge_log(Some(&loaded), Strictness::Warn);
+    let log = options.stored.judge_log(Some(&loaded), strictness.for_writing());
     let Loaded { sources, plan, mut diagnostics } = loaded;
     diagnostics.extend(log);
     let has_errors = diagnostics.iter().any(|found| found.severity == Severity::Error);

@@ -94,8 +94,8 @@ fn as_root_a_log_file_where_others_can_write_is_refused() {
         assert!(finished.errors.contains(cure), "{}", finished.errors);
         assert!(!log.exists(), "it was made all the same");
         let checked = check(&log);
-        assert_eq!(checked.code, Some(0), "{}", checked.errors);
-        assert!(checked.output.contains("warning: everybody can change"), "{}", checked.output);
+        assert_eq!(checked.code, Some(78), "{}", checked.output);
+        assert!(checked.errors.contains(&said), "{}", checked.errors);
     }
 }
 

@@ -129,7 +129,13 @@ fn read(options: &Stored, host: &Host<'_>) -> Result<(Loaded, Reloader), Error> 
                 log.event(configuration(diagnostic));
             }
             if let Err(error) = follow(loaded, &options, writing, log) {
-                let message = format!("{error}; lines go where they went before");
+                let message = match &error {
+                    Error::Configuration { diagnostics } => {
+                        diagnostics.iter().for_each(|diagnostic| log.event(configuration(diagnostic)));
+                        "the log file cannot be used; lines go where they went before".to_owned()
+                    }
+                    error => format!("{error}; lines go where they went before"),
+                };
                 log.event(Event::Configuration { level: Level::Warning, message, hint: None });
             }
         }),

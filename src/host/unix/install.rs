@@ -252,9 +252,13 @@ fn foresee(report: &mut String, name: &str, new: &Registration) {
     let missing_user = MissingUser::of_server(is_root.then_some(CAPABILITIES.all_rights));
     let defaults = Defaults { missing_user, ..new.stored.defaults(name) };
     match config::load(&new.stored.config_path(), &defaults, Strictness::Refuse) {
-        Ok(loaded) => loaded.diagnostics.iter().for_each(|found| {
-            let _ = writeln!(report, "{found}");
-        }),
+        Ok(loaded) => {
+            let strictness = if is_root { Strictness::Refuse } else { Strictness::Warn };
+            let log = new.stored.judge_log(Some(&loaded), strictness);
+            loaded.diagnostics.iter().chain(&log).for_each(|found| {
+                let _ = writeln!(report, "{found}");
+            });
+        }
         Err(error) => {
             let first = error.to_string().lines().take(3).collect::<Vec<_>>().join("\n    ");
             let _ = writeln!(

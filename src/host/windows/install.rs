@@ -12,12 +12,12 @@ use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_word
 use super::service_account::{Account, cannot_open_passwords, grant_for_identities};
 use super::{event_source, firewall};
 use crate::cli::{Options, StartType};
+use crate::config;
 use crate::config::classic::Defaults;
 use crate::config::missing_user::MissingUser;
 use crate::config::plan::{KILL_GRACE, STOP_GRACE};
 use crate::config::secret::Secret;
 use crate::config::trust::Strictness;
-use crate::config::{self, Loaded};
 use crate::core::stop::LAST_RESORT;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -198,9 +198,10 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
     let missing_user = MissingUser::of_server(all_rights);
     let defaults = Defaults { missing_user, ..new.stored.defaults(name) };
     let plan = match config::load(&path, &defaults, Strictness::Refuse) {
-        Ok(Loaded { plan, diagnostics, .. }) => {
-            report.findings.extend(diagnostics.iter().map(ToString::to_string));
-            Some(plan)
+        Ok(loaded) => {
+            let log = new.stored.judge_log(Some(&loaded), Strictness::Refuse);
+            report.findings.extend(loaded.diagnostics.iter().chain(&log).map(ToString::to_string));
+            Some(loaded.plan)
         }
         // The same file is spoken of once.
         Err(_) if cannot_be_written => None,
