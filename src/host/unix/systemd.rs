@@ -169,7 +169,7 @@ const HARDENING: [(&str, &str); 10] = [
     ("ProtectKernelTunables=yes", "breaks programs that write to /proc/sys or /sys"),
     ("RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "breaks programs that need other kinds of sockets"),
     (
-        "CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH",
+        "CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH CAP_SYS_PTRACE",
         "breaks programs that run as root and need more of its rights",
     ),
     (

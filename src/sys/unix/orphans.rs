@@ -148,17 +148,13 @@ async fn end_members_anywhere(session: libc::pid_t, group: libc::pid_t) {
 const MOST_LOOKED_AT: usize = 1 << 14;
 
 /// Whether an orphan, or a process below one, has a descriptor of this name in
-/// /proc. If there are too many to look at, it is taken for granted. (Descriptors
-/// of a process that we may not look at are not seen.)
+/// /proc. Not seen are those beyond the first [`MOST_LOOKED_AT`], and those of a process
+/// that we may not look at (another account's, without CAP_SYS_PTRACE).
 pub(super) fn have(name: &Path) -> bool {
     let processes = with_descendants(list().unwrap_or_default());
     let folders = processes.into_iter().map(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")));
-    let mut descriptors = folders.flatten().flatten().flatten();
-    let found = descriptors
-        .by_ref()
-        .take(MOST_LOOKED_AT)
-        .any(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|found| found == name));
-    found || descriptors.next().is_some()
+    let mut descriptors = folders.flatten().flatten().flatten().take(MOST_LOOKED_AT);
+    descriptors.any(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|found| found == name))
 }
 
 /// The process groups of a session, as far as its processes are found: those
