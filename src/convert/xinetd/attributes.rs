@@ -76,10 +76,12 @@ impl Attributes {
             let name = canonical(&attribute.name);
             if is_set(name) {
                 merged.apply(attribute);
-            } else if !own.contains(&name) {
+            } else {
                 // The first counts, as in xinetd, over that of the defaults.
-                own.push(name);
-                merged.values.remove(name);
+                if !own.contains(&name) {
+                    own.push(name);
+                    merged.values.remove(name);
+                }
                 merged.apply(attribute);
             }
         }
@@ -94,7 +96,8 @@ impl Attributes {
             if *operator != Operator::Set {
                 self.faults.push((at.clone(), format!("only = works on {name}")));
             }
-            self.values.entry(name.to_owned()).or_insert(fresh);
+            // A later value is not used, but what is wrong with it counts.
+            self.values.entry(name.to_owned()).or_insert(fresh).commented |= commented;
             return;
         }
         match (operator, self.values.get_mut(name)) {
@@ -113,7 +116,12 @@ impl Attributes {
                         known.commented |= fresh.commented;
                         &mut known.words
                     }
-                    None => &mut nothing,
+                    None => {
+                        if fresh.commented {
+                            self.faults.push((at.clone(), format!("a # stands behind a value of {name}")));
+                        }
+                        &mut nothing
+                    }
                 };
                 for value in values {
                     let before = words.len();

@@ -63,7 +63,7 @@ pub(super) struct Blocks {
     pub sources: Vec<Source>,
     /// Their services, in the order of reading.
     pub services: Vec<Block>,
-    /// The first `defaults`.
+    /// The first `defaults` that xinetd does not skip.
     pub defaults: Option<Block>,
     /// What there is to say about the text.
     pub findings: Vec<Diagnostic>,
@@ -224,6 +224,10 @@ impl Blocks {
         self.skipping = false;
         if !block.name.is_empty() {
             self.services.push(block);
+        } else if block.skipped {
+            let message = "xinetd skips these defaults, since a } above them ends no block: \
+                their restrictions do not hold";
+            self.find(Severity::Warning, source, &block.at.range, message);
         } else if self.defaults.is_none() {
             self.defaults = Some(block);
         } else {

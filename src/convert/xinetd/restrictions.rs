@@ -18,7 +18,7 @@ impl Reader<'_> {
         let denied = attributes.value("no_access").map(|value| self.networks("no_access", value, entry));
         match (allowed, denied) {
             (Some(allowed), _) if allowed.is_empty() => {
-                entry.keys.networks("allow", allowed, "only_from has nobody that can come");
+                entry.keys.networks("allow", allowed, "no address of only_from can reach this service");
             }
             (allowed, denied) => {
                 // What both name is denied there as well.
@@ -57,14 +57,16 @@ impl Reader<'_> {
             };
             for network in networks {
                 if !can_come(&network, &entry.listen) {
-                    left_out.push(network.to_string());
+                    // localhost is two addresses, and a service with one of them lacks nothing.
+                    if word != "localhost" {
+                        left_out.push(network.to_string());
+                    }
                 } else if !found.contains(&network) {
                     found.push(network);
                 }
             }
         }
-        // localhost is two addresses, and nobody misses the one.
-        if let Some(first) = left_out.first().filter(|_| !value.words.contains(&"localhost".to_owned())) {
+        if let Some(first) = left_out.first() {
             let why = format!("{first} in {name} is left out: the service has no address of its family");
             entry.comments.push(self.note(Severity::Note, &value.at, why));
         }

@@ -166,8 +166,14 @@ impl Reader<'_> {
             }
         } else if let Some(server) = attributes.value("server") {
             entry.keys.set("user", string("none"));
-            let why = "this block has no user, so its program would run as the server; write an account";
-            self.close(entry, &server.at, why);
+            // A native file takes no group without an account.
+            let group =
+                own_group.map_or_else(String::new, |group| format!(", and its group {}", string(&group)));
+            let why = format!(
+                "this block has no user, so its program would run as the server; write an account{group}"
+            );
+            self.close(entry, &server.at, &why);
+            return;
         }
         if let Some((value, typed)) = attributes.value("group").zip(own_group.as_mut())
             && is_number(typed)
@@ -249,7 +255,7 @@ impl Reader<'_> {
         let comment = self.note(
             Severity::Warning,
             &value.at,
-            format!("the variable {name} is not carried over: {why}"),
+            format!("the variable {} is not carried over: {why}", string(name)),
         );
         entry.comments.push(comment);
         false

@@ -36,6 +36,14 @@ fn a_block_without_a_user_is_switched_off() {
 }
 
 #[test]
+fn a_group_without_a_user_leaves_the_block_a_service() {
+    let text = "service finger\n{\nsocket_type = stream\nwait = no\ngroup = info\nserver = /bin/f\n}\n";
+    let (text, _) = convert_in(&World::example(), text);
+    assert!(text.contains("[service.finger]\nenabled = false\n"), "{text}");
+    assert!(text.contains("write an account, and its group \"info\"") && !text.contains("group ="), "{text}");
+}
+
+#[test]
 fn addresses_and_families_are_never_more_than_they_were() {
     let both = "[\"0.0.0.0:79\", \"[::]:79\"]";
     for attributes in ["", "flags = IPv6", "flags = IPv4 IPv6", "flags = REUSE", "bind = ::"] {
@@ -78,6 +86,11 @@ fn a_rule_that_no_address_matches_is_left_out_and_told() {
     let text = service("flags = IPv4\nonly_from = 10.0.0.0 2001:db8::/32");
     assert!(text.contains("# x.conf:8:1: 2001:db8::/32 in only_from is left out"), "{text}");
     assert!(text.contains("allow = [\"10.0.0.0/8\"]\n"), "{text}");
+
+    // The address of localhost in the other family is no loss, a network is.
+    let text = service("flags = IPv4\nonly_from = 2001:db8::/32 localhost");
+    assert!(text.contains("# x.conf:8:1: 2001:db8::/32 in only_from is left out"), "{text}");
+    assert!(!service("flags = IPv4\nonly_from = localhost").contains("left out"));
 }
 
 #[test]
@@ -263,6 +276,36 @@ fn a_brace_too_many_closes_what_xinetd_skips_and_no_more() {
 }
 
 #[test]
+fn defaults_that_xinetd_skips_do_not_hold() {
+    let open = "defaults\n{\nonly_from = 0.0.0.0/0\n}\n";
+    let closed = "defaults\n{\nonly_from = 10.0.0.0/8\n}\n";
+    let block = "service finger\n{\nsocket_type = stream\nwait = no\nuser = x\nserver = /x\n}\n";
+    let (text, notes) = convert_in(&World::example(), &["}\n", open, closed, block].concat());
+    assert!(text.contains("allow = [\"10.0.0.0/8\"]\n"), "{text}");
+    let headlines: Vec<_> = notes.iter().map(Diagnostic::headline).collect();
+    assert!(headlines.iter().any(|line| line.starts_with("x.conf:2:1: xinetd skips these defaults")));
+    assert!(!text.contains("there are some already"), "{text}");
+
+    let (text, _) = convert_in(&World::example(), &["}\n", closed, block].concat());
+    assert!(text.contains("their restrictions do not hold") && !text.contains("allow"), "{text}");
+}
+
+#[test]
+fn a_later_value_that_is_not_used_still_switches_off() {
+    for (attributes, why) in [
+        ("instances = 5\ninstances += 3 # x", "only = works on instances"),
+        ("instances = 5\ninstances -= 3", "only = works on instances"),
+        ("instances = 5\ninstances = 3 # x", "a # stands behind a value of instances"),
+        ("only_from -= # x", "a # stands behind a value of only_from"),
+    ] {
+        let text = service(attributes);
+        assert!(text.contains("enabled = false\n") && text.contains(why), "{attributes}: {text}");
+    }
+    let text = service("instances = 5\ninstances = 3");
+    assert!(text.contains("max_connections = 5\n") && !text.contains("enabled"), "{text}");
+}
+
+#[test]
 fn numbers_of_accounts_become_names_or_close_the_service() {
     for (attributes, expected, off) in [
         ("user = 7", "user = \"seven\"\n", false),
@@ -300,7 +343,7 @@ fn variables_of_a_session_are_left_out_and_told() {
     let text = service("env = CLIENT_IP=1.2.3.4 A=b =c D=\0\npassenv = REMOTE_HOST LANG");
     assert!(text.contains("environment = { A = \"b\" }\ninherit_environment = [\"LANG\"]\n"), "{text}");
     for name in ["CLIENT_IP", "REMOTE_HOST"] {
-        assert!(text.contains(&format!("the variable {name} is not carried over")), "{text}");
+        assert!(text.contains(&format!("the variable \"{name}\" is not carried over")), "{text}");
     }
     assert!(!text.contains("enabled"), "{text}");
 }
