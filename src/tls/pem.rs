@@ -24,7 +24,7 @@ const LIST: &str = "X509 CRL";
 
 /// All certificates of a file; at least one.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let text = read(path, LARGEST)?;
+    let text = read(path, LARGEST, "certificates")?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(plain(&text)).collect();
     let found = found.map_err(|error| damaged(path, &error))?;
     if found.is_empty() {
@@ -35,7 +35,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> 
 
 /// All revocation lists of a file; at least one.
 pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
-    let text = read(path, LARGEST_LIST)?;
+    let text = read(path, LARGEST_LIST, "revocation lists")?;
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(plain(&text)).collect();
     let found = found.map_err(|error| damaged(path, &error))?;
     if found.is_empty() {
@@ -46,7 +46,7 @@ pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<
 
 /// The private key of a file; the first, if it has several.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
-    let text = read(path, LARGEST)?;
+    let text = read(path, LARGEST, "a private key")?;
     if is_encrypted(&text) {
         let name = path.display();
         return Err(Fault::of(
@@ -72,14 +72,15 @@ pub struct Held {
 
 /// What a file holds, if it can be read, whether that can be used or not.
 pub fn held(path: &Path) -> Option<Held> {
-    let text = read(path, LARGEST).ok()?;
+    let text = read(path, LARGEST, "certificates or keys").ok()?;
     let labels = labels(&text);
     let key = labels.iter().any(|label| label.ends_with("PRIVATE KEY"));
     Some(Held { certificate: labels.contains(&CERTIFICATE), key })
 }
 
-/// The bytes of a file, which may be a private key; `largest` bytes at most.
-fn read(path: &Path, largest: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
+/// The bytes of a file, which may be a private key; `largest` bytes at most. `kind` is what
+/// the file is to hold.
+fn read(path: &Path, largest: u64, kind: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let unreadable = |error: io::Error| {
         let fault = Fault::of(path, format!("can't be read: {error}"));
         match error.kind() {
@@ -98,7 +99,7 @@ fn read(path: &Path, largest: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > largest) {
-        return Err(Fault::of(path, "is too large for certificates or keys"));
+        return Err(Fault::of(path, format!("is too large for {kind}")));
     }
     Ok(bytes)
 }

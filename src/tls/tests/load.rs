@@ -187,7 +187,7 @@ fn other_forms_are_recognized() {
     says(&fault("cert.pem", wide), "cert.pem", "is in UTF-16", "plain text");
     says(&fault("key.pem", "secret"), "key.pem", "holds no private key", "PEM");
     let large = vec![b'x'; (4 << 20) + 1];
-    says(&fault("cert.pem", large), "cert.pem", "is too large for certificates or keys", "");
+    says(&fault("cert.pem", large), "cert.pem", "is too large for certificates", "");
 }
 
 #[test]
@@ -272,6 +272,8 @@ fn a_file_that_is_no_revocation_list_is_recognized() {
     let authority = Authority::new();
     let list = authority.revocation_list(&[], 3600);
     says(&fault_of_list(""), "crl.pem", "is empty", "");
+    let large = vec![b'x'; (32 << 20) + 1];
+    says(&fault_of_list(&large), "crl.pem", "is too large for revocation lists", "");
     let found = fault_of_list(authority.certificate());
     says(&found, "crl.pem", "holds a certificate and no revocation list", "-----BEGIN X509 CRL-----");
     let der = CertificateRevocationListDer::from_pem_slice(list.as_bytes()).unwrap();
