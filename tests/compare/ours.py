@@ -23,7 +23,7 @@ REASONS = {
     " and reads what the client still sends. Closing over unread input resets the connection and destroys what is under way,"
     " which the others leave to their programs.",
     "left_behind": "A session ends with its program, and what is left of its process tree is ended, so that limits count what is"
-    " there and no client waits for a process that has forgotten it. A process that makes a session of its own stays. As under inetd all of it goes on with `leftovers = \"leave\"`.",
+    " there and no client waits for a process that has forgotten it. A process that makes a session of its own (`setsid`) goes on, unless the service has a limit of `processes` (Linux). As under inetd all of it goes on with `leftovers = \"leave\"`.",
     "descriptors": "Nothing but the three streams is a program's: a descriptor that leaks is a port that stays taken or a client"
     " that never sees its end. Half of the others pass on what they were started with, one its listener.",
     "state": "A program finds the same whoever started the server: umask 022, no signal ignored or blocked. A umask of 000 made"
