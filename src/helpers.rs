@@ -2,14 +2,13 @@
 //! has had, as its streams. A process can hold the connection's lock in the kernel, and
 //! SO_LINGER makes the last close wait. No loop may wait for either.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
-use crate::core::SessionId;
-use crate::core::spawn_queue::{STUCK_AFTER, SpawnQueue, THREADS};
+use crate::core::helper_queue::{HelperQueue, Owner, STUCK_AFTER, THREADS};
 use crate::error::Error;
 use crate::sys::fault::{self, Says};
 
@@ -24,7 +23,9 @@ pub struct Helpers {
 
 struct Shared {
     name: &'static str,
-    queue: Mutex<SpawnQueue<Job, SessionId>>,
+    queue: Mutex<HelperQueue<Job>>,
+    /// Alive while a task looks for stuck threads. Locked before the queue.
+    watch: Mutex<Weak<()>>,
     filled: Condvar,
     began: Instant,
 }
@@ -36,16 +37,20 @@ impl std::fmt::Debug for Helpers {
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, SpawnQueue<Job, SessionId>> {
+    fn queue(&self) -> MutexGuard<'_, HelperQueue<Job>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> (SessionId, Job, Duration) {
+    fn watch(&self) -> MutexGuard<'_, Weak<()>> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> (Owner, Job, Duration) {
         let mut queue = self.queue();
         loop {
             let now = self.began.elapsed();
-            if let Some((session, job)) = queue.pop(now) {
-                return (session, job, now);
+            if let Some((owner, job)) = queue.pop(now) {
+                return (owner, job, now);
             }
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
@@ -55,8 +60,14 @@ impl Shared {
 impl Helpers {
     /// Starts the first threads.
     pub fn start(name: &'static str) -> Result<Helpers, Error> {
-        let (queue, began) = (Mutex::new(SpawnQueue::new()), Instant::now());
-        let helpers = Helpers { shared: Arc::new(Shared { name, queue, filled: Condvar::new(), began }) };
+        let shared = Shared {
+            name,
+            queue: Mutex::default(),
+            watch: Mutex::default(),
+            filled: Condvar::new(),
+            began: Instant::now(),
+        };
+        let helpers = Helpers { shared: Arc::new(shared) };
         for _ in 0..THREADS {
             let what = "the threads that ask and close connections";
             helpers.add_thread().map_err(|cause| Error::System { what, cause })?;
@@ -67,35 +78,60 @@ impl Helpers {
     /// Does something for a session, and returns what came of it.
     pub async fn run<T: Send + 'static>(
         &self,
-        session: SessionId,
+        owner: Owner,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let (reply, mut answer) = oneshot::channel();
-        self.push(session, move || {
+        let (reply, answer) = oneshot::channel();
+        self.push(owner, move || {
             // A session that is gone needs no answer.
             let _ = reply.send(work());
         });
-        loop {
-            match timeout(STUCK_AFTER, &mut answer).await {
-                Ok(answer) => return answer.ok(),
-                Err(_) => self.relieve(),
-            }
-        }
+        answer.await.ok()
     }
 
     /// Does something for a session that does not wait for it.
-    pub fn push(&self, session: SessionId, work: impl FnOnce() + Send + 'static) {
-        self.shared.queue().push(session, Box::new(work));
+    pub fn push(&self, owner: Owner, work: impl FnOnce() + Send + 'static) {
+        self.shared.queue().push(owner, Box::new(work));
         self.shared.filled.notify_one();
         self.relieve();
+        self.watch();
     }
 
-    /// Starts a thread in place of one that is stuck, if work waits for it.
+    /// Has a task look for stuck threads until no work waits, unless one does already.
+    fn watch(&self) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let mut watch = self.shared.watch();
+        if watch.strong_count() > 0 {
+            return;
+        }
+        // A runtime that ends drops the task and its token. The next push starts another.
+        let token = Arc::new(());
+        *watch = Arc::downgrade(&token);
+        let helpers = self.clone();
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(STUCK_AFTER).await;
+                helpers.relieve();
+                // A push fills the queue before it locks this: it is seen here, or sees
+                // that no task looks.
+                let _watch = helpers.shared.watch();
+                if helpers.shared.queue().is_empty() {
+                    drop(token);
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Starts a thread in place of each one that is stuck, if work waits for it.
     fn relieve(&self) {
-        let grow = self.shared.queue().grow(self.shared.began.elapsed());
-        // If the system has no thread to give, the next call asks again.
-        if grow && self.add_thread().is_err() {
-            self.shared.queue().not_grown();
+        let missing = self.shared.queue().grow(self.shared.began.elapsed());
+        for started in 0..missing {
+            // If the system has no thread to give, the next call asks again.
+            if self.add_thread().is_err() {
+                self.shared.queue().not_grown(missing - started);
+                return;
+            }
         }
     }
 
@@ -104,9 +140,9 @@ impl Helpers {
         let shared = self.shared.clone();
         let work = move || {
             loop {
-                let (session, job, began) = shared.next();
+                let (owner, job, began) = shared.next();
                 job();
-                shared.queue().done(session, began);
+                shared.queue().done(owner, began);
                 if shared.began.elapsed() >= began + STUCK_AFTER {
                     // Work of the same session was held back.
                     shared.filled.notify_all();
@@ -126,6 +162,11 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::core::{ServiceId, SessionId};
+
+    const fn owner(service: usize, session: u64) -> Owner {
+        Owner { service: ServiceId(service), session: SessionId(session) }
+    }
 
     #[tokio::test]
     async fn stuck_sessions_do_not_hold_up_others() {
@@ -135,12 +176,12 @@ mod tests {
         // More than there are threads.
         for number in 0..=THREADS as u64 {
             let held = held.clone();
-            helpers.push(SessionId(number), move || {
+            helpers.push(owner(0, number), move || {
                 let _ = held.lock().unwrap().recv();
             });
         }
-        assert_eq!(helpers.run(SessionId(100), || 7).await, Some(7));
+        assert_eq!(helpers.run(owner(1, 100), || 7).await, Some(7));
         drop(free);
-        assert_eq!(helpers.run(SessionId(0), || 8).await, Some(8));
+        assert_eq!(helpers.run(owner(0, 0), || 8).await, Some(8));
     }
 }

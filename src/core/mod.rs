@@ -10,6 +10,7 @@ mod entrance;
 pub mod exhaustion;
 pub mod explain;
 pub mod firsts;
+pub mod helper_queue;
 pub mod idle;
 pub mod lines;
 pub mod logon;

@@ -6,7 +6,6 @@
 //! a thread that is stuck is made up for by another.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
 use std::time::Duration;
 
 use super::ServiceId;
@@ -23,29 +22,28 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// the account, or a disk that is gone, may hold it for ever.
 pub const HANGS_AFTER: Duration = Duration::from_secs(30);
 
-/// Work that waits for a thread, and what is known of work under way. It belongs to
-/// services, or to other owners that are to be kept apart.
+/// Work that waits for a thread, and what is known of work under way.
 #[derive(Debug)]
-pub struct SpawnQueue<Job, Owner = ServiceId> {
-    waiting: VecDeque<(Owner, Job)>,
+pub struct SpawnQueue<Job> {
+    waiting: VecDeque<(ServiceId, Job)>,
     /// When each spawn under way began, for each service that has one.
-    running: HashMap<Owner, Vec<Duration>>,
+    running: HashMap<ServiceId, Vec<Duration>>,
     threads: usize,
 }
 
-impl<Job, Owner: Copy + Eq + Hash> SpawnQueue<Job, Owner> {
+impl<Job> SpawnQueue<Job> {
     /// Nothing waits; the first threads are there.
     pub fn new() -> Self {
         SpawnQueue { waiting: VecDeque::new(), running: HashMap::new(), threads: THREADS }
     }
 
     /// One more program to start.
-    pub fn push(&mut self, service: Owner, job: Job) {
+    pub fn push(&mut self, service: ServiceId, job: Job) {
         self.waiting.push_back((service, job));
     }
 
     /// A thread is free: what it does next, if anything.
-    pub fn pop(&mut self, now: Duration) -> Option<(Owner, Job)> {
+    pub fn pop(&mut self, now: Duration) -> Option<(ServiceId, Job)> {
         let next = self
             .waiting
             .iter()
@@ -57,7 +55,7 @@ impl<Job, Owner: Copy + Eq + Hash> SpawnQueue<Job, Owner> {
     }
 
     /// A spawn of this service that began at `began` is done.
-    pub fn done(&mut self, service: Owner, began: Duration) {
+    pub fn done(&mut self, service: ServiceId, began: Duration) {
         if let Some(times) = self.running.get_mut(&service) {
             if let Some(at) = times.iter().position(|&time| time == began) {
                 times.swap_remove(at);
@@ -84,12 +82,12 @@ impl<Job, Owner: Copy + Eq + Hash> SpawnQueue<Job, Owner> {
         self.threads -= 1;
     }
 
-    fn is_stuck(&self, service: Owner, now: Duration) -> bool {
+    fn is_stuck(&self, service: ServiceId, now: Duration) -> bool {
         self.running.get(&service).is_some_and(|times| times.iter().any(|&began| now >= began + STUCK_AFTER))
     }
 }
 
-impl<Job, Owner: Copy + Eq + Hash> Default for SpawnQueue<Job, Owner> {
+impl<Job> Default for SpawnQueue<Job> {
     fn default() -> Self {
         SpawnQueue::new()
     }

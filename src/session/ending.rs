@@ -140,7 +140,7 @@ impl Ended {
         if born.elapsed() >= QUICK || !exit.is_abnormal() {
             return Verdict::Works;
         }
-        let asked = session.counted.ask(&context.looks, session.id);
+        let asked = session.counted.ask(&context.looks, session.owner());
         let silent = match timeout(QUICK, asked).await.ok().flatten() {
             Some(counts) => counts.received == 0 && !counts.end_received,
             None => exit.is_not_loaded() && child.has_read_nothing(),
@@ -161,7 +161,7 @@ async fn idle(session: &Session, context: &Context, timeout: Option<Duration>) {
     let began = Instant::now();
     let mut idle = Idle::new(timeout);
     loop {
-        let asked = session.counted.ask(&context.looks, session.id);
+        let asked = session.counted.ask(&context.looks, session.owner());
         let Some(counts) = asked.await else { return std::future::pending().await };
         match idle.look(began.elapsed(), (counts.received, counts.acknowledged), counts.quiet) {
             Look::Again(rest) => tokio::time::sleep(rest).await,

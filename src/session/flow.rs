@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::core::SessionId;
+use crate::core::helper_queue::Owner;
 use crate::helpers::Helpers;
 use crate::sys::net;
 use crate::sys::{self, Counts};
@@ -122,23 +122,23 @@ impl Counted {
 
     /// What moved. The answer may be long in coming, since the system may wait for the
     /// program.
-    pub async fn ask(&self, looks: &Helpers, session: SessionId) -> Option<Counts> {
+    pub async fn ask(&self, looks: &Helpers, owner: Owner) -> Option<Counts> {
         if !self.is_by_system() {
             return self.known();
         }
         let counted = self.clone();
-        looks.run(session, move || counted.look()).await?
+        looks.run(owner, move || counted.look()).await?
     }
 
     /// Has the system asked, unless that is under way. `done` is dropped when `known`
     /// tells what it said.
-    pub fn ask_beside(&self, looks: &Helpers, session: SessionId, done: impl Send + 'static) {
+    pub fn ask_beside(&self, looks: &Helpers, owner: Owner, done: impl Send + 'static) {
         let Counted::BySystem(_, flow) = self else { return };
         if !self.is_by_system() || flow.is_asked.swap(true, Ordering::AcqRel) {
             return;
         }
         let counted = self.clone();
-        looks.push(session, move || {
+        looks.push(owner, move || {
             counted.look();
             if let Counted::BySystem(_, flow) = &counted {
                 flow.is_asked.store(false, Ordering::Release);

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::Order;
 use super::ending::delivered;
-use crate::core::SessionId;
+use crate::core::helper_queue::Owner;
 use crate::helpers::Helpers;
 use crate::sys::net::{Socket, Waiter};
 use crate::sys::{Counts, Drained};
@@ -18,7 +18,7 @@ use crate::sys::{Counts, Drained};
 pub struct Lent {
     /// Until it is closed.
     socket: Option<Arc<Socket>>,
-    session: SessionId,
+    owner: Owner,
     helpers: Helpers,
     /// What moved, once the client has ended the connection.
     ended: Option<Ended>,
@@ -52,14 +52,14 @@ impl Step {
 
 impl Lent {
     /// A program has it from now on.
-    pub fn new(socket: Socket, session: SessionId, helpers: Helpers) -> Lent {
-        Lent { socket: Some(Arc::new(socket)), session, helpers, ended: None }
+    pub fn new(socket: Socket, owner: Owner, helpers: Helpers) -> Lent {
+        Lent { socket: Some(Arc::new(socket)), owner, helpers, ended: None }
     }
 
     /// Makes a call on it. `None` only where no helper can answer any more.
     async fn call<T: Send + 'static>(&self, call: impl FnOnce(&Socket) -> T + Send + 'static) -> Option<T> {
         let socket = self.socket.clone()?;
-        self.helpers.run(self.session, move || call(&socket)).await
+        self.helpers.run(self.owner, move || call(&socket)).await
     }
 
     /// Ends the stream to the client, then drops what it still sends until it ends
@@ -119,7 +119,7 @@ impl Lent {
             let _ = socket.reset_so_linger();
             drop(socket);
         };
-        self.helpers.run(self.session, close).await;
+        self.helpers.run(self.owner, close).await;
     }
 }
 
@@ -127,7 +127,7 @@ impl Drop for Lent {
     /// A program may have it still: its options stay as they are.
     fn drop(&mut self) {
         if let Some(socket) = self.socket.take() {
-            self.helpers.push(self.session, move || drop(socket));
+            self.helpers.push(self.owner, move || drop(socket));
         }
     }
 }

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::config::plan::{Address, Leftovers, Service};
 use crate::core::ending::Why;
+use crate::core::helper_queue::Owner;
 use crate::core::{Peer, ServiceId, SessionId};
 use crate::helpers::Helpers;
 use crate::log::Log;
@@ -320,6 +321,11 @@ pub async fn turn_away(socket: Socket) {
 }
 
 impl Session {
+    /// The owner of its calls on helper threads.
+    pub fn owner(&self) -> Owner {
+        Owner { service: self.service_id, session: self.id }
+    }
+
     /// Its record, as far as it is known from the beginning.
     pub fn record(&self) -> Record {
         Record {

@@ -70,7 +70,7 @@ pub(super) async fn start(
     };
     let cut = is_too_late(orders);
     let spawned = context.spawner.spawn(session.service_id, service.clone(), socket, variables, cut).await;
-    let lent = |socket| Link::Lent(Lent::new(socket, session.id, context.ends.clone()));
+    let lent = |socket| Link::Lent(Lent::new(socket, session.owner(), context.ends.clone()));
     let (link, running, ours) = match spawned {
         Ok((socket, Ok((running, ours)))) => (socket.map(lent).or(other), running, ours),
         Ok((socket, Err(error))) => {

@@ -70,7 +70,7 @@ impl Supervisor {
         let (done, mut all_done) = mpsc::channel::<()>(1);
         let mut counted: HashMap<u64, Counted> = HashMap::new();
         for (id, live) in &self.sessions {
-            live.session.counted.ask_beside(&self.looks, *id, done.clone());
+            live.session.counted.ask_beside(&self.looks, live.session.owner(), done.clone());
             counted.insert(id.0, live.session.counted.clone());
         }
         drop(done);
