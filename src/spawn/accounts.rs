@@ -2,7 +2,7 @@
 //! good, and left alone for a while after a refusal.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::core::logon::{Logon, Verdict};
@@ -103,7 +103,8 @@ impl Accounts {
 
     /// When there is something to give up next.
     pub(super) fn next_expiry(&self, now: Duration) -> Option<Duration> {
-        if self.any_returned() {
+        // The thread that gives up accounts now looks again when it is done.
+        if self.any_returned() && !self.is_giving_up() {
             return Some(now);
         }
         // One that is just being taken is asked after that.
@@ -112,7 +113,8 @@ impl Accounts {
     }
 
     /// Gives up what has been given back, and what is too old for another program.
-    /// What a session has stays until the session ends. Blocks.
+    /// What a session has stays until the session ends. May take long, but does not
+    /// wait for another thread.
     pub(super) fn give_up_expired(&self, now: Duration) {
         let is_expired = |entry: &mut Entry| {
             let is_expired = entry.logon.expires_at().is_some_and(|at| at <= now);
@@ -126,7 +128,7 @@ impl Accounts {
             .filter_map(|entry| is_expired(&mut *entry.try_lock().ok()?))
             .collect();
         lock(&self.returned).extend(expired);
-        self.clear_returned();
+        self.try_clear_returned();
     }
 
     /// Whether there is something that was given back.
@@ -136,12 +138,30 @@ impl Accounts {
 
     /// Whether there is something to give up, or something is being given up.
     pub(super) fn gives_up(&self) -> bool {
-        self.any_returned() || self.giving_up.try_lock().is_err()
+        self.any_returned() || self.is_giving_up()
+    }
+
+    /// Whether a thread gives up accounts now.
+    fn is_giving_up(&self) -> bool {
+        matches!(self.giving_up.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Gives up what was given back. Blocks, also while another thread does that.
     pub(super) fn clear_returned(&self) {
         let _alone = lock(&self.giving_up);
+        drop(std::mem::take(&mut *lock(&self.returned)));
+    }
+
+    /// Gives up what was given back, unless another thread does that.
+    pub(super) fn try_clear_returned(&self) {
+        if !self.any_returned() {
+            return;
+        }
+        let _alone = match self.giving_up.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         drop(std::mem::take(&mut *lock(&self.returned)));
     }
 
@@ -205,5 +225,22 @@ mod tests {
         assert_eq!(accounts.next_expiry(s(700)), Some(s(700)));
         accounts.give_up_expired(s(700));
         assert!(observed.upgrade().is_none() && !accounts.gives_up());
+    }
+
+    #[test]
+    fn a_start_does_not_wait_while_accounts_are_given_up() {
+        let accounts = Accounts::new(Some(s(600)));
+        if taken(&accounts, s(0)).is_none() {
+            return;
+        }
+        accounts.forget_all();
+        let alone = lock(&accounts.giving_up);
+        accounts.try_clear_returned();
+        accounts.give_up_expired(s(700));
+        assert!(accounts.any_returned());
+        assert_eq!(accounts.next_expiry(s(700)), None);
+        drop(alone);
+        accounts.try_clear_returned();
+        assert!(!accounts.gives_up());
     }
 }

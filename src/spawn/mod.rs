@@ -243,7 +243,7 @@ fn work(shared: &Shared) {
     loop {
         let (service, job, began) = next(shared);
         let Job { service: plan, socket, variables, runtime, attempt, reply } = job;
-        shared.accounts.clear_returned();
+        shared.accounts.try_clear_returned();
         // A session that is gone needs no program.
         let result = if reply.is_closed() {
             Err(SpawnError::new(Step::Spawn, "its session is gone"))
