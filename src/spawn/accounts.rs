@@ -14,7 +14,7 @@ pub(super) struct Accounts {
     entries: Mutex<HashMap<Credentials, Arc<Mutex<Entry>>>>,
     /// What sessions have given back. Giving the last one up may unload a
     /// profile, which takes long, so it is done on a spawn thread.
-    returned: Mutex<Vec<Arc<Account>>>,
+    returned: Mutex<Vec<Account>>,
     /// Held while accounts are given up.
     giving_up: Mutex<()>,
     /// How long a taken account is used for programs.
@@ -93,11 +93,10 @@ impl Accounts {
 
     /// A session needs the account no more. True if it is to be given up.
     pub(super) fn give_back(&self, account: Arc<Account>) -> bool {
-        // Not the last: the cache or another session has it too.
-        let is_last = Arc::strong_count(&account) == 1;
-        if is_last {
-            lock(&self.returned).push(account);
-        }
+        // Of two threads that drop the last references, exactly one gets the account.
+        let last = Arc::into_inner(account);
+        let is_last = last.is_some();
+        lock(&self.returned).extend(last);
         is_last
     }
 
@@ -127,7 +126,7 @@ impl Accounts {
             .values()
             .filter_map(|entry| is_expired(&mut *entry.try_lock().ok()?))
             .collect();
-        lock(&self.returned).extend(expired);
+        lock(&self.returned).extend(expired.into_iter().filter_map(Arc::into_inner));
         self.try_clear_returned();
     }
 
@@ -180,7 +179,7 @@ impl Accounts {
         for entry in entries.into_values() {
             // Giving up a token may unload a profile, which is for spawn threads.
             if let Ok(mut entry) = entry.try_lock() {
-                lock(&self.returned).extend(entry.taken.take());
+                lock(&self.returned).extend(entry.taken.take().and_then(Arc::into_inner));
             }
         }
     }
