@@ -54,6 +54,12 @@ impl<Job> SpawnQueue<Job> {
         Some((service, job))
     }
 
+    /// Takes out the waiting job that `is_it` accepts, if no thread has taken it yet.
+    pub fn take_out(&mut self, is_it: impl Fn(&Job) -> bool) -> Option<Job> {
+        let at = self.waiting.iter().position(|(_, job)| is_it(job))?;
+        self.waiting.remove(at).map(|(_, job)| job)
+    }
+
     /// A spawn of this service that began at `began` is done.
     pub fn done(&mut self, service: ServiceId, began: Duration) {
         if let Some(times) = self.running.get_mut(&service) {
@@ -114,6 +120,19 @@ mod tests {
         assert_eq!(queue.pop(ms(0)), Some((B, 3)));
         assert_eq!(queue.pop(ms(0)), Some((A, 2)));
         assert_eq!(queue.pop(ms(0)), None);
+    }
+
+    #[test]
+    fn only_a_waiting_job_can_be_taken_out() {
+        let mut queue = SpawnQueue::new();
+        for job in 1..=3 {
+            queue.push(A, job);
+        }
+        assert_eq!(queue.pop(ms(0)), Some((A, 1)));
+        assert_eq!(queue.take_out(|&job| job == 1), None);
+        assert_eq!(queue.take_out(|&job| job == 2), Some(2));
+        assert_eq!(queue.take_out(|&job| job == 2), None);
+        assert_eq!(queue.pop(ms(0)), Some((A, 3)));
     }
 
     #[test]

@@ -147,6 +147,10 @@ impl Spawner {
             self.relieve();
         };
         attempt.cancel();
+        let waiting = self.shared.queue().take_out(|job| job.attempt.is(&attempt));
+        if let Some(Job { socket, .. }) = waiting {
+            return Ok((socket, Err(SpawnError::new(attempt.step(), why))));
+        }
         match timeout(STUCK_AFTER, &mut answer).await {
             Ok(Ok((socket, Err(_)))) => Ok((socket, Err(SpawnError::new(attempt.step(), why)))),
             // The program began at this very moment.

@@ -47,6 +47,11 @@ impl Attempt {
         drop(child);
     }
 
+    /// Whether both are the same start.
+    pub fn is(&self, other: &Attempt) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::SeqCst)
