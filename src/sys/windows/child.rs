@@ -80,6 +80,9 @@ impl Job {
         self.dying().extend(found);
         // SAFETY: the handle is a job of ours.
         unsafe { TerminateJobObject(self.raw(), ENDED_BY_SERVER) };
+        // A process that was created after the first list is in this one.
+        let created_since = self.processes();
+        self.dying().extend(created_since);
     }
 
     fn dying(&self) -> MutexGuard<'_, Vec<OwnedHandle>> {
