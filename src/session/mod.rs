@@ -30,7 +30,7 @@ use crate::log::event::{Outcome, Record};
 use crate::spawn::Spawner;
 use crate::supervisor::Event;
 use crate::sys::net::Socket;
-use crate::sys::{self, Counts, SpawnError, child};
+use crate::sys::{self, Counts, SpawnError, child, connection};
 use crate::tls::Keys;
 use ending::{Ended, ordered, stopped, wait};
 use environment::is_chosen_by_client;
@@ -245,7 +245,7 @@ pub async fn serve(
         }
         // What the program left behind has the connection: it goes on with the client,
         // as under inetd.
-        Ended::Known { why: None, .. } if connection.as_ref().is_some_and(child::leftovers_have) => {
+        Ended::Known { why: None, .. } if is_left(connection, &session, &context).await => {
             record.reason = Some(LEFT.to_owned());
             return Served { record, verdict, link: None };
         }
@@ -266,6 +266,14 @@ pub async fn serve(
     }
     record.linger_seconds = began.elapsed() - record.seconds;
     Served { record, verdict, link: Some(link) }
+}
+
+/// Whether a process that the program left behind has the connection. Many descriptors
+/// may have to be looked at, so a helper does it.
+async fn is_left(connection: Option<connection::Id>, session: &Session, context: &Context) -> bool {
+    let Some(connection) = connection else { return false };
+    let looked = context.looks.run(session.owner(), move || child::leftovers_have(&connection));
+    looked.await.unwrap_or(false)
 }
 
 /// The reason in the record of a connection that goes on without us.
