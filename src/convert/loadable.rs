@@ -1,5 +1,5 @@
 //! The last step of a conversion: the server's own reader reads what was written, and a
-//! service that it refuses becomes a comment. So whatever is written loads.
+//! service that it refuses becomes a comment. So everything that is written loads.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -384,7 +384,7 @@ impl Admission {
         }
     }
 
-    /// A session cannot end yet, whoever waits for its slot.
+    /// A session cannot end yet, so waiting clients do not get its slot.
     pub fn makes_no_room(&mut self, session: SessionId) {
         self.total.forget(session);
         if let Some(entrance) = self.entrance_of(session) {

@@ -93,7 +93,7 @@ fn appending() -> OpenOptions {
     options
 }
 
-/// Whatever leads elsewhere, or is kept by a filter driver, is a reparse point.
+/// A folder or file that leads elsewhere, or that a filter driver keeps, is a reparse point.
 #[cfg(windows)]
 fn is_link(found: &Metadata) -> bool {
     use std::os::windows::fs::MetadataExt;

@@ -81,7 +81,7 @@ impl Client {
     /// how much that was.
     pub fn send_until_blocked(&mut self, bytes: &[u8]) -> usize {
         const WHILE: Duration = Duration::from_millis(500);
-        // Some systems take a single write of many MiB whole, whatever their buffer's size.
+        // Some systems take a single write of many MiB whole, beyond their buffer's size.
         const PIECE: usize = 64 << 10;
         self.stream.set_nonblocking(true).expect("a client that does not wait");
         let mut sent = 0;

@@ -30,7 +30,7 @@ fn understood(word: &str) -> Option<Vec<IpNet>> {
     }
 }
 
-/// Clients of IPv4 have addresses of IPv4 here, whatever form a rule has.
+/// Clients of IPv4 have addresses of IPv4 here, also where a rule has IPv6's form.
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let (address, prefix) = (mapped.addr().to_ipv4_mapped(), mapped.prefix_len().checked_sub(96));

@@ -108,7 +108,7 @@ pub(super) fn own_stream() -> Option<c_int> {
 /// Continues the process group that has the keys of our terminal, if it is not ours.
 pub(super) fn continue_foreground() {
     let Some(stream) = own_stream() else { return };
-    // SAFETY: no pointers. A group of our session, which can be signalled whatever it runs as.
+    // SAFETY: no pointers. A group of our session: its account does not matter.
     unsafe {
         let group = libc::tcgetpgrp(stream);
         if group > 1 && group != libc::getpgrp() {

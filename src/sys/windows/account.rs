@@ -147,7 +147,7 @@ impl Drop for Account {
 }
 
 /// Whether a profile was not loaded because only administrators and LocalSystem may
-/// load one, whatever other rights an account has.
+/// load one; other rights of an account do not help.
 fn is_for_administrators(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(i32::cast_unsigned);
     matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_PRIVILEGE_NOT_HELD))
