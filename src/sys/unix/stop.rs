@@ -133,7 +133,9 @@ fn has_stopped(child: libc::pid_t) -> bool {
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         let flags = libc::WSTOPPED | libc::WNOHANG;
-        libc::waitid(libc::P_PID, child.unsigned_abs(), &raw mut info, flags) == 0 && info.si_pid() != 0
+        #[allow(clippy::useless_conversion)] // the type of an id differs
+        let child = libc::id_t::from(child.unsigned_abs());
+        libc::waitid(libc::P_PID, child, &raw mut info, flags) == 0 && info.si_pid() != 0
     }
 }
 
