@@ -162,19 +162,16 @@ fn a_program_that_writes_megabytes_of_errors_ends_within_seconds() {
 #[test]
 fn megabytes_of_errors_do_not_slow_their_program() {
     for_each_binding(|keys| {
-        // The faster of two: a busy machine delays some.
-        let seconds = |bytes: u32| {
-            let took = (0..2).map(|_| {
-                let (port, daemon) = serve(&["streams", "complain-at-once", &bytes.to_string()], keys);
-                let record = served(port, &daemon);
-                assert_eq!(record["exit"], 0, "{record}");
-                record["seconds"].as_f64().unwrap()
-            });
-            took.fold(f64::MAX, f64::min)
-        };
-        // The second four megabytes are read at 1.3 MB/s and so take three seconds more.
-        let (within, beyond) = (seconds(4_000_000), seconds(8_000_000));
-        assert!(beyond > 2.0 * within + 1.0, "{within} s, then {beyond} s");
+        // The fastest of a few: a busy machine delays some.
+        let took = (0..3).map(|_| {
+            let (port, daemon) = serve(&["streams", "complain-at-once", "4000000"], keys);
+            let record = served(port, &daemon);
+            assert_eq!(record["exit"], 0, "{record}");
+            record["seconds"].as_f64().unwrap()
+        });
+        let took = took.fold(f64::MAX, f64::min);
+        // At the slow rate the pauses alone, 50 ms for each 64 KiB, are three seconds.
+        assert!(took < 2.9, "{took}");
     });
 }
 
