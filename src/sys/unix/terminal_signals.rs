@@ -60,7 +60,7 @@ fn set_action(signal: c_int, action: libc::sighandler_t) -> io::Result<()> {
     }
 }
 
-/// Whether whatever started this process ignored the signal.
+/// Whether the signal was ignored when this process began.
 pub(super) fn is_ignored(signal: c_int) -> bool {
     // SAFETY: zeroes are a valid sigaction to be overwritten, and asking changes nothing.
     unsafe {
