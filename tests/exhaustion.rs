@@ -94,7 +94,7 @@ fn without_descriptors_all_listeners_wait_at_little_cost_and_nobody_is_lost() {
     for client in &mut waiting {
         client.send(b"patience\n");
     }
-    assert!(daemon.load() < 0.05, "it spins");
+    daemon.uses_less_than(0.05);
     // Who was there before goes on, and the end of that one lets nobody in.
     assert_eq!(held.send(b"still here\n").read_text(), "still here\n");
     let paused = daemon.events().iter().filter(|event| event["event"] == "accept_paused").count();

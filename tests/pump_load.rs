@@ -18,12 +18,6 @@ const GROWTH: usize = 6 << 10;
 /// Sessions beside each other: more than there are threads that move bytes.
 const FEW: usize = 4;
 
-/// Checks that the server is at rest, once what was before is done.
-fn costs_little(daemon: &Daemon) {
-    let loads: Vec<f64> = (0..10).map(|_| daemon.load()).take_while(|&load| load >= LITTLE).collect();
-    assert!(loads.len() < 10, "never at rest: {loads:?}");
-}
-
 /// A table of a service with pipes whose program is the probe, told this.
 fn service(name: &str, port: u16, what: &str) -> String {
     let words: Vec<String> = what.split(' ').map(|word| format!("'{word}'")).collect();
@@ -67,7 +61,7 @@ fn a_client_that_does_not_read_stops_its_program_and_not_the_memory() {
     assert!(sent.iter().all(|&sent| sent < MOST as u64), "the program was not stopped: {sent:?}");
     let after = Held::by(daemon.pid());
     assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
-    costs_little(&daemon);
+    daemon.uses_less_than(LITTLE);
     for client in &mut clients {
         let rest = client.half_close().read_all();
         assert!(rest[..MOST - 1] == pattern(MOST)[1..]);
@@ -86,7 +80,7 @@ fn a_program_that_does_not_read_stops_its_client_and_not_the_memory() {
     assert!(sent.iter().all(|&sent| sent < MOST), "a client was not stopped: {sent:?}");
     let after = Held::by(daemon.pid());
     assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
-    costs_little(&daemon);
+    daemon.uses_less_than(LITTLE);
     drop(visitors);
     for (client, sent) in clients.iter_mut().zip(sent) {
         let answer = client.exchange(&bytes[sent..]);
@@ -104,7 +98,7 @@ fn a_session_whose_client_has_reset_it_costs_nothing_while_its_program_does_not_
         client.send_until_blocked(&pattern(bytes));
         client.vanish();
     }
-    costs_little(&daemon);
+    daemon.uses_less_than(LITTLE);
     drop(visitors);
     assert_eq!(daemon.records(3).len(), 3);
 }
@@ -115,7 +109,7 @@ fn a_session_whose_program_has_closed_its_streams_costs_nothing() {
     let mut client = Client::connect_small(port);
     let visitor = gate.visitor();
     client.send_until_blocked(&pattern(MOST));
-    costs_little(&daemon);
+    daemon.uses_less_than(LITTLE);
     drop(visitor);
     assert_eq!(client.read_text(), "said");
 }
@@ -128,7 +122,7 @@ fn an_urgent_byte_neither_stops_a_session_nor_makes_it_busy() {
         let visitor = gate.visitor();
         let bytes = pattern(before + 300_000);
         client.send(&bytes[..before]).send_urgent(b'!');
-        costs_little(&daemon);
+        daemon.uses_less_than(LITTLE);
         drop(visitor);
         let answer = client.exchange(&bytes[before..]);
         assert_eq!(String::from_utf8_lossy(&answer), format!("{} equal\n", bytes.len()));
@@ -255,7 +249,7 @@ mod over_tls {
         assert!(sent.iter().all(|&sent| sent < MOST as u64), "the program was not stopped: {sent:?}");
         let after = Held::by(daemon.pid());
         assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
-        costs_little(&daemon);
+        daemon.uses_less_than(LITTLE);
         // One is enough: a build without optimisation encrypts slowly.
         let rest = clients[0].half_close().read_all();
         assert!(rest[..MOST - 1] == pattern(MOST)[1..]);
@@ -297,7 +291,7 @@ mod over_tls {
         client.vanish();
         // It has found a broken pipe.
         let visitor = gate.visitor();
-        costs_little(&daemon);
+        daemon.uses_less_than(LITTLE);
         drop(visitor);
         let record = daemon.record(client_port);
         assert_eq!((&record["outcome"], &record["exit"]), (&"served".into(), &0.into()), "{record}");

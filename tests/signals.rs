@@ -77,7 +77,7 @@ fn a_storm_of_reloads_refuses_nobody_and_is_over_when_it_is() {
         daemon.event("reloaded", |event| event["added"].to_string().contains(&other.to_string()));
         assert_eq!(Client::connect(other).read_text(), "new");
     }
-    assert!(daemon.load() < 0.05, "it goes on by itself");
+    daemon.uses_less_than(0.05);
     let finished = daemon.stop();
     assert_eq!(finished.code, Some(0));
     assert!(finished.events("reload_failed").is_empty(), "{}", finished.errors);
@@ -127,7 +127,7 @@ fn a_server_that_stood_still_goes_on_and_nobody_pays_for_it() {
     // Its pause was over meanwhile, so one client tries it, once.
     assert!(Client::connect(missing).is_turned_away());
     daemon.event("service_paused", |event| event["pause_seconds"] == 2.0);
-    assert!(daemon.load() < 0.05, "it makes up for lost time");
+    daemon.uses_less_than(0.05);
     drop((waits, held));
     let asked = Instant::now();
     assert_eq!(daemon.stop().code, Some(0));

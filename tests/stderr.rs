@@ -189,8 +189,7 @@ fn a_flood_of_errors_does_not_delay_the_answer_and_costs_little() {
             daemon.wait_a_moment();
         }
         // (Of a build without optimisation.)
-        let load = daemon.load();
-        assert!(load < 0.2, "{load}");
+        daemon.uses_less_than(0.2);
         let told = lines(&daemon).len();
         let most = BURST + 10 * usize::try_from(began.elapsed().as_secs() + 2).unwrap();
         assert!(told <= most, "{told} of at most {most}");

@@ -459,7 +459,7 @@ fn a_client_that_breaks_the_protocol_afterwards_keeps_no_worker() {
     for client in &clients {
         assert_eq!(daemon.record(client.port())["outcome"], "served");
     }
-    assert!(daemon.load() < 0.05, "a worker spins");
+    daemon.uses_less_than(0.05);
 }
 
 #[test]

@@ -339,8 +339,17 @@ impl Daemon {
         self.log.lines.lock().expect("the log").ended
     }
 
+    /// Waits for a second in which it uses less than this part of a processor.
+    ///
+    /// The first seconds may hold work that is nearly done. A server that spins
+    /// uses more in each of ten seconds.
+    pub fn uses_less_than(&self, part: f64) {
+        let loads: Vec<f64> = (0..10).map(|_| self.load()).take_while(|&load| load >= part).collect();
+        assert!(loads.len() < 10, "it never uses less than {part} of a processor: {loads:?}");
+    }
+
     /// The part of a processor that it uses in about a second from now.
-    pub fn load(&self) -> f64 {
+    fn load(&self) -> f64 {
         let (began, before) = (Instant::now(), crate::processor_time(self.pid()));
         let second = Duration::from_secs(1);
         let lines = self.log.lines.lock().expect("the log");
