@@ -4,10 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use testkit::{Gate, Terminal, as_the_server, probe_path, wininetd};
+use testkit::{Gate, Terminal, as_the_server, probe_path, wininetd, with_default_signals};
 
 /// `--run` of a service with this command.
 struct Service {
@@ -128,16 +127,7 @@ fn an_interrupt_signal_is_passed_on_to_the_program() {
         let gate = Gate::new();
         let service = Service::probe(&["gate", &gate.address()]);
         let mut command = service.command();
-        // A shell ignores SIGINT and SIGQUIT for what it starts in the background, and an
-        // ignored signal stays ignored.
-        // SAFETY: the call is async-signal-safe.
-        unsafe {
-            command.pre_exec(move || {
-                libc::signal(signal, libc::SIG_DFL);
-                Ok(())
-            });
-        }
-        let mut run = command.stdin(Stdio::null()).spawn().unwrap();
+        let mut run = with_default_signals(&mut command).stdin(Stdio::null()).spawn().unwrap();
         let program = gate.visitor();
         // SAFETY: no pointers; the process is our child and not reaped.
         unsafe { libc::kill(libc::pid_t::try_from(run.id()).unwrap(), signal) };

@@ -25,6 +25,8 @@ pub use gate::{Gate, Visitor};
 pub use held::stopped_children;
 pub use held::{Held, processor_time, zombies};
 pub use serde_json::Value;
+#[cfg(unix)]
+pub use system::with_default_signals;
 pub use system::{copy_program, has_all_rights, is_wine};
 #[cfg(unix)]
 pub use terminal::Terminal;

@@ -6,6 +6,7 @@ pub use imp::*;
 mod imp {
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
+    use std::os::unix::process::CommandExt;
     use std::path::Path;
     use std::process::{Child, Command};
     use std::time::Duration;
@@ -43,9 +44,24 @@ mod imp {
         unsafe { libc::poll(&raw mut poll, 1, 1000) };
     }
 
+    /// Has a program begin with the default actions of signals that end programs. A shell
+    /// ignores some of them for what it starts in the background, as nohup does, and an
+    /// ignored signal stays ignored.
+    pub fn with_default_signals(command: &mut Command) -> &mut Command {
+        let reset = || {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                // SAFETY: the call is async-signal-safe.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
+            Ok(())
+        };
+        // SAFETY: all that the closure calls is async-signal-safe.
+        unsafe { command.pre_exec(reset) }
+    }
+
     /// Starts a program.
     pub fn start(command: &mut Command) -> std::io::Result<Child> {
-        command.spawn()
+        with_default_signals(command).spawn()
     }
 
     /// Whether a server that is started here has all rights.

@@ -89,6 +89,7 @@ impl Terminal {
     /// The same with another input.
     pub fn start_with_input(&self, command: &mut Command, input: Stdio) -> Child {
         let line = self.line.as_raw_fd();
+        crate::system::with_default_signals(command);
         command.stdin(input).stdout(self.stream()).stderr(self.stream());
         // SAFETY: both calls are async-signal-safe, and exec closes the descriptor later.
         unsafe {
