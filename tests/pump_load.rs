@@ -63,9 +63,10 @@ fn a_client_that_does_not_read_stops_its_program_and_not_the_memory() {
     assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
     daemon.uses_less_than(LITTLE);
     for client in &mut clients {
-        let rest = client.half_close().read_all();
-        assert!(rest[..MOST - 1] == pattern(MOST)[1..]);
-        assert_eq!(&rest[MOST - 1..], b"0 equal\n");
+        // First the bytes, then the half-close. Wine 10 keeps the rest of a short send in a queue
+        // of its own, and drops that queue when the other end half-closes.
+        assert!(client.read_exact(MOST - 1) == pattern(MOST)[1..]);
+        assert_eq!(client.half_close().read_all(), b"0 equal\n");
     }
 }
 
