@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_command_reaches_the_supervisor_and_its_reply_the_client() {
         run(async {
-            let (mut commands, path, _folder) = server(PATIENCE);
+            let (mut commands, path, _folder) = server(ENDLESS);
             let asked = tokio::spawn(ask(path.clone()));
             let command = commands.recv().await.unwrap();
             assert_eq!(command.request, Request::Kill { session: 7 });
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_request_of_another_shape_gets_an_error() {
         run(async {
-            let (path, _folder) = obedient(PATIENCE);
+            let (path, _folder) = obedient(ENDLESS);
             for bytes in [&b"\n"[..], b"GET / HTTP/1.1\r\n\r\n", b"\0\xff\n", b"{\"version\":1}\n"] {
                 let message = told(&path, bytes).await;
                 assert!(message.starts_with("this is no request"), "{message}");

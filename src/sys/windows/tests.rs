@@ -311,7 +311,9 @@ async fn a_connection_that_a_program_gets_waits_for_its_client() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_not_written_to_for_ever_and_loses_nothing() {
     static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
-    let (mut client, socket) = accepted().await;
+    // The server writes bulk on asynchronous sockets only. (On a synchronous one, Wine 10 waits
+    // where a send is short.)
+    let (mut client, socket) = accepted_for(plan::Stdio::Pipe).await;
     let stream = socket.into_stream().unwrap();
     let (mut taken, mut refused) = (0, 0);
     // The systems' buffers grow to a few MiB.
