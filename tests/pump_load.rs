@@ -63,10 +63,16 @@ fn a_client_that_does_not_read_stops_its_program_and_not_the_memory() {
     assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
     daemon.uses_less_than(LITTLE);
     for client in &mut clients {
-        // First the bytes, then the half-close. Wine 10 keeps the rest of a short send in a queue
-        // of its own, and drops that queue when the other end half-closes.
+        // Under Wine first the bytes: Wine 10 queues the rest of a short send, and drops that
+        // queue when the other end half-closes.
+        if !is_wine() {
+            client.half_close();
+        }
         assert!(client.read_exact(MOST - 1) == pattern(MOST)[1..]);
-        assert_eq!(client.half_close().read_all(), b"0 equal\n");
+        if is_wine() {
+            client.half_close();
+        }
+        assert_eq!(client.read_all(), b"0 equal\n");
     }
 }
 

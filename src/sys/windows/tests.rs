@@ -69,6 +69,20 @@ fn is_the_program_of_the_others() {
             drop(child.unwrap());
             0
         }
+        // The same, but it lives until its input ends.
+        "parent-that-waits" => {
+            #[allow(clippy::disallowed_methods)] // as any program would
+            let child = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(ARGUMENTS)
+                .env(ROLE, "deaf")
+                .stdout(std::process::Stdio::null())
+                .spawn();
+            drop(child.unwrap());
+            output.write_all(b"started").unwrap();
+            output.flush().unwrap();
+            input.read_to_end(&mut Vec::new()).unwrap();
+            0
+        }
         "echo" => {
             let mut text = String::new();
             input.read_to_string(&mut text).unwrap();
@@ -201,21 +215,15 @@ async fn the_end_of_the_output_comes_although_the_program_left_another_behind() 
 
 #[tokio::test]
 async fn every_process_of_a_tree_is_gone_when_the_wait_for_it_returns() {
-    let mut piped = Piped::start("parent", Errors::Output);
-    // Until it has started the program that it leaves behind.
-    let others = async {
-        loop {
-            let tree = piped.child.tree();
-            // SAFETY: the handles are open.
-            let pid = |process: &OwnedHandle| unsafe { GetProcessId(process.as_raw_handle()) };
-            if tree.iter().any(|process| pid(process) != piped.child.pid()) {
-                return tree;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let tree = tokio::time::timeout(LIMIT, others).await.unwrap();
-    assert_eq!(piped.exit().await, Exit::Code(0));
+    let mut piped = Piped::start("parent-that-waits", Errors::Output);
+    read_until(&piped.output, Some("started")).await;
+    let tree = piped.child.tree();
+    // SAFETY: the handles are open.
+    let pid = |process: &OwnedHandle| unsafe { GetProcessId(process.as_raw_handle()) };
+    assert!(tree.iter().any(|process| pid(process) != piped.child.pid()), "{tree:?}");
+    drop(piped.input);
+    let exit = tokio::time::timeout(LIMIT, piped.child.wait(Leftovers::End)).await.unwrap();
+    assert_eq!(exit.unwrap(), Exit::Code(0));
     assert!(tree.iter().all(is_gone));
 }
 
