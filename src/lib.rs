@@ -14,32 +14,27 @@
 //! [`session::serve`]. What differs between systems stands behind [`sys`].
 #![deny(unsafe_code)]
 
-pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod convert;
 pub mod core;
-pub mod error;
-pub mod exit;
-pub mod helpers;
 pub mod host;
-pub mod keyring;
 pub mod listen;
 pub mod log;
+pub mod model;
 pub mod session;
 pub mod spawn;
 pub mod supervisor;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod tls;
-pub mod workers;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use cli::Options;
-use exit::Exit;
+use cli::options::Options;
+use model::exit_code::Exit;
 
 /// Runs the program: arguments in, exit code out.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
@@ -57,10 +52,10 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
             return Exit::Usage;
         }
     };
-    match host::run(&options) {
+    match cli::run(&options) {
         Ok(exit) => exit,
         Err(error) => {
-            host::complain(&error.to_string());
+            host::output::complain(&error.to_string());
             error.exit()
         }
     }

@@ -8,7 +8,7 @@ use testkit::{Finished, run};
 use tokio::sync::{mpsc, oneshot};
 use wininetd::control::protocol::{Explanation, Reply, Request, Service, Session, State, Status, Verdict};
 use wininetd::control::server::{Command, serve};
-use wininetd::exit::Exit;
+use wininetd::model::exit_code::Exit;
 use wininetd::sys::control::Channel;
 
 /// A channel behind which a supervisor of the test's own sits. Ends when dropped.

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 
 use testkit::tls::{Authority, Client, Version};
-use wininetd::config::plan::Tls;
+use wininetd::model::plan::Tls;
 use wininetd::tls::{Connection, Keys};
 
 /// Counts what is allocated and not freed. One thread does it all.

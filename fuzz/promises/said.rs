@@ -7,7 +7,7 @@ use std::time::Duration;
 use wininetd::config::classic::Defaults;
 use wininetd::config::diagnostic::Diagnostic;
 use wininetd::config::missing_user::MissingUser;
-use wininetd::config::plan::Plan;
+use wininetd::model::plan::Plan;
 
 /// A server without options.
 pub fn defaults() -> Defaults {

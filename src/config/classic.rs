@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::missing_user::MissingUser;
-use super::plan::{
-    Address, Admit, KEEPALIVE, Leftovers, Limits, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr,
-    Stdio, Times, Typed, UnixSocket,
-};
-use super::secret::STORED;
 use super::source::Source;
 use super::stdio::STDIO_FAULT_HINT;
+use crate::model::account::Credentials;
+use crate::model::endings::Leftovers;
+use crate::model::limits::{Limits, Times};
+use crate::model::listen::KEEPALIVE;
+use crate::model::listen::{Address, UnixSocket};
+use crate::model::plan::{Admit, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr, Stdio, Typed};
+use crate::model::secret::STORED;
 use crate::sys;
-use crate::sys::Credentials;
 use crate::sys::command::Command;
 
 /// What the command line says for all lines of a classic file.

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::secret::Password;
+use crate::model::secret::Password;
 
 fn parse_bytes(bytes: &[u8]) -> (Plan, Vec<Diagnostic>) {
     let mut source = Source::decode(Path::new("f"), bytes.to_vec());
@@ -34,7 +34,7 @@ fn the_first_colon_separates_user_and_password() {
     let (plan, _) = parse_bytes(b"80 user:a:b x");
     let identity = plan.services[0].program.identity.clone().unwrap();
     assert_eq!(identity.user.to_string(), "user");
-    let typed = Password::Typed(crate::config::secret::Secret::new("a:b"));
+    let typed = Password::Typed(crate::model::secret::Secret::new("a:b"));
     assert_eq!(identity.password, Some(typed));
 }
 

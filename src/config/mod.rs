@@ -3,28 +3,27 @@
 
 pub mod classic;
 pub mod diagnostic;
-mod endings;
+pub mod error;
 pub mod missing_user;
 pub mod native;
 mod needs_pipes;
 mod needs_socket;
-pub mod plan;
 mod program_name;
-pub mod secret;
 pub mod serve_option;
 pub mod source;
 mod stdio;
+pub mod stored;
 pub mod trust;
 pub mod world;
 pub mod zeros;
 
 use std::path::Path;
 
-use crate::error::Error;
+use crate::config::error::Error;
+use crate::model::plan::Plan;
 use crate::sys;
 use classic::Defaults;
 use diagnostic::{Diagnostic, Severity};
-use plan::Plan;
 use source::Source;
 use trust::Strictness;
 

@@ -1,8 +1,8 @@
 //! Runtimes that fail with a socket as their standard streams on Windows, or that
 //! stand still there. `docs/windows-runtimes.md` has what was tried.
 
-use super::plan::{Service, Stdio};
 use super::program_name::find;
+use crate::model::plan::{Service, Stdio};
 use crate::sys::{CAPABILITIES, Program};
 
 /// A runtime, and what it does with a socket.

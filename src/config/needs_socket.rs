@@ -1,8 +1,8 @@
 //! Programs that are known to fail without a socket as their standard input.
 //! With pipes, and so with TLS, their clients get no answer and the log no reason.
 
-use super::plan::Service;
 use super::program_name::find;
+use crate::model::plan::Service;
 use crate::sys::Program;
 
 /// A program, and what it does with pipes. Each entry was seen in a run of Debian 12's

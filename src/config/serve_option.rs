@@ -11,11 +11,12 @@ use std::sync::Arc;
 use super::Loaded;
 use super::classic::Defaults;
 use super::diagnostic::{Diagnostic, Severity};
-use super::plan::{Address, Plan, Server, Service, Typed};
 use super::source::Source;
 use super::stdio::STDIO_FAULT_HINT;
 use super::zeros::without_leading_zeros;
-use crate::error::Error;
+use crate::config::error::Error;
+use crate::model::listen::Address;
+use crate::model::plan::{Plan, Server, Service, Typed};
 use crate::sys;
 use crate::sys::command::Command;
 
@@ -177,11 +178,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::plan::Stdio;
+    use crate::model::plan::Stdio;
 
     fn loaded(options: &[&str]) -> Loaded {
         let options: Vec<OsString> = options.iter().map(OsString::from).collect();
-        let defaults = crate::cli::Stored { linger_timeout: Some(7), ..Default::default() }.defaults("w");
+        let defaults =
+            crate::config::stored::Stored { linger_timeout: Some(7), ..Default::default() }.defaults("w");
         read(&options, &Defaults { directory: PathBuf::from("/here"), ..defaults })
     }
 
@@ -255,7 +257,8 @@ mod tests {
     #[test]
     fn streams_are_the_connection_unless_an_option_wants_or_implies_pipes() {
         let read = |stdio, timeout| {
-            let defaults = crate::cli::Stored { stdio, timeout, ..Default::default() }.defaults("w");
+            let defaults =
+                crate::config::stored::Stored { stdio, timeout, ..Default::default() }.defaults("w");
             read(&["80=cat".into(), "unix:/x.sock=cat".into()], &defaults)
         };
         let pipes = |loaded: &Loaded| [0, 1].map(|number: usize| loaded.plan.services[number].has_pipes());

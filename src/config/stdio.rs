@@ -2,7 +2,8 @@
 //! though somebody did.
 
 use super::classic::Defaults;
-use super::plan::{Address, Stdio};
+use crate::model::listen::Address;
+use crate::model::plan::Stdio;
 use crate::sys::CAPABILITIES;
 
 /// Why nobody but the server could tell that nothing moves on the connections
@@ -48,7 +49,7 @@ impl Defaults {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Stored;
+    use crate::config::stored::Stored;
 
     fn defaults(timeout: Option<u64>, stdio: Option<Stdio>) -> Defaults {
         Stored { timeout, stdio, ..Stored::default() }.defaults("wininetd")

@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::plan::{Address, Plan, Service, Tls};
 use super::source::Source;
 use super::{needs_pipes, needs_socket};
+use crate::model::listen::Address;
+use crate::model::plan::{Plan, Service, Tls};
 use crate::sys::account::Account;
 use crate::sys::files::open_regular;
 use crate::sys::{self, Others, trust};

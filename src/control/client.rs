@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::protocol::{LONGEST_REPLY, Reply, Request};
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::config::error::Error;
+use crate::model::exit_code::Exit;
 use crate::sys::ControlFault;
 use crate::sys::control::{Stream, connect};
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use crate::core::explain::Verdict;
-use crate::exit::Exit;
+use crate::model::exit_code::Exit;
 
 /// The version of the protocol. A new one is a new language: what is only
 /// added to answers needs none.

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::protocol::{LONGEST_REQUEST, Reply, Request};
-use crate::exit::Exit;
+use crate::model::exit_code::Exit;
 use crate::sys::control::{Channel, Stream};
 
 /// What the supervisor is asked. Who drops `reply` unanswered is stopping.

@@ -2,7 +2,7 @@
 
 use super::toml::{Entry, literal, string};
 use super::world::World;
-use crate::config::secret::STORED;
+use crate::model::secret::STORED;
 use crate::sys::CAPABILITIES;
 use crate::sys::account::parse_credentials;
 

@@ -7,9 +7,9 @@ use super::note;
 use super::toml::{Document, Entry, Item, Keys, literal, string};
 use crate::config::classic::{self, Defaults};
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::plan::{Service, Stdio};
-use crate::config::secret::STORED;
 use crate::config::source::Source;
+use crate::model::plan::{Service, Stdio};
+use crate::model::secret::STORED;
 use crate::sys::CAPABILITIES;
 
 /// The same services; all errors of the text, if it has some.
@@ -94,7 +94,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::cli::Stored;
+    use crate::config::stored::Stored;
 
     fn convert_text(text: &str, options: &Stored) -> (String, Vec<Diagnostic>) {
         let mut source = Source::decode(Path::new("w.conf"), text.into());

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use super::note;
 use super::toml::{Document, Item};
-use crate::cli::Stored;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::native;
 use crate::config::source::Source;
+use crate::config::stored::Stored;
 
 /// Makes comments of the services that a native file cannot hold.
 pub(super) fn keep_loadable(document: &mut Document, sources: &[Source], notes: &mut Vec<Diagnostic>) {

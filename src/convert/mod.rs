@@ -18,11 +18,11 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::cli::Stored;
 use crate::config::classic::hide_passwords;
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::error::Error;
 use crate::config::source::Source;
-use crate::error::Error;
+use crate::config::stored::Stored;
 use crate::sys;
 use form::Form;
 use world::World;
@@ -98,7 +98,7 @@ mod tests {
     use crate::config::classic::Defaults;
     use crate::config::missing_user::MissingUser;
     use crate::config::native;
-    use crate::config::plan::{Plan, Stderr, Stdio};
+    use crate::model::plan::{Plan, Stderr, Stdio};
     use crate::sys::CAPABILITIES;
 
     fn convert_bytes(bytes: &[u8]) -> Result<Converted, Error> {

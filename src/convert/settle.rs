@@ -7,8 +7,8 @@ use super::note;
 use super::toml::{Entry, Item};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::native::collide;
-use crate::config::plan::Address;
 use crate::config::source::Source;
+use crate::model::listen::Address;
 
 /// Which of two services counts that want the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
-use crate::config::plan::Address;
+use crate::model::listen::Address;
 
 /// A native file as it is being written.
 #[derive(Default)]

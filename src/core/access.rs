@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Peer;
-use crate::config::plan::Access;
+use crate::model::peer::Peer;
+use crate::model::plan::Access;
 
 /// What the rules say of an address, and which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

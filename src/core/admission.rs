@@ -17,8 +17,9 @@ use super::rate::{Bucket, SourceBuckets};
 use super::refusals::Reason;
 use super::room::Room;
 use super::throttle::{Gate, Throttle};
-use super::{Peer, ServiceId, SessionId, Source};
-use crate::config::plan::{Admit, WhenFull};
+use crate::model::ids::{ServiceId, SessionId};
+use crate::model::peer::{Peer, Source};
+use crate::model::plan::{Admit, WhenFull};
 
 /// What to do with a client that waits to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::super::throttle::{Gate, Throttle};
-use super::super::{ServiceId, SessionId};
 use super::Admission;
+use crate::model::ids::{ServiceId, SessionId};
 
 impl Admission {
     /// The service has failed by itself in this session. The pause that begins

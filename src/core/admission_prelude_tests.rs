@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::plan::{Access, Rate};
+use crate::model::limits::Rate;
+use crate::model::plan::Access;
 
 const A: ServiceId = ServiceId(1);
 const PATIENCE: Duration = Duration::from_secs(1);

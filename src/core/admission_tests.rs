@@ -2,7 +2,8 @@
 //! all together.
 
 use super::*;
-use crate::config::plan::{Access, Rate};
+use crate::model::limits::Rate;
+use crate::model::plan::Access;
 
 const A: ServiceId = ServiceId(1);
 const B: ServiceId = ServiceId(2);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::plan::Leftovers;
+use crate::model::endings::Leftovers;
 
 /// Why a session is ended by us. Its text is the reason in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::rate::Bucket;
 use super::room::Room;
 use super::throttle::Throttle;
-use super::{ServiceId, SessionId, Source};
-use crate::config::plan::Admit;
+use crate::model::ids::{ServiceId, SessionId};
+use crate::model::peer::Source;
+use crate::model::plan::Admit;
 
 /// A session that has begun.
 #[derive(Debug, Clone, Copy)]

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::access::is_sender;
 use super::admission::{Admission, Connect};
 use super::refusals::Reason;
-use super::{Peer, ServiceId};
-use crate::config::plan::Service;
+use crate::model::ids::ServiceId;
+use crate::model::peer::Peer;
+use crate::model::plan::Service;
 
 /// What would happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,8 +69,9 @@ pub fn behind_proxy(because: String, service: &Service, peer: Peer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plan::{Access, Admit, Rate};
-    use crate::core::SessionId;
+    use crate::model::ids::SessionId;
+    use crate::model::limits::Rate;
+    use crate::model::plan::{Access, Admit};
 
     const A: ServiceId = ServiceId(1);
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::{ServiceId, SessionId};
+use crate::model::ids::{ServiceId, SessionId};
 
 /// Threads at the beginning, and threads that are not stuck later.
 pub const THREADS: usize = 2;

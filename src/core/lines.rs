@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::rate::Bucket;
-use crate::config::plan::Rate;
+use crate::model::limits::Rate;
 
 /// The longest line that is told, in bytes, with the mark of one that was cut.
 /// The log shows as many characters of a text.

@@ -12,9 +12,9 @@ pub mod explain;
 pub mod firsts;
 pub mod helper_queue;
 pub mod idle;
+pub mod inherited;
 pub mod lines;
 pub mod logon;
-pub mod peer;
 pub mod proxy_header;
 pub mod rate;
 pub mod refusals;
@@ -23,13 +23,3 @@ mod room;
 pub mod spawn_queue;
 pub mod stop;
 pub mod throttle;
-
-pub use peer::{Peer, Source};
-
-/// A service, counted over the life of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceId(pub usize);
-
-/// A session, counted from 1 over the life of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(pub u64);

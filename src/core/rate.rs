@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{ServiceId, Source};
-use crate::config::plan::Rate;
+use crate::model::ids::ServiceId;
+use crate::model::limits::Rate;
+use crate::model::peer::Source;
 
 /// A bucket of one rate. As many may come at once as in one period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

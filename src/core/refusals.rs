@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::ServiceId;
 use super::rate::Bucket;
-use crate::config::plan::Rate;
+use crate::model::ids::ServiceId;
+use crate::model::limits::Rate;
 
 /// Why a client was turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]

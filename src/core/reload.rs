@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::plan::Address;
+use crate::model::listen::Address;
 
 /// What is done, in this order. Numbers are places in the lists that were given.
 #[derive(Debug, Default, PartialEq, Eq)]

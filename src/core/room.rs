@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::SessionId;
+use crate::model::ids::SessionId;
 
 /// The places of a service, or of all services together.
 #[derive(Debug)]

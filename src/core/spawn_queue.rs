@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::ServiceId;
+use crate::model::ids::ServiceId;
 
 /// Threads that there are from the beginning: two were measured to be best,
 /// since a start uses two processors at most.

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use super::SessionId;
 use super::backoff::Backoff;
+use crate::model::ids::SessionId;
 
 /// The first pause,
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,10 +1,8 @@
 //! What runs us: a console or a service manager. The verbs that depend on it.
 
-mod ask;
 mod example;
-pub mod manager;
+pub mod output;
 mod own_file;
-mod run;
 mod serve;
 #[cfg(unix)]
 mod unix;
@@ -16,51 +14,32 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-use crate::check;
-use crate::cli::{Options, Stored, Verb};
-use crate::convert;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::sys::process;
+use crate::config::error::Error;
+use crate::config::stored::{StartType, Stored};
+use crate::model::exit_code::Exit;
+pub use system::install::{install, remove};
+pub use system::{debug, end_like, grant_batch_right, serve_for_manager, set_password};
 
-/// Does what the command line asks. Answers go to standard output, errors to
-/// the caller.
-pub fn run(options: &Options) -> Result<Exit, Error> {
-    refuse_borrowed_rights()?;
-    match options.verb() {
-        Verb::Install => system::install::install(options),
-        Verb::Remove => system::install::remove(options),
-        Verb::Check => {
-            let (report, exit) = check::check(options)?;
-            answer(&report)?;
-            Ok(exit)
-        }
-        Verb::Run(service) => Ok(system::end_like(run::run(options, &service)?)),
-        Verb::Reload => ask::reload(options),
-        Verb::Status => ask::status(options),
-        Verb::Kill(session) => ask::kill(options, session),
-        Verb::Explain(address) => ask::explain(options, address),
-        Verb::Convert(file) => {
-            let converted = convert::convert(&file, &options.stored, options.service_name())?;
-            remark(converted.notes.iter().map(ToString::to_string));
-            answer(&converted.text)?;
-            Ok(Exit::Ok)
-        }
-        Verb::SetPassword(user) => system::set_password(options, &user),
-        Verb::GrantBatchRight(user) => system::grant_batch_right(&user),
-        Verb::Debug => system::debug(options),
-        Verb::Serve => system::serve_for_manager(options),
-    }
-}
-
-/// Every verb reads or runs what its caller names, so none is done with rights that
-/// the caller does not have.
-fn refuse_borrowed_rights() -> Result<(), Error> {
-    let rights = process::borrowed_rights()
-        .map_err(|cause| Error::System { what: "the rights of this process", cause })?;
-    rights.map_or(Ok(()), |message| Err(Error::Refused { message, exit: Exit::NoPermission }))
+/// What the verbs of a host need of the command line.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How to serve.
+    pub stored: Stored,
+    /// The name under which the service is registered.
+    pub service_name: String,
+    /// Services of the command line; if there is one, no file is read.
+    pub serve: Vec<OsString>,
+    /// The account of the service.
+    pub account: Option<String>,
+    /// When the service starts.
+    pub start: Option<StartType>,
+    /// The folder below which files are written instead of being registered.
+    pub root: Option<PathBuf>,
+    /// The user that may log on as a batch job from now on.
+    pub grant_batch_right: Option<String>,
 }
 
 /// If a service manager has started us with a command line that can't be read,
@@ -82,32 +61,4 @@ fn refuse_missing_log_folder(stored: &Stored) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-/// Writes the answer of a verb. A reader that is gone wants no more of it; an
-/// answer that could not be written for another reason is none.
-pub fn answer(text: &str) -> Result<(), Error> {
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::System { what: "writing the answer", cause })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes why there is no answer, each line as its reader wants it.
-pub fn complain(text: &str) {
-    remark([format!("wininetd: {text}")]);
-}
-
-/// Writes what there is to say beside an answer.
-fn remark(texts: impl IntoIterator<Item = String>) {
-    use std::io::Write;
-    let mark = system::error_mark();
-    let mut lines = String::new();
-    for text in texts {
-        lines.extend(text.lines().map(|line| format!("{mark}{line}\n")));
-    }
-    let _ = std::io::stderr().write_all(lines.as_bytes());
 }

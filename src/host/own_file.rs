@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::config::error::Error;
+use crate::model::exit_code::Exit;
 use crate::sys::trust;
 
 /// What a start has to say about it: it is looked at again, since folders

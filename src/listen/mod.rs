@@ -1,20 +1,19 @@
 //! Listeners: bound or being retried, and when to accept again after the
 //! system ran out of something.
 
-pub mod inherited;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::config::plan::{Address, UnixSocket};
-use crate::core::ServiceId;
 use crate::core::backoff::Backoff;
+use crate::model::ids::ServiceId;
+use crate::model::listen::ListenOptions;
+use crate::model::listen::{Address, UnixSocket};
 use crate::supervisor::Event;
+use crate::sys::CAPABILITIES;
 use crate::sys::net::{Inherited, Listener};
-use crate::sys::{CAPABILITIES, ListenOptions};
 
 /// The first try again of an address that could not be bound,
 const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -1,34 +1,14 @@
 //! Everything that is ever logged, as one type: stable ids and names, the same
 //! fields in every form.
 
+use crate::model::level::Level;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::plan::Address;
-use crate::core::{Peer, SessionId};
-use crate::sys::Exit;
-
-/// How much an event matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Somebody has to act.
-    Error,
-    /// Somebody should look.
-    Warning,
-    /// As it should be.
-    Info,
-}
-
-impl Level {
-    /// Its name in log lines.
-    pub fn name(self) -> &'static str {
-        match self {
-            Level::Error => "error",
-            Level::Warning => "warning",
-            Level::Info => "info",
-        }
-    }
-}
+use crate::model::exit_status::ExitStatus;
+use crate::model::ids::SessionId;
+use crate::model::listen::Address;
+use crate::model::peer::Peer;
 
 /// A value of a field.
 #[derive(Debug, Clone, Copy)]
@@ -232,7 +212,7 @@ pub struct Record {
     /// The client left before its program was started, as health checks do.
     pub left: bool,
     /// How the program ended.
-    pub exit: Option<Exit>,
+    pub exit: Option<ExitStatus>,
     /// From the connection to the program's end.
     pub seconds: Duration,
     /// From there to the connection's.
@@ -434,8 +414,8 @@ impl Record {
         optional(field, "reason", self.reason.as_deref());
         optional(field, "step", self.step);
         match self.exit {
-            Some(Exit::Code(code)) => field("exit", Number(code.into())),
-            Some(Exit::Signal(signal)) => field("signal", Number(signal.unsigned_abs().into())),
+            Some(ExitStatus::Code(code)) => field("exit", Number(code.into())),
+            Some(ExitStatus::Signal(signal)) => field("signal", Number(signal.unsigned_abs().into())),
             None => {}
         }
         field("seconds", Seconds(self.seconds));

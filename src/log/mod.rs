@@ -16,10 +16,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::config::plan::EventLogExtent;
+use crate::config::error::Error;
 use crate::config::trust::Strictness;
-use crate::error::Error;
-use event::{Event, Level};
+use crate::model::level::Level;
+use crate::model::log_format::Format;
+use crate::model::plan::EventLogExtent;
+use event::Event;
 use file::RotatingFile;
 use system::SystemSink;
 
@@ -27,25 +29,6 @@ use crate::sys::event_log::EventLog;
 use crate::sys::fault::{self, Says};
 
 pub use text::escaped;
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people: time, level, event, then name=value.
-    Text,
-    /// For machines: one JSON object a line.
-    Json,
-}
-
-impl Format {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::Text => "text",
-            Format::Json => "json",
-        }
-    }
-}
 
 /// Who reads our standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,11 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use super::event::{Event, Level, Outcome, Value};
+use super::event::{Event, Outcome, Value};
 use super::text::escaped;
-use crate::config::plan::EventLogExtent;
 use crate::core::firsts::Firsts;
+use crate::model::level::Level;
+use crate::model::plan::EventLogExtent;
 use crate::sys::event_log::EventLog;
 
 /// An open log of the system's.

@@ -8,12 +8,12 @@ use tokio::time::{Instant, timeout};
 
 use super::pump::{Phase, Pump};
 use super::{Context, Order, Session, Verdict};
-use crate::config::plan::Leftovers;
 use crate::core::ending::{Act, Ending, Why};
 use crate::core::idle::{Idle, Look};
 use crate::core::stop::CLIENT_LEAVES_WITHIN;
+use crate::model::endings::Leftovers;
+use crate::model::exit_status::ExitStatus;
 use crate::supervisor::Event;
-use crate::sys::Exit;
 use crate::sys::child::Child;
 
 /// A program that ends sooner than this has hardly begun; one that lives for
@@ -26,7 +26,7 @@ pub(super) enum Ended {
     /// The program is gone, and its tree.
     Known {
         /// How it ended.
-        exit: Exit,
+        exit: ExitStatus,
         /// Why we ended it, if we did.
         why: Option<Why>,
     },

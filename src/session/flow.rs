@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::helper_queue::Owner;
-use crate::helpers::Helpers;
+use crate::session::helpers::Helpers;
 use crate::sys::net;
 use crate::sys::{self, Counts};
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::Order;
 use super::ending::delivered;
 use crate::core::helper_queue::Owner;
-use crate::helpers::Helpers;
+use crate::session::helpers::Helpers;
 use crate::sys::net::{Socket, Waiter};
 use crate::sys::{Counts, Drained};
 

@@ -1,8 +1,8 @@
 //! The story of one connection, from the moment it is accepted to its record.
 
 pub mod ending;
-pub mod environment;
 pub mod flow;
+pub mod helpers;
 mod lent;
 pub mod link;
 mod prelude;
@@ -10,7 +10,6 @@ mod process;
 mod pump;
 mod scratch;
 mod start;
-pub mod stdio;
 pub mod warm;
 
 use std::ffi::OsString;
@@ -20,20 +19,23 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::config::plan::{Address, Leftovers, Service};
 use crate::core::ending::Why;
 use crate::core::helper_queue::Owner;
-use crate::core::{Peer, ServiceId, SessionId};
-use crate::helpers::Helpers;
 use crate::log::Log;
 use crate::log::event::{Outcome, Record};
+use crate::model::endings::Leftovers;
+use crate::model::ids::{ServiceId, SessionId};
+use crate::model::listen::Address;
+use crate::model::peer::Peer;
+use crate::model::plan::Service;
+use crate::session::helpers::Helpers;
 use crate::spawn::Spawner;
+use crate::spawn::environment::{self, is_chosen_by_client};
 use crate::supervisor::Event;
 use crate::sys::net::Socket;
 use crate::sys::{self, Counts, SpawnError, child, connection};
 use crate::tls::Keys;
 use ending::{Ended, ordered, stopped, wait};
-use environment::is_chosen_by_client;
 use flow::{Counted, Flow};
 use link::Link;
 use prelude::{Passed, Stopped};

@@ -10,14 +10,16 @@ use tokio::time::Instant;
 use super::ending::QUICK;
 use super::pump::{self, Errors, Phase};
 use super::start::is_too_late;
-use super::stdio::Ours;
-use super::{Context, Order, environment};
-use crate::config::plan::{Leftovers, Service, Stderr};
-use crate::core::ServiceId;
+use super::{Context, Order};
 use crate::core::ending::{Act, Ending};
+use crate::model::endings::Leftovers;
+use crate::model::exit_status::ExitStatus;
+use crate::model::ids::ServiceId;
+use crate::model::plan::{Service, Stderr};
 use crate::spawn::Running;
+use crate::spawn::environment;
+use crate::spawn::stdio::Ours;
 use crate::supervisor::{Event, WarmId};
-use crate::sys::Exit;
 
 /// A program that has waited, for the session that takes it.
 #[derive(Debug)]
@@ -113,7 +115,7 @@ async fn start(
 
 /// How the time of waiting ended.
 enum Over {
-    Exit(std::io::Result<Exit>),
+    Exit(std::io::Result<ExitStatus>),
     Taken(Taker),
 }
 

@@ -2,6 +2,8 @@
 //! caller, and accounts and disks may hold it for long.
 
 mod accounts;
+pub mod environment;
+pub mod stdio;
 
 use std::ffi::OsString;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,13 +13,12 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::config::plan::{Service, Stderr};
-use crate::core::ServiceId;
 use crate::core::spawn_queue::{HANGS_AFTER, STUCK_AFTER, SpawnQueue, THREADS};
 use crate::log::Log;
-use crate::log::event::{Event, Level};
-use crate::session::environment;
-use crate::session::stdio::{self, Ours, Theirs};
+use crate::log::event::Event;
+use crate::model::ids::ServiceId;
+use crate::model::level::Level;
+use crate::model::plan::{Service, Stderr};
 use crate::sys::account::Account;
 use crate::sys::attempt::Attempt;
 use crate::sys::child::Child;
@@ -25,6 +26,7 @@ use crate::sys::fault::{self, Says};
 use crate::sys::net::Socket;
 use crate::sys::{Errors, SpawnError, Start, Stdio, Step};
 use accounts::Accounts;
+use stdio::{Ours, Theirs};
 
 /// A program that runs, and what must live as long as it does.
 #[derive(Debug)]

@@ -8,15 +8,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{Live, Supervisor};
-use crate::config::plan::Service;
 use crate::control::protocol::{self, Explanation, Reply, Request, State, Status};
 use crate::control::server::Command;
 use crate::core::ending::Why;
 use crate::core::explain::{Verdict, behind_proxy, explain};
-use crate::core::{Peer, ServiceId, SessionId};
-use crate::host::manager::Manager;
+use crate::model::ids::{ServiceId, SessionId};
+use crate::model::peer::Peer;
+use crate::model::plan::Service;
 use crate::session::Order;
 use crate::session::flow::Counted;
+use crate::supervisor::manager::Manager;
 
 /// A status waits so long for what moved on connections.
 const COUNTED_WITHIN: Duration = Duration::from_millis(300);

@@ -4,14 +4,15 @@ use tokio::sync::oneshot;
 
 use super::warm::WarmId;
 use crate::config::Loaded;
+use crate::config::error::Error;
 use crate::core::refusals::Reason;
-use crate::core::{Peer, ServiceId, SessionId};
-use crate::error::Error;
-use crate::keyring::Read as Keys;
 use crate::listen::ListenerId;
 use crate::log::event::Record;
+use crate::model::ids::{ServiceId, SessionId};
+use crate::model::peer::Peer;
 use crate::session::Verdict;
 use crate::session::warm::{Taker, Waited};
+use crate::tls::keyring::Read as Keys;
 
 /// What listeners, sessions and timers tell the supervisor.
 #[derive(Debug)]

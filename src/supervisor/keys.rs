@@ -8,11 +8,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Event, Keys, Served, Supervisor};
-use crate::config::plan::{self, Plan};
-use crate::keyring::{self, Finding, Keyring, News};
-use crate::log::event::{Event as Logged, Level};
+use crate::log::event::Event as Logged;
+use crate::model::level::Level;
+use crate::model::plan;
+use crate::model::plan::Plan;
 use crate::sys::fault::{self, Says};
 use crate::tls::Fault;
+use crate::tls::keyring;
+use crate::tls::keyring::{Finding, Keyring, News};
 
 /// After this they are read again. A disk that fails is asked no more often.
 const AGAIN: Duration = Duration::from_secs(5);

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Event, Served, Supervisor};
-use crate::config::plan::{Address, Plan};
-use crate::core::ServiceId;
 use crate::core::capacity::{share_of_total, total_from_descriptors};
-use crate::listen::inherited::{Assignment, Given, assign};
+use crate::core::inherited::{Assignment, Given, assign};
 use crate::listen::{ListenerId, Slot};
-use crate::log::event::{Event as Logged, Level};
+use crate::log::event::Event as Logged;
+use crate::model::ids::ServiceId;
+use crate::model::level::Level;
+use crate::model::listen::Address;
+use crate::model::plan::Plan;
 use crate::session::Complaints;
 use crate::sys;
 use crate::sys::net::Inherited;

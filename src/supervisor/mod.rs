@@ -6,9 +6,11 @@ mod answer;
 mod event;
 mod keys;
 mod listeners;
+pub mod manager;
 mod reload;
 mod stop;
 mod warm;
+mod workers;
 
 pub use event::Event;
 pub use reload::Reloader;
@@ -21,27 +23,29 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::config::plan::{self, Plan, Service};
+use crate::config::error::Error;
 use crate::control::server::Command;
 use crate::core::admission::Admission;
 use crate::core::exhaustion::Exhaustion;
+use crate::core::inherited::Given;
 use crate::core::refusals::{Reason, Refusals, TOLD_EVERY};
-use crate::core::{Peer, ServiceId, SessionId};
-use crate::error::Error;
-use crate::helpers::Helpers;
-use crate::host::manager::Manager;
-use crate::keyring::{Keyring, Read as Keys};
-use crate::listen::inherited::Given;
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Outcome, Record};
+use crate::model::ids::{ServiceId, SessionId};
+use crate::model::peer::Peer;
+use crate::model::plan;
+use crate::model::plan::{Plan, Service};
+use crate::session::helpers::Helpers;
 use crate::session::{Complaints, Context, Order, Session, Verdict};
 use crate::spawn::Spawner;
+use crate::supervisor::manager::Manager;
+use crate::supervisor::workers::Workers;
 use crate::sys;
 use crate::sys::Request;
 use crate::sys::net::Inherited;
 use crate::sys::stop::Stop;
-use crate::workers::Workers;
+use crate::tls::keyring::{Keyring, Read as Keys};
 
 /// While sessions live, what their programs left behind is reaped this often,
 /// and while something lasts, a service manager is told so.

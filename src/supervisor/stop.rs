@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use super::reload::Reload;
 use super::{EVERY_SECOND, Event, Live, Supervisor};
-use crate::config::plan::OnStop;
 use crate::control::server::Command;
 use crate::core::ending::Why;
 use crate::core::stop::Stop as Times;
-use crate::host::manager::Manager;
 use crate::listen::Slot;
 use crate::log::event::Event as Logged;
+use crate::model::endings::OnStop;
 use crate::session::Order;
+use crate::supervisor::manager::Manager;
 use crate::sys;
 use crate::sys::stop::Stop;
 use crate::sys::{Request, StopRequest};

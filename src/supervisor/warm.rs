@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::{Event, Supervisor};
 use crate::core::backoff::Backoff;
 use crate::core::ending::Why;
-use crate::core::{ServiceId, SessionId};
 use crate::log::event::Event as Logged;
+use crate::model::ids::{ServiceId, SessionId};
 use crate::session::warm::{Ahead, Taker, Waited, wait_for_client};
 use crate::session::{Order, Session};
 

@@ -36,7 +36,6 @@
 //! | [`CAPABILITIES`] | what this system can't do, for messages |
 
 pub mod attempt;
-mod exit;
 pub mod fault;
 pub mod files;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
@@ -50,26 +49,12 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
-pub use exit::Exit;
 #[cfg(unix)]
 pub use unix::*;
 #[cfg(windows)]
 pub use windows::*;
 
-use crate::config::plan::Limits;
-
-/// The identity that a service asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Credentials {
-    /// Whose.
-    pub user: account::UserName,
-    /// With what; never needed on Unix.
-    pub password: Option<crate::config::secret::Password>,
-    /// Its group in the place of the account's own, by name (Unix).
-    pub group: Option<String>,
-    /// Whether the account's profile is loaded (Windows).
-    pub load_profile: bool,
-}
+use crate::model::limits::Limits;
 
 /// Who, beside administrators and ourselves, can change something, or read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,17 +92,6 @@ impl Others {
     }
 }
 
-/// When a silent connection is asked whether its client is still there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keepalive {
-    /// After this time without traffic,
-    pub idle: std::time::Duration,
-    /// then every so often,
-    pub interval: std::time::Duration,
-    /// and given up after this many without an answer (10 on Windows, always).
-    pub probes: u32,
-}
-
 /// What differs between systems in what users may ask for.
 #[derive(Debug, Clone, Copy)]
 pub struct Capabilities {
@@ -126,7 +100,7 @@ pub struct Capabilities {
     pub byte_counts: bool,
     /// How a connection becomes a program's streams, where a native file does
     /// not say it.
-    pub native_stdio: crate::config::plan::Stdio,
+    pub native_stdio: crate::model::plan::Stdio,
     /// Input and output of one socket wait for one another, and some runtimes cannot use
     /// a socket as their standard streams.
     pub serial_sockets: bool,
@@ -153,18 +127,6 @@ pub struct Capabilities {
     pub sessions_outlive_us: bool,
     /// Processes that a program leaves behind can go on.
     pub leftovers_go_on: bool,
-}
-
-/// How a socket that listens is made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListenOptions {
-    /// Mode and owner of a socket in the file system.
-    pub unix: crate::config::plan::UnixSocket,
-    /// When the system asks clients whether they are there.
-    pub keepalive: Option<Keepalive>,
-    /// Whether a program gets the accepted connection itself. Where sockets are serial,
-    /// that needs another kind of socket than the server's own reads and writes.
-    pub stdio: crate::config::plan::Stdio,
 }
 
 /// What the system wants of us.

@@ -16,7 +16,7 @@ use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 
 use super::revocation::Revocation;
 use super::{Fault, certificate, pem, words};
-use crate::config::plan::Tls;
+use crate::model::plan::Tls;
 
 /// What a service needs to speak TLS. Cheap to clone.
 #[derive(Clone)]

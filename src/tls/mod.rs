@@ -12,6 +12,7 @@
 mod certificate;
 #[cfg(feature = "tls")]
 mod connection;
+pub mod keyring;
 #[cfg(feature = "tls")]
 mod keys;
 #[cfg(feature = "tls")]

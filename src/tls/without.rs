@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{Fault, ReadError};
-use crate::config::plan::Tls;
+use crate::model::plan::Tls;
 
 /// What a service would need to speak TLS. There are none.
 #[derive(Debug, Clone)]

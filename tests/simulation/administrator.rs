@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use wininetd::config::plan::{Access, Address, Admit, Rate, WhenFull};
-use wininetd::core::ServiceId;
 use wininetd::core::reload::{changes, overlap};
+use wininetd::model::ids::ServiceId;
+use wininetd::model::limits::Rate;
+use wininetd::model::listen::Address;
+use wininetd::model::plan::{Access, Admit, WhenFull};
 
 use super::world::{SERVICES, Service, World};
 

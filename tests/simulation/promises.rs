@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use wininetd::config::plan::{Access, Rate};
-use wininetd::core::Peer;
+use wininetd::model::limits::Rate;
+use wininetd::model::peer::Peer;
+use wininetd::model::plan::Access;
 
 /// The rules once more: the longest prefix decides, deny wins a tie.
 pub fn allowed(access: &Access, peer: Peer) -> bool {

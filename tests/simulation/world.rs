@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wininetd::config::plan::{Address, Admit, WhenFull};
 use wininetd::core::admission::{Admission, Connect};
 use wininetd::core::ending::{Act, Ending, Why};
 use wininetd::core::refusals::{Reason, Refusals};
 use wininetd::core::stop::Stop;
-use wininetd::core::{Peer, ServiceId, SessionId};
+use wininetd::model::ids::{ServiceId, SessionId};
+use wininetd::model::listen::Address;
+use wininetd::model::peer::Peer;
+use wininetd::model::plan::{Admit, WhenFull};
 
 use super::promises::{allowed, holds};
 use super::random::Random;

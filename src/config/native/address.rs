@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::units::{Fault, quote};
-use crate::config::plan::Address;
 use crate::config::zeros::without_leading_zeros;
+use crate::model::listen::Address;
 
 /// The longest path of a socket in the file system: what the systems' structure
 /// has room for, with a closing zero.

@@ -14,7 +14,7 @@ use super::keys::{Key, Kind, Table};
 use super::report::At;
 use super::units::Fault;
 use super::value::Value;
-use crate::config::plan::Rate;
+use crate::model::limits::Rate;
 use crate::sys::CAPABILITIES;
 
 /// Where the reader is.

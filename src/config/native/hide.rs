@@ -7,8 +7,8 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::nearest::distance;
-use crate::config::secret::STORED;
 use crate::config::source::Source;
+use crate::model::secret::STORED;
 
 /// Hides what is or may be a password.
 pub(super) fn hide(source: &mut Source) {

@@ -29,8 +29,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::classic::Defaults;
 use super::diagnostic::Diagnostic;
-use super::plan::{Plan, Server};
 use super::source::Source;
+use crate::model::plan::{Plan, Server};
 pub use address::collide;
 use fields::{Context, Fields, in_order};
 use keys::{Key, Kind, Table};

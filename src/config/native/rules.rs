@@ -9,7 +9,8 @@ use super::fields::{Field, Fields};
 use super::report::At;
 use super::units::Fault;
 use super::value::Value;
-use crate::config::plan::{Access, Address};
+use crate::model::listen::Address;
+use crate::model::plan::Access;
 
 impl Reader<'_> {
     /// From where clients may come.

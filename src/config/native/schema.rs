@@ -67,7 +67,7 @@ fn value(key: &Key, which: Table) -> Value {
         Kind::Duration(_) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }),
         Kind::Size => json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" }),
         Kind::Rate => json!({ "type": "string", "pattern": "^[0-9]+/[smh]$" }),
-        Kind::Text => json!({ "type": "string", "maxLength": crate::config::plan::LONGEST_TEXT }),
+        Kind::Text => json!({ "type": "string", "maxLength": crate::model::plan::LONGEST_TEXT }),
         Kind::Name | Kind::Path => json!({ "type": "string", "minLength": 1 }),
         Kind::Password => json!({ "type": "string" }),
         Kind::Mode => json!({ "type": "string", "pattern": "^0?[0-7]{1,3}$" }),

@@ -5,7 +5,8 @@ use super::fields::Fields;
 use super::keys::Table;
 use super::service::Entry;
 use super::units::Fault;
-use crate::config::plan::{EventLogExtent, OnStop, STOP_GRACE, Server, Service, Stderr};
+use crate::model::endings::OnStop;
+use crate::model::plan::{EventLogExtent, STOP_GRACE, Server, Service, Stderr};
 use crate::sys::CAPABILITIES;
 
 impl Reader<'_> {

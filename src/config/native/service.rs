@@ -11,15 +11,18 @@ use super::streams::stderr;
 use super::units::{Fault, quote};
 use super::value::Value;
 use crate::config::missing_user::MissingUser;
-use crate::config::plan::{
-    Address, Admit, KEEPALIVE, KILL_GRACE, Limits, MAX_CONNECTIONS, Program, Service, Stdio, Times, Typed,
-    UnixSocket, WhenFull,
-};
-use crate::config::secret::STORED;
+use crate::model::account::Credentials;
+use crate::model::limits::KILL_GRACE;
+use crate::model::limits::{Limits, Times};
+use crate::model::listen::KEEPALIVE;
+use crate::model::listen::Keepalive;
+use crate::model::listen::{Address, UnixSocket};
+use crate::model::plan::{Admit, MAX_CONNECTIONS, Program, Service, Stdio, Typed, WhenFull};
+use crate::model::secret::STORED;
 use crate::sys::account::parse_credentials;
 use crate::sys::command::Command;
 use crate::sys::text::same_name;
-use crate::sys::{self, CAPABILITIES, CommandFault, Credentials, Keepalive};
+use crate::sys::{self, CAPABILITIES, CommandFault};
 
 /// A service as it stands in the files.
 pub(super) struct Entry {

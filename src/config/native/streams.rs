@@ -8,8 +8,10 @@ use super::report::At;
 use super::service::Entry;
 use super::units::Fault;
 use super::value::Value;
-use crate::config::plan::{Address, Leftovers, MAX_CONNECTIONS, Stderr, Stdio, Tls, Warm};
 use crate::config::stdio::uncounted;
+use crate::model::endings::Leftovers;
+use crate::model::listen::Address;
+use crate::model::plan::{MAX_CONNECTIONS, Stderr, Stdio, Tls, Warm};
 use crate::sys::CAPABILITIES;
 
 /// What implies pipes.

@@ -11,8 +11,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::diagnostic::Severity;
 use crate::config::missing_user::MissingUser;
-use crate::config::plan::{EventLogExtent, OnStop, Rate, Service, Stderr, WhenFull};
-use crate::config::secret::{Password, Secret};
+use crate::model::endings::OnStop;
+use crate::model::limits::Rate;
+use crate::model::plan::{EventLogExtent, Service, Stderr, WhenFull};
+use crate::model::secret::{Password, Secret};
 
 pub(super) fn defaults() -> Defaults {
     let bind: Vec<IpAddr> = vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()];
@@ -86,8 +88,8 @@ fn a_service_of_two_keys_has_the_limits_of_the_classic_file() {
     assert!(found.enabled);
     let listen: Vec<_> = found.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listen, ["0.0.0.0:80", "[::]:80"]);
-    assert_eq!(found.admit, super::super::plan::Admit::default());
-    assert_eq!(found.keepalive, Some(super::super::plan::KEEPALIVE));
+    assert_eq!(found.admit, crate::model::plan::Admit::default());
+    assert_eq!(found.keepalive, Some(crate::model::listen::KEEPALIVE));
     assert_eq!(found.program.identity, None);
     assert_eq!(found.program.directory, Path::new("/default"));
     assert_eq!((found.times.idle_timeout, found.times.linger_timeout), (None, Duration::from_secs(7)));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::tests::{defaults, fault, faults, service, with};
 use super::*;
 use crate::config::diagnostic::Severity;
-use crate::config::plan::{Leftovers, Service, Stderr, Stdio, Tls, Warm};
+use crate::model::endings::Leftovers;
+use crate::model::plan::{Service, Stderr, Stdio, Tls, Warm};
 use crate::sys::CAPABILITIES;
 
 const TLS: &str = "tls = { certificate = 'c.pem', key = '/k.pem' }";

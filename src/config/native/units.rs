@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::plan::Rate;
+use crate::model::limits::Rate;
 
 /// What is wrong with a text, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]

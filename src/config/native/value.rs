@@ -13,7 +13,9 @@ use super::report::At;
 use super::text::SINGLE_QUOTES;
 use super::units::{self, Fault};
 use super::{Reader, address};
-use crate::config::plan::{Address, LONGEST_TEXT, Rate};
+use crate::model::limits::Rate;
+use crate::model::listen::Address;
+use crate::model::plan::LONGEST_TEXT;
 use crate::sys::command::Command;
 
 /// A value that is right by itself. It may be a password, so it does not print.
@@ -250,7 +252,7 @@ impl Reader<'_> {
             self.report.error(at, Fault::plain("a variable's name is not empty and has no `=` and no NUL"));
             return None;
         }
-        if crate::session::environment::is_of_session(name.as_ref()) {
+        if crate::spawn::environment::is_of_session(name.as_ref()) {
             self.report.error(at, Fault::plain(format!("{} is set for each session", units::quote(name))));
             return None;
         }

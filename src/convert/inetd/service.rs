@@ -7,7 +7,6 @@ use std::ops::Range;
 use super::dialect::Dialect;
 use super::fields::{Bounds, Family, addresses, bounds, family, owner};
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::plan::Address;
 use crate::config::source::Source;
 use crate::convert::account::{is_number, unnameable, write_group, write_user};
 use crate::convert::note;
@@ -15,6 +14,7 @@ use crate::convert::program::started;
 use crate::convert::toml::{Entry, Item, string};
 use crate::convert::words::{Word, listed, no_address, words};
 use crate::convert::world::World;
+use crate::model::listen::Address;
 
 /// Reads lines, and says what there is to say about them.
 pub(super) struct Reader<'a> {

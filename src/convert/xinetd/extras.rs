@@ -2,9 +2,9 @@
 
 use super::attributes::{Attributes, Value};
 use super::service::Reader;
-use crate::config::plan::LONGEST_TEXT;
 use crate::convert::inetd::UNLIMITED;
 use crate::convert::toml::{Entry, string, table};
+use crate::model::plan::LONGEST_TEXT;
 use crate::sys::CAPABILITIES;
 
 /// What is not carried over and restricts nobody.

@@ -14,7 +14,7 @@ use crate::convert::program::started;
 use crate::convert::toml::{Entry, Item, array, string, table};
 use crate::convert::words::{listed, no_address};
 use crate::convert::world::World;
-use crate::session::environment::is_of_session;
+use crate::spawn::environment::is_of_session;
 use crate::sys::text::same_name;
 
 /// Writes services, and says what there is to say about them.

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::launchd::{self, Job};
 use super::systemd::{Unit, words};
-use crate::cli::{Options, StartType, Stored};
+use crate::config::error::Error;
+use crate::config::stored::{StartType, Stored};
 use crate::config::{self, classic::Defaults, missing_user::MissingUser, trust::Strictness};
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::host::{answer, example, own_file, refuse_missing_log_folder};
+use crate::host::Options;
+use crate::host::output::answer;
+use crate::host::{example, own_file, refuse_missing_log_folder};
+use crate::model::exit_code::Exit;
 use crate::sys::account::{Account, parse_credentials};
 use crate::sys::{self, CAPABILITIES};
 
@@ -27,7 +29,8 @@ struct Registration {
     start: StartType,
 }
 
-pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
+/// Registers the service.
+pub fn install(options: &Options) -> Result<Exit, Error> {
     if options.stored.firewall == Some(true) {
         return Err(super::only_windows("--firewall", "its firewall has rules for programs"));
     }
@@ -45,14 +48,14 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
             let _ = writeln!(report, "warning: {warning}");
         }
     }
-    let file = place.service_file(options.service_name());
+    let file = place.service_file(&options.service_name);
     let before = match std::fs::read_to_string(&file) {
         Ok(text) => Some(text),
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => None,
         Err(cause) => return Err(cannot_write(&file, &cause)),
     };
     if before.is_none() && place.root.is_none() {
-        refuse_shadowing(options.service_name())?;
+        refuse_shadowing(&options.service_name)?;
     }
     let old = match &before {
         Some(text) => Some(read_back(text).ok_or_else(|| unknown_file(&file))?),
@@ -63,14 +66,14 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
         refuse_missing_log_folder(&new.stored)?;
     }
     let text = if cfg!(target_os = "macos") {
-        let (name, account) = (options.service_name(), new.account.as_deref());
+        let (name, account) = (&options.service_name, new.account.as_deref());
         Job { name, program: &program, options: &new.stored, account, start: new.start }.text()
     } else {
         let unit = Unit {
             program: &program,
             options: &new.stored,
             account: new.account.as_deref(),
-            name: options.service_name(),
+            name: &options.service_name,
         };
         // What an administrator has written into it stays.
         before.as_deref().map_or_else(|| unit.text(), |before| unit.edited(before))
@@ -85,23 +88,24 @@ pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
         let _ = writeln!(report, "written: {}, an example", config.display());
     }
     if cfg!(target_os = "linux") {
-        let hardening = place.hardening_file(options.service_name());
+        let hardening = place.hardening_file(&options.service_name);
         // An administrator's own choice stays.
         if !hardening.exists() {
             write_file(&hardening, &Unit::hardening())?;
         }
     }
     if place.root.is_none() {
-        foresee(&mut report, options.service_name(), &new);
+        foresee(&mut report, &options.service_name, &new);
     }
     let told = place.root.is_some() || tell_manager(&mut report, options, old.is_none(), &file);
     answer(&report)?;
     Ok(if told { Exit::Ok } else { Exit::System })
 }
 
-pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
+/// Unregisters the service.
+pub fn remove(options: &Options) -> Result<Exit, Error> {
     let place = Place::of(options)?;
-    let (name, file) = (options.service_name(), place.service_file(options.service_name()));
+    let (name, file) = (&options.service_name, place.service_file(&options.service_name));
     if !file.exists() {
         answer("not installed\n")?;
         return Ok(Exit::Ok);
@@ -288,7 +292,7 @@ fn changes(report: &mut String, file: &Path, old: Option<&Registration>, new: &R
 
 /// Has the manager read its files; false if it did not.
 fn tell_manager(report: &mut String, options: &Options, is_new: bool, file: &Path) -> bool {
-    let name = options.service_name();
+    let name = &options.service_name;
     if cfg!(target_os = "macos") {
         let _ = writeln!(report, "start it with: launchctl bootstrap system {}", file.display());
         return true;

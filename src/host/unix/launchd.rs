@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::{StartType, Stored};
+use crate::config::stored::{StartType, Stored};
 
 /// A job of launchd.
 pub(super) struct Job<'a> {

@@ -4,26 +4,27 @@ pub(super) mod install;
 mod launchd;
 mod systemd;
 
-use crate::cli::Options;
+use crate::config::error::Error;
 use crate::config::trust::Strictness;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::host::manager::{Manager, Nobody};
+use crate::host::Options;
 use crate::host::own_file;
 use crate::host::serve::{Host, serve};
 use crate::log::Console;
+use crate::model::exit_code::Exit;
+use crate::model::exit_status::ExitStatus;
+use crate::supervisor::manager::{Manager, Nobody};
 use crate::sys;
 use crate::sys::net::Inherited;
 use crate::sys::notify::journal_reads_us;
 use systemd::Systemd;
 
 /// Serves in this console.
-pub(super) fn debug(options: &Options) -> Result<Exit, Error> {
+pub fn debug(options: &Options) -> Result<Exit, Error> {
     start(options, true)
 }
 
 /// A service manager runs us as we are.
-pub(super) fn serve_for_manager(options: &Options) -> Result<Exit, Error> {
+pub fn serve_for_manager(options: &Options, _usage: &str) -> Result<Exit, Error> {
     start(options, false)
 }
 
@@ -56,7 +57,7 @@ fn start(options: &Options, attended: bool) -> Result<Exit, Error> {
         attended,
         tells_log: false,
         services: options.serve.clone(),
-        service: options.service_name().to_owned(),
+        service: options.service_name.clone(),
         inherited,
         findings,
         stop: Box::new(move || sys::stop::Stop::listen(attended)),
@@ -66,10 +67,10 @@ fn start(options: &Options, attended: bool) -> Result<Exit, Error> {
 }
 
 /// The exit code that says how a program ended, as shells say it.
-pub(super) fn end_like(program: sys::Exit) -> Exit {
+pub fn end_like(program: ExitStatus) -> Exit {
     Exit::Child(match program {
-        sys::Exit::Code(code) => u8::try_from(code & 0xFF).unwrap_or(u8::MAX),
-        sys::Exit::Signal(signal) => u8::try_from(signal).unwrap_or(0).saturating_add(128),
+        ExitStatus::Code(code) => u8::try_from(code & 0xFF).unwrap_or(u8::MAX),
+        ExitStatus::Signal(signal) => u8::try_from(signal).unwrap_or(0).saturating_add(128),
     })
 }
 
@@ -84,12 +85,12 @@ pub(super) fn tell_service_manager(_why: &str) -> bool {
 }
 
 /// Passwords are not used here.
-pub(super) fn set_password(_options: &Options, _user: &str) -> Result<Exit, Error> {
+pub fn set_password(_service_name: &str, _user: &str) -> Result<Exit, Error> {
     Err(only_windows("--set-password", "here a program's account needs no password"))
 }
 
 /// Rights to log on are not given here.
-pub(super) fn grant_batch_right(_user: &str) -> Result<Exit, Error> {
+pub fn grant_batch_right(_user: &str) -> Result<Exit, Error> {
     Err(only_windows("--grant-batch-right", "here root can start programs as any account"))
 }
 

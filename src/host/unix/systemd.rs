@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::Stored;
-use crate::config::plan::{KILL_GRACE, STOP_GRACE};
+use crate::config::stored::Stored;
 use crate::core::stop::LAST_RESORT;
-use crate::host::manager::Manager;
+use crate::model::limits::KILL_GRACE;
+use crate::model::plan::STOP_GRACE;
+use crate::supervisor::manager::Manager;
 use crate::sys;
 use crate::sys::notify::NotifySocket;
 

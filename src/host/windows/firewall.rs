@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::plan::{Address, Plan};
+use crate::model::listen::Address;
+use crate::model::plan::Plan;
 use crate::sys::registry::Key;
 use crate::sys::tool;
 

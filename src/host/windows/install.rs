@@ -11,17 +11,20 @@ use windows_service::service_manager::ServiceManagerAccess;
 use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_words, manager, set_delayed};
 use super::service_account::{Account, cannot_open_passwords, grant_for_identities};
 use super::{event_source, firewall};
-use crate::cli::{Options, StartType};
 use crate::config;
 use crate::config::classic::Defaults;
+use crate::config::error::Error;
 use crate::config::missing_user::MissingUser;
-use crate::config::plan::{KILL_GRACE, STOP_GRACE};
-use crate::config::secret::Secret;
+use crate::config::stored::StartType;
 use crate::config::trust::Strictness;
 use crate::core::stop::LAST_RESORT;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::host::{answer, example, own_file, refuse_missing_log_folder};
+use crate::host::Options;
+use crate::host::output::answer;
+use crate::host::{example, own_file, refuse_missing_log_folder};
+use crate::model::exit_code::Exit;
+use crate::model::limits::KILL_GRACE;
+use crate::model::plan::STOP_GRACE;
+use crate::model::secret::Secret;
 use crate::sys::rights::{self, Right};
 use crate::sys::{CAPABILITIES, passwords, process, scm};
 
@@ -32,9 +35,10 @@ const ACCESS: ServiceAccess = ServiceAccess::QUERY_CONFIG
     .union(ServiceAccess::STOP)
     .union(ServiceAccess::DELETE);
 
-pub(in crate::host) fn install(options: &Options) -> Result<Exit, Error> {
+/// Registers the service.
+pub fn install(options: &Options) -> Result<Exit, Error> {
     refuse_root(options)?;
-    let name = options.service_name();
+    let name = &options.service_name;
     let mut report = Report::default();
     // Everything that can be refused is, before anything is changed.
     let manager = manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)?;
@@ -243,9 +247,10 @@ fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Regist
     Exit::Ok
 }
 
-pub(in crate::host) fn remove(options: &Options) -> Result<Exit, Error> {
+/// Unregisters the service.
+pub fn remove(options: &Options) -> Result<Exit, Error> {
     refuse_root(options)?;
-    let name = options.service_name();
+    let name = &options.service_name;
     let manager = manager(ServiceManagerAccess::CONNECT)?;
     let Some(service) = find(&manager, name, ACCESS)? else {
         // What an interrupted removal, or passwords for --debug, have left.

@@ -7,19 +7,20 @@ mod registration;
 mod service;
 mod service_account;
 
-use crate::cli::Options;
+use crate::config::error::Error;
 use crate::config::trust::Strictness;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::host::manager::Nobody;
+use crate::host::Options;
+use crate::host::output::{answer, complain};
 use crate::host::serve::{Host, serve};
-use crate::host::{answer, complain};
 use crate::log::Console;
+use crate::model::exit_code::Exit;
+use crate::model::exit_status::ExitStatus;
+use crate::supervisor::manager::Nobody;
 use crate::sys;
 use crate::sys::rights::{self, Right};
 
 /// Serves in this console.
-pub(super) fn debug(options: &Options) -> Result<Exit, Error> {
+pub fn debug(options: &Options) -> Result<Exit, Error> {
     let host = Host {
         manager: &mut Nobody,
         console: Console::Plain,
@@ -29,7 +30,7 @@ pub(super) fn debug(options: &Options) -> Result<Exit, Error> {
         attended: true,
         tells_log: false,
         services: options.serve.clone(),
-        service: options.service_name().to_owned(),
+        service: options.service_name.clone(),
         inherited: Vec::new(),
         findings: Vec::new(),
         stop: Box::new(sys::stop::Stop::of_console),
@@ -39,23 +40,22 @@ pub(super) fn debug(options: &Options) -> Result<Exit, Error> {
 }
 
 /// Serves the service manager, or says to whoever started us by hand what to do.
-pub(super) fn serve_for_manager(options: &Options) -> Result<Exit, Error> {
+pub fn serve_for_manager(options: &Options, usage: &str) -> Result<Exit, Error> {
     if let Some(exit) = service::run(options)? {
         return Ok(exit);
     }
     complain(&format!(
-        "the service manager starts this; by hand, --debug serves in this console and --install registers the service\n\n{}",
-        Options::usage()
+        "the service manager starts this; by hand, --debug serves in this console and --install registers the service\n\n{usage}"
     ));
     Ok(Exit::Usage)
 }
 
 /// The exit code that says how a program ended. Of one that has no room in
 /// ours, such as a crash's, every bit: the process ends here then.
-pub(super) fn end_like(program: sys::Exit) -> Exit {
+pub fn end_like(program: ExitStatus) -> Exit {
     let code = match program {
-        sys::Exit::Code(code) => code,
-        sys::Exit::Signal(_) => return Exit::System,
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal(_) => return Exit::System,
     };
     match u8::try_from(code) {
         Ok(code) => Exit::Child(code),
@@ -76,10 +76,10 @@ pub(super) fn tell_service_manager(why: &str) -> bool {
 }
 
 /// Stores a password that is typed or comes through a pipe.
-pub(super) fn set_password(options: &Options, user: &str) -> Result<Exit, Error> {
+pub fn set_password(service_name: &str, user: &str) -> Result<Exit, Error> {
     let refused = |message: String, exit| Error::Refused { message, exit };
     // Any password does for reading the name.
-    let credentials = sys::account::parse_credentials(user, Some(""), options.service_name())
+    let credentials = sys::account::parse_credentials(user, Some(""), service_name)
         .map_err(|message| refused(message, Exit::Usage))?;
     if credentials.user.is_built_in() {
         return Err(refused(format!("{user} has no password; write {user}: in the file"), Exit::Usage));
@@ -92,7 +92,7 @@ pub(super) fn set_password(options: &Options, user: &str) -> Result<Exit, Error>
             Exit::Usage,
         ));
     }
-    sys::passwords::store(options.service_name(), &credentials.user, &password)
+    sys::passwords::store(service_name, &credentials.user, &password)
         .map_err(|cause| not_permitted("storing the password", &cause))?;
     let mut report = format!("stored; the file now says {user}:{{stored}}\n");
     if let Err(error) = known {
@@ -103,7 +103,7 @@ pub(super) fn set_password(options: &Options, user: &str) -> Result<Exit, Error>
 }
 
 /// Lets an account's programs be started.
-pub(super) fn grant_batch_right(user: &str) -> Result<Exit, Error> {
+pub fn grant_batch_right(user: &str) -> Result<Exit, Error> {
     rights::grant(user, &[Right::Batch])
         .map_err(|cause| not_permitted(&format!("letting {user} log on as a batch job"), &cause))?;
     answer(&format!("{user} may log on as a batch job\n"))?;

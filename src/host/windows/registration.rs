@@ -14,11 +14,12 @@ use windows_service::service::{
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use windows_sys::Win32::Foundation as number;
 
-use crate::cli::{StartType, Stored};
-use crate::config::plan::{KILL_GRACE, STOP_GRACE};
+use crate::config::error::Error;
+use crate::config::stored::{StartType, Stored};
 use crate::core::stop::LAST_RESORT;
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::model::exit_code::Exit;
+use crate::model::limits::KILL_GRACE;
+use crate::model::plan::STOP_GRACE;
 use crate::sys::scm;
 
 /// What an administrator sees in the list of services.

@@ -5,10 +5,10 @@ use windows_service::service::Service;
 
 use super::not_permitted;
 use super::registration::{LOCAL_SYSTEM, in_words};
-use crate::config::plan::Plan;
-use crate::config::secret::{Password, Secret};
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::config::error::Error;
+use crate::model::exit_code::Exit;
+use crate::model::plan::Plan;
+use crate::model::secret::{Password, Secret};
 use crate::sys::rights::{self, Right};
 use crate::sys::{prompt, scm};
 
@@ -119,7 +119,7 @@ pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<
 /// A warning where the file relies on stored passwords that the account can't
 /// open.
 pub(super) fn cannot_open_passwords(account: &str, plan: &Plan) -> Option<String> {
-    let stored = |service: &std::sync::Arc<crate::config::plan::Service>| {
+    let stored = |service: &std::sync::Arc<crate::model::plan::Service>| {
         let password = service.program.identity.as_ref().and_then(|identity| identity.password.as_ref());
         matches!(password, Some(Password::Stored { .. }))
     };

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{LEAST, Phase, reached};
-use crate::core::SessionId;
 use crate::core::lines::{Budget, Lines, Pace};
 use crate::log::Log;
 use crate::log::event::Event;
+use crate::model::ids::SessionId;
 use crate::session::scratch;
 use crate::sys::pipe::{self, Reader};
 

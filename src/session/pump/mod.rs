@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::flow::Flow;
 use super::link::Link;
-use super::stdio::Ours;
+use crate::spawn::stdio::Ours;
 pub use errors::{Complaints, Errors, tell};
 pub use tls::Network;
 

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::{Flow, LEAST, Phase, TURN, reached};
-use crate::session::stdio::Pipes;
+use crate::spawn::stdio::Pipes;
 use crate::sys::net::Stream;
 use crate::sys::pipe::{self, Reader, Writer};
 use crate::sys::relay::Relay;

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{Flow, LEAST, Phase, TURN};
 use crate::session::scratch;
-use crate::session::stdio::Pipes;
+use crate::spawn::stdio::Pipes;
 use crate::sys::growth::Growth;
 use crate::sys::net::Stream;
 use crate::sys::pipe::{self, Reader, Writer};

@@ -6,9 +6,10 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::super::fault::{self, Says};
-use super::super::{Credentials, SpawnError, Step};
+use super::super::{SpawnError, Step};
 use super::groups;
-use crate::config::secret::Password;
+use crate::model::account::Credentials;
+use crate::model::secret::Password;
 
 /// A user as the file names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

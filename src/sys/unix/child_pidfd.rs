@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::super::Exit;
 use super::super::fault::{self, Says};
 use super::cgroup::Cgroup;
 use super::{check, connection, orphans, poll};
-use crate::config::plan::Leftovers;
+use crate::model::endings::Leftovers;
+use crate::model::exit_status::ExitStatus;
 
 /// How often a program is looked at that can't be watched.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -47,7 +47,7 @@ impl Child {
     /// `leftovers` says otherwise, and tells how the program ended. It is reaped
     /// last: until then its number, which is the session's, can't come to mean
     /// another process.
-    pub async fn wait(&mut self, leftovers: Leftovers) -> io::Result<Exit> {
+    pub async fn wait(&mut self, leftovers: Leftovers) -> io::Result<ExitStatus> {
         self.ended().await;
         match leftovers {
             Leftovers::End => {
@@ -141,13 +141,17 @@ impl Drop for Child {
 }
 
 /// Takes the exit status of a child that has ended.
-pub(super) fn reap_pidfd(pidfd: &OwnedFd) -> io::Result<Exit> {
+pub(super) fn reap_pidfd(pidfd: &OwnedFd) -> io::Result<ExitStatus> {
     let number = libc::id_t::try_from(pidfd.as_raw_fd()).map_err(io::Error::other)?;
     reap(libc::P_PIDFD, number, libc::WEXITED)?.ok_or_else(|| io::Error::other("the program has not ended"))
 }
 
 /// waitid for one child: `None` if it has not ended and `flags` say not to wait.
-pub(super) fn reap(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> io::Result<Option<Exit>> {
+pub(super) fn reap(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    flags: libc::c_int,
+) -> io::Result<Option<ExitStatus>> {
     // SAFETY: zeroes are a valid siginfo, and what "nothing ended" looks like.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is valid for the call.
@@ -163,8 +167,8 @@ pub(super) fn reap(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> 
         return Ok(None);
     }
     Ok(Some(match info.si_code {
-        libc::CLD_EXITED => Exit::Code(status.unsigned_abs()),
-        _ => Exit::Signal(status),
+        libc::CLD_EXITED => ExitStatus::Code(status.unsigned_abs()),
+        _ => ExitStatus::Signal(status),
     }))
 }
 

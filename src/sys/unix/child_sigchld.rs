@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::super::Exit;
 use super::super::fault::{self, Says};
 use super::cgroup::Cgroup;
 use super::{check, connection};
-use crate::config::plan::Leftovers;
+use crate::model::endings::Leftovers;
+use crate::model::exit_status::ExitStatus;
 
 /// How often a program is looked at whose end nobody tells us.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -41,7 +41,7 @@ impl Child {
     /// Waits for the program's end, ends what is left of its process group unless
     /// `leftovers` says otherwise, and tells how the program ended. (Processes that moved to another group
     /// of the session are not found here; on Linux they are.)
-    pub async fn wait(&mut self, leftovers: Leftovers) -> io::Result<Exit> {
+    pub async fn wait(&mut self, leftovers: Leftovers) -> io::Result<ExitStatus> {
         let mut ended = fault::point("watch", Says::Memory).and_then(|()| signal(SignalKind::child()));
         // The program may have ended before we listened, so ask first.
         while !self.has_ended()? {
@@ -117,7 +117,7 @@ impl Child {
         }
     }
 
-    fn reap(&mut self) -> io::Result<Exit> {
+    fn reap(&mut self) -> io::Result<ExitStatus> {
         let mut status = 0;
         // SAFETY: the pointer is valid for the call.
         while let Err(error) = check(unsafe { libc::waitpid(self.pid, &raw mut status, 0) }) {
@@ -128,9 +128,9 @@ impl Child {
         }
         self.is_over = true;
         Ok(if libc::WIFSIGNALED(status) {
-            Exit::Signal(libc::WTERMSIG(status))
+            ExitStatus::Signal(libc::WTERMSIG(status))
         } else {
-            Exit::Code(libc::WEXITSTATUS(status).unsigned_abs())
+            ExitStatus::Code(libc::WEXITSTATUS(status).unsigned_abs())
         })
     }
 }

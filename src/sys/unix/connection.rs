@@ -38,8 +38,8 @@ mod tests {
     use std::net::{SocketAddr, TcpStream};
 
     use super::*;
-    use crate::config::plan::Address;
-    use crate::sys::ListenOptions;
+    use crate::model::listen::Address;
+    use crate::model::listen::ListenOptions;
     use crate::sys::net::Listener;
 
     #[tokio::test]

@@ -7,7 +7,7 @@ pub enum EventLog {}
 
 impl EventLog {
     /// Writes an entry.
-    pub fn report(&self, _level: crate::log::event::Level, _id: u32, _text: &str) -> std::io::Result<()> {
+    pub fn report(&self, _level: crate::model::level::Level, _id: u32, _text: &str) -> std::io::Result<()> {
         match *self {}
     }
 }

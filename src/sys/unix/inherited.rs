@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use socket2::{SockRef, Type};
 
-use crate::config::plan::Address;
-use crate::listen::inherited::Given;
+use crate::core::inherited::Given;
+use crate::model::listen::Address;
 
 /// A listening socket that was passed to us.
 #[derive(Debug)]

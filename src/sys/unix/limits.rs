@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::process;
-use crate::config::plan::Limits;
+use crate::model::limits::Limits;
 
 pub use super::cgroup::processes_fault;
 

@@ -63,7 +63,7 @@ mod unix_socket;
 mod waiter;
 
 use super::Capabilities;
-use crate::config::plan::Stdio;
+use crate::model::plan::Stdio;
 
 /// What Unix can do.
 pub const CAPABILITIES: Capabilities = Capabilities {

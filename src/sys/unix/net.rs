@@ -12,13 +12,14 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::config::plan::Address;
-use crate::core::Peer;
+use crate::model::listen::Address;
+use crate::model::peer::Peer;
 
 use super::super::fault::{self, Says};
-use super::super::{AcceptFault, Counts, Drained, Keepalive, ListenOptions};
+use super::super::{AcceptFault, Counts, Drained};
 use super::unix_socket::{self, SocketFile};
 use super::{counts, poll};
+use crate::model::listen::{Keepalive, ListenOptions};
 
 pub use super::inherited::Inherited;
 pub use super::stream::{Counter, Stream};
@@ -391,7 +392,7 @@ mod tests {
     #[tokio::test]
     async fn a_changed_keepalive_holds_for_clients_from_then_on() {
         let (listener, address) = listening().await;
-        for keepalive in [None, Some(crate::config::plan::KEEPALIVE), None] {
+        for keepalive in [None, Some(crate::model::listen::KEEPALIVE), None] {
             listener.set_keepalive(keepalive).unwrap();
             let (_client, socket) = accepted(&listener, address).await;
             let socket = SockRef::from(&socket.descriptor);
@@ -406,11 +407,11 @@ mod tests {
     async fn a_text_is_sent_without_waiting() {
         let (listener, address) = listening().await;
         let (mut client, socket) = accepted(&listener, address).await;
-        socket.send_text(&[b'x'; crate::config::plan::LONGEST_TEXT]).unwrap();
+        socket.send_text(&[b'x'; crate::model::plan::LONGEST_TEXT]).unwrap();
         drop(socket);
         let mut text = Vec::new();
         client.read_to_end(&mut text).unwrap();
-        assert_eq!(text.len(), crate::config::plan::LONGEST_TEXT);
+        assert_eq!(text.len(), crate::model::plan::LONGEST_TEXT);
     }
 
     #[cfg(target_os = "linux")]

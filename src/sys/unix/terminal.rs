@@ -10,11 +10,12 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::super::{Exit, fault};
+use super::super::fault;
 use super::account::Account;
 use super::check;
 use super::terminal_relay::Relay;
 use super::terminal_signals::set_mask;
+use crate::model::exit_status::ExitStatus;
 
 /// Both ends of a new terminal.
 struct Pty {
@@ -27,7 +28,7 @@ struct Pty {
 /// Separates the rest of this process from the caller's terminal. Returns
 /// `None` in the runner. The caller's process returns once the runner has ended,
 /// with the way it ended. There must be no other thread.
-pub fn separate() -> io::Result<Option<Exit>> {
+pub fn separate() -> io::Result<Option<ExitStatus>> {
     let streams: Vec<c_int> = (0..3).filter(|&stream| is_terminal(stream)).collect();
     let pty = streams.first().map(|&terminal| Pty::like(terminal)).transpose()?;
     fault::point("run-fork", fault::Says::Processes)?;

@@ -7,9 +7,9 @@ use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::super::Exit;
 use super::check;
 use super::terminal_signals::{is_ignored, notice, set_mask, take_default, write_to};
+use crate::model::exit_status::ExitStatus;
 
 /// How often a job in the background looks whether it is in the foreground, in
 /// milliseconds. Not every shell tells it.
@@ -37,7 +37,7 @@ const NEWS: [c_int; 3] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGWINCH];
 enum State {
     Runs,
     Stopped,
-    Ended(Exit),
+    Ended(ExitStatus),
 }
 
 /// The relay of one run.
@@ -80,7 +80,7 @@ impl Relay {
     }
 
     /// Relays until the runner has ended.
-    pub(super) fn run(mut self) -> io::Result<Exit> {
+    pub(super) fn run(mut self) -> io::Result<ExitStatus> {
         loop {
             match self.state()? {
                 State::Ended(exit) => {
@@ -105,8 +105,8 @@ impl Relay {
         Ok(match asked {
             Ok(0) => State::Runs,
             Ok(_) if libc::WIFSTOPPED(status) => State::Stopped,
-            Ok(_) if libc::WIFSIGNALED(status) => State::Ended(Exit::Signal(libc::WTERMSIG(status))),
-            Ok(_) => State::Ended(Exit::Code(libc::WEXITSTATUS(status).unsigned_abs())),
+            Ok(_) if libc::WIFSIGNALED(status) => State::Ended(ExitStatus::Signal(libc::WTERMSIG(status))),
+            Ok(_) => State::Ended(ExitStatus::Code(libc::WEXITSTATUS(status).unsigned_abs())),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => State::Runs,
             Err(error) => return Err(error),
         })

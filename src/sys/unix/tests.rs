@@ -7,14 +7,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::attempt::Attempt;
-use super::super::{Errors, Exit, ListenOptions, SpawnError, Start, Stdio};
+use super::super::{Errors, SpawnError, Start, Stdio};
 use super::account::{Account, parse_credentials};
 use super::child::Child;
 use super::command::Command;
 use super::limits::processes_fault;
 use super::net::Listener;
 use super::spawn::spawn;
-use crate::config::plan::{Address, Leftovers, Limits};
+use crate::model::endings::Leftovers;
+use crate::model::exit_status::ExitStatus;
+use crate::model::limits::Limits;
+use crate::model::listen::Address;
+use crate::model::listen::ListenOptions;
 
 /// Far beyond what any step takes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -83,7 +87,7 @@ impl Session {
         String::from_utf8(line).unwrap()
     }
 
-    async fn exit(&mut self) -> Exit {
+    async fn exit(&mut self) -> ExitStatus {
         tokio::time::timeout(LIMIT, self.child.wait(Leftovers::End)).await.unwrap().unwrap()
     }
 }
@@ -119,7 +123,7 @@ async fn limits_of_a_process_can_not_be_raised_by_it() {
 async fn a_program_that_burns_its_processor_time_is_ended() {
     let limits = Limits { cpu_time: Some(Duration::from_secs(1)), ..Limits::default() };
     let mut session = Session::of("while :; do :; done", limits).await;
-    assert_eq!(session.exit().await, Exit::Signal(libc::SIGXCPU));
+    assert_eq!(session.exit().await, ExitStatus::Signal(libc::SIGXCPU));
 }
 
 #[tokio::test]
@@ -128,7 +132,7 @@ async fn a_program_that_is_asked_to_end_may_end_in_its_own_way() {
     let mut session = Session::of(script, Limits::default()).await;
     assert_eq!(session.line(), "ready");
     assert!(session.child.ask_to_end());
-    assert_eq!(session.exit().await, Exit::Code(7));
+    assert_eq!(session.exit().await, ExitStatus::Code(7));
     assert_eq!(session.text(), "bye\n");
     assert!(!session.child.ask_to_end());
 }
@@ -208,7 +212,7 @@ async fn a_session_has_no_more_processes_than_its_limit() {
     // The shell itself, two that wait, and one too many.
     let script = "sleep 1000 & sleep 1000 & echo two; sleep 1000 & echo three";
     let mut session = Session::of(script, limits).await;
-    assert_ne!(session.exit().await, Exit::Code(0));
+    assert_ne!(session.exit().await, ExitStatus::Code(0));
     let text = session.text();
     assert!(text.starts_with("two\n") && !text.contains("three"), "{text}");
     drop(session);
@@ -216,7 +220,7 @@ async fn a_session_has_no_more_processes_than_its_limit() {
     let mut session = Session::of("setsid sleep 1000 & echo $!; cat", limits).await;
     session.line();
     session.client.shutdown(std::net::Shutdown::Write).unwrap();
-    assert_eq!(session.exit().await, Exit::Code(0));
+    assert_eq!(session.exit().await, ExitStatus::Code(0));
     // Nobody holds the connection, not even what left the session.
     assert_eq!(session.text(), "");
     assert_eq!(left_over(), Vec::<String>::new());
@@ -251,7 +255,7 @@ async fn what_is_left_to_itself_keeps_its_limit_of_processes() {
     let mut session = Session::of(script, limits).await;
     assert_eq!(session.line(), "ready");
     let exit = tokio::time::timeout(LIMIT, session.child.wait(Leftovers::Leave)).await.unwrap().unwrap();
-    assert_eq!(exit, Exit::Code(0));
+    assert_eq!(exit, ExitStatus::Code(0));
     assert_eq!(left_over().len(), 1);
     session.client.write_all(b"still there\n").unwrap();
     assert_eq!(session.line(), "still there");

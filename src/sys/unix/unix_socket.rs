@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Type};
 
-use crate::config::plan::UnixSocket;
-use crate::core::Peer;
+use crate::model::listen::UnixSocket;
+use crate::model::peer::Peer;
 
 use super::{account, check, groups, trust};
 
@@ -233,8 +233,8 @@ mod tests {
 
     use super::super::net::{Listener, Socket};
     use super::*;
-    use crate::config::plan::Address;
-    use crate::sys::ListenOptions;
+    use crate::model::listen::Address;
+    use crate::model::listen::ListenOptions;
 
     fn listen(path: &Path, wanted: &UnixSocket) -> io::Result<Listener> {
         Listener::bind(
@@ -375,13 +375,13 @@ mod tests {
         let listener = listen(&path, &UnixSocket::default()).unwrap();
         let (mut client, socket, _) = accepted(&listener, &path).await;
         client.write_all(b"unread").unwrap();
-        socket.send_text(&[b'x'; crate::config::plan::LONGEST_TEXT]).unwrap();
+        socket.send_text(&[b'x'; crate::model::plan::LONGEST_TEXT]).unwrap();
         let reader = std::thread::spawn(move || {
             let mut text = Vec::new();
             client.read_to_end(&mut text).unwrap();
             text.len()
         });
         socket.linger().await.unwrap();
-        assert_eq!(reader.join().unwrap(), crate::config::plan::LONGEST_TEXT);
+        assert_eq!(reader.join().unwrap(), crate::model::plan::LONGEST_TEXT);
     }
 }

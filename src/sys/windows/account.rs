@@ -23,11 +23,12 @@ use windows_sys::Win32::System::Environment::{CreateEnvironmentBlock, DestroyEnv
 use windows_sys::Win32::UI::Shell::{LoadUserProfileW, PROFILEINFOW, UnloadUserProfile};
 
 use super::super::fault::{self, Says};
-use super::super::{Credentials, SpawnError, Step};
+use super::super::{SpawnError, Step};
 use super::handle::{check, size, wide};
 use super::spawn::rights_hint;
 use super::{environment, names, passwords, process};
-use crate::config::secret::{Password, Secret};
+use crate::model::account::Credentials;
+use crate::model::secret::{Password, Secret};
 
 /// The domain's controller does not answer (a number of RPC's own).
 const RPC_S_SERVER_UNAVAILABLE: u32 = 1722;

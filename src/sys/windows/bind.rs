@@ -11,7 +11,7 @@ use windows_sys::Win32::Networking::WinSock::{
     WSA_FLAG_NO_HANDLE_INHERIT, WSA_FLAG_OVERLAPPED, WSAEACCES, WSAEADDRINUSE, WSASocketW, setsockopt,
 };
 
-use crate::config::plan::Stdio;
+use crate::model::plan::Stdio;
 
 use super::super::fault::{self, Says};
 use super::handle::raw_socket;

@@ -22,11 +22,12 @@ use windows_sys::Win32::System::Threading::{
     WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE, WaitForSingleObject,
 };
 
-use super::super::Exit;
 use super::super::fault::{self, Says};
 use super::handle::{check, own, size};
 use super::{connection, limits};
-use crate::config::plan::{Leftovers, Limits};
+use crate::model::endings::Leftovers;
+use crate::model::exit_status::ExitStatus;
+use crate::model::limits::Limits;
 
 /// The exit code of programs that are ended by us: that of Ctrl-C, which other
 /// tools show as "ended from outside".
@@ -223,7 +224,7 @@ impl Child {
     /// Waits for the program's end, ends what is left of its tree, and tells
     /// how the program ended. Nothing can be left to itself here: a file that
     /// says so is refused.
-    pub async fn wait(&mut self, _leftovers: Leftovers) -> io::Result<Exit> {
+    pub async fn wait(&mut self, _leftovers: Leftovers) -> io::Result<ExitStatus> {
         if self.ended.is_none() {
             self.ended = Ended::of(&self.process).ok();
         }
@@ -246,7 +247,7 @@ impl Child {
         fault::point("exit-code", Says::Memory)?;
         // SAFETY: the handle is the process's, the pointer is valid for the call.
         check(unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) })?;
-        Ok(Exit::Code(code))
+        Ok(ExitStatus::Code(code))
     }
 
     /// Asks the program to end: with the connection as its streams there is no

@@ -10,7 +10,7 @@ use windows_sys::Win32::System::EventLog::{
 };
 
 use super::handle::{check, wide};
-use crate::log::event::Level;
+use crate::model::level::Level;
 
 /// The message file, a DLL that holds nothing but texts. It is no part of the
 /// program's file, since viewers keep it open and would block an upgrade.

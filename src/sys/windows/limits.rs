@@ -8,7 +8,7 @@ use windows_sys::Win32::System::JobObjects::{
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION,
 };
 
-use crate::config::plan::Limits;
+use crate::model::limits::Limits;
 
 /// Why the limit `processes` can't be kept here now: a job always can.
 pub fn processes_fault() -> Option<String> {

@@ -39,7 +39,7 @@ pub mod trust;
 mod waiter;
 
 use super::Capabilities;
-use crate::config::plan::Stdio;
+use crate::model::plan::Stdio;
 
 /// What Windows can do.
 pub const CAPABILITIES: Capabilities = Capabilities {

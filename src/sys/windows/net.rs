@@ -28,14 +28,16 @@ use windows_sys::Win32::Networking::WinSock::{
     WSAPROTOCOL_INFOW, WSAPoll, XP1_IFS_HANDLES, accept as winsock_accept, getsockopt,
 };
 
-use crate::config::plan::{Address, Stdio};
-use crate::core::Peer;
+use crate::model::listen::Address;
+use crate::model::peer::Peer;
+use crate::model::plan::Stdio;
 
 use super::super::fault::{self, Says};
-use super::super::{AcceptFault, Counts, Drained, Keepalive, ListenOptions};
+use super::super::{AcceptFault, Counts, Drained};
 use super::bind::{self, new_socket};
 use super::counts::is_acknowledged;
 use super::handle::{check, raw_socket};
+use crate::model::listen::{Keepalive, ListenOptions};
 
 pub use super::counts::Counter;
 pub use super::stream::Stream;
@@ -59,7 +61,7 @@ pub enum Inherited {}
 
 impl Inherited {
     /// What it is.
-    pub fn given(&self) -> &crate::listen::inherited::Given {
+    pub fn given(&self) -> &crate::core::inherited::Given {
         match *self {}
     }
 }
@@ -388,7 +390,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::config::plan::KEEPALIVE;
+    use crate::model::listen::KEEPALIVE;
 
     #[tokio::test]
     async fn a_text_is_sent_before_a_program_has_the_connection() {
@@ -401,12 +403,12 @@ mod tests {
         }
         listener.readable().await.unwrap();
         let (socket, _) = listener.accept().unwrap().unwrap();
-        socket.send_text(&[b'x'; crate::config::plan::LONGEST_TEXT]).unwrap();
+        socket.send_text(&[b'x'; crate::model::plan::LONGEST_TEXT]).unwrap();
         assert!(!SockRef::from(&socket.socket).keepalive().unwrap());
         drop(socket);
         let mut text = Vec::new();
         client.read_to_end(&mut text).unwrap();
-        assert_eq!(text.len(), crate::config::plan::LONGEST_TEXT);
+        assert_eq!(text.len(), crate::model::plan::LONGEST_TEXT);
     }
 
     #[test]

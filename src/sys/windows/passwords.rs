@@ -14,7 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::account::UserName;
 use super::registry::{self, Key};
 use super::security::{Descriptor, Local};
-use crate::config::secret::Secret;
+use crate::model::secret::Secret;
 
 /// SYSTEM and administrators, and nobody by inheritance.
 const NOBODY_ELSE: &str = "D:P(A;OICI;KA;;;SY)(A;OICI;KA;;;BA)";
@@ -131,7 +131,7 @@ fn open(sealed: &mut [u8], entropy: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::secret::Password;
+    use crate::model::secret::Password;
 
     #[test]
     fn a_sealed_password_is_opened_for_its_user_and_service_only() {

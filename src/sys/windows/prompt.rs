@@ -9,7 +9,7 @@ use windows_sys::Win32::System::Console::{
 use zeroize::Zeroizing;
 
 use super::handle::check;
-use crate::config::secret::Secret;
+use crate::model::secret::Secret;
 
 /// Longer than any password that Windows takes (256).
 const LONGEST: usize = 1024;

@@ -14,7 +14,7 @@ use windows_sys::Win32::System::Services::{
 
 use super::handle::{check, size, wide};
 use super::quote::{split, word};
-use crate::config::secret::Secret;
+use crate::model::secret::Secret;
 
 /// Sets the command line that starts a service.
 pub fn set_command_line(service: &Service, line: &OsStr) -> io::Result<()> {

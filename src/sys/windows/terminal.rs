@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::super::Exit;
+use crate::model::exit_status::ExitStatus;
 
 /// Nothing is separated here: the program shares the caller's console.
-pub fn separate() -> io::Result<Option<Exit>> {
+pub fn separate() -> io::Result<Option<ExitStatus>> {
     Ok(None)
 }

@@ -15,14 +15,19 @@ use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Threading::GetProcessId;
 
 use super::super::attempt::Attempt;
-use super::super::{Errors, Exit, ListenOptions, Start, Stdio};
+use super::super::{Errors, Start, Stdio};
 use super::child::{Child, is_gone};
 use super::command::Command;
 use super::handle::size;
 use super::net::{Listener, Socket, Stream};
 use super::pipe::{self, Reader, Writer};
 use super::spawn::{assert_synchronous, spawn};
-use crate::config::plan::{self, Address, Leftovers, Limits};
+use crate::model::endings::Leftovers;
+use crate::model::exit_status::ExitStatus;
+use crate::model::limits::Limits;
+use crate::model::listen::Address;
+use crate::model::listen::ListenOptions;
+use crate::model::plan;
 
 /// Far beyond what any step takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -131,7 +136,7 @@ impl Piped {
         Piped { child, input, output }
     }
 
-    async fn exit(&mut self) -> Exit {
+    async fn exit(&mut self) -> ExitStatus {
         tokio::time::timeout(LIMIT, self.child.wait(Leftovers::End)).await.unwrap().unwrap()
     }
 }
@@ -176,7 +181,7 @@ async fn a_program_on_pipes_reads_to_the_end_while_it_writes() {
     };
     let ((), text) = tokio::join!(write, read_until(&output, None));
     assert!(of_program(&text) == format!("{}read {MUCH}", "x".repeat(MUCH)), "{} bytes", text.len());
-    assert_eq!(child.wait(Leftovers::End).await.unwrap(), Exit::Code(0));
+    assert_eq!(child.wait(Leftovers::End).await.unwrap(), ExitStatus::Code(0));
 }
 
 /// (A program that closes its input and goes on can't be shown under Wine, whose
@@ -196,7 +201,7 @@ async fn what_a_program_wrote_last_is_there_when_it_is_gone_each_in_its_place() 
     let (errors, end) = pipe::from_program().unwrap();
     let mut piped = Piped::start("last", Errors::Pipe(&end));
     drop(end);
-    assert_eq!(piped.exit().await, Exit::Code(7));
+    assert_eq!(piped.exit().await, ExitStatus::Code(7));
     assert_eq!(of_program(&read_until(&piped.output, None).await), "x".repeat(50_000));
     assert_eq!(read_until(&errors, None).await, "error");
     for (errors, expected) in [(Errors::Output, 50_005), (Errors::Nowhere, 50_000)] {
@@ -209,7 +214,7 @@ async fn what_a_program_wrote_last_is_there_when_it_is_gone_each_in_its_place() 
 #[tokio::test]
 async fn the_end_of_the_output_comes_although_the_program_left_another_behind() {
     let mut piped = Piped::start("parent", Errors::Output);
-    assert_eq!(piped.exit().await, Exit::Code(0));
+    assert_eq!(piped.exit().await, ExitStatus::Code(0));
     read_until(&piped.output, None).await;
 }
 
@@ -223,7 +228,7 @@ async fn every_process_of_a_tree_is_gone_when_the_wait_for_it_returns() {
     assert!(tree.iter().any(|process| pid(process) != piped.child.pid()), "{tree:?}");
     drop(piped.input);
     let exit = tokio::time::timeout(LIMIT, piped.child.wait(Leftovers::End)).await.unwrap();
-    assert_eq!(exit.unwrap(), Exit::Code(0));
+    assert_eq!(exit.unwrap(), ExitStatus::Code(0));
     assert!(tree.iter().all(is_gone));
 }
 
@@ -289,7 +294,7 @@ async fn a_connection_is_the_servers_then_a_programs_then_lingers() {
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(
         tokio::time::timeout(LIMIT, child.wait(Leftovers::End)).await.unwrap().unwrap(),
-        Exit::Code(0)
+        ExitStatus::Code(0)
     );
     tokio::time::timeout(LIMIT, socket.linger()).await.unwrap().unwrap();
     drop(socket);

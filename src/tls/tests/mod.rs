@@ -12,7 +12,7 @@ use rustls::ClientConnection;
 use testkit::tls::{Authority, Client, Version};
 
 use super::*;
-use crate::config::plan::Tls;
+use crate::model::plan::Tls;
 
 const VERSIONS: [Version; 2] = [Version::V12, Version::V13];
 

@@ -14,11 +14,12 @@ use crate::config::Loaded;
 use crate::config::classic::Defaults;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::missing_user::MissingUser;
-use crate::config::plan::{LINGER_TIMEOUT, Stdio};
 use crate::config::source::Source;
 use crate::config::trust::{self, LogFile, Strictness};
 use crate::config::zeros::without_leading_zeros;
-use crate::log::Format;
+use crate::model::limits::LINGER_TIMEOUT;
+use crate::model::log_format::Format;
+use crate::model::plan::Stdio;
 use crate::sys;
 
 /// How to serve. What was not given is `None`, so that it can be told from
@@ -66,6 +67,35 @@ pub struct Stored {
     pub firewall: Option<bool>,
 }
 
+/// When a service is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StartType {
+    /// With the system.
+    Auto,
+    /// Some minutes after the system (Windows).
+    Delayed,
+    /// By hand.
+    Manual,
+    /// Not at all: an administrator's choice that is kept, and none of ours.
+    #[value(skip)]
+    Disabled,
+}
+
+impl StartType {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            StartType::Auto => "auto",
+            StartType::Delayed => "delayed",
+            StartType::Manual => "manual",
+            StartType::Disabled => "disabled",
+        }
+    }
+}
+
+/// The name of the service, where none is given.
+pub const SERVICE_NAME: &str = "wininetd";
+
 /// Ten years: more is a slip of the finger, and sums of times must not overflow.
 const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
 
@@ -75,7 +105,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 }
 
 /// An address without a port.
-pub(super) fn address(text: &str) -> Result<IpAddr, String> {
+pub fn address(text: &str) -> Result<IpAddr, String> {
     let hint = "write an address, as 192.0.2.1 or 2001:db8::1";
     text.parse().map_err(|_| {
         match without_leading_zeros(text).filter(|plain| plain.parse::<IpAddr>().is_ok()) {

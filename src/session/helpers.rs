@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::config::error::Error;
 use crate::core::helper_queue::{HelperQueue, Owner, STUCK_AFTER, THREADS};
-use crate::error::Error;
 use crate::sys::fault::{self, Says};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -162,7 +162,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
-    use crate::core::{ServiceId, SessionId};
+    use crate::model::ids::{ServiceId, SessionId};
 
     const fn owner(service: usize, session: u64) -> Owner {
         Owner { service: ServiceId(service), session: SessionId(session) }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::exit::Exit;
+use crate::model::exit_code::Exit;
 
 /// Why a run could not do what was asked.
 #[derive(Debug)]

@@ -4,17 +4,18 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::cli::Options;
+use crate::cli::options::Options;
 use crate::config::classic::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::plan::{Plan, Service};
+use crate::config::error::Error;
 use crate::config::source::Source;
 use crate::config::trust::Strictness;
 use crate::config::{self, Loaded, world};
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::model::account::Credentials;
+use crate::model::exit_code::Exit;
+use crate::model::plan::{Plan, Service};
 use crate::sys::account::try_out;
-use crate::sys::{CAPABILITIES, Credentials, process};
+use crate::sys::{CAPABILITIES, process};
 use crate::tls::Keys;
 
 /// The report, and how to exit.

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::plan::{self, Plan};
+use crate::model::plan;
+use crate::model::plan::Plan;
 use crate::tls::Fault;
 pub use crate::tls::Keys;
 

@@ -8,8 +8,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::config::plan::Address;
-use crate::core::ServiceId;
+use crate::model::ids::ServiceId;
+use crate::model::listen::Address;
 
 /// A socket that was passed to us.
 #[derive(Debug, Clone, PartialEq, Eq)]

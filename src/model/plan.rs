@@ -2,8 +2,6 @@
 //! world (accounts, programs) are not part of it; they change while it holds.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,10 +9,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use super::endings::{Leftovers, OnStop};
-use crate::sys::ListenOptions;
+use super::endings::{Leftovers, OnStop};
+use super::limits::{Limits, Rate, Times};
+use super::listen::{Address, UnixSocket};
+use crate::model::account::Credentials;
+use crate::model::listen::Keepalive;
+use crate::model::listen::ListenOptions;
 use crate::sys::command::Command;
-use crate::sys::{Credentials, Keepalive};
 
 /// Everything that one run of the server serves.
 #[derive(Debug, Clone, Default)]
@@ -88,48 +89,6 @@ pub struct Service {
     pub typed: Typed,
 }
 
-/// Where clients come in.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Address {
-    /// An address and a port.
-    Tcp(SocketAddr),
-    /// A socket in the file system (Unix).
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(address) => address.fmt(formatter),
-            Address::Unix(path) => write!(formatter, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl Address {
-    /// Whether it stands for all addresses of its family.
-    pub fn is_all(&self) -> bool {
-        matches!(self, Address::Tcp(address) if address.ip().is_unspecified())
-    }
-}
-
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Self {
-        Address::Tcp(address)
-    }
-}
-
-/// How a socket in the file system is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnixSocket {
-    /// Its mode: who may connect.
-    pub mode: u32,
-    /// Its owner, by name; without one, the server.
-    pub user: Option<String>,
-    /// Its group, by name; without one, the server's.
-    pub group: Option<String>,
-}
-
 /// Who gets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admit {
@@ -164,28 +123,6 @@ pub enum WhenFull {
     Wait,
     /// It is refused.
     Refuse,
-}
-
-/// So many in so long: `50/s`. As many may come at once as in one period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// How many; at least one.
-    pub count: u32,
-    /// In how long; more than nothing.
-    pub per: Duration,
-}
-
-impl fmt::Display for Rate {
-    /// As it is typed.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.count;
-        match self.per.as_secs() {
-            1 => write!(formatter, "{count}/s"),
-            60 => write!(formatter, "{count}/m"),
-            3600 => write!(formatter, "{count}/h"),
-            _ => write!(formatter, "{count} in {:?}", self.per),
-        }
-    }
 }
 
 /// Files in PEM. What is in them is read at the start and at each reload.
@@ -266,32 +203,6 @@ pub enum Stderr {
     Log,
 }
 
-/// What a program may use. Each is without a limit unless given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of memory: of each process on Unix, of the whole tree on Windows.
-    pub memory: Option<u64>,
-    /// Processes of the tree at once.
-    pub processes: Option<u32>,
-    /// Processor time: of each process on Unix, of the whole tree on Windows.
-    pub cpu_time: Option<Duration>,
-    /// Descriptors of each process (Unix).
-    pub open_files: Option<u64>,
-}
-
-/// How long things may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
-    /// A connection on which nothing moved for so long is ended.
-    pub idle_timeout: Option<Duration>,
-    /// A connection that lasts for so long is ended.
-    pub session_timeout: Option<Duration>,
-    /// How long what a program wrote may take to be delivered after its end.
-    pub linger_timeout: Duration,
-    /// How long a program that was asked to end may take; then its tree is ended.
-    pub kill_grace: Duration,
-}
-
 /// Where the parts of a service stand in their source, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Typed {
@@ -311,19 +222,8 @@ pub struct Typed {
 /// many as no ordinary use needs.
 pub const MAX_CONNECTIONS: usize = 256;
 
-/// What a program wrote last has this long to be delivered.
-pub const LINGER_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// A program that was asked to end has this long.
-pub const KILL_GRACE: Duration = Duration::from_secs(5);
-
 /// Sessions go on for this long after a request to stop.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
-
-/// A vanished client is found after two minutes: a minute of silence, then six
-/// questions ten seconds apart.
-pub const KEEPALIVE: Keepalive =
-    Keepalive { idle: Duration::from_mins(1), interval: Duration::from_secs(10), probes: 6 };
 
 /// The longest text that is sent to a client by ourselves, in bytes. It fits
 /// into the buffer of a new connection, so that sending it never waits.
@@ -418,13 +318,6 @@ impl Default for Server {
     }
 }
 
-impl Default for UnixSocket {
-    /// For the server's own account and group.
-    fn default() -> Self {
-        UnixSocket { mode: 0o660, user: None, group: None }
-    }
-}
-
 impl Default for Admit {
     fn default() -> Self {
         Admit {
@@ -434,17 +327,6 @@ impl Default for Admit {
             when_full: WhenFull::Wait,
             rate: None,
             rate_per_source: None,
-        }
-    }
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Times {
-            idle_timeout: None,
-            session_timeout: None,
-            linger_timeout: LINGER_TIMEOUT,
-            kill_grace: KILL_GRACE,
         }
     }
 }

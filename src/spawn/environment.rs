@@ -3,8 +3,10 @@
 
 use std::ffi::{OsStr, OsString};
 
-use crate::config::plan::{Address, Program, Service};
-use crate::core::{Peer, SessionId};
+use crate::model::ids::SessionId;
+use crate::model::listen::Address;
+use crate::model::peer::Peer;
+use crate::model::plan::{Program, Service};
 use crate::sys::account::Account;
 use crate::sys::process::NEEDED_BY_PROGRAMS;
 use crate::sys::text::same_name;

@@ -3,21 +3,22 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::answer;
-use crate::cli::Options;
+use crate::cli::options::Options;
 use crate::config;
 use crate::config::classic::Defaults;
+use crate::config::error::Error;
 use crate::config::missing_user::MissingUser;
-use crate::config::plan::Service;
 use crate::config::trust::Strictness;
 use crate::control::client::{self, PATIENCE, RELOAD_PATIENCE};
 use crate::control::protocol::{Explanation, Reply, Request, Verdict};
 use crate::control::table;
+use crate::core::access;
 use crate::core::explain::behind_proxy;
-use crate::core::{Peer, access};
-use crate::error::Error;
-use crate::exit::Exit;
+use crate::host::output::answer;
 use crate::log::escaped;
+use crate::model::exit_code::Exit;
+use crate::model::peer::Peer;
+use crate::model::plan::Service;
 
 /// Has it read its files again.
 pub(super) fn reload(options: &Options) -> Result<Exit, Error> {

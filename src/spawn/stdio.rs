@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::config::plan::{Program, Stderr, Stdio};
+use crate::model::plan::{Program, Stderr, Stdio};
 use crate::sys::pipe::{self, End, Reader, Writer};
 
 /// Our ends of a program's pipes.

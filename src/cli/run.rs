@@ -2,18 +2,20 @@
 //! the same account, environment, directory and limits. On Unix the program has a
 //! terminal and a session of its own (`sys::terminal`).
 
+use crate::model::exit_status::ExitStatus;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::cli::Options;
+use crate::cli::options::Options;
 use crate::config;
-use crate::config::plan::{Leftovers, Plan, Service};
+use crate::config::error::Error;
 use crate::config::trust::Strictness;
 use crate::core::spawn_queue::STUCK_AFTER;
-use crate::error::Error;
-use crate::exit::Exit;
-use crate::session::environment;
+use crate::model::endings::Leftovers;
+use crate::model::exit_code::Exit;
+use crate::model::plan::{Plan, Service};
+use crate::spawn::environment;
 use crate::spawn::{Running, hung};
 use crate::sys::account::Account;
 use crate::sys::attempt::Attempt;
@@ -21,7 +23,7 @@ use crate::sys::stop::BesideProgram;
 use crate::sys::{self, Errors, SpawnError, Start, Stdio, process};
 
 /// Runs the program of the service with this name, and ends as it does.
-pub(super) fn run(options: &Options, name: &str) -> Result<sys::Exit, Error> {
+pub(super) fn run(options: &Options, name: &str) -> Result<ExitStatus, Error> {
     // Before there is any thread.
     let separated = sys::terminal::separate();
     if let Some(exit) =
@@ -55,7 +57,7 @@ fn find(plan: &Plan, name: &str) -> Result<Arc<Service>, Error> {
 }
 
 /// Starts the program and waits for it.
-async fn beside(service: Arc<Service>) -> Result<sys::Exit, Error> {
+async fn beside(service: Arc<Service>) -> Result<ExitStatus, Error> {
     // Before it runs, so that none of its keys ends us.
     let mut requests =
         BesideProgram::listen().map_err(|cause| Error::System { what: "requests to stop", cause })?;
