@@ -21,7 +21,7 @@ pub struct Baseline {
 const QUESTIONS: usize = 3;
 /// A server that has nothing to do uses less than this part of a processor.
 const IDLE: f64 = 0.06;
-/// The exit codes of a start that failed, as `src/exit.rs` has them.
+/// The exit codes of a start that failed, as `src/model/exit_code.rs` has them.
 const FAILED_STARTS: [i32; 5] = [66, 69, 71, 77, 78];
 /// What may differ between two runs of a system that has threads and caches of its own.
 const SLACK: usize = if cfg!(windows) { 4 } else { 0 };
