@@ -76,13 +76,108 @@ fn the_access_list_of_the_registered_service_is_left_as_windows_makes_it() {
     }
 }
 
+/// The floors of the crate, from the top. A folder imports from floors below its own; those
+/// of one floor may import from each other, without a circle.
+const FLOORS: [&[&str]; 9] = [
+    &["cli"],
+    &["host"],
+    &["supervisor"],
+    &["session"],
+    &["listen", "spawn", "log", "control"],
+    &["config", "tls", "convert"],
+    &["sys"],
+    &["core"],
+    &["model"],
+];
+
+fn floor(folder: &str) -> usize {
+    FLOORS
+        .iter()
+        .position(|floor| floor.contains(&folder))
+        .unwrap_or_else(|| panic!("{folder} is on no floor; add it to FLOORS"))
+}
+
+/// A line of a folder that names another one: the folders, the file, the line.
+struct Import {
+    from: String,
+    to: String,
+    place: String,
+}
+
+/// Every `crate::FOLDER` of every folder. (`lib.rs` and `main.rs` are above all floors.)
+fn imports() -> Vec<Import> {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let Some((from, _)) = name.split_once('/') else { continue };
+        for (number, line) in code(&text).enumerate() {
+            for path in line.split("crate::").skip(1) {
+                let to: String =
+                    path.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+                assert!(!to.is_empty(), "{name}: name one folder in a line: {line}");
+                if to != from {
+                    let place = format!("{name}, line {} of its code: {}", number + 1, line.trim());
+                    found.push(Import { from: from.to_owned(), to, place });
+                }
+            }
+        }
+    }
+    assert!(found.len() > 100, "{}", found.len());
+    found
+}
+
+/// What stands in a test reaches anywhere.
 #[test]
-fn the_core_has_no_clock_no_io_and_knows_nobody() {
-    for (name, text) in sources().into_iter().filter(|(name, _)| name.starts_with("core/")) {
-        for word in
-            ["crate::", "Instant", "SystemTime", "std::io", "std::fs", "tokio", "std::thread", "Mutex"]
-        {
-            let found = code(&text).find(|line| line.contains(word) && !line.contains("crate::config::plan"));
+fn imports_go_down_only() {
+    let up: Vec<String> = imports()
+        .into_iter()
+        .filter(|import| {
+            floor(&import.to) < floor(&import.from) || import.from == "core" && import.to != "model"
+        })
+        .map(|import| import.place)
+        .collect();
+    assert!(up.is_empty(), "these run up:\n{}", up.join("\n"));
+}
+
+/// `super::` that leaves a folder would hide an import from the tests here.
+#[test]
+fn another_folder_is_named_by_its_whole_path() {
+    for (name, text) in sources() {
+        // Two ways to start a child, one of which is the inside of `sys/unix/spawn.rs`.
+        let nested = usize::from(name.starts_with("sys/unix/spawn_"));
+        let depth = name.trim_end_matches("/mod.rs").split('/').count() + nested;
+        let leaves = "super::".repeat(depth);
+        let found = code(&text).find(|line| line.contains(&leaves));
+        assert!(found.is_none(), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn no_folders_of_one_floor_import_each_other_in_a_circle() {
+    let imports = imports();
+    let beside = |from: &str| -> Vec<String> {
+        let same = imports.iter().filter(|import| import.from == from && floor(&import.to) == floor(from));
+        same.map(|import| import.to.clone()).collect()
+    };
+    for start in FLOORS.concat() {
+        let (mut seen, mut next) = (Vec::new(), beside(start));
+        while let Some(folder) = next.pop() {
+            assert_ne!(folder, start, "{start} reaches itself by {seen:?}");
+            if !seen.contains(&folder) {
+                next.extend(beside(&folder));
+                seen.push(folder);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_core_and_the_model_have_no_clock_and_no_io() {
+    for (name, text) in sources() {
+        if !name.starts_with("core/") && !name.starts_with("model/") {
+            continue;
+        }
+        for word in ["Instant", "SystemTime", "std::io", "std::fs::", "tokio", "std::thread", "Mutex"] {
+            let found = code(&text).find(|line| line.contains(word));
             assert!(found.is_none(), "{name}: {found:?}");
         }
     }
