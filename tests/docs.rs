@@ -1,8 +1,10 @@
-//! Pages that name tests tell the truth: each test that they cite is there, and
-//! each weakness and promise cites one.
+//! Pages tell the truth: each test that they cite is there, each weakness and promise cites
+//! one, each link leads somewhere, and each option has its row.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use testkit::run;
 
 /// Pages whose claims are shown by tests. One that is not there yet cites nothing.
 const PAGES: [&str; 3] = ["cve.md", "failure-behaviour.md", "threat-model.md"];
@@ -83,4 +85,147 @@ fn what_is_cited_is_recognised() {
     let text = "#[test]\n#[ignore = \"long\"]\nfn c() {\n}\n\nfn d() {\n}\n    #[test]\n    fn e() {";
     assert!(has_test(text, "c") && has_test(text, "e"));
     assert!(!has_test(text, "d") && !has_test(text, "f"));
+}
+
+/// Every page, by its path from the root of the project.
+fn pages() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["", "docs", "docs/decisions", "packaging/oci", "bench", "fuzz"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                found.push(if folder.is_empty() { name } else { format!("{folder}/{name}") });
+            }
+        }
+    }
+    assert!(found.len() > 20, "{found:?}");
+    found
+}
+
+/// The lines of a page that are neither code nor in a table.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    page.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence && !line.starts_with("    ") && !line.starts_with('|')
+    })
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    let kept = kept.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+    kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+}
+
+/// The targets of the links of a page. A bracket within code is no link.
+fn links(page: &str) -> Vec<String> {
+    let without_code: String = page.split('`').step_by(2).collect();
+    let targets = without_code.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut broken = Vec::new();
+    for name in pages() {
+        let folder = Path::new(&name).parent().unwrap().to_owned();
+        for link in links(&text(&name).unwrap()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { PathBuf::from(&name) } else { folder.join(file) };
+            let found = match text(&target.to_string_lossy()) {
+                Some(page) => {
+                    let headings = page.lines().filter(|line| line.starts_with('#'));
+                    let mut anchors = headings.map(|line| anchor(line.trim_start_matches('#')));
+                    heading.is_empty() || anchors.any(|anchor| anchor == heading)
+                }
+                None => heading.is_empty() && root.join(&target).exists(),
+            };
+            if !found {
+                broken.push(format!("{name}: {link}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Pages that follow the rules of CONTRIBUTING.md for prose.
+const WRITTEN_BY_RULE: [&str; 11] = [
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "docs/README.md",
+    "docs/classic-file.md",
+    "docs/from-wininetd-0.7.md",
+    "docs/glossary.md",
+    "docs/options.md",
+    "docs/program.md",
+    "docs/unix.md",
+    "docs/windows.md",
+];
+
+#[test]
+fn lines_of_prose_have_120_characters_at_most() {
+    for name in WRITTEN_BY_RULE {
+        let page = text(name).unwrap();
+        let long = prose(&page).find(|line| line.chars().count() > 120);
+        assert!(long.is_none(), "{name}: {long:?}");
+    }
+}
+
+#[test]
+fn a_page_ends_with_where_to_go_next() {
+    for name in WRITTEN_BY_RULE {
+        let page = text(name).unwrap();
+        let last = prose(&page).filter(|line| line.starts_with("## ")).last();
+        assert_eq!(last, Some("## Where to go next"), "{name}");
+    }
+}
+
+#[test]
+fn the_readme_has_900_words_at_most() {
+    let words = text("README.md").unwrap().split_whitespace().count();
+    assert!(words <= 900, "{words} words");
+}
+
+#[test]
+fn the_contents_list_every_page() {
+    let contents = text("docs/README.md").unwrap();
+    let listed = links(&contents);
+    for name in pages() {
+        if let Some(page) = name.strip_prefix("docs/").filter(|page| !page.starts_with("decisions/0")) {
+            assert!(page == "README.md" || listed.iter().any(|link| link == page), "{page} is not listed");
+        }
+    }
+    let decisions = text("docs/decisions/README.md").unwrap();
+    for name in pages() {
+        if let Some(page) = name.strip_prefix("docs/decisions/0") {
+            assert!(decisions.contains(&format!("(0{page})")), "{page} is not listed");
+        }
+    }
+}
+
+/// Long options in what `--help` prints, each followed by what it takes or by its purpose.
+#[test]
+fn every_option_has_its_row_in_the_reference() {
+    let page = page("options.md").unwrap();
+    let help = run(&["--help"]).output;
+    let lines = help.lines().map(str::trim_start);
+    let lines = lines.map(|line| line.strip_prefix("-h, ").or(line.strip_prefix("-V, ")).unwrap_or(line));
+    let options = lines.filter(|line| line.starts_with("--")).map(|line| {
+        let end = line.find(|letter: char| !letter.is_ascii_lowercase() && letter != '-');
+        &line[..end.unwrap_or(line.len())]
+    });
+    let options: Vec<&str> = options.collect();
+    assert!(options.len() > 25, "{options:?}");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    for option in options {
+        assert!(rows.iter().any(|row| row.contains(option)), "{option} has no row in docs/options.md");
+    }
 }
