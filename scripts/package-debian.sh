@@ -6,7 +6,8 @@
 # VERSION is Cargo.toml's, OUTDIR target/package and BINARY target/release/wininetd
 # (built when missing) unless given. The package needs the C library that BINARY
 # was linked against: build on the oldest release that it is for. DEBFULLNAME and
-# DEBEMAIL name the maintainer, as for Debian's own tools.
+# DEBEMAIL name the maintainer, as for Debian's own tools. WININETD_HOMEPAGE is the
+# project's page, as for scripts/release.sh; without it the package names none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 022
@@ -19,6 +20,9 @@ fail() {
 version=${1:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
 outdir=${2:-target/package}
 binary=${3:-target/release/wininetd}
+homepage=${WININETD_HOMEPAGE:-}
+[[ -z $homepage || $homepage =~ ^https?://[A-Za-z0-9._~:/%+=@-]+$ ]] || fail "WININETD_HOMEPAGE is not a URL with a plain path: $homepage"
+if [ -n "$homepage" ]; then fill_homepage="s|@HOMEPAGE@|$homepage|"; else fill_homepage='/@HOMEPAGE@/d'; fi
 maintainer="${DEBFULLNAME:-The wininetd authors} <${DEBEMAIL:-wininetd@invalid.invalid}>"
 # 1.0.0-rc.1 is before 1.0.0; to Debian that is 1.0.0~rc.1.
 [[ $version =~ ^([0-9.]+)-([a-z].*)$ ]] && version=${BASH_REMATCH[1]}~${BASH_REMATCH[2]}
@@ -68,7 +72,7 @@ year=$(sed -n 's/^Copyright (c) \([0-9-]*\).*/\1/p' LICENSE-MIT)
 while IFS= read -r line; do
     line=${line/@YEAR@/$year}
     printf '%s\n' "${line/@MIT@/$mit}"
-done <packaging/debian/copyright >"$documents/copyright"
+done < <(sed "$fill_homepage" packaging/debian/copyright) >"$documents/copyright"
 
 # A version without a revision has Debian's changelog under the plain name.
 case $version in *-*) changelog=changelog.Debian.gz ;; *) changelog=changelog.gz ;; esac
@@ -95,7 +99,7 @@ fi
 cp packaging/debian/conffiles packaging/debian/postinst packaging/debian/prerm packaging/debian/postrm "$stage/DEBIAN/"
 # In KiB. Files only: how large a folder is depends on the builder's file system.
 size=$(find "$stage" -type f ! -path '*/DEBIAN/*' -printf '%s\n' | awk '{ sum += int($1 / 1024) + 1 } END { print sum }')
-sed -e "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@SIZE@/$size/" \
+sed -e "$fill_homepage" -e "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@SIZE@/$size/" \
     -e "s/@DEPENDS@/$depends/; s/@MAINTAINER@/$maintainer/" packaging/debian/control >"$stage/DEBIAN/control"
 (cd "$stage" && find . -type f ! -path './DEBIAN/*' ! -path ./etc/wininetd.conf -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) \
     >"$stage/DEBIAN/md5sums"

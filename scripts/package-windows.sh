@@ -5,7 +5,8 @@
 #
 # VERSION is Cargo.toml's, OUTDIR target/package, and EXE and EVENTS_DLL (the
 # messages of the Event Log) those of scripts/windows-lab.sh cargo build --release
-# unless given.
+# unless given. WININETD_HOMEPAGE is the project's page, as for scripts/release.sh;
+# without it the MSI names none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,6 +27,8 @@ events=${4:-$(ls -t "$release"/build/wininetd-*/out/wininetd-events.dll 2>/dev/n
 if [ "${BASH_REMATCH[1]}" -gt 255 ] || [ "${BASH_REMATCH[2]}" -gt 255 ] || [ "${BASH_REMATCH[3]}" -gt 65535 ]; then
     fail "$version: an MSI's version goes to 255.255.65535"
 fi
+homepage=${WININETD_HOMEPAGE:-}
+[[ -z $homepage || $homepage =~ ^https?://[A-Za-z0-9._~:/%+=@-]+$ ]] || fail "WININETD_HOMEPAGE is not a URL with a plain path: $homepage"
 [ -f "$program" ] || fail "no wininetd.exe; build it: scripts/windows-lab.sh cargo build --release"
 [ -f "$events" ] || fail "no wininetd-events.dll; build it: scripts/windows-lab.sh cargo build --release"
 
@@ -49,21 +52,25 @@ files=$work/$name
 mkdir "$files"
 cp "$program" "$files/wininetd.exe"
 cp "$events" "$files/wininetd-events.dll"
+mkdir "$files/docs"
 # Notepad of Server 2016 knows one line end only.
 windows_text() { sed 's/\r*$/\r/' "$1" >"$files/$2"; }
+for page in docs/*.md docs/*.json; do
+    windows_text "$page" "$page"
+done
 windows_text README.md README.md
 windows_text examples/servers.conf wininetd.example.conf
 windows_text LICENSE-MIT LICENSE-MIT.txt
 windows_text LICENSE-APACHE LICENSE-APACHE.txt
 scripts/notices.py x86_64-pc-windows-gnu >"$work/notices"
 windows_text "$work/notices" THIRD-PARTY.txt
-chmod 644 "$files"/*
+chmod -R u=rwX,go=rX "$files"
 # The same commit gives the same zip.
-touch -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}" "$files"/* "$files"
+find "$files" -exec touch -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}" {} +
 
 zip=$outdir/$name.zip
 rm -f "$zip"
-(cd "$work" && TZ=UTC LC_ALL=C zip -q -X -D "$zip" "$name"/*)
+(cd "$work" && find "$name" -type f | LC_ALL=C sort | TZ=UTC zip -q -X -D "$zip" -@)
 
 # One code for each version, the same whoever builds it: made from the upgrade
 # code and the version.
@@ -72,7 +79,20 @@ product_code=$(python3 -c 'import sys, uuid; print(uuid.uuid5(uuid.UUID(sys.argv
 
 msi=$outdir/$name.msi
 rm -f "$msi"
-source=$PWD/packaging/windows/wininetd.wxs
+# The pages are one component in a folder of their own, README.md first: its key path.
+pages=$(cd docs && printf '%s\n' README.md *.md *.json | awk '!seen[$0]++')
+source=$work/wininetd.wxs
+while IFS= read -r line; do
+    if [[ $line == *'@PAGES@'* ]]; then
+        key=' KeyPath="yes"'
+        for page in $pages; do
+            echo "<File Id=\"docs_${page//[^A-Za-z0-9.]/_}\" Name=\"$page\" Source=\"docs/$page\"$key/>"
+            key=
+        done
+    else
+        printf '%s\n' "$line"
+    fi
+done <packaging/windows/wininetd.wxs >"$source"
 (cd "$files" && wixl -a x64 -D "Version=$version" -D "ProductCode=$product_code" -o "$msi" "$source")
 
 # The version in a file's resources, or nothing.
@@ -116,6 +136,8 @@ queries+=(
 # wixl knows no condition of a component. This one is asked in a repair too: 64
 # transitive, 256 64 bit.
 queries+=("UPDATE \`Component\` SET \`Condition\` = 'WININETD_START = \"#2\"', \`Attributes\` = $((64 + 256)) WHERE \`Component\` = 'StartAgain'")
+# What "Apps" in the settings shows as the page of the program.
+[ -z "$homepage" ] || queries+=("INSERT INTO \`Property\` (\`Property\`, \`Value\`) VALUES ('ARPURLINFOABOUT', '$homepage')")
 for query in "${queries[@]}"; do
     msibuild "$msi" -q "$query"
 done
@@ -125,6 +147,7 @@ has() {
     grep -qF -- "$2" <<<"$(msiinfo export "$msi" "$1" | tr -d '\r')" || fail "the MSI's table $1 has no: $2"
 }
 has Property $'SecureCustomProperties\t'"$secure"
+[ -z "$homepage" ] || has Property $'ARPURLINFOABOUT\t'"$homepage"
 has CustomAction $'RegisterUndo\t3410'
 has CustomAction $'StartAgainUndo\t3426\tSystem64Folder\t"[System64Folder]sc.exe" start wininetd'
 has InstallExecuteSequence $'NOT UPGRADINGPRODUCTCODE AND $Program = 2\t1950'

@@ -3,8 +3,9 @@
 #
 #   scripts/release.sh BASE_URL [HOMEPAGE] [OUTDIR]
 #
-# BASE_URL is where the packages will be downloaded from, HOMEPAGE the project's
-# page (BASE_URL unless given), OUTDIR target/release-VERSION. Nothing is uploaded.
+# BASE_URL is where the packages will be downloaded from, OUTDIR target/release-VERSION.
+# HOMEPAGE is the project's page, where its repository takes reports: WININETD_HOMEPAGE,
+# or else BASE_URL, unless given. All packages and manifests name it. Nothing is uploaded.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +14,7 @@ if [ $# -lt 1 ]; then
     exit 64
 fi
 base_url=${1%/}
-homepage=${2:-$base_url}
+homepage=${2:-${WININETD_HOMEPAGE:-$base_url}}
 for url in "$base_url" "$homepage"; do
     # What winget takes, and nothing that sed or JSON would read as its own.
     if ! [[ $url =~ ^https?://[A-Za-z0-9._~:/%+=@-]+$ ]]; then
@@ -21,6 +22,8 @@ for url in "$base_url" "$homepage"; do
         exit 64
     fi
 done
+# The scripts that build packages read it.
+export WININETD_HOMEPAGE=$homepage
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 outdir=${3:-target/release-$version}
 rm -rf "$outdir"

@@ -87,7 +87,7 @@ from() {
     local msi=$1 file=$2
     rm -rf "$WININETD_LAB/files"
     msiextract -C "$WININETD_LAB/files" "$msi" >/dev/null
-    cmp "$(find "$WININETD_LAB/files" -name "$file")" "$folder/$file"
+    cmp "$(find "$WININETD_LAB/files" -path "*wininetd/$file")" "$folder/$file"
 }
 stamp() { stat -c '%i %y %z' "$1"; }
 
@@ -176,8 +176,10 @@ repair() { msi /i "$(product "$new" ProductCode)" REINSTALL=ALL REINSTALLMODE=am
 scripts/msi-actions.py "$new" || fail 'a program runs where it must not'
 check 'the event source is taken away' wine reg delete "$source_key" /f
 printf 'damaged' >"$folder/README.md"
+printf 'damaged' >"$folder/docs/README.md"
 check 'a repair is done' repair WININETD_OPTIONS=--no-such-option
 check 'a repair puts files back' from "$new" README.md
+check 'a repair puts pages back' from "$new" docs/README.md
 check 'and runs no program: the event source stays away' not has_key "$source_key"
 check 'a repair takes no options' same "$image" "$(value "$service_key" ImagePath)"
 check 'the service runs after a repair' soon in_state RUNNING

@@ -372,7 +372,7 @@ function Look-At-Runtimes {
     Serve @($runtimes | ForEach-Object { "$($_.Port) none $($_.Line)" })
     foreach ($runtime in $runtimes) {
         $promise = "$($runtime.Title) takes a socket as its standard streams"
-        if (-not $runtime.Takes) { $promise = "$($runtime.Title) does not take a socket as its standard streams, as the README says" }
+        if (-not $runtime.Takes) { $promise = "$($runtime.Title) does not take a socket as its standard streams, as docs/windows.md says" }
         # What does not answer through a pipe either says nothing about sockets.
         $control = try { (Run 'cmd.exe' "/d /s /c `"$($runtime.Line)`"" "hello`n").Out } catch { $_.Exception.Message }
         $right = if ($runtime.Title -eq 'Rust') { 'hello' } else { 'got hello' }

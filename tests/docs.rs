@@ -79,6 +79,12 @@ fn examples_keep_nothing_where_everybody_can_write() {
 }
 
 #[test]
+fn the_page_of_the_classic_file_shows_the_example() {
+    let example = text("examples/quickstart.conf").unwrap();
+    assert!(page("classic-file.md").unwrap().contains(&format!("```\n{example}```\n")));
+}
+
+#[test]
 fn what_is_cited_is_recognised() {
     let page = "`src/a.rs` and `tests/b.rs::c`, `tests/b.rs`\n`src/x/y.rs::z`";
     assert_eq!(cited(page), [("tests/b.rs", "c"), ("src/x/y.rs", "z")]);
@@ -206,7 +212,7 @@ fn the_contents_list_every_page() {
     let decisions = text("docs/decisions/README.md").unwrap();
     for name in pages() {
         if let Some(page) = name.strip_prefix("docs/decisions/0") {
-            assert!(decisions.contains(&format!("(0{page})")), "{page} is not listed");
+            assert!(decisions.contains(&format!("(0{page})")), "{name} is not listed");
         }
     }
 }

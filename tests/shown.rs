@@ -1,6 +1,7 @@
-//! What the README shows is what the built program prints for the file that it shows.
+//! What the README shows is what the built program prints for the file that it shows, and native
+//! files of pages have no errors.
 //!
-//! Each test takes a block of the README, runs the program as the block says, and compares
+//! Each test of the README takes a block of the README, runs the program as the block says, and compares
 //! the output with the block. What differs from run to run is replaced by the values of the
 //! page first; the rules are beside each test.
 #![cfg(unix)]
@@ -157,4 +158,22 @@ fn as_on_the_page(status: &str, ports: &[(String, String)]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Accounts and programs of these files need not be here: that is a warning.
+#[test]
+fn native_files_of_pages_have_no_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("page.toml");
+    for page in ["docs/windows.md"] {
+        let text = std::fs::read_to_string(format!("{}/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let blocks: Vec<&str> =
+            text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!blocks.is_empty(), "{page}");
+        for block in blocks {
+            std::fs::write(&file, block).unwrap();
+            let checked = run(&["--check", "--cfgfile", &file.display().to_string()]);
+            assert_eq!(checked.code, Some(0), "{page}: {}", checked.errors);
+        }
+    }
 }
