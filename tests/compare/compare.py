@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections import Counter
 from pathlib import Path
 
@@ -118,13 +119,23 @@ def judge(found):
     return faults
 
 
+def wrapped(text, indent=""):
+    return textwrap.wrap(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def paragraph(text):
+    return [*wrapped(text), ""]
+
+
 def page(found, programs):
-    lines = ["# Beside the others", ""]
-    lines += ["The same scenarios against servers of this kind, as Debian packages them and with the settings that they have there.",
-              "`python3 tests/compare/compare.py` makes this page, and fails where ours does what is not expected of it.", ""]
+    lines = ["# Compared with other servers", ""]
+    lines += paragraph("This page shows how wininetd and nine other super-servers behave in the same scenarios, and why wininetd"
+                       " differs. The others run as Debian packages them, with its settings. `python3 tests/compare/compare.py`"
+                       " writes this page, and fails if wininetd does not behave as expected.")
     versions = ", ".join(f"{kind.name} {programs[kind.name][1]}" for kind in PEERS)
-    lines += [f"Others: {versions}. As root, on Linux. `socket-activate` is systemd's, with `--inetd`; the inetds and rlinetd have rules by",
-              "tcp_wrappers only. `wininetd, pipes` is a service with `stdio = \"pipe\"`; `stop_grace` is a second.", ""]
+    lines += paragraph(f"Versions: {versions}. All servers run as root, on Linux.")
+    lines += paragraph("`socket-activate` is systemd's, with `--inetd`. The inetds and rlinetd have access rules by tcp_wrappers only."
+                       " `wininetd, pipes` is a service with `stdio = \"pipe\"`. `stop_grace` is one second.")
     lines += ["| scenario | outcome | servers |", "| --- | --- | --- |"]
     for scenario in scenarios.ALL:
         row, title = found[scenario.__name__], scenario.__doc__
@@ -133,9 +144,14 @@ def page(found, programs):
             who = [f"**{name}**" if name.startswith("wininetd") else name for name in row if row[name] == said]
             lines.append(f"| {title} | {said} | {', '.join(who)} |")
             title = ""
-    lines += ["", "## Where ours differs from most, and why", ""]
-    lines += [f"- **{scenario.__doc__}.** {REASONS[scenario.__name__]}" for scenario in scenarios.ALL
-              if scenario.__name__ in REASONS]
+    lines += ["", "## Where wininetd differs from most, and why", ""]
+    for scenario in scenarios.ALL:
+        if reason := REASONS.get(scenario.__name__):
+            lines += wrapped(f"- **{scenario.__doc__}.** {reason}", "  ")
+    lines += ["", "## Where to go next", ""]
+    lines += paragraph("[failure-behaviour.md](failure-behaviour.md) says what wininetd does in each failure, and"
+                       " [convert.md](convert.md) how to move a file of these servers. [cve.md](cve.md) lists their known weaknesses.")
+    lines.pop()
     return "\n".join(lines) + "\n"
 
 

@@ -19,23 +19,23 @@ EXPECTED = {
 
 # Wanted, each of them. What is not wanted is a fault and gets mended.
 REASONS = {
-    "unread": "The last bytes of a program arrive, whatever it left unread: the server keeps the connection, ends the stream"
-    " and reads what the client still sends. Closing over unread input resets the connection and destroys what is under way,"
-    " which the others leave to their programs.",
-    "left_behind": "A session ends with its program, and what is left of its process tree is ended, so that limits count what is"
-    " there and no client waits for a process that has forgotten it. A process that makes a session of its own (`setsid`) goes on, unless the service has a limit of `processes` (Linux). As under inetd all of it goes on with `leftovers = \"leave\"`.",
-    "descriptors": "Nothing but the three streams is a program's: a descriptor that leaks is a port that stays taken or a client"
-    " that never sees its end. Half of the others pass on what they were started with, one its listener.",
-    "state": "A program finds the same whoever started the server: umask 022, no signal ignored or blocked. A umask of 000 made"
-    " files that everybody could write (CVE-2001-1322); an ignored SIGPIPE lets filters run on that nobody reads.",
-    "environment": "There are several dialects, and programs were written for each; all but those of socat and ncat, which bear"
-    " their names, are there.",
-    "reload": "Nobody is refused while the file is read again, since a listener that does not change keeps its socket. Half of those"
-    " that can reload close their sockets and bind them again; whether a client meets that moment is chance, also here.",
-    "stop": "Who stops a server wants its programs gone: sessions get a grace (10 seconds by default), then their trees are ended."
-    " As under inetd they go on with `on_stop = \"leave\"`.",
-    "crash": "A program that fails by itself is not started for every client that knocks: its service is paused for a second,"
-    " doubling to ten minutes, and comes back by itself. Its port stays bound, so nobody else takes it, and clients are closed"
-    " at once instead of waiting. What a client sent or ended never pauses a service, so a program that crashes on that is"
-    " started for each, as rates and limits let them.",
+    "unread": "wininetd keeps the connection, ends the stream and reads what the client still sends, so the last bytes of a"
+    " program arrive. Closing over unread input resets the connection and destroys data in flight. The others leave that to"
+    " their programs.",
+    "left_behind": "A session ends with its program, and wininetd terminates the rest of the process tree. So limits count"
+    " live sessions, and no client waits for a forgotten process. A process that calls `setsid` goes on, unless the service has"
+    " a limit of `processes` (Linux). With `leftovers = \"leave\"` all of it goes on, as under inetd.",
+    "descriptors": "A program has its three streams only. A descriptor that leaks keeps a port bound, or keeps end of file from a"
+    " client. Half of the others pass on what they inherited, and one its listener.",
+    "state": "Each program starts in the same state: umask 022, no signal ignored or blocked. With umask 000, programs made"
+    " files that everyone could write (CVE-2001-1322). With SIGPIPE ignored, a filter runs on without a reader.",
+    "environment": "Programs were written for several dialects. wininetd sets all of them but those of socat and ncat, which"
+    " carry the names of these programs.",
+    "reload": "wininetd refuses no client during a reload, because an unchanged listener keeps its socket. Half of the servers"
+    " that can reload close their sockets and bind them again. Whether a client meets that moment is chance, also here.",
+    "stop": "A stop of the server ends its programs. Sessions get a grace period (10 seconds by default), then wininetd"
+    " terminates their trees. With `on_stop = \"leave\"` they go on, as under inetd.",
+    "crash": "wininetd pauses a service whose program fails by itself, for a second, doubling to ten minutes. The port stays"
+    " bound, so that no other program takes it, and clients are closed at once instead of waiting. What a client sent or ended"
+    " never pauses a service. A program that crashes on that starts for each client, within rates and limits.",
 }
