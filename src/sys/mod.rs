@@ -243,8 +243,6 @@ pub struct ProgramFault {
     pub message: String,
     /// What to do about it, if known.
     pub hint: Option<String>,
-    /// The system's error number.
-    pub code: i32,
 }
 
 /// The program that a command line means at this moment.

@@ -101,30 +101,24 @@ fn in_path(name: &OsStr) -> Result<PathBuf, ProgramFault> {
         .ok_or_else(|| ProgramFault {
             message: format!("there is no program {} in PATH", name.display()),
             hint: Some("write its whole path".to_owned()),
-            code: libc::ENOENT,
         })
 }
 
 /// Whether the path is a file that somebody may execute. Whether the identity
 /// may is known when it tries.
 fn usable(path: &Path) -> Result<(), ProgramFault> {
-    let fault = |message: String, code| Err(ProgramFault { message, hint: None, code });
+    let fault = |message: String| Err(ProgramFault { message, hint: None });
     if !path.is_absolute() {
-        return fault(format!("{} is not a whole path: begin it with /", path.display()), libc::ENOENT);
+        return fault(format!("{} is not a whole path: begin it with /", path.display()));
     }
     match std::fs::metadata(path) {
-        Err(error) => {
-            fault(format!("{}: {error}", path.display()), error.raw_os_error().unwrap_or(libc::ENOENT))
-        }
-        Ok(found) if found.is_dir() => fault(format!("{} is a directory", path.display()), libc::EISDIR),
-        // Nobody can execute it, and whoever looks into a pipe waits without end.
-        Ok(found) if !found.is_file() => {
-            fault(format!("{} is not a regular file", path.display()), libc::EACCES)
-        }
+        Err(error) => fault(format!("{}: {error}", path.display())),
+        Ok(found) if found.is_dir() => fault(format!("{} is a directory", path.display())),
+        // Opening a pipe would wait without end, and a device is no program.
+        Ok(found) if !found.is_file() => fault(format!("{} is not a regular file", path.display())),
         Ok(found) if found.permissions().mode() & 0o111 == 0 => Err(ProgramFault {
             message: format!("{} is not executable", path.display()),
             hint: Some(format!("chmod +x {}", path.display())),
-            code: libc::EACCES,
         }),
         Ok(_) => Ok(()),
     }

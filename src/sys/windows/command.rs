@@ -34,8 +34,6 @@ enum Name {
     Blanks,
 }
 
-const FILE_NOT_FOUND: i32 = 2;
-
 impl Command {
     /// Reads a command line.
     pub fn parse(line: &OsStr) -> Result<Command, CommandFault> {
@@ -232,7 +230,7 @@ impl Command {
 }
 
 pub(super) fn fault(message: String, hint: Option<String>) -> ProgramFault {
-    ProgramFault { message, hint, code: FILE_NOT_FOUND }
+    ProgramFault { message, hint }
 }
 
 fn is_path(name: &str) -> bool {
