@@ -82,7 +82,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
 
 /// The name that the program receives, where that is not its own.
 fn own_name(service: &Service) -> String {
-    service.program.command.own_name().map(|name| format!(" called {name}")).unwrap_or_default()
+    service.program.command.own_name.as_ref().map(|name| format!(" called {name}")).unwrap_or_default()
 }
 
 /// How its clients are served, where that is not just by the connection itself.

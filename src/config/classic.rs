@@ -12,6 +12,7 @@ use super::missing_user::MissingUser;
 use super::source::Source;
 use super::stdio::STDIO_FAULT_HINT;
 use crate::model::account::Credentials;
+use crate::model::command_line::CommandLine;
 use crate::model::endings::Leftovers;
 use crate::model::limits::{Limits, Times};
 use crate::model::listen::KEEPALIVE;
@@ -46,7 +47,7 @@ impl Defaults {
         &self,
         name: String,
         listen: Vec<Address>,
-        command: Command,
+        command: CommandLine,
         identity: Option<Credentials>,
         typed: Typed,
     ) -> Service {
@@ -273,16 +274,18 @@ impl Reader<'_> {
         }
     }
 
-    fn command(&mut self, range: &Range<usize>, text: &[u8]) -> Option<Command> {
+    fn command(&mut self, range: &Range<usize>, text: &[u8]) -> Option<CommandLine> {
         if text.starts_with(b":") {
             let hint = "a password follows its user without a blank: USER:PASS".to_owned();
             self.error(range, "CMDLINE begins with a colon", Some(hint));
             return None;
         }
-        Command::parse(&sys::text::os_string(text))
+        let line = CommandLine::line(sys::text::os_string(text));
+        Command::new(&line)
+            .map(|_| line)
             .map_err(|fault| {
-                let at = (range.start + fault.offset).min(range.end.saturating_sub(1));
-                let meant = if fault.offset == 0 { range.clone() } else { at..at + 1 };
+                let at = (range.start + fault.position).min(range.end.saturating_sub(1));
+                let meant = if fault.position == 0 { range.clone() } else { at..at + 1 };
                 self.error(&meant, fault.message, fault.hint);
             })
             .ok()

@@ -3,6 +3,7 @@
 
 use super::program_name::find;
 use crate::model::plan::{Service, Stdio};
+use crate::sys::command::Command;
 use crate::sys::{CAPABILITIES, Program};
 
 /// A runtime, and what it does with a socket.
@@ -28,7 +29,7 @@ pub fn warning(service: &Service, program: Option<&Program>) -> Option<(String, 
     if service.program.stdio != Stdio::Socket || !CAPABILITIES.serial_sockets {
         return None;
     }
-    let text = service.program.command.text();
+    let text = Command::new(&service.program.command).ok()?.text();
     let (name, known) = find(program.map(|program| program.path.as_path()), &text, known)?;
     let hint = "give it pipes: `stdio = \"pipe\"` in a native file, `--stdio pipe` for a classic one";
     Some((format!("{name} {}", known.does), hint.to_owned()))

@@ -4,6 +4,7 @@
 use super::program_name::find;
 use crate::model::plan::Service;
 use crate::sys::Program;
+use crate::sys::command::Command;
 
 /// A program, and what it does with pipes. Each entry was seen in a run of Debian 12's
 /// package.
@@ -57,7 +58,7 @@ pub fn warning(service: &Service, program: Option<&Program>) -> Option<(String, 
     if !service.has_pipes() {
         return None;
     }
-    let text = service.program.command.text();
+    let text = Command::new(&service.program.command).ok()?.text();
     let (name, known) = find(program.map(|program| program.path.as_path()), &text, known)?;
     let message = format!("{name} needs a socket, and gets pipes here: it {}", known.does);
     let socket = match service.tls {

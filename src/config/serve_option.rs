@@ -15,6 +15,7 @@ use super::source::Source;
 use super::stdio::STDIO_FAULT_HINT;
 use super::zeros::without_leading_zeros;
 use crate::config::error::Error;
+use crate::model::command_line::CommandLine;
 use crate::model::listen::Address;
 use crate::model::plan::{Plan, Server, Service, Typed};
 use crate::sys;
@@ -111,15 +112,17 @@ impl Reader<'_> {
         Some(addresses)
     }
 
-    fn command(&mut self, range: &Range<usize>, equals: &Range<usize>) -> Option<Command> {
+    fn command(&mut self, range: &Range<usize>, equals: &Range<usize>) -> Option<CommandLine> {
         if range.is_empty() {
             self.error(equals, "the command is missing behind this", Some(FORM));
             return None;
         }
-        Command::parse(&sys::text::os_string(&self.source.text[range.clone()]))
+        let line = CommandLine::line(sys::text::os_string(&self.source.text[range.clone()]));
+        Command::new(&line)
+            .map(|_| line)
             .map_err(|fault| {
-                let at = (range.start + fault.offset).min(range.end.saturating_sub(1));
-                let meant = if fault.offset == 0 { range.clone() } else { at..at + 1 };
+                let at = (range.start + fault.position).min(range.end.saturating_sub(1));
+                let meant = if fault.position == 0 { range.clone() } else { at..at + 1 };
                 self.error(&meant, fault.message, fault.hint.as_deref());
             })
             .ok()
@@ -210,10 +213,7 @@ mod tests {
     #[test]
     fn the_first_equals_sign_separates() {
         let Loaded { plan, .. } = loaded(&["80= sort --key=2 "]);
-        assert_eq!(
-            plan.services[0].program.command,
-            Command::parse(&OsString::from("sort --key=2")).unwrap()
-        );
+        assert_eq!(plan.services[0].program.command, CommandLine::line("sort --key=2"));
         assert_eq!(plan.services[0].program.directory, Path::new("/here"));
         assert_eq!(plan.services[0].times.linger_timeout.as_secs(), 7);
     }

@@ -10,8 +10,9 @@ use super::{needs_pipes, needs_socket};
 use crate::model::listen::Address;
 use crate::model::plan::{Plan, Service, Tls};
 use crate::sys::account::Account;
+use crate::sys::command::Command;
 use crate::sys::files::open_regular;
-use crate::sys::{self, Others, trust};
+use crate::sys::{self, Others, ProgramFault, trust};
 use crate::tls::Keys;
 
 /// What was found for one service.
@@ -80,7 +81,10 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
             }
         },
     }
-    let program = match service.program.command.program() {
+    let program = match Command::new(&service.program.command)
+        .map_err(ProgramFault::from)
+        .and_then(|command| command.program())
+    {
         Ok(program) => {
             if let Some(warning) = &program.warning {
                 warn(&service.typed.command, warning.clone(), None);

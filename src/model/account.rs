@@ -1,7 +1,16 @@
 //! The account that a program runs as.
 
 use super::secret::Password;
-use crate::sys::account::UserName;
+
+/// A user name as it was typed. `sys::account` reads it by the rules of the system.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UserName(pub String);
+
+impl std::fmt::Display for UserName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
 
 /// The identity that a service asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

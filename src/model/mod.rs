@@ -1,6 +1,7 @@
 //! The vocabulary of the whole program: plain types without I/O. Imports nothing.
 
 pub mod account;
+pub mod command_line;
 pub mod endings;
 pub mod exit_code;
 pub mod exit_status;

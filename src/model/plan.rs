@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::command_line::CommandLine;
 use super::endings::{Leftovers, OnStop};
 use super::limits::{Limits, Rate, Times};
 use super::listen::{Address, UnixSocket};
 use crate::model::account::Credentials;
 use crate::model::listen::Keepalive;
 use crate::model::listen::ListenOptions;
-use crate::sys::command::Command;
 
 /// Everything that one run of the server serves.
 #[derive(Debug, Clone, Default)]
@@ -151,8 +151,8 @@ pub struct Warm {
 /// What serves a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// Its command line.
-    pub command: Command,
+    /// What is started.
+    pub command: CommandLine,
     /// As whom; without one, as the server itself.
     pub identity: Option<Credentials>,
     /// The directory that it starts in.

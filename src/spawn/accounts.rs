@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::core::logon::{Logon, Verdict};
-use crate::model::account::Credentials;
-use crate::sys::account::{Account, UserName, counts_against_account};
+use crate::model::account::{Credentials, UserName};
+use crate::sys::account::{Account, counts_against_account};
 use crate::sys::{SpawnError, Step};
 
 /// All accounts that programs have asked for. Bounded by the configuration.

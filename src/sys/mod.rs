@@ -54,6 +54,7 @@ pub use unix::*;
 #[cfg(windows)]
 pub use windows::*;
 
+use crate::model::command_line::CommandLine;
 use crate::model::limits::Limits;
 
 /// Who, beside administrators and ourselves, can change something, or read it.
@@ -227,8 +228,8 @@ pub enum Broken {
 /// Why a command line can't be read. Its writer's fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandFault {
-    /// Where in the command line, in bytes from its start.
-    pub offset: usize,
+    /// Where: in a line bytes from its start, in words the number of the word.
+    pub position: usize,
     /// What is wrong.
     pub message: String,
     /// What to write instead, if known.
@@ -245,6 +246,12 @@ pub struct ProgramFault {
     pub hint: Option<String>,
 }
 
+impl From<CommandFault> for ProgramFault {
+    fn from(fault: CommandFault) -> ProgramFault {
+        ProgramFault { message: fault.message, hint: fault.hint }
+    }
+}
+
 /// The program that a command line means at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -257,7 +264,7 @@ pub struct Program {
 /// What to start, and on what.
 pub struct Start<'a> {
     /// The command line of the service.
-    pub command: &'a command::Command,
+    pub command: &'a CommandLine,
     /// The directory to start in.
     pub directory: &'a std::path::Path,
     /// The whole environment.
@@ -392,6 +399,12 @@ pub struct SpawnError {
     pub cause: String,
     /// The system's number for it, where somebody decides by it.
     pub code: Option<i32>,
+}
+
+impl From<ProgramFault> for SpawnError {
+    fn from(fault: ProgramFault) -> SpawnError {
+        SpawnError::new(Step::Program, fault.message)
+    }
 }
 
 impl SpawnError {

@@ -9,6 +9,7 @@ use super::keys::Key;
 use super::report::At;
 use super::units::Fault;
 use super::value::Value;
+use crate::model::command_line::CommandLine;
 use crate::sys::CommandFault;
 use crate::sys::command::Command;
 
@@ -20,8 +21,11 @@ impl Reader<'_> {
             // Another system's rules.
             return Some(Value::Read);
         }
-        let command = Command::parse(text.as_ref());
-        command.map(Value::Command).map_err(|fault| self.command_fault(at, text, fault)).ok()
+        let line = CommandLine::line(text);
+        Command::new(&line)
+            .map(|_| Value::Command(line))
+            .map_err(|fault| self.command_fault(at, text, fault))
+            .ok()
     }
 
     /// Said at the place in the line where it is known.
@@ -30,8 +34,8 @@ impl Reader<'_> {
         // A string without escapes stands in the file as it is.
         let start = raw.find(text).map(|start| at.range.start + start);
         let place = match start {
-            Some(start) if fault.offset > 0 && fault.offset < text.len() => {
-                let place = start + fault.offset;
+            Some(start) if fault.position > 0 && fault.position < text.len() => {
+                let place = start + fault.position;
                 At { source: at.source, range: place..place + 1 }
             }
             _ => at.clone(),
@@ -55,12 +59,12 @@ impl Reader<'_> {
             return Some(Value::Read);
         }
         let places: Vec<At> = words.iter().map(|(_, at)| at.clone()).collect();
-        let words: Vec<String> = words.into_iter().map(|(word, _)| word).collect();
-        match Command::of_arguments(&words) {
-            Ok(command) => Some(Value::Command(command)),
-            Err((number, fault)) => {
+        let words = CommandLine::words(words.into_iter().map(|(word, _)| word));
+        match Command::new(&words) {
+            Ok(_) => Some(Value::Command(words)),
+            Err(fault) => {
                 let whole = context.at(value.span());
-                let at = places.get(number).unwrap_or(&whole);
+                let at = places.get(fault.position).unwrap_or(&whole);
                 self.report.error(at, Fault { message: fault.message, hint: fault.hint });
                 None
             }

@@ -12,6 +12,7 @@ use super::units::{Fault, quote};
 use super::value::Value;
 use crate::config::missing_user::MissingUser;
 use crate::model::account::Credentials;
+use crate::model::command_line::CommandLine;
 use crate::model::limits::KILL_GRACE;
 use crate::model::limits::{Limits, Times};
 use crate::model::listen::KEEPALIVE;
@@ -190,10 +191,11 @@ impl Reader<'_> {
     }
 
     /// The command with the program's own name, where that is another one.
-    fn called(&mut self, fields: &Fields, command: Command) -> Option<Command> {
+    fn called(&mut self, fields: &Fields, command: CommandLine) -> Option<CommandLine> {
         let Some(field) = fields.field("argv0") else { return Some(command) };
         let fault = |fault: CommandFault| Fault { message: fault.message, hint: fault.hint };
-        self.said(&field.at, command.called(fields.text("argv0")?).map_err(fault))
+        let called = CommandLine { own_name: Some(fields.text("argv0")?.to_owned()), ..command };
+        self.said(&field.at, Command::new(&called).map(|_| called).map_err(fault))
     }
 
     /// A service without `user`, where the server may have all rights: the

@@ -13,10 +13,10 @@ use super::report::At;
 use super::text::SINGLE_QUOTES;
 use super::units::{self, Fault};
 use super::{Reader, address};
+use crate::model::command_line::CommandLine;
 use crate::model::limits::Rate;
 use crate::model::listen::Address;
 use crate::model::plan::LONGEST_TEXT;
-use crate::sys::command::Command;
 
 /// A value that is right by itself. It may be a password, so it does not print.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub(super) enum Value {
     Path(PathBuf),
     Choice(&'static str),
     Mode(u32),
-    Command(Command),
+    Command(CommandLine),
     Addresses(Vec<(Address, At)>),
     Networks(Vec<(IpNet, At)>),
     Variables(Vec<(String, String)>),

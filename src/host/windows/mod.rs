@@ -81,7 +81,7 @@ pub fn set_password(service_name: &str, user: &str) -> Result<Exit, Error> {
     // Any password does for reading the name.
     let credentials = sys::account::parse_credentials(user, Some(""), service_name)
         .map_err(|message| refused(message, Exit::Usage))?;
-    if credentials.user.is_built_in() {
+    if sys::account::is_built_in(&credentials.user) {
         return Err(refused(format!("{user} has no password; write {user}: in the file"), Exit::Usage));
     }
     let known = sys::account::Account::examine(&credentials);

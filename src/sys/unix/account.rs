@@ -8,14 +8,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use super::super::fault::{self, Says};
 use super::super::{SpawnError, Step};
 use super::groups;
-use crate::model::account::Credentials;
+use crate::model::account::{Credentials, UserName};
 use crate::model::secret::Password;
-
-/// A user as the file names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct UserName {
-    text: OsString,
-}
 
 /// An account with all that a program's identity is made of. Frozen when it is
 /// looked up, so that a later change of the user database can't change what
@@ -50,7 +44,8 @@ impl Account {
                 Err(error) => return Err(fault(format!("group {name}: {error}"))),
             },
         };
-        let found = lookup(&user.text, group).map_err(|error| fault(format!("account {user}: {error}")))?;
+        let found =
+            lookup(user.0.as_ref(), group).map_err(|error| fault(format!("account {user}: {error}")))?;
         let Some(mut account) = found else {
             return Err(fault(format!("there is no account {user} on this system")));
         };
@@ -226,13 +221,7 @@ pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> R
         return Err("a user name is missing before the colon".to_owned());
     }
     let password = password.map(|password| Password::parse(password, service));
-    Ok(Credentials { user: UserName { text: user.into() }, password, group: None, load_profile: true })
-}
-
-impl std::fmt::Display for UserName {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.text.display())
-    }
+    Ok(Credentials { user: UserName(user.to_owned()), password, group: None, load_profile: true })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::super::{CommandFault, Program, ProgramFault};
+use crate::model::command_line::{CommandLine, CommandText};
 
 /// A command line that could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,47 +20,27 @@ pub struct Command {
 
 impl Command {
     /// Reads a command line.
-    pub fn parse(line: &OsStr) -> Result<Command, CommandFault> {
-        let arguments: Vec<CString> = split(line.as_bytes())?
-            .into_iter()
-            .map(|word| {
-                CString::new(word).map_err(|_| CommandFault {
-                    offset: 0,
-                    message: "a command line can't hold a NUL character".to_owned(),
-                    hint: None,
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Command { name: arguments[0].clone(), arguments })
-    }
-
-    /// Takes the program's name and its arguments as they are. A fault comes
-    /// with the number of the word.
-    pub fn of_arguments(words: &[String]) -> Result<Command, (usize, CommandFault)> {
-        let fault = |message: &str| CommandFault { offset: 0, message: message.to_owned(), hint: None };
-        if words.first().is_none_or(String::is_empty) {
-            return Err((0, fault("the program's name is empty")));
-        }
-        let argument = |(number, word): (usize, &String)| {
-            CString::new(&**word).map_err(|_| (number, fault("an argument can't hold a NUL character")))
+    pub fn new(typed: &CommandLine) -> Result<Command, CommandFault> {
+        let words = match &typed.text {
+            CommandText::Line(line) => split(line.as_bytes())?,
+            CommandText::Words(words) => words.iter().map(|word| word.clone().into_bytes()).collect(),
         };
-        let arguments: Vec<CString> = words.iter().enumerate().map(argument).collect::<Result<_, _>>()?;
-        Ok(Command { name: arguments[0].clone(), arguments })
-    }
-
-    /// The same program with another name as the first of its arguments.
-    pub fn called(mut self, own_name: &str) -> Result<Command, CommandFault> {
-        self.arguments[0] = CString::new(own_name).map_err(|_| CommandFault {
-            offset: 0,
-            message: "a program's name cannot hold a NUL character".to_owned(),
-            hint: None,
-        })?;
-        Ok(self)
-    }
-
-    /// The name that the program receives, where `called` has set it.
-    pub fn own_name(&self) -> Option<String> {
-        (self.name != self.arguments[0]).then(|| self.arguments[0].to_string_lossy().into_owned())
+        if words.first().is_none_or(Vec::is_empty) {
+            return Err(fault(0, "the program's name is empty"));
+        }
+        let nul = |number| match &typed.text {
+            CommandText::Line(_) => fault(0, "a command line can't hold a NUL character"),
+            CommandText::Words(_) => fault(number, "an argument can't hold a NUL character"),
+        };
+        let argument = |(number, word)| CString::new::<Vec<u8>>(word).map_err(|_| nul(number));
+        let mut arguments: Vec<CString> =
+            words.into_iter().enumerate().map(argument).collect::<Result<_, _>>()?;
+        let name = arguments[0].clone();
+        if let Some(own_name) = &typed.own_name {
+            arguments[0] = CString::new(&**own_name)
+                .map_err(|_| fault(0, "a program's name cannot hold a NUL character"))?;
+        }
+        Ok(Command { name, arguments })
     }
 
     /// The arguments, the program's own name first.
@@ -144,9 +125,8 @@ fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, CommandFault> {
             }
             b'\\' => {
                 return Err(CommandFault {
-                    offset: at,
-                    message: "a backslash at the end of the line escapes nothing".to_owned(),
                     hint: Some(r"write \\ for a backslash".to_owned()),
+                    ..fault(at, "a backslash at the end of the line escapes nothing")
                 });
             }
             byte => word.get_or_insert_default().push(byte),
@@ -154,14 +134,11 @@ fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, CommandFault> {
         at += 1;
     }
     words.extend(word);
-    if words.first().is_none_or(Vec::is_empty) {
-        return Err(CommandFault {
-            offset: 0,
-            message: "the program's name is empty".to_owned(),
-            hint: None,
-        });
-    }
     Ok(words)
+}
+
+fn fault(position: usize, message: &str) -> CommandFault {
+    CommandFault { position, message: message.to_owned(), hint: None }
 }
 
 /// Appends what stands between the double quotes from `start` on; returns the
@@ -193,7 +170,7 @@ fn quote_end(line: &[u8], start: usize) -> Result<usize, CommandFault> {
 fn unclosed(line: &[u8], start: usize) -> CommandFault {
     let quote = char::from(line[start]);
     CommandFault {
-        offset: start,
+        position: start,
         message: format!("this {quote} has no closing {quote}"),
         hint: Some(format!("write \\{quote} if the character itself is meant")),
     }
@@ -206,7 +183,7 @@ mod tests {
     use super::*;
 
     fn words(line: &str) -> Vec<String> {
-        let command = Command::parse(OsStr::new(line)).unwrap();
+        let command = Command::new(&CommandLine::line(line)).unwrap();
         command.arguments().iter().map(|word| word.to_str().unwrap().to_owned()).collect()
     }
 
@@ -230,39 +207,41 @@ mod tests {
 
     #[test]
     fn an_unclosed_quote_is_named_with_its_place() {
-        assert_eq!(Command::parse(OsStr::new("echo 'a")).unwrap_err().offset, 5);
-        assert_eq!(Command::parse(OsStr::new("echo \"a")).unwrap_err().offset, 5);
+        for line in ["echo 'a", "echo \"a"] {
+            assert_eq!(Command::new(&CommandLine::line(line)).unwrap_err().position, 5);
+        }
     }
 
     #[test]
     fn arguments_are_taken_as_they_are() {
-        let given = ["/bin/echo", "a b", "'", "", "\\"].map(str::to_owned);
-        let command = Command::of_arguments(&given).unwrap();
+        let given = ["/bin/echo", "a b", "'", "", "\\"];
+        let command = Command::new(&CommandLine::words(given)).unwrap();
         let words: Vec<_> = command.arguments().iter().map(|word| word.to_str().unwrap()).collect();
         assert_eq!(words, given);
-        assert_eq!(Command::of_arguments(&["e".to_owned(), "\0".to_owned()]).unwrap_err().0, 1);
-        assert!(Command::of_arguments(&[]).is_err());
+        assert_eq!(Command::new(&CommandLine::words(["e", "\0"])).unwrap_err().position, 1);
+        assert!(Command::new(&CommandLine::words([""; 0])).is_err());
     }
 
     #[test]
     fn another_own_name_leaves_the_program_as_it_is() {
-        let command = Command::parse(OsStr::new("/bin/sh -c x")).unwrap();
-        assert_eq!(command.own_name(), None);
-        let command = command.called("-sh").unwrap();
-        assert_eq!(command.own_name().as_deref(), Some("-sh"));
+        let called = |own_name: &str| {
+            let own_name = Some(own_name.to_owned());
+            Command::new(&CommandLine { own_name, ..CommandLine::line("/bin/sh -c x") })
+        };
+        let command = called("-sh").unwrap();
         assert_eq!(command.arguments()[0].to_str(), Ok("-sh"));
         assert_eq!(command.to_start().unwrap(), Path::new("/bin/sh"));
-        assert!(command.called("\0").is_err());
+        assert!(called("\0").is_err());
     }
 
     #[test]
     fn an_empty_program_is_refused() {
-        assert!(Command::parse(OsStr::new("'' a")).is_err());
+        assert!(Command::new(&CommandLine::line("'' a")).is_err());
     }
 
     #[test]
     fn bytes_that_are_no_utf_8_are_taken_as_they_are() {
         let line = OsString::from_vec(b"echo \xff".to_vec());
-        assert_eq!(Command::parse(&line).unwrap().arguments()[1].as_bytes(), b"\xff");
+        assert_eq!(Command::new(&CommandLine::line(line)).unwrap().arguments()[1].as_bytes(), b"\xff");
     }
 }

@@ -11,10 +11,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::super::fault::{self, Says};
-use super::super::{Errors, SpawnError, Start, Stdio, Step};
+use super::super::{Errors, ProgramFault, SpawnError, Start, Stdio, Step};
 use super::become_program::{Birth, Failure};
 use super::cgroup::Cgroup;
 use super::child::Child;
+use super::command::Command;
 use super::foreseen::Foreseen;
 use super::limits;
 use super::terminal;
@@ -22,10 +23,11 @@ pub(super) use imp::Report;
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
-    let program = start.command.to_start().map_err(|fault| SpawnError::new(Step::Program, fault.message))?;
+    let command = Command::new(start.command).map_err(ProgramFault::from)?;
+    let program = command.to_start()?;
     let path = c_string(program.as_os_str())?;
     let directory = c_string(start.directory.as_os_str())?;
-    let arguments = start.command.arguments();
+    let arguments = command.arguments();
     let environment = start
         .environment
         .iter()

@@ -3,7 +3,6 @@
 //! spawn threads, and a taken account is kept for a while (`spawn::accounts`).
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 
@@ -26,22 +25,13 @@ use super::super::fault::{self, Says};
 use super::super::{SpawnError, Step};
 use super::handle::{check, size, wide};
 use super::spawn::rights_hint;
+use super::user_name::LogonName;
 use super::{environment, names, passwords, process};
-use crate::model::account::Credentials;
+use crate::model::account::{Credentials, UserName};
 use crate::model::secret::{Password, Secret};
 
 /// The domain's controller does not answer (a number of RPC's own).
 const RPC_S_SERVER_UNAVAILABLE: u32 = 1722;
-
-/// A user as the file names it, in the parts that a logon wants.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct UserName {
-    account: String,
-    domain: Option<String>,
-    /// LocalService or NetworkService: no password, and a service's logon.
-    built_in: bool,
-    text: String,
-}
 
 /// What a token must allow so that programs can be started with it.
 pub(super) const TOKEN_FOR_LOGON: u32 = TOKEN_ASSIGN_PRIMARY
@@ -75,7 +65,8 @@ impl Account {
         let (mut profile, mut remark) = (None, None);
         if credentials.load_profile {
             // By the name that the token has: a profile's folder is called so.
-            let own_name = names::of_token(&token).unwrap_or_else(|_| credentials.user.account.clone());
+            let own_name =
+                names::of_token(&token).unwrap_or_else(|_| LogonName::of(&credentials.user).account);
             match Profile::load(&token, &own_name) {
                 Ok(loaded) => profile = Some(loaded),
                 Err(error) if is_for_administrators(&error) => remark = Some(without_profile(&name, &error)),
@@ -99,16 +90,12 @@ impl Account {
     /// True if it is an administrator, as far as the system says.
     pub fn examine(credentials: &Credentials) -> Result<bool, SpawnError> {
         let user = &credentials.user;
-        let full_name = match user.domain.as_deref() {
-            // Without the computer's name a user of the domain would be found.
-            Some(".") => format!("{}\\{}", names::of_computer().unwrap_or_default(), user.account),
-            Some(domain) => format!("{domain}\\{}", user.account),
-            None => user.account.clone(),
-        };
+        let logon_name = LogonName::of(user);
+        let full_name = logon_name.full();
         match names::is_user(&full_name) {
             // Who may not look into the store learns it from the first client.
             Ok(true) if is_missing_in_store(credentials) => password_of(credentials).map(|_| false),
-            Ok(true) => Ok(!user.built_in && names::is_administrator(&full_name)),
+            Ok(true) => Ok(!logon_name.is_built_in && names::is_administrator(&full_name)),
             Ok(false) => {
                 Err(SpawnError::new(Step::Account, format!("{user} is not a user (a group, perhaps)")))
             }
@@ -209,9 +196,9 @@ fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnError> {
     if let Some(how) = std::env::var_os("WININETD_TEST_LOGON") {
         return test_logon(credentials, password.as_ref(), &how);
     }
-    let UserName { account, domain, built_in, .. } = &credentials.user;
-    let kind = if *built_in { LOGON32_LOGON_SERVICE } else { LOGON32_LOGON_BATCH };
-    let domain = domain.as_ref().map(wide);
+    let LogonName { account, domain, is_built_in } = LogonName::of(&credentials.user);
+    let kind = if is_built_in { LOGON32_LOGON_SERVICE } else { LOGON32_LOGON_BATCH };
+    let domain = domain.map(wide);
     let name = wide(account);
     let password = password.as_ref().map(Secret::wide);
     let mut token: HANDLE = std::ptr::null_mut();
@@ -316,17 +303,25 @@ fn refused(user: &UserName, error: &io::Error) -> SpawnError {
     refusal
 }
 
-/// Reads a user field: `user`, `DOMAIN\user`, `user@domain`, or one of the two
-/// accounts of the system that need no password.
+/// Reads a user field.
 pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> Result<Credentials, String> {
-    let user = UserName::parse(user)?;
-    if password.is_none() && !user.built_in {
+    let user = UserName(user.to_owned());
+    let name = LogonName::of(&user);
+    if name.is_incomplete() {
+        return Err("a user name is missing before the colon".to_owned());
+    }
+    if password.is_none() && !name.is_built_in {
         return Err(format!(
             "{user} needs a password here: write {user}:PASSWORD, or {user}:{{stored}} after --set-password {user}"
         ));
     }
-    let password = password.filter(|_| !user.built_in).map(|password| Password::parse(password, service));
+    let password = password.filter(|_| !name.is_built_in).map(|password| Password::parse(password, service));
     Ok(Credentials { user, password, group: None, load_profile: true })
+}
+
+/// Whether the account needs no password.
+pub fn is_built_in(user: &UserName) -> bool {
+    LogonName::of(user).is_built_in
 }
 
 /// Whether the password is to be in the store and is not.
@@ -360,82 +355,13 @@ fn password_of(credentials: &Credentials) -> Result<Option<Secret>, SpawnError> 
     }
 }
 
-impl UserName {
-    fn parse(text: &str) -> Result<UserName, String> {
-        let (domain, account) = match text.split_once('\\') {
-            Some((domain, account)) => (Some(domain.to_owned()), account),
-            // The domain is part of the name then, and must not be given again.
-            None if text.contains('@') => (None, text),
-            None => (Some(".".to_owned()), text),
-        };
-        if account.is_empty() || domain.as_ref().is_some_and(String::is_empty) {
-            return Err("a user name is missing before the colon".to_owned());
-        }
-        let system_domain = domain
-            .as_ref()
-            .is_some_and(|domain| domain == "." || domain.eq_ignore_ascii_case("NT AUTHORITY"));
-        let built_in = ["LocalService", "NetworkService"]
-            .into_iter()
-            .find(|name| system_domain && name.eq_ignore_ascii_case(account));
-        Ok(match built_in {
-            Some(name) => UserName {
-                account: name.to_owned(),
-                domain: Some("NT AUTHORITY".to_owned()),
-                built_in: true,
-                text: text.to_owned(),
-            },
-            None => UserName { account: account.to_owned(), domain, built_in: false, text: text.to_owned() },
-        })
-    }
-}
-
-impl UserName {
-    /// The one form of all that mean the same account, for names of what is
-    /// kept for it.
-    pub fn canonical(&self) -> String {
-        let account = self.account.to_lowercase();
-        match self.domain.as_deref() {
-            None => account,
-            Some(domain) => {
-                let own =
-                    domain == "." || names::of_computer().is_ok_and(|name| name.eq_ignore_ascii_case(domain));
-                if own { format!(".\\{account}") } else { format!("{}\\{account}", domain.to_lowercase()) }
-            }
-        }
-    }
-
-    /// Whether the account needs no password.
-    pub fn is_built_in(&self) -> bool {
-        self.built_in
-    }
-}
-
-impl fmt::Display for UserName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parts(text: &str) -> (Option<String>, String) {
-        let user = UserName::parse(text).unwrap();
-        (user.domain, user.account)
-    }
-
-    #[test]
-    fn users_are_read_in_their_three_forms() {
-        assert_eq!(parts("davide"), (Some(".".to_owned()), "davide".to_owned()));
-        assert_eq!(parts("0day"), (Some(".".to_owned()), "0day".to_owned()));
-        assert_eq!(parts(r"CORP\davide"), (Some("CORP".to_owned()), "davide".to_owned()));
-        assert_eq!(parts("davide@corp.example"), (None, "davide@corp.example".to_owned()));
-    }
-
     #[test]
     fn the_accounts_of_the_system_need_no_password() {
-        assert!(parse_credentials("localservice", None, "s").unwrap().user.built_in);
+        assert!(is_built_in(&parse_credentials("localservice", None, "s").unwrap().user));
         assert!(
             parse_credentials(r"NT AUTHORITY\NetworkService", Some("x"), "s").unwrap().password.is_none()
         );

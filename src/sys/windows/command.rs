@@ -15,13 +15,14 @@ use super::command_hints::{
 use super::handle::wide;
 use super::paths::{system_directory, windows_directory};
 use super::quote::{quoted, word};
+use crate::model::command_line::{CommandLine, CommandText};
 
 /// A command line that could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     line: String,
     name: Name,
-    /// What stands in the place of the program's name in the line.
+    /// The program receives this in the place of its name in the line.
     own_name: Option<String>,
 }
 
@@ -36,12 +37,22 @@ enum Name {
 
 impl Command {
     /// Reads a command line.
-    pub fn parse(line: &OsStr) -> Result<Command, CommandFault> {
-        let fault = |message: &str, hint: Option<&str>| CommandFault {
-            offset: 0,
-            message: message.to_owned(),
-            hint: hint.map(str::to_owned),
+    pub fn new(typed: &CommandLine) -> Result<Command, CommandFault> {
+        let command = match &typed.text {
+            CommandText::Line(line) => Command::of_line(line)?,
+            CommandText::Words(words) => Command::of_words(words)?,
         };
+        // The C runtime knows no way to write a quote within this word.
+        let letter =
+            typed.own_name.as_ref().and_then(|name| name.chars().find(|letter| "\"\0".contains(*letter)));
+        if let Some(letter) = letter {
+            return Err(refused(0, &format!("a program's name cannot hold the character {letter:?}"), None));
+        }
+        Ok(Command { own_name: typed.own_name.clone(), ..command })
+    }
+
+    fn of_line(line: &OsStr) -> Result<Command, CommandFault> {
+        let fault = |message: &str, hint| refused(0, message, hint);
         let line = line.to_string_lossy().trim_matches([' ', '\t']).to_owned();
         if line.contains('\0') {
             return Err(fault("a command line can't hold a NUL character", None));
@@ -64,26 +75,20 @@ impl Command {
         Ok(Command { line, name, own_name: None })
     }
 
-    /// Takes the program's name and its arguments, quoted as the C runtime
-    /// reads them. A fault comes with the number of the word.
-    pub fn of_arguments(words: &[String]) -> Result<Command, (usize, CommandFault)> {
-        let fault = |message: String, hint: Option<&str>| CommandFault {
-            offset: 0,
-            message,
-            hint: hint.map(str::to_owned),
-        };
+    /// Quotes words as the C runtime reads them.
+    fn of_words(words: &[String]) -> Result<Command, CommandFault> {
         let Some(name) = words.first().filter(|name| !name.is_empty()) else {
-            return Err((0, fault("the program's name is empty".to_owned(), None)));
+            return Err(refused(0, "the program's name is empty", None));
         };
         if name.contains('"') {
-            return Err((0, fault("a program's name can't hold a \"".to_owned(), None)));
+            return Err(refused(0, "a program's name can't hold a \"", None));
         }
         // Windows drops blanks and dots at the end of a name.
         let batch = is_batch(Path::new(name.trim_end_matches([' ', '.'])));
         let mut line = format!("\"{name}\"");
         for (number, word) in words.iter().enumerate() {
             if word.contains('\0') {
-                return Err((number, fault("an argument can't hold a NUL character".to_owned(), None)));
+                return Err(refused(number, "an argument can't hold a NUL character", None));
             }
             // cmd.exe reads the line a second time, by rules of its own: within
             // quotes, too, it takes these for more than text.
@@ -92,7 +97,7 @@ impl Command {
                 let message =
                     format!("cmd.exe, which runs batch files, would interpret the character {letter:?}");
                 let hint = "write the command as one string, in cmd.exe's own quoting, or start a program";
-                return Err((number, fault(message, Some(hint))));
+                return Err(refused(number, &message, Some(hint)));
             }
             if number > 0 {
                 line.push(' ');
@@ -102,25 +107,9 @@ impl Command {
             }
         }
         if let Some(message) = too_long(&line, LONGEST_LINE) {
-            return Err((0, fault(message, None)));
+            return Err(refused(0, &message, None));
         }
         Ok(Command { line, name: Name::Clear(name.clone()), own_name: None })
-    }
-
-    /// The same program with another first word in its command line.
-    pub fn called(mut self, own_name: &str) -> Result<Command, CommandFault> {
-        // The C runtime knows no way to write a quote within this word.
-        if let Some(letter) = own_name.chars().find(|letter| "\"\0".contains(*letter)) {
-            let message = format!("a program's name cannot hold the character {letter:?}");
-            return Err(CommandFault { offset: 0, message, hint: None });
-        }
-        self.own_name = Some(own_name.to_owned());
-        Ok(self)
-    }
-
-    /// The name that the program receives, where `called` has set it.
-    pub fn own_name(&self) -> Option<String> {
-        self.own_name.clone()
     }
 
     /// The whole command line, for a look at what it starts.
@@ -227,6 +216,10 @@ impl Command {
         };
         self.line.get(end..).unwrap_or_default()
     }
+}
+
+fn refused(position: usize, message: &str, hint: Option<&str>) -> CommandFault {
+    CommandFault { position, message: message.to_owned(), hint: hint.map(str::to_owned) }
 }
 
 pub(super) fn fault(message: String, hint: Option<String>) -> ProgramFault {

@@ -96,15 +96,14 @@ pub(super) fn interpreter(path: &Path) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::super::super::Program;
     use super::super::command::Command;
     use super::super::paths::system_directory;
     use super::*;
+    use crate::model::command_line::CommandLine;
 
     fn program(line: &str) -> Result<Program, ProgramFault> {
-        Command::parse(OsStr::new(line)).unwrap().program()
+        Command::new(&CommandLine::line(line)).unwrap().program()
     }
 
     #[test]

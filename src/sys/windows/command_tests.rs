@@ -3,7 +3,7 @@
 use super::*;
 
 fn program(line: &str) -> Result<Program, ProgramFault> {
-    Command::parse(OsStr::new(line)).unwrap().program()
+    Command::new(&CommandLine::line(line)).unwrap().program()
 }
 
 #[test]
@@ -62,18 +62,22 @@ fn files_that_are_no_programs_are_told_from_programs() {
 #[test]
 fn a_line_that_windows_cannot_take_is_refused() {
     let line = format!("cmd {}", "x".repeat(32_762));
-    assert!(Command::parse(OsStr::new(&line)).is_ok());
-    let fault = Command::parse(OsStr::new(&format!("{line}x"))).unwrap_err();
+    assert!(Command::new(&CommandLine::line(&line)).is_ok());
+    let fault = Command::new(&CommandLine::line(format!("{line}x"))).unwrap_err();
     assert!(fault.message.contains("32767"), "{fault:?}");
-    assert!(Command::of_arguments(&["x.exe".to_owned(), "x".repeat(40_000)]).is_err());
+    assert!(Command::new(&CommandLine::words(["x.exe".to_owned(), "x".repeat(40_000)])).is_err());
 }
 
 #[test]
 fn batch_files_run_through_cmd() {
-    let command = Command::parse(OsStr::new(r#""c:\a b\x.cmd" 1"#)).unwrap();
+    let command = Command::new(&CommandLine::line(r#""c:\a b\x.cmd" 1"#)).unwrap();
     let (application, line) = command.to_start(Path::new(r"c:\a b\x.cmd"));
     assert_eq!(application, system_directory().join("cmd.exe"));
     assert!(line.to_string_lossy().ends_with(r#"/d /s /c ""c:\a b\x.cmd" 1""#), "{line:?}");
+}
+
+fn called(line: impl Into<OsString>, own_name: &str) -> Result<Command, CommandFault> {
+    Command::new(&CommandLine { own_name: Some(own_name.to_owned()), ..CommandLine::line(line) })
 }
 
 #[test]
@@ -84,10 +88,10 @@ fn another_own_name_replaces_the_first_word_of_the_line() {
         (r"c:\a b\x.exe 1", "y z", r#""y z" 1"#),
         ("x 1", r"d:\y\", r"d:\y\ 1"),
     ] {
-        let command = Command::parse(OsStr::new(line)).unwrap().called(name).unwrap();
+        let command = called(line, name).unwrap();
         assert_eq!(command.to_start(path), (path.to_owned(), expected.into()), "{line}");
     }
-    assert!(Command::parse(OsStr::new("x")).unwrap().called("\"").is_err());
+    assert!(called("x", "\"").is_err());
 }
 
 #[test]
@@ -95,14 +99,13 @@ fn a_batch_file_cannot_have_another_name() {
     let folder = tempfile::tempdir().unwrap();
     let batch = folder.path().join("x.cmd");
     std::fs::write(&batch, "").unwrap();
-    let command = Command::parse(batch.as_os_str()).unwrap();
-    assert!(command.program().is_ok());
-    assert!(command.called("y").unwrap().program().unwrap_err().message.contains("batch file"));
+    assert!(Command::new(&CommandLine::line(&batch)).unwrap().program().is_ok());
+    assert!(called(&batch, "y").unwrap().program().unwrap_err().message.contains("batch file"));
 }
 
 fn of_arguments(words: &[&str]) -> Result<String, usize> {
-    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    Command::of_arguments(&words).map(|command| command.line).map_err(|(number, _)| number)
+    let command = Command::new(&CommandLine::words(words.iter().copied()));
+    command.map(|command| command.line).map_err(|fault| fault.position)
 }
 
 #[test]

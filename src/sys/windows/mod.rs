@@ -36,6 +36,7 @@ mod tests;
 pub mod text;
 pub mod tool;
 pub mod trust;
+mod user_name;
 mod waiter;
 
 use super::Capabilities;

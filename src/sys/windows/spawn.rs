@@ -2,9 +2,10 @@
 //! its three streams and nothing else are inherited, and it is in a job before
 //! its first instruction.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windows_sys::Wdk::Storage::FileSystem::{
     FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, NtQueryInformationFile,
@@ -27,23 +28,24 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::super::fault::{self, Says};
-use super::super::{Errors, SpawnError, Start, Stdio, Step};
+use super::super::{Errors, ProgramFault, SpawnError, Start, Stdio, Step};
 use super::child::{Child, Job};
+use super::command::Command;
 use super::environment;
 use super::handle::{check, size, wide};
 use super::image::{Image, Impersonation};
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
-    let find = || start.command.program().map_err(|fault| SpawnError::new(Step::Program, fault.message));
+    let command = Command::new(start.command).map_err(ProgramFault::from)?;
     // Looked up and opened with the account's rights, which may be more or
     // less than ours, and held until the program runs: the file that the
     // account was allowed to execute is the file that is started.
     let (program, image) = match start.account {
-        None => (find()?, None),
+        None => (command.program()?, None),
         Some(account) => {
             let impersonation = Impersonation::of(account)?;
-            let program = find()?;
+            let program = command.program()?;
             let image = Image::open(account, &program.path)?;
             drop(impersonation);
             (program, Some(image))
@@ -54,7 +56,7 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     if start.attempt.is_cancelled() {
         return Err(SpawnError::new(Step::Spawn, "the start was cancelled"));
     }
-    let child = create_process(start, &program.path, &streams, job);
+    let child = create_process(start, command.to_start(&program.path), &program.path, &streams, job);
     drop(image);
     child
 }
@@ -201,11 +203,11 @@ impl Drop for Attributes<'_> {
 
 fn create_process(
     start: &Start<'_>,
+    (application, command_line): (PathBuf, OsString),
     program: &Path,
     streams: &Streams,
     job: Job,
 ) -> Result<Child, SpawnError> {
-    let (application, command_line) = start.command.to_start(program);
     let application = wide(application);
     let mut command_line = wide(command_line);
     let directory = wide(start.directory);

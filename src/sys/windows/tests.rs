@@ -17,11 +17,11 @@ use windows_sys::Win32::System::Threading::GetProcessId;
 use super::super::attempt::Attempt;
 use super::super::{Errors, Start, Stdio};
 use super::child::{Child, is_gone};
-use super::command::Command;
 use super::handle::size;
 use super::net::{Listener, Socket, Stream};
 use super::pipe::{self, Reader, Writer};
 use super::spawn::{assert_synchronous, spawn};
+use crate::model::command_line::CommandLine;
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
 use crate::model::limits::Limits;
@@ -109,7 +109,7 @@ fn start(role: &str, stdio: Stdio<'_>, errors: Errors<'_>) -> Child {
     let environment: Vec<(OsString, OsString)> =
         std::env::vars_os().chain([(ROLE.into(), role.into())]).collect();
     spawn(&Start {
-        command: &Command::parse(line.as_ref()).unwrap(),
+        command: &CommandLine::line(line),
         directory: Path::new(r"C:\"),
         environment: &environment,
         account: None,
