@@ -1,5 +1,4 @@
-//! What happens in the child between its birth and the program's first
-//! instruction. Nothing here allocates, locks or uses the C library where it
+//! What a new child does before the program's first instruction. Nothing here allocates, locks or uses the C library where it
 //! would touch other threads: on Linux the child runs in our memory.
 //!
 //! Order matters. The identity is taken before the directory and the program
@@ -12,13 +11,13 @@ use std::ffi::{c_char, c_int};
 use super::super::Step;
 use super::account::Account;
 use super::close;
-use super::foreseen::Foreseen;
+use super::injected_failure::InjectedFailure;
 use super::limits::ProcessLimit;
 use super::spawn::Report;
 
-/// All that a child needs, made before it is born. The pointers are valid
+/// All that a child needs, made before it is started. The pointers are valid
 /// until the call that starts the child returns.
-pub(super) struct Birth<'a> {
+pub(super) struct ChildSetup<'a> {
     pub path: *const c_char,
     pub arguments: *const *const c_char,
     pub environment: *const *const c_char,
@@ -32,13 +31,13 @@ pub(super) struct Birth<'a> {
     pub stderr: Option<c_int>,
     pub account: Option<&'a Account>,
     pub limits: &'a [ProcessLimit],
-    /// What the program writes itself into to be in its cgroup.
-    pub cgroup: Option<c_int>,
+    /// The child writes itself into this `cgroup.procs`.
+    pub cgroup_procs: Option<c_int>,
     /// Signals whose disposition is not the default in our process.
     pub signals: &'a [c_int],
     /// Which of the steps is to fail in a build for tests: decided before, since
     /// nothing may be asked here.
-    pub foreseen: Foreseen,
+    pub injected: InjectedFailure,
 }
 
 /// The step that failed, and errno.
@@ -53,7 +52,7 @@ fn at(step: Step, result: libc::c_long) -> Result<(), Failure> {
     if result == -1 { Err((step, errno())) } else { Ok(()) }
 }
 
-impl Birth<'_> {
+impl ChildSetup<'_> {
     /// Turns this process into the program; returns only if that fails.
     ///
     /// # Safety
@@ -75,10 +74,10 @@ impl Birth<'_> {
         // pointer is valid by the caller's promise. Only async-signal-safe
         // functions are called.
         unsafe {
-            if let Some(door) = self.cgroup {
+            if let Some(cgroup_procs) = self.cgroup_procs {
                 at_step(Step::Limits)?;
                 // First, so that whatever it does is counted; and while it may.
-                let written = libc::write(door, c"0".as_ptr().cast(), 1);
+                let written = libc::write(cgroup_procs, c"0".as_ptr().cast(), 1);
                 at(Step::Limits, if written == 1 { 0 } else { -1 })?;
             }
             if let Some(streams) = self.stdio {
@@ -128,7 +127,7 @@ impl Birth<'_> {
     /// Says that this step is reached. Fails if a test wants that.
     fn reaches(&self, step: Step, report: &Report<'_>) -> Result<(), Failure> {
         report.reaches(step);
-        self.foreseen.at(step)
+        self.injected.at(step)
     }
 
     /// Takes the account's groups, group and user, each checked, then proves that
@@ -150,11 +149,11 @@ impl Birth<'_> {
                 at_step(Step::Groups)?;
                 raw::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
                 at_step(Step::Group)?;
-                if !self.foreseen.lies_at(Step::Group) {
+                if !self.injected.lies_at(Step::Group) {
                     raw::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
                 }
                 at_step(Step::User)?;
-                if !self.foreseen.lies_at(Step::User) {
+                if !self.injected.lies_at(Step::User) {
                     raw::set_uid(account.uid).map_err(|code| (Step::User, code))?;
                 }
             }

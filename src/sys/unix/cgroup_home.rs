@@ -92,12 +92,12 @@ fn leave(folder: &Path) -> Result<(), String> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fault(&own, error)),
         _ => {}
     }
-    let door = own.join("cgroup.procs");
+    let cgroup_procs = own.join("cgroup.procs");
     for process in processes(folder).map_err(|error| fault(folder, error))? {
-        match fs::write(&door, process.to_string()) {
+        match fs::write(&cgroup_procs, process.to_string()) {
             // It has ended meanwhile.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-            result => result.map_err(|error| fault(&door, error))?,
+            result => result.map_err(|error| fault(&cgroup_procs, error))?,
         }
     }
     Ok(())

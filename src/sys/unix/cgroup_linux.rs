@@ -55,8 +55,8 @@ const PREFIX: &str = "wininetd-";
 pub(super) struct Cgroup {
     folder: PathBuf,
     version: Version,
-    /// What the program writes itself into to enter.
-    door: Option<File>,
+    /// The file into which the child writes itself, until it has.
+    cgroup_procs: Option<File>,
     /// Nothing is left to be ended or removed.
     is_over: bool,
 }
@@ -70,24 +70,24 @@ impl Cgroup {
         let folder = make_folder(&home.folder)
             .map_err(|error| fault(format!("a cgroup in {}: {error}", home.folder.display())))?;
         // From here on it is removed again if something fails.
-        let mut cgroup = Cgroup { folder, version: home.version, door: None, is_over: false };
+        let mut cgroup = Cgroup { folder, version: home.version, cgroup_procs: None, is_over: false };
         let prepared = fs::write(cgroup.folder.join("pids.max"), most.to_string())
             .and_then(|()| OpenOptions::new().write(true).open(cgroup.folder.join("cgroup.procs")));
         match prepared {
-            Ok(door) => cgroup.door = Some(door),
+            Ok(cgroup_procs) => cgroup.cgroup_procs = Some(cgroup_procs),
             Err(error) => return Err(fault(format!("the cgroup {}: {error}", cgroup.folder.display()))),
         }
         Ok(cgroup)
     }
 
     /// The descriptor to which a process writes `0` to enter.
-    pub(super) fn door(&self) -> c_int {
-        self.door.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    pub(super) fn cgroup_procs(&self) -> c_int {
+        self.cgroup_procs.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// The program is in.
-    pub(super) fn close_door(&mut self) {
-        self.door = None;
+    /// For once the child is in.
+    pub(super) fn close_cgroup_procs(&mut self) {
+        self.cgroup_procs = None;
     }
 
     /// Ends what is left in it, also what left the session, and removes it.

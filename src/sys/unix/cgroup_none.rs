@@ -13,11 +13,11 @@ impl Cgroup {
         Err(SpawnError::new(Step::Limits, processes_fault().unwrap_or_default()))
     }
 
-    pub(super) fn door(&self) -> c_int {
+    pub(super) fn cgroup_procs(&self) -> c_int {
         match *self {}
     }
 
-    pub(super) fn close_door(&mut self) {
+    pub(super) fn close_cgroup_procs(&mut self) {
         match *self {}
     }
 

@@ -30,13 +30,13 @@ mod counts;
 #[path = "counts_none.rs"]
 mod counts;
 pub mod event_log;
-mod foreseen;
 mod groups;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[path = "growth_linux.rs"]
 pub mod growth;
 mod inherited;
 pub mod init;
+mod injected_failure;
 pub mod limits;
 pub mod net;
 pub mod notify;

@@ -12,11 +12,11 @@ use std::sync::OnceLock;
 
 use super::super::fault::{self, Says};
 use super::super::{Errors, ProgramFault, SpawnError, Start, Stdio, Step};
-use super::become_program::{Birth, Failure};
+use super::become_program::{ChildSetup, Failure};
 use super::cgroup::Cgroup;
 use super::child::Child;
 use super::command::Command;
-use super::foreseen::Foreseen;
+use super::injected_failure::InjectedFailure;
 use super::limits;
 use super::terminal;
 pub(super) use imp::Report;
@@ -42,7 +42,7 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     give_pipes(start).map_err(stdio_fault)?;
     let mut cgroup = start.limits.processes.map(Cgroup::new).transpose()?;
     let limits = limits::of_process(start.limits);
-    let birth = Birth {
+    let setup = ChildSetup {
         path: path.as_ptr(),
         arguments: argument_pointers.as_ptr(),
         environment: environment_pointers.as_ptr(),
@@ -65,16 +65,16 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         },
         account: start.account,
         limits: &limits,
-        cgroup: cgroup.as_ref().map(Cgroup::door),
+        cgroup_procs: cgroup.as_ref().map(Cgroup::cgroup_procs),
         signals: changed_signals(),
-        foreseen: Foreseen::of(start, cgroup.is_some()),
+        injected: InjectedFailure::of(start, cgroup.is_some()),
     };
     let signals_blocked = SignalsBlocked::now();
-    let result = imp::give_birth(&birth, start.attempt);
+    let result = imp::start_child(&setup, start.attempt);
     drop(signals_blocked);
     let mut child = result.map_err(|(step, code)| in_words(step, code, start.directory, &program))?;
     if let Some(cgroup) = &mut cgroup {
-        cgroup.close_door();
+        cgroup.close_cgroup_procs();
     }
     if let Stdio::Console = start.stdio {
         child.stays_in_our_session();

@@ -9,7 +9,7 @@ use super::super::super::Step;
 use super::super::super::attempt::Attempt;
 use super::super::super::fault::{self, Says};
 use super::super::child::{Child, reap_pidfd};
-use super::{Birth, Failure};
+use super::{ChildSetup, Failure};
 
 /// The child tells how far it has come through the memory that it shares with us.
 pub(in super::super) struct Report<'a>(&'a Attempt);
@@ -25,8 +25,7 @@ impl Report<'_> {
     }
 }
 
-/// Room for the few frames between birth and exec, with a margin for
-/// unoptimised builds.
+/// Enough for the few frames before exec, with a margin for unoptimised builds.
 const STACK_BYTES: usize = 64 * 1024;
 const GUARD_BYTES: usize = 64 * 1024;
 
@@ -70,20 +69,20 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and no child runs on it: each has
-        // left our memory before give_birth returned.
+        // left our memory before start_child returned.
         unsafe { libc::munmap(self.base, STACK_BYTES + GUARD_BYTES) };
     }
 }
 
 /// What the child writes before it gives up, read once it has.
 struct Shared<'a> {
-    birth: &'a Birth<'a>,
+    setup: &'a ChildSetup<'a>,
     attempt: &'a Attempt,
     failure: Cell<Option<Failure>>,
 }
 
 extern "C" fn child(shared: *mut c_void) -> c_int {
-    // SAFETY: the pointer is the one that give_birth passed, whose frame
+    // SAFETY: the pointer is the one that start_child passed, whose frame
     // lives and stands still until this child is gone. `_exit` ends the
     // child without running anything of the parent's.
     unsafe {
@@ -91,7 +90,7 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
         // The child says so itself, since its parent sleeps. Until it takes the identity
         // only root can stop it.
         let failure = if shared.attempt.set_child(libc::getpid()) {
-            shared.birth.become_program(&Report(shared.attempt))
+            shared.setup.become_program(&Report(shared.attempt))
         } else {
             (Step::Spawn, libc::ECANCELED)
         };
@@ -101,7 +100,7 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
     127
 }
 
-pub(super) fn give_birth(birth: &Birth<'_>, attempt: &Attempt) -> Result<Child, Failure> {
+pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<Child, Failure> {
     STACK.with_borrow_mut(|slot| {
         let stack = match slot {
             Some(stack) => stack,
@@ -112,7 +111,7 @@ pub(super) fn give_birth(birth: &Birth<'_>, attempt: &Attempt) -> Result<Child, 
         if !attempt.begin() {
             return Err((Step::Spawn, libc::ECANCELED));
         }
-        let shared = Shared { birth, attempt, failure: Cell::new(None) };
+        let shared = Shared { setup, attempt, failure: Cell::new(None) };
         let mut pidfd: c_int = -1;
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
         // SAFETY: the child runs on a stack of its own, in our memory, while this

@@ -10,7 +10,7 @@ use super::super::super::Step;
 use super::super::super::attempt::Attempt;
 use super::super::super::fault::{self, Says};
 use super::super::child::Child;
-use super::{Birth, Failure};
+use super::{ChildSetup, Failure};
 
 /// The child's end of the pipe.
 pub(in super::super) struct Report<'a> {
@@ -43,7 +43,7 @@ impl Report<'_> {
     }
 }
 
-pub(super) fn give_birth(birth: &Birth<'_>, attempt: &Attempt) -> Result<Child, Failure> {
+pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<Child, Failure> {
     let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
     let pipe = fault::point("fork-pipe", Says::Descriptors).and_then(|()| std::io::pipe());
     let (mut reader, writer) = pipe.map_err(failed)?;
@@ -60,10 +60,10 @@ pub(super) fn give_birth(birth: &Birth<'_>, attempt: &Attempt) -> Result<Child, 
     }
     if pid == 0 {
         // SAFETY: this is the new child, its signals are blocked, and the pointers of
-        // `birth` were copied with our memory.
+        // `setup` were copied with our memory.
         unsafe {
             let report = Report { writer: writer.as_raw_fd(), pipe: PhantomData };
-            let (step, code) = birth.become_program(&report);
+            let (step, code) = setup.become_program(&report);
             report.fails(step, code);
             libc::_exit(127);
         }

@@ -1,20 +1,20 @@
-//! Which step of a child fails in a build for tests. The child may ask nothing, and
-//! on Linux it runs in our memory, so it is decided before the child is born.
+//! Which step of a child fails in a build for tests. The child may not ask: on Linux it
+//! runs in our memory. So the server decides before it starts the child.
 
 use super::super::{Start, Step};
 use super::become_program::Failure;
 
 #[cfg(debug_assertions)]
-pub(super) use in_tests::Foreseen;
+pub(super) use in_tests::InjectedFailure;
 
 /// In a release build every step is what the system says.
 #[cfg(not(debug_assertions))]
-pub(super) struct Foreseen;
+pub(super) struct InjectedFailure;
 
 #[cfg(not(debug_assertions))]
-impl Foreseen {
-    pub(super) fn of(_: &Start<'_>, _cgroup: bool) -> Foreseen {
-        Foreseen
+impl InjectedFailure {
+    pub(super) fn of(_: &Start<'_>, _cgroup: bool) -> InjectedFailure {
+        InjectedFailure
     }
 
     #[inline(always)]
@@ -38,7 +38,7 @@ mod in_tests {
 
     /// The first step that is to fail, and the one that is to say that it worked
     /// and has done nothing.
-    pub(in super::super) struct Foreseen {
+    pub(in super::super) struct InjectedFailure {
         fails: Option<Failure>,
         lies: Option<Step>,
         /// The child stops itself before this step, as any process of its account
@@ -46,9 +46,9 @@ mod in_tests {
         stops: Option<Step>,
     }
 
-    impl Foreseen {
+    impl InjectedFailure {
         /// Passes the point of every step that this start has, in their order.
-        pub(in super::super) fn of(start: &Start<'_>, cgroup: bool) -> Foreseen {
+        pub(in super::super) fn of(start: &Start<'_>, cgroup: bool) -> InjectedFailure {
             let connected = !matches!(start.stdio, Stdio::Console);
             let other = start.account.is_some_and(|account| !account.is_own);
             let steps = [
@@ -82,7 +82,7 @@ mod in_tests {
                 .map(|(step, _)| step)
                 .collect();
             let stops = point("child:stops", Says::Privilege).is_err().then_some(Step::Directory);
-            Foreseen { fails: failing.first().copied(), lies: lying.first().copied(), stops }
+            InjectedFailure { fails: failing.first().copied(), lies: lying.first().copied(), stops }
         }
 
         /// Fails if this step is to.
