@@ -10,10 +10,11 @@ use std::ffi::{c_char, c_int};
 
 use super::super::Step;
 use super::account::Account;
-use super::close;
+use super::identity;
 use super::injected_failure::InjectedFailure;
 use super::limits::ProcessLimit;
 use super::spawn::Report;
+use super::{close, errno};
 
 /// All that a child needs, made before it is started. The pointers are valid
 /// until the call that starts the child returns.
@@ -42,10 +43,6 @@ pub(super) struct ChildSetup<'a> {
 
 /// The step that failed, and errno.
 pub(super) type Failure = (Step, c_int);
-
-fn errno() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
 
 /// Fails at `step` with errno unless `result` is a success.
 fn at(step: Step, result: libc::c_long) -> Result<(), Failure> {
@@ -147,18 +144,18 @@ impl ChildSetup<'_> {
                 at_step(Step::Keyring)?;
                 join_new_keyring()?;
                 at_step(Step::Groups)?;
-                raw::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
+                identity::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
                 at_step(Step::Group)?;
                 if !self.injected.lies_at(Step::Group) {
-                    raw::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
+                    identity::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
                 }
                 at_step(Step::User)?;
                 if !self.injected.lies_at(Step::User) {
-                    raw::set_uid(account.uid).map_err(|code| (Step::User, code))?;
+                    identity::set_uid(account.uid).map_err(|code| (Step::User, code))?;
                 }
             }
             at_step(Step::Privileges)?;
-            raw::prove(account).map_err(|code| (Step::Privileges, code))
+            identity::prove(account).map_err(|code| (Step::Privileges, code))
         }
     }
 }
@@ -189,123 +186,4 @@ fn join_new_keyring() -> Result<(), Failure> {
 #[cfg(not(target_os = "linux"))]
 fn join_new_keyring() -> Result<(), Failure> {
     Ok(())
-}
-
-#[cfg(all(target_os = "linux", not(portable_unix)))]
-mod raw {
-    //! One thread's identity, by system calls.
-    use super::{Account, c_int, errno};
-
-    // 32-bit systems of old have 16-bit ids under the plain names.
-    #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
-    use libc::{
-        SYS_getresgid as GETRESGID, SYS_getresuid as GETRESUID, SYS_setgroups as SETGROUPS,
-        SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID,
-    };
-    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
-    use libc::{
-        SYS_getresgid32 as GETRESGID, SYS_getresuid32 as GETRESUID, SYS_setgroups32 as SETGROUPS,
-        SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
-    };
-
-    const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
-
-    #[repr(C)]
-    struct CapHeader {
-        version: u32,
-        pid: c_int,
-    }
-
-    fn checked(result: libc::c_long) -> Result<(), c_int> {
-        if result == -1 { Err(errno()) } else { Ok(()) }
-    }
-
-    pub(super) unsafe fn set_groups(groups: &[libc::gid_t]) -> Result<(), c_int> {
-        // SAFETY: pointer and length are of one slice.
-        checked(unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) })
-    }
-
-    pub(super) unsafe fn set_gid(gid: libc::gid_t) -> Result<(), c_int> {
-        // SAFETY: no pointers.
-        checked(unsafe { libc::syscall(SETRESGID, gid, gid, gid) })
-    }
-
-    pub(super) unsafe fn set_uid(uid: libc::uid_t) -> Result<(), c_int> {
-        // SAFETY: no pointers.
-        checked(unsafe { libc::syscall(SETRESUID, uid, uid, uid) })
-    }
-
-    /// All ids are the account's, no capability is left, and going back fails.
-    pub(super) unsafe fn prove(account: &Account) -> Result<(), c_int> {
-        let (mut real, mut effective, mut saved) = (0u32, 0u32, 0u32);
-        // SAFETY: three valid pointers to ids; the capability structures have
-        // the layout of version 3 (two triples of 32 bits).
-        unsafe {
-            if account.uid != 0 {
-                // A server that is not root but holds CAP_SETUID keeps it
-                // across setresuid: the program must not.
-                libc::syscall(libc::SYS_prctl, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-                let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-                let none = [0u32; 6];
-                checked(libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()))?;
-            }
-            checked(libc::syscall(GETRESUID, &raw mut real, &raw mut effective, &raw mut saved))?;
-            if [real, effective, saved] != [account.uid; 3] {
-                return Err(libc::EPERM);
-            }
-            checked(libc::syscall(GETRESGID, &raw mut real, &raw mut effective, &raw mut saved))?;
-            if [real, effective, saved] != [account.gid; 3] {
-                return Err(libc::EPERM);
-            }
-            let unchanged = u32::MAX;
-            if account.uid != 0
-                && (libc::syscall(SETRESUID, unchanged, 0, unchanged) != -1
-                    || (account.gid != 0 && libc::syscall(SETRESGID, unchanged, 0, unchanged) != -1))
-            {
-                return Err(libc::EPERM);
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(not(all(target_os = "linux", not(portable_unix))))]
-mod raw {
-    //! The forked child has one thread, so the C library's calls serve.
-    use super::{Account, c_int, errno};
-
-    fn checked(result: c_int) -> Result<(), c_int> {
-        if result == -1 { Err(errno()) } else { Ok(()) }
-    }
-
-    pub(super) unsafe fn set_groups(groups: &[libc::gid_t]) -> Result<(), c_int> {
-        // SAFETY: pointer and length are of one slice; the length fits, as the
-        // list came from getgrouplist, which counts in int.
-        checked(unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) })
-    }
-
-    pub(super) unsafe fn set_gid(gid: libc::gid_t) -> Result<(), c_int> {
-        // SAFETY: no pointers. As root it sets the real, effective and saved id.
-        checked(unsafe { libc::setgid(gid) })
-    }
-
-    pub(super) unsafe fn set_uid(uid: libc::uid_t) -> Result<(), c_int> {
-        // SAFETY: no pointers. As root it sets the real, effective and saved id.
-        checked(unsafe { libc::setuid(uid) })
-    }
-
-    pub(super) unsafe fn prove(account: &Account) -> Result<(), c_int> {
-        // SAFETY: no pointers.
-        unsafe {
-            let ids = libc::getuid() == account.uid
-                && libc::geteuid() == account.uid
-                && libc::getgid() == account.gid
-                && libc::getegid() == account.gid;
-            let way_back = account.uid != 0
-                && (libc::setuid(0) == 0
-                    || libc::seteuid(0) == 0
-                    || (account.gid != 0 && libc::setegid(0) == 0));
-            if !ids || way_back { Err(libc::EPERM) } else { Ok(()) }
-        }
-    }
 }

@@ -34,6 +34,12 @@ mod groups;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[path = "growth_linux.rs"]
 pub mod growth;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[path = "identity_clone.rs"]
+mod identity;
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+#[path = "identity_fork.rs"]
+mod identity;
 mod inherited;
 pub mod init;
 mod injected_failure;
@@ -82,6 +88,10 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     sessions_outlive_us: true,
     leftovers_go_on: true,
 };
+
+fn errno() -> libc::c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
 
 /// Turns the -1 of a C call into the error that `errno` holds.
 fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {

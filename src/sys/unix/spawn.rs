@@ -211,7 +211,3 @@ mod imp;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[path = "spawn_fork.rs"]
 mod imp;
-
-fn errno() -> c_int {
-    io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}

@@ -9,6 +9,7 @@ use super::super::super::Step;
 use super::super::super::attempt::Attempt;
 use super::super::super::fault::{self, Says};
 use super::super::child::{Child, reap_pidfd};
+use super::super::errno;
 use super::{ChildSetup, Failure};
 
 /// The child tells how far it has come through the memory that it shares with us.
@@ -54,7 +55,7 @@ impl Stack {
                 0,
             );
             if base == libc::MAP_FAILED || libc::mprotect(base, GUARD_BYTES, libc::PROT_NONE) != 0 {
-                return Err(super::errno());
+                return Err(errno());
             }
             Ok(Stack { base })
         }
@@ -120,7 +121,7 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
         let pid = unsafe {
             libc::clone(child, stack.top(), flags, (&raw const shared).cast_mut().cast(), &raw mut pidfd)
         };
-        let cloned = if pid == -1 { Err((Step::Spawn, super::errno())) } else { Ok(()) };
+        let cloned = if pid == -1 { Err((Step::Spawn, errno())) } else { Ok(()) };
         let cancelled = attempt.finish();
         cloned?;
         // SAFETY: the kernel made this descriptor for us just now.

@@ -10,6 +10,7 @@ use super::super::super::Step;
 use super::super::super::attempt::Attempt;
 use super::super::super::fault::{self, Says};
 use super::super::child::Child;
+use super::super::errno;
 use super::{ChildSetup, Failure};
 
 /// The child's end of the pipe.
@@ -54,7 +55,7 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
     // SAFETY: the child calls async-signal-safe functions only, and ends by exec or _exit.
     let pid = unsafe { libc::fork() };
     if pid == -1 {
-        let code = super::errno();
+        let code = errno();
         attempt.finish();
         return Err((Step::Spawn, code));
     }

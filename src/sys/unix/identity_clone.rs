@@ -1,0 +1,79 @@
+//! The identity of the one thread that calls: system calls, where the C library would
+//! change all threads of the server (after clone).
+
+use std::ffi::c_int;
+
+use super::account::Account;
+use super::errno;
+
+// 32-bit systems of old have 16-bit ids under the plain names.
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+use libc::{
+    SYS_getresgid as GETRESGID, SYS_getresuid as GETRESUID, SYS_setgroups as SETGROUPS,
+    SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID,
+};
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+use libc::{
+    SYS_getresgid32 as GETRESGID, SYS_getresuid32 as GETRESUID, SYS_setgroups32 as SETGROUPS,
+    SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
+};
+
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: c_int,
+}
+
+fn checked(result: libc::c_long) -> Result<(), c_int> {
+    if result == -1 { Err(errno()) } else { Ok(()) }
+}
+
+pub(super) unsafe fn set_groups(groups: &[libc::gid_t]) -> Result<(), c_int> {
+    // SAFETY: pointer and length are of one slice.
+    checked(unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) })
+}
+
+pub(super) unsafe fn set_gid(gid: libc::gid_t) -> Result<(), c_int> {
+    // SAFETY: no pointers.
+    checked(unsafe { libc::syscall(SETRESGID, gid, gid, gid) })
+}
+
+pub(super) unsafe fn set_uid(uid: libc::uid_t) -> Result<(), c_int> {
+    // SAFETY: no pointers.
+    checked(unsafe { libc::syscall(SETRESUID, uid, uid, uid) })
+}
+
+/// All ids are the account's, no capability is left, and going back fails.
+pub(super) unsafe fn prove(account: &Account) -> Result<(), c_int> {
+    let (mut real, mut effective, mut saved) = (0u32, 0u32, 0u32);
+    // SAFETY: three valid pointers to ids; the capability structures have
+    // the layout of version 3 (two triples of 32 bits).
+    unsafe {
+        if account.uid != 0 {
+            // A server that is not root but holds CAP_SETUID keeps it
+            // across setresuid: the program must not.
+            libc::syscall(libc::SYS_prctl, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+            let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+            let none = [0u32; 6];
+            checked(libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()))?;
+        }
+        checked(libc::syscall(GETRESUID, &raw mut real, &raw mut effective, &raw mut saved))?;
+        if [real, effective, saved] != [account.uid; 3] {
+            return Err(libc::EPERM);
+        }
+        checked(libc::syscall(GETRESGID, &raw mut real, &raw mut effective, &raw mut saved))?;
+        if [real, effective, saved] != [account.gid; 3] {
+            return Err(libc::EPERM);
+        }
+        let unchanged = u32::MAX;
+        if account.uid != 0
+            && (libc::syscall(SETRESUID, unchanged, 0, unchanged) != -1
+                || (account.gid != 0 && libc::syscall(SETRESGID, unchanged, 0, unchanged) != -1))
+        {
+            return Err(libc::EPERM);
+        }
+    }
+    Ok(())
+}
