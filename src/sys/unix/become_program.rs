@@ -14,7 +14,7 @@ use super::identity;
 use super::injected_failure::InjectedFailure;
 use super::limits::ProcessLimit;
 use super::spawn::Report;
-use super::{close, errno};
+use super::{checked, close, errno};
 
 /// All that a child needs, made before it is started. The pointers are valid
 /// until the call that starts the child returns.
@@ -44,9 +44,18 @@ pub(super) struct ChildSetup<'a> {
 /// The step that failed, and errno.
 pub(super) type Failure = (Step, c_int);
 
-/// Fails at `step` with errno unless `result` is a success.
-fn at(step: Step, result: libc::c_long) -> Result<(), Failure> {
-    if result == -1 { Err((step, errno())) } else { Ok(()) }
+/// Runs the steps of a child, reports each, and lets the one fail that a test has chosen.
+struct Steps<'a> {
+    report: &'a Report<'a>,
+    injected: &'a InjectedFailure,
+}
+
+impl Steps<'_> {
+    #[inline(always)]
+    fn run(&self, step: Step, call: impl FnOnce() -> Result<(), c_int>) -> Result<(), Failure> {
+        self.report.reaches(step);
+        self.injected.at(step, call).map_err(|code| (step, code))
+    }
 }
 
 impl ChildSetup<'_> {
@@ -56,58 +65,58 @@ impl ChildSetup<'_> {
     /// Runs in a new child with all signals blocked, and the pointers of
     /// `self` are valid C strings and null-terminated arrays of such.
     pub(super) unsafe fn become_program(&self, report: &Report<'_>) -> Failure {
+        let steps = Steps { report, injected: &self.injected };
         // SAFETY: the caller's promise is passed on.
-        match unsafe { self.steps(report) } {
-            Ok(never) => match never {},
+        match unsafe { self.run(&steps) } {
             Err(failure) => failure,
+            // execve returns only if it fails.
+            Ok(()) => (Step::Exec, libc::EIO),
         }
     }
 
     /// # Safety
     /// As `become_program`.
-    unsafe fn steps(&self, report: &Report<'_>) -> Result<std::convert::Infallible, Failure> {
-        let at_step = |step| self.reaches(step, report);
+    unsafe fn run(&self, steps: &Steps<'_>) -> Result<(), Failure> {
         // SAFETY: plain system calls on values owned by the caller; every
         // pointer is valid by the caller's promise. Only async-signal-safe
         // functions are called.
         unsafe {
             if let Some(cgroup_procs) = self.cgroup_procs {
-                at_step(Step::Limits)?;
-                // First, so that whatever it does is counted; and while it may.
-                let written = libc::write(cgroup_procs, c"0".as_ptr().cast(), 1);
-                at(Step::Limits, if written == 1 { 0 } else { -1 })?;
+                // First, so that the cgroup counts all that the child does; and while it may.
+                steps.run(Step::Limits, || enter_cgroup(cgroup_procs))?;
             }
-            if let Some(streams) = self.stdio {
-                at_step(Step::Session)?;
-                at(Step::Session, libc::setsid().into())?;
-                at_step(Step::Stdio)?;
-                for (descriptor, stream) in streams.into_iter().zip(0..) {
-                    at(Step::Stdio, libc::dup2(descriptor, stream).into())?;
+            match self.stdio {
+                Some(streams) => {
+                    steps.run(Step::Session, || checked(libc::setsid()))?;
+                    steps.run(Step::Stdio, || take_streams(streams))?;
                 }
-            } else {
-                at(Step::Session, libc::setpgid(0, 0).into())?;
+                None => steps.run(Step::Session, || checked(libc::setpgid(0, 0)))?,
             }
             if let Some(terminal) = self.terminal {
                 // All signals are blocked, so SIGTTOU stops nothing here.
-                at(Step::Stdio, libc::tcsetpgrp(terminal, libc::getpid()).into())?;
+                steps.run(Step::Stdio, || checked(libc::tcsetpgrp(terminal, libc::getpid())))?;
             }
             if let Some(stderr) = self.stderr {
-                at(Step::Stdio, libc::dup2(stderr, 2).into())?;
+                steps.run(Step::Stdio, || checked(libc::dup2(stderr, 2)))?;
             }
             // The cgroup's file and the originals of the streams are not needed any more.
-            close::close_all_but(3, report.kept());
+            close::close_all_but(3, steps.report.kept());
             libc::umask(0o022);
-            at_step(Step::Limits)?;
-            for (resource, limit) in self.limits {
-                at(Step::Limits, libc::setrlimit(*resource, limit).into())?;
-            }
+            steps.run(Step::Limits, || set_limits(self.limits))?;
             if let Some(account) = self.account {
-                self.take_identity(account, report)?;
+                take_identity(account, steps)?;
             }
-            at_step(Step::Directory)?;
-            at(Step::Directory, libc::chdir(self.directory).into())?;
-            // A handler of ours must not run in the child, so dispositions
-            // go back to default before the mask is opened.
+            steps.run(Step::Directory, || checked(libc::chdir(self.directory)))?;
+            self.reset_signals();
+            steps.run(Step::Exec, || checked(libc::execve(self.path, self.arguments, self.environment)))
+        }
+    }
+
+    /// A handler of ours must not run in the child, so dispositions go back to default
+    /// before the mask is opened.
+    fn reset_signals(&self) {
+        // SAFETY: zeroes are valid for both types, and the pointers are to values of this frame.
+        unsafe {
             let default: libc::sigaction = std::mem::zeroed();
             for &signal in self.signals {
                 libc::sigaction(signal, &raw const default, std::ptr::null_mut());
@@ -115,48 +124,51 @@ impl ChildSetup<'_> {
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-            at_step(Step::Exec)?;
-            libc::execve(self.path, self.arguments, self.environment);
-            Err((Step::Exec, errno()))
         }
     }
+}
 
-    /// Says that this step is reached. Fails if a test wants that.
-    fn reaches(&self, step: Step, report: &Report<'_>) -> Result<(), Failure> {
-        report.reaches(step);
-        self.injected.at(step)
+fn enter_cgroup(cgroup_procs: c_int) -> Result<(), c_int> {
+    // SAFETY: one byte of a constant is read.
+    let written = unsafe { libc::write(cgroup_procs, c"0".as_ptr().cast(), 1) };
+    if written == 1 { Ok(()) } else { Err(errno()) }
+}
+
+fn take_streams(streams: [c_int; 3]) -> Result<(), c_int> {
+    for (descriptor, stream) in streams.into_iter().zip(0..) {
+        // SAFETY: no pointers; the child's own three streams are replaced.
+        checked(unsafe { libc::dup2(descriptor, stream) })?;
     }
+    Ok(())
+}
 
-    /// Takes the account's groups, group and user, each checked, then proves that
-    /// there is no way back.
-    ///
-    /// # Safety
-    /// Runs in the child only: on Linux these are raw system calls that change
-    /// this one thread, where the C library's would change all threads of ours.
-    unsafe fn take_identity(&self, account: &Account, report: &Report<'_>) -> Result<(), Failure> {
-        let at_step = |step| self.reaches(step, report);
-        // SAFETY: the caller's promise; the groups' pointer and length belong together.
-        unsafe {
-            // An unprivileged server stays who it is: `Account::take` has compared
-            // the ids and found no group that the account lacks. Capabilities that
-            // it holds are given up all the same. Its keyring is the account's already.
-            if !account.is_own {
-                at_step(Step::Keyring)?;
-                join_new_keyring()?;
-                at_step(Step::Groups)?;
-                identity::set_groups(&account.groups).map_err(|code| (Step::Groups, code))?;
-                at_step(Step::Group)?;
-                if !self.injected.lies_at(Step::Group) {
-                    identity::set_gid(account.gid).map_err(|code| (Step::Group, code))?;
-                }
-                at_step(Step::User)?;
-                if !self.injected.lies_at(Step::User) {
-                    identity::set_uid(account.uid).map_err(|code| (Step::User, code))?;
-                }
-            }
-            at_step(Step::Privileges)?;
-            identity::prove(account).map_err(|code| (Step::Privileges, code))
+fn set_limits(limits: &[ProcessLimit]) -> Result<(), c_int> {
+    for (resource, limit) in limits {
+        // SAFETY: the pointer is to a limit that the caller has.
+        checked(unsafe { libc::setrlimit(*resource, limit) })?;
+    }
+    Ok(())
+}
+
+/// Takes the account's groups, group and user, each checked, then proves that
+/// there is no way back.
+///
+/// # Safety
+/// Runs in the child only: on Linux these are raw system calls that change
+/// this one thread, where the C library's would change all threads of ours.
+unsafe fn take_identity(account: &Account, steps: &Steps<'_>) -> Result<(), Failure> {
+    // SAFETY: the caller's promise; the groups' pointer and length belong together.
+    unsafe {
+        // An unprivileged server stays who it is: `Account::take` has compared
+        // the ids and found no group that the account lacks. Capabilities that
+        // it holds are given up all the same. Its keyring is the account's already.
+        if !account.is_own {
+            steps.run(Step::Keyring, join_new_keyring)?;
+            steps.run(Step::Groups, || identity::set_groups(&account.groups))?;
+            steps.run(Step::Group, || identity::set_gid(account.gid))?;
+            steps.run(Step::User, || identity::set_uid(account.uid))?;
         }
+        steps.run(Step::Privileges, || identity::prove(account))
     }
 }
 
@@ -168,7 +180,7 @@ impl ChildSetup<'_> {
 /// account's quota (`kernel.keys.maxkeys`, 200 by default), so that its programs could
 /// neither be more than that nor use keys themselves.
 #[cfg(target_os = "linux")]
-fn join_new_keyring() -> Result<(), Failure> {
+fn join_new_keyring() -> Result<(), c_int> {
     const UNNAMED: *const c_char = std::ptr::null();
     // SAFETY: a null name asks for a new keyring without a name. It changes this one task.
     match unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, UNNAMED) } {
@@ -176,7 +188,7 @@ fn join_new_keyring() -> Result<(), Failure> {
             // A kernel without keys, or a container whose seccomp filter denies the call. The
             // program inherits that filter and can use no keyring at all.
             libc::ENOSYS | libc::EPERM => Ok(()),
-            code => Err((Step::Keyring, code)),
+            code => Err(code),
         },
         _ => Ok(()),
     }
@@ -184,6 +196,6 @@ fn join_new_keyring() -> Result<(), Failure> {
 
 /// Only Linux has session keyrings.
 #[cfg(not(target_os = "linux"))]
-fn join_new_keyring() -> Result<(), Failure> {
+fn join_new_keyring() -> Result<(), c_int> {
     Ok(())
 }

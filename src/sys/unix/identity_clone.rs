@@ -4,7 +4,7 @@
 use std::ffi::c_int;
 
 use super::account::Account;
-use super::errno;
+use super::checked;
 
 // 32-bit systems of old have 16-bit ids under the plain names.
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
@@ -24,10 +24,6 @@ const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 struct CapHeader {
     version: u32,
     pid: c_int,
-}
-
-fn checked(result: libc::c_long) -> Result<(), c_int> {
-    if result == -1 { Err(errno()) } else { Ok(()) }
 }
 
 pub(super) unsafe fn set_groups(groups: &[libc::gid_t]) -> Result<(), c_int> {

@@ -3,11 +3,7 @@
 use std::ffi::c_int;
 
 use super::account::Account;
-use super::errno;
-
-fn checked(result: c_int) -> Result<(), c_int> {
-    if result == -1 { Err(errno()) } else { Ok(()) }
-}
+use super::checked;
 
 pub(super) unsafe fn set_groups(groups: &[libc::gid_t]) -> Result<(), c_int> {
     // SAFETY: pointer and length are of one slice; the length fits, as the

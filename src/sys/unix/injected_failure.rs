@@ -1,6 +1,8 @@
 //! Which step of a child fails in a build for tests. The child may not ask: on Linux it
 //! runs in our memory. So the server decides before it starts the child.
 
+use std::ffi::c_int;
+
 use super::super::{Start, Step};
 use super::become_program::Failure;
 
@@ -18,23 +20,16 @@ impl InjectedFailure {
     }
 
     #[inline(always)]
-    pub(super) fn at(&self, _: Step) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    #[inline(always)]
-    pub(super) fn lies_at(&self, _: Step) -> bool {
-        false
+    pub(super) fn at(&self, _: Step, call: impl FnOnce() -> Result<(), c_int>) -> Result<(), c_int> {
+        call()
     }
 }
 
 #[cfg(debug_assertions)]
 mod in_tests {
-    use std::ffi::c_int;
-
     use super::super::super::fault::{Says, point};
     use super::super::super::{Errors, Stdio};
-    use super::{Failure, Start, Step};
+    use super::{Failure, Start, Step, c_int};
 
     /// The first step that is to fail, and the one that is to say that it worked
     /// and has done nothing.
@@ -85,21 +80,22 @@ mod in_tests {
             InjectedFailure { fails: failing.first().copied(), lies: lying.first().copied(), stops }
         }
 
-        /// Fails if this step is to.
-        pub(in super::super) fn at(&self, step: Step) -> Result<(), Failure> {
+        /// Makes the call of this step, or fails or does nothing in its place.
+        #[inline(always)]
+        pub(in super::super) fn at(
+            &self,
+            step: Step,
+            call: impl FnOnce() -> Result<(), c_int>,
+        ) -> Result<(), c_int> {
             if self.stops == Some(step) {
                 // SAFETY: no pointers; the caller is the child. No signal mask holds SIGSTOP back.
                 unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
             }
             match self.fails {
-                Some((failing, code)) if failing == step => Err((step, code as c_int)),
-                _ => Ok(()),
+                Some((failing, code)) if failing == step => Err(code),
+                _ if self.lies == Some(step) => Ok(()),
+                _ => call(),
             }
-        }
-
-        /// Whether this step is to say that it worked and do nothing.
-        pub(in super::super) fn lies_at(&self, step: Step) -> bool {
-            self.lies == Some(step)
         }
     }
 }

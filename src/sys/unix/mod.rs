@@ -93,6 +93,11 @@ fn errno() -> libc::c_int {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
+/// The error number of a C call that returned -1. Does not allocate.
+fn checked(result: impl Into<libc::c_long>) -> Result<(), libc::c_int> {
+    if result.into() == -1 { Err(errno()) } else { Ok(()) }
+}
+
 /// Turns the -1 of a C call into the error that `errno` holds.
 fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {
     if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
