@@ -4,42 +4,22 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
 
-use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_ACCOUNT_DISABLED, ERROR_ACCOUNT_EXPIRED, ERROR_ACCOUNT_LOCKED_OUT,
-    ERROR_ACCOUNT_RESTRICTION, ERROR_DOMAIN_CONTROLLER_NOT_FOUND, ERROR_INVALID_LOGON_HOURS,
-    ERROR_LOGON_FAILURE, ERROR_LOGON_TYPE_NOT_GRANTED, ERROR_NETLOGON_NOT_STARTED, ERROR_NO_LOGON_SERVERS,
-    ERROR_NO_SUCH_DOMAIN, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_PASSWORD_EXPIRED,
-    ERROR_PASSWORD_MUST_CHANGE, ERROR_PRIVILEGE_NOT_HELD, ERROR_TRUSTED_DOMAIN_FAILURE,
-    ERROR_TRUSTED_RELATIONSHIP_FAILURE, HANDLE,
-};
-use windows_sys::Win32::Security::{
-    LOGON32_LOGON_BATCH, LOGON32_LOGON_SERVICE, LOGON32_PROVIDER_DEFAULT, LogonUserW, TOKEN_ADJUST_DEFAULT,
-    TOKEN_ADJUST_SESSIONID, TOKEN_ASSIGN_PRIMARY, TOKEN_DUPLICATE, TOKEN_IMPERSONATE, TOKEN_QUERY,
-};
+use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Environment::{CreateEnvironmentBlock, DestroyEnvironmentBlock};
-use windows_sys::Win32::UI::Shell::{LoadUserProfileW, PROFILEINFOW, UnloadUserProfile};
 
 use super::super::fault::{self, Says};
 use super::super::{SpawnError, Step};
-use super::handle::{check, size, wide};
-use super::spawn::rights_hint;
+use super::handle::check;
+use super::logon::{is_missing_in_store, log_on, password_of};
+use super::profile::{Profile, is_for_administrators};
 use super::user_name::LogonName;
-use super::{environment, names, passwords, process};
+use super::{environment, names, rights, token};
 use crate::model::account::{Credentials, UserName};
-use crate::model::secret::{Password, Secret};
+use crate::model::secret::Password;
 
-/// The domain's controller does not answer (a number of RPC's own).
-const RPC_S_SERVER_UNAVAILABLE: u32 = 1722;
-
-/// What a token must allow so that programs can be started with it.
-pub(super) const TOKEN_FOR_LOGON: u32 = TOKEN_ASSIGN_PRIMARY
-    | TOKEN_DUPLICATE
-    | TOKEN_IMPERSONATE
-    | TOKEN_QUERY
-    | TOKEN_ADJUST_DEFAULT
-    | TOKEN_ADJUST_SESSIONID;
+pub use super::logon::counts_against_account;
 
 /// An account that is logged on. Logged off when dropped.
 #[derive(Debug)]
@@ -57,11 +37,11 @@ impl Account {
     pub fn take(credentials: &Credentials) -> Result<Account, SpawnError> {
         let name = credentials.user.to_string();
         let at = |step, what: &str, error: io::Error| {
-            SpawnError::new(step, format!("{what} {name}: {error}{}", rights_hint(&error)))
+            SpawnError::new(step, format!("{what} {name}: {error}{}", rights::hint(&error)))
         };
         let token = log_on(credentials)?;
         // A token that can't say whose it is proves nothing.
-        process::token_user(&token).map_err(|error| at(Step::Logon, "the logon of", error))?;
+        token::user_of(&token).map_err(|error| at(Step::Logon, "the logon of", error))?;
         let (mut profile, mut remark) = (None, None);
         if credentials.load_profile {
             // By the name that the token has: a profile's folder is called so.
@@ -126,55 +106,16 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         if let Some(profile) = self.profile.take() {
-            // SAFETY: both handles are open, and no program of ours uses the
-            // profile any more: each session keeps its account.
-            unsafe { UnloadUserProfile(self.token(), profile.handle) };
-            fault::passed("profile-unloaded");
+            // No program of ours uses it any more: each session keeps its account.
+            profile.unload(&self.token);
         }
     }
-}
-
-/// Whether a profile was not loaded because only administrators and LocalSystem may
-/// load one; other rights of an account do not help.
-fn is_for_administrators(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(i32::cast_unsigned);
-    matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_PRIVILEGE_NOT_HELD))
 }
 
 fn without_profile(name: &str, error: &io::Error) -> String {
     format!(
         "programs of {name} run without its profile, because only LocalSystem and administrators can load one: {error}"
     )
-}
-
-/// A loaded profile, closed with its token.
-#[derive(Debug)]
-struct Profile {
-    handle: HANDLE,
-}
-
-// SAFETY: a profile's handle may be used from any thread.
-unsafe impl Send for Profile {}
-// SAFETY: nothing is done through a shared reference.
-unsafe impl Sync for Profile {}
-
-impl Profile {
-    fn load(token: &OwnedHandle, user: &str) -> io::Result<Profile> {
-        let mut user = wide(user);
-        // SAFETY: zeroes are valid for what is not given; the name ends with zero.
-        unsafe {
-            let mut info: PROFILEINFOW = std::mem::zeroed();
-            info.dwSize = size::<PROFILEINFOW>();
-            info.dwFlags = 1; // PI_NOUI: nobody sits before a service's messages
-            info.lpUserName = user.as_mut_ptr();
-            fault::point("profile", Says::Memory)?;
-            fault::point("profile:denied", Says::Denied)?;
-            fault::point("profile:privilege", Says::Privilege)?;
-            check(LoadUserProfileW(token.as_raw_handle(), &raw mut info))?;
-            fault::passed("profile-loaded");
-            Ok(Profile { handle: info.hProfile })
-        }
-    }
 }
 
 fn environment_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> {
@@ -187,56 +128,6 @@ fn environment_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> 
         DestroyEnvironmentBlock(block);
         Ok(variables)
     }
-}
-
-fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnError> {
-    let password = password_of(credentials)?;
-    fault::point("logon", Says::Memory).map_err(|error| refused(&credentials.user, &error))?;
-    #[cfg(debug_assertions)]
-    if let Some(how) = std::env::var_os("WININETD_TEST_LOGON") {
-        return test_logon(credentials, password.as_ref(), &how);
-    }
-    let LogonName { account, domain, is_built_in } = LogonName::of(&credentials.user);
-    let kind = if is_built_in { LOGON32_LOGON_SERVICE } else { LOGON32_LOGON_BATCH };
-    let domain = domain.map(wide);
-    let name = wide(account);
-    let password = password.as_ref().map(Secret::wide);
-    let mut token: HANDLE = std::ptr::null_mut();
-    // SAFETY: texts end with zero or are null where that is allowed; the
-    // handle that comes back is new and ours.
-    unsafe {
-        check(LogonUserW(
-            name.as_ptr(),
-            domain.as_ref().map_or(std::ptr::null(), |domain| domain.as_ptr()),
-            password.as_ref().map_or(std::ptr::null(), |password| password.as_ptr()),
-            kind,
-            LOGON32_PROVIDER_DEFAULT,
-            &raw mut token,
-        ))
-        .map_err(|error| refused(&credentials.user, &error))?;
-        Ok(OwnedHandle::from_raw_handle(token))
-    }
-}
-
-/// For tests where no logon can succeed: the way behind it, with our own token
-/// (`own`), for one password only (`own:PASSWORD`), or a crash in its midst.
-#[cfg(debug_assertions)]
-fn test_logon(
-    credentials: &Credentials,
-    password: Option<&Secret>,
-    how: &std::ffi::OsStr,
-) -> Result<OwnedHandle, SpawnError> {
-    let how = how.to_string_lossy();
-    #[allow(clippy::panic)]
-    if how == "crash" {
-        panic!("the logon of {credentials:?} with {password:?}");
-    }
-    let wanted = how.strip_prefix("own:").map(Secret::new);
-    if wanted.is_some() && wanted.as_ref() != password {
-        let error = io::Error::from_raw_os_error(ERROR_LOGON_FAILURE.cast_signed());
-        return Err(refused(&credentials.user, &error));
-    }
-    process::own_token().map_err(|error| SpawnError::new(Step::Logon, error))
 }
 
 /// Accounts have no numbers of this kind here.
@@ -253,54 +144,10 @@ pub fn name_of_group(_: u32) -> io::Result<Option<String>> {
 /// against the account.
 pub fn try_out(credentials: &Credentials) -> Result<(), SpawnError> {
     log_on(credentials).and_then(|token| {
-        process::token_user(&token).map(drop).map_err(|error| {
+        token::user_of(&token).map(drop).map_err(|error| {
             SpawnError::new(Step::Logon, format!("the logon of {}: {error}", credentials.user))
         })
     })
-}
-
-/// Whether a failed logon may have counted against the account. Errors of the
-/// way there do not: the account was never asked.
-pub fn counts_against_account(error: &SpawnError) -> bool {
-    let code = error.code.and_then(|code| u32::try_from(code).ok());
-    let on_the_way = matches!(
-        code,
-        Some(
-            ERROR_NO_LOGON_SERVERS
-                | ERROR_NO_SUCH_DOMAIN
-                | ERROR_DOMAIN_CONTROLLER_NOT_FOUND
-                | ERROR_NETLOGON_NOT_STARTED
-                | ERROR_TRUSTED_RELATIONSHIP_FAILURE
-                | ERROR_TRUSTED_DOMAIN_FAILURE
-                | RPC_S_SERVER_UNAVAILABLE
-                | ERROR_NOT_ENOUGH_MEMORY
-                | ERROR_NO_SYSTEM_RESOURCES
-        )
-    );
-    error.step == Step::Logon && !on_the_way
-}
-
-/// A refused logon with its cure.
-fn refused(user: &UserName, error: &io::Error) -> SpawnError {
-    let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok()).unwrap_or(0);
-    let cure = match code {
-        ERROR_LOGON_FAILURE => "; the user name or the password in the file is wrong",
-        ERROR_LOGON_TYPE_NOT_GRANTED => {
-            "; the account lacks a right: secpol.msc > Local Policies > User Rights Assignment > Log on as a batch job"
-        }
-        ERROR_ACCOUNT_RESTRICTION => "; accounts without a password can't log on here",
-        ERROR_PASSWORD_EXPIRED | ERROR_PASSWORD_MUST_CHANGE => {
-            "; give the account a new password, then write it in the file"
-        }
-        ERROR_ACCOUNT_DISABLED => "; enable the account",
-        ERROR_ACCOUNT_EXPIRED => "; the account's time is over",
-        ERROR_ACCOUNT_LOCKED_OUT => "; unlock the account, and look who tries wrong passwords",
-        ERROR_INVALID_LOGON_HOURS => "; the account may not log on at this hour",
-        _ => "",
-    };
-    let mut refusal = SpawnError::new(Step::Logon, format!("logon of {user}: {error}{cure}"));
-    refusal.code = error.raw_os_error();
-    refusal
 }
 
 /// Reads a user field.
@@ -322,37 +169,6 @@ pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> R
 /// Whether the account needs no password.
 pub fn is_built_in(user: &UserName) -> bool {
     LogonName::of(user).is_built_in
-}
-
-/// Whether the password is to be in the store and is not.
-fn is_missing_in_store(credentials: &Credentials) -> bool {
-    match &credentials.password {
-        Some(Password::Stored { service }) => matches!(passwords::find(service, &credentials.user), Ok(None)),
-        Some(Password::Typed(_)) | None => false,
-    }
-}
-
-/// The password of an account, from where it is kept.
-fn password_of(credentials: &Credentials) -> Result<Option<Secret>, SpawnError> {
-    let user = &credentials.user;
-    match &credentials.password {
-        None => Ok(None),
-        Some(Password::Typed(secret)) => Ok(Some(secret.clone())),
-        Some(Password::Stored { service }) => match passwords::find(service, user) {
-            Ok(Some(secret)) => Ok(Some(secret)),
-            Ok(None) => {
-                let cause =
-                    format!("no password is stored for {user}: `wininetd --set-password {user}` stores it");
-                Err(SpawnError::new(Step::Account, cause))
-            }
-            Err(error) => {
-                let cause = format!(
-                    "the stored password of {user}: {error} (only LocalSystem and administrators can open it)"
-                );
-                Err(SpawnError::new(Step::Account, cause))
-            }
-        },
-    }
 }
 
 #[cfg(test)]

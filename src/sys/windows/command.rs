@@ -9,11 +9,11 @@ use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_SZ, Re
 
 use super::super::{CommandFault, Program, ProgramFault};
 use super::command_hints::{
-    BUILT_INTO_CMD, LONGEST_LINE, LONGEST_OF_CMD, interpreter, is_no_program, meant_for_a_shell, not_whole,
-    too_long,
+    BUILT_INTO_CMD, LONGEST_LINE, LONGEST_OF_CMD, extension, interpreter, is_no_program, meant_for_a_shell,
+    not_whole, too_long,
 };
+use super::directories::{system_directory, windows_directory};
 use super::handle::wide;
-use super::paths::{system_directory, windows_directory};
 use super::quote::{quoted, word};
 use crate::model::command_line::{CommandLine, CommandText};
 
@@ -222,16 +222,12 @@ fn refused(position: usize, message: &str, hint: Option<&str>) -> CommandFault {
     CommandFault { position, message: message.to_owned(), hint: hint.map(str::to_owned) }
 }
 
-pub(super) fn fault(message: String, hint: Option<String>) -> ProgramFault {
+fn fault(message: String, hint: Option<String>) -> ProgramFault {
     ProgramFault { message, hint }
 }
 
 fn is_path(name: &str) -> bool {
     name.contains(['\\', '/', ':'])
-}
-
-pub(super) fn extension(path: &Path) -> String {
-    path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 fn is_batch(path: &Path) -> bool {

@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use super::super::ProgramFault;
-use super::command::{extension, fault};
 
 /// The longest command line that a process can have, in UTF-16 units, without its
 /// closing zero (CreateProcess).
@@ -28,7 +27,7 @@ pub(super) fn not_whole(name: &str) -> ProgramFault {
     } else {
         "begin it with a drive, as c:\\"
     };
-    fault(format!("{name} is not a whole path"), Some(hint.to_owned()))
+    ProgramFault { message: format!("{name} is not a whole path"), hint: Some(hint.to_owned()) }
 }
 
 /// A warning of a word by which a shell would do something. Here it is an argument.
@@ -65,6 +64,10 @@ pub(super) const BUILT_INTO_CMD: [&str; 21] = [
     "mkdir", "move", "rd", "ren", "set", "time", "type", "ver",
 ];
 
+pub(super) fn extension(path: &Path) -> String {
+    path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
 /// Whether a file is surely none that Windows can start. One that cannot be read may
 /// be one: to start it takes another right.
 pub(super) fn is_no_program(path: &Path) -> bool {
@@ -98,7 +101,7 @@ pub(super) fn interpreter(path: &Path) -> Option<&'static str> {
 mod tests {
     use super::super::super::Program;
     use super::super::command::Command;
-    use super::super::paths::system_directory;
+    use super::super::directories::system_directory;
     use super::*;
     use crate::model::command_line::CommandLine;
 

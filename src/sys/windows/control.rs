@@ -23,7 +23,7 @@ use super::super::fault::{self, Says};
 use super::handle::size;
 use super::paths::OPEN_PIPES;
 use super::security::{self, Descriptor, Kind, Local};
-use super::{names, process, scm};
+use super::{names, process, scm, token};
 
 /// Who is answered, in words.
 pub const WHO_MAY_ASK: &str = "administrators (from an elevated prompt) and the user who runs it";
@@ -50,7 +50,7 @@ impl Channel {
     /// called within the loop.
     pub fn open(name: &Path) -> io::Result<Channel> {
         check_name(name).map_err(|message| io::Error::new(ErrorKind::InvalidInput, message))?;
-        let own = process::own_sid()?;
+        let own = token::own_sid()?;
         // An administrator's is that of all: others may ask it.
         let access = access(if process::is_privileged() { "BA" } else { &own }, &own);
         let next = instance(name, &access, true).map_err(|error| {
@@ -182,7 +182,7 @@ fn stranger(pipe: RawHandle, name: &Path) -> io::Result<Option<String>> {
     if owner.is_null() {
         return Ok(Some("nobody".to_owned()));
     }
-    let own = process::own_user()?;
+    let own = token::own_user()?;
     // SAFETY: the owner lies within the descriptor, which is freed below; `own`
     // begins with a TOKEN_USER whose SID lies within it.
     let found = unsafe {
@@ -332,7 +332,7 @@ mod tests {
     fn a_server_of_somebody_else_is_not_asked() {
         run(async {
             let name = PathBuf::from(format!(r"\\.\pipe\wininetd-test-{}-theirs", std::process::id()));
-            let own = process::own_sid().unwrap();
+            let own = token::own_sid().unwrap();
             // The guests' group stands for another account. Windows lets nobody
             // give a pipe to others; then there is nothing to see.
             let Ok(_theirs) = instance(&name, &access("BG", &own), true) else { return };

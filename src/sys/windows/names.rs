@@ -14,7 +14,7 @@ use windows_sys::Win32::Security::{
 use windows_sys::Win32::System::SystemInformation::{ComputerNamePhysicalNetBIOS, GetComputerNameExW};
 
 use super::handle::{check, text_at, wide};
-use super::process;
+use super::token;
 
 /// Longer than any name that an account can have.
 const LONGEST: usize = 512;
@@ -72,7 +72,7 @@ pub(super) fn sid_of(name: &str) -> io::Result<Vec<u64>> {
 
 /// The name of a token's user, without its domain.
 pub(super) fn of_token(token: &OwnedHandle) -> io::Result<String> {
-    let user = process::token_user(token)?;
+    let user = token::user_of(token)?;
     // SAFETY: `user` begins with a TOKEN_USER whose SID lies within it.
     let (_, name) = unsafe { domain_and_name((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid)? };
     Ok(name)

@@ -1,10 +1,8 @@
 //! Where files are by default on Windows.
 
-use std::ffi::OsString;
-use std::os::windows::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use windows_sys::Win32::System::SystemInformation::{GetSystemDirectoryW, GetSystemWindowsDirectoryW};
+use super::directories::{system_directory, windows_directory};
 
 /// The configuration file: in the system's own Windows directory, also on a
 /// terminal server where each user seems to have one.
@@ -61,20 +59,3 @@ pub const EXAMPLE_LINE: &str = r"7777  none  c:\windows\system32\whoami.exe";
 /// The same of the native form.
 pub const EXAMPLE_TABLE: &str =
     r#"service.hello = { listen = 7777, user = "LocalService", command = "whoami" }"#;
-
-pub(super) fn system_directory() -> PathBuf {
-    directory(GetSystemDirectoryW).unwrap_or_else(|| PathBuf::from(r"C:\Windows\System32"))
-}
-
-pub(super) fn windows_directory() -> PathBuf {
-    directory(GetSystemWindowsDirectoryW).unwrap_or_else(|| PathBuf::from(r"C:\Windows"))
-}
-
-fn directory(ask: unsafe extern "system" fn(*mut u16, u32) -> u32) -> Option<PathBuf> {
-    let mut buffer = [0u16; 1024];
-    // SAFETY: the buffer has the length that is given; both functions of this
-    // type write a path of at most that length and return its length.
-    let length = unsafe { ask(buffer.as_mut_ptr(), 1024) };
-    let length = usize::try_from(length).ok().filter(|&length| length > 0 && length < buffer.len())?;
-    Some(PathBuf::from(OsString::from_wide(&buffer[..length])))
-}

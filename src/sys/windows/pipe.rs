@@ -26,8 +26,8 @@ use windows_sys::Win32::Storage::FileSystem::{
 
 use super::super::fault::{self, Says};
 use super::handle::{check, size};
-use super::process;
 use super::security::Descriptor;
+use super::token;
 
 /// Whether the end of a program's output always comes once its tree is gone.
 /// Here the job holds the whole tree: nobody is left who could write.
@@ -84,7 +84,7 @@ pub fn from_program() -> io::Result<(Reader, End)> {
 fn pair(name: &str, options: &mut ServerOptions, access: u32) -> io::Result<(NamedPipeServer, End)> {
     // We open both ends, and a program inherits its own: nobody has to be
     // allowed to open one by its name, whichever account the program runs as.
-    let own = Descriptor::parse(&format!("D:P(A;;GA;;;{})", process::own_sid()?))?;
+    let own = Descriptor::parse(&format!("D:P(A;;GA;;;{})", token::own_sid()?))?;
     let mut attributes = SECURITY_ATTRIBUTES {
         nLength: size::<SECURITY_ATTRIBUTES>(),
         lpSecurityDescriptor: own.raw(),

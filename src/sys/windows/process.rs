@@ -2,14 +2,11 @@
 //! not reach the programs that it starts.
 
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::AsRawHandle;
 
-use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
+use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
 use windows_sys::Win32::Networking::WinSock::{WSADATA, WSAStartup};
-use windows_sys::Win32::Security::{
-    CheckTokenMembership, GetTokenInformation, IsWellKnownSid, TOKEN_QUERY, TOKEN_USER, TokenUser,
-    WELL_KNOWN_SID_TYPE, WinLocalSystemSid,
-};
+use windows_sys::Win32::Security::{CheckTokenMembership, WinLocalSystemSid};
 use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
 };
@@ -21,10 +18,11 @@ use windows_sys::Win32::System::LibraryLoader::{
     LOAD_LIBRARY_SEARCH_SYSTEM32, SetDefaultDllDirectories, SetDllDirectoryW,
 };
 use windows_sys::Win32::System::Threading::{
-    ExitProcess, GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_SYNCHRONIZE, WaitForSingleObject,
+    ExitProcess, OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject,
 };
 
 use super::handle::check;
+use super::token;
 
 /// Prepares this process for serving. Programs inherit the error mode: on a
 /// server nobody sits before a dialog of a crash.
@@ -45,7 +43,7 @@ pub fn prepare() -> io::Result<()> {
 /// linked to was loaded before, perhaps from its own folder: one more reason why
 /// that must be closed to ordinary users.)
 pub fn prepare_service() -> io::Result<()> {
-    std::env::set_current_dir(super::paths::system_directory())?;
+    std::env::set_current_dir(super::directories::system_directory())?;
     let nothing = super::handle::wide("");
     let nul = std::fs::OpenOptions::new().read(true).write(true).open("NUL")?;
     // SAFETY: the text ends with zero; the handle is given away and never closed.
@@ -115,62 +113,10 @@ pub fn is_privileged() -> bool {
 /// The words for whose rights a program without an identity has, if they are
 /// more than any client should be given.
 pub fn dangerous_own_identity() -> Option<&'static str> {
-    own_token()
+    token::own()
         .ok()
-        .filter(|token| token_is(token, WinLocalSystemSid))
+        .filter(|token| token::is(token, WinLocalSystemSid))
         .map(|_| super::CAPABILITIES.all_rights)
-}
-
-/// The token of this process.
-pub(super) fn own_token() -> io::Result<OwnedHandle> {
-    let mut token: HANDLE = std::ptr::null_mut();
-    // SAFETY: the pointer is valid for the call, and the handle that comes back is new and ours.
-    unsafe {
-        check(OpenProcessToken(
-            GetCurrentProcess(),
-            TOKEN_QUERY | super::account::TOKEN_FOR_LOGON,
-            &raw mut token,
-        ))?;
-        Ok(OwnedHandle::from_raw_handle(token))
-    }
-}
-
-/// The TOKEN_USER of this process.
-pub(super) fn own_user() -> io::Result<Vec<u64>> {
-    token_user(&own_token()?)
-}
-
-/// The account of this process, in its written form.
-pub(super) fn own_sid() -> io::Result<String> {
-    let user = own_user()?;
-    // SAFETY: the buffer begins with a TOKEN_USER whose SID lies within it.
-    Ok(unsafe { super::security::text((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid) })
-}
-
-/// Whether the token's user is this well-known account.
-fn token_is(token: &OwnedHandle, account: WELL_KNOWN_SID_TYPE) -> bool {
-    token_user(token).is_ok_and(|user| {
-        // SAFETY: the buffer begins with a TOKEN_USER whose SID lies within it, and is aligned for it.
-        unsafe { IsWellKnownSid((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid, account) != 0 }
-    })
-}
-
-/// The token's TOKEN_USER, in a buffer that is aligned for it. Fails for what
-/// is no token at all.
-pub(super) fn token_user(token: &OwnedHandle) -> io::Result<Vec<u64>> {
-    let mut buffer = vec![0u64; 32];
-    let mut length = 0;
-    // SAFETY: the buffer has the length that is given (a TOKEN_USER with the longest SID takes 84 bytes).
-    check(unsafe {
-        GetTokenInformation(
-            token.as_raw_handle(),
-            TokenUser,
-            buffer.as_mut_ptr().cast(),
-            256,
-            &raw mut length,
-        )
-    })?;
-    Ok(buffer)
 }
 
 pub use super::net::stdio_fault;

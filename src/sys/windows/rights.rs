@@ -3,7 +3,7 @@
 
 use std::io;
 
-use windows_sys::Win32::Foundation::NTSTATUS;
+use windows_sys::Win32::Foundation::{ERROR_PRIVILEGE_NOT_HELD, NTSTATUS};
 use windows_sys::Win32::Security::Authentication::Identity::{
     LSA_HANDLE, LSA_OBJECT_ATTRIBUTES, LSA_UNICODE_STRING, LsaAddAccountRights, LsaClose,
     LsaNtStatusToWinError, LsaOpenPolicy, LsaRemoveAccountRights, POLICY_CREATE_ACCOUNT, POLICY_LOOKUP_NAMES,
@@ -65,6 +65,16 @@ pub fn revoke_all(account: &str) -> io::Result<()> {
     result(unsafe {
         LsaRemoveAccountRights(policy.0, sid.as_ptr().cast_mut().cast(), true, std::ptr::null(), 0)
     })
+}
+
+/// What to do where a right is missing that services have.
+pub(super) fn hint(error: &io::Error) -> &'static str {
+    let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
+    if code == Some(ERROR_PRIVILEGE_NOT_HELD) {
+        " (starting programs as another account needs the rights of a service; a console has them not)"
+    } else {
+        ""
+    }
 }
 
 fn unicode(text: &[u16]) -> LSA_UNICODE_STRING {

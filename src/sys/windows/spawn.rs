@@ -12,8 +12,8 @@ use windows_sys::Wdk::Storage::FileSystem::{
 };
 use windows_sys::Win32::Foundation::{
     DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_COMMITMENT_LIMIT, ERROR_INTERNAL_ERROR,
-    ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_NOT_ENOUGH_QUOTA, ERROR_PRIVILEGE_NOT_HELD,
-    ERROR_TOO_MANY_OPEN_FILES, HANDLE, INVALID_HANDLE_VALUE,
+    ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_NOT_ENOUGH_QUOTA, ERROR_TOO_MANY_OPEN_FILES,
+    HANDLE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
@@ -34,6 +34,7 @@ use super::command::Command;
 use super::environment;
 use super::handle::{check, size, wide};
 use super::image::{Image, Impersonation};
+use super::rights;
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
@@ -274,16 +275,6 @@ fn create_process(
     }
 }
 
-/// What to do where a right is missing that services have.
-pub(super) fn rights_hint(error: &io::Error) -> &'static str {
-    let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
-    if code == Some(ERROR_PRIVILEGE_NOT_HELD) {
-        " (starting programs as another account needs the rights of a service; a console has them not)"
-    } else {
-        ""
-    }
-}
-
 /// Whether the system has run out of something, which others may have taken: it
 /// says nothing about the program.
 pub fn ran_out(error: &SpawnError) -> bool {
@@ -309,10 +300,10 @@ pub fn is_transient(error: &SpawnError) -> bool {
 
 /// A failure, with what to do about it.
 fn in_words(error: &io::Error, program: &Path) -> SpawnError {
-    let (step, cause) = if rights_hint(error).is_empty() {
+    let (step, cause) = if rights::hint(error).is_empty() {
         (Step::Exec, format!("{}: {error}", program.display()))
     } else {
-        (Step::Spawn, format!("{error}{}", rights_hint(error)))
+        (Step::Spawn, format!("{error}{}", rights::hint(error)))
     };
     SpawnError { step, cause, code: error.raw_os_error() }
 }

@@ -11,8 +11,8 @@ use windows_sys::Win32::System::Threading::{
     TerminateProcess, WaitForSingleObject,
 };
 
+use super::directories::system_directory;
 use super::handle::{check, size, wide};
-use super::paths::system_directory;
 
 /// A tool that takes longer hangs.
 const PATIENCE_MILLISECONDS: u32 = 30_000;

@@ -25,7 +25,7 @@ use windows_sys::Win32::System::SystemServices::{
 
 use super::super::{Other, Others};
 use super::security::{self, Kind, Local};
-use super::{names, process};
+use super::{names, token};
 
 const CHANGE_FILE: u32 =
     FILE_WRITE_DATA | FILE_APPEND_DATA | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
@@ -195,7 +195,7 @@ fn with_rights(file: &File, rights: u32, owner_counts: bool) -> io::Result<Other
 /// # Safety
 /// `owner` points to a SID or is null, `list` to an access list or is null.
 unsafe fn named(owner: PSID, list: *const ACL, rights: u32, owner_counts: bool) -> Others {
-    let mut found = Found { own: process::own_user().ok(), others: Others::default() };
+    let mut found = Found { own: token::own_user().ok(), others: Others::default() };
     // SAFETY: the caller's promise.
     unsafe {
         if list.is_null() {
