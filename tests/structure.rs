@@ -60,7 +60,7 @@ fn only_an_exec_follows_a_fork() {
         let forks = code(&text)
             .find(|line| ["libc::fork", "libc::clone", "libc::vfork"].iter().any(|call| line.contains(call)));
         let allowed =
-            ["sys/unix/spawn_clone.rs", "sys/unix/spawn_fork.rs", "sys/unix/init.rs", "sys/unix/terminal.rs"]
+            ["sys/unix/start_clone.rs", "sys/unix/start_fork.rs", "sys/unix/init.rs", "sys/unix/terminal.rs"]
                 .contains(&&*name);
         assert!(allowed || forks.is_none(), "{name}: {forks:?}");
     }

@@ -13,8 +13,8 @@ use super::account::Account;
 use super::identity;
 use super::injected_failure::InjectedFailure;
 use super::limits::ProcessLimit;
-use super::spawn::Report;
-use super::{checked, close, errno};
+use super::report::Report;
+use super::{Failure, checked, close, errno};
 
 /// All that a child needs, made before it is started. The pointers are valid
 /// until the call that starts the child returns.
@@ -40,9 +40,6 @@ pub(super) struct ChildSetup<'a> {
     /// nothing may be asked here.
     pub injected: InjectedFailure,
 }
-
-/// The step that failed, and errno.
-pub(super) type Failure = (Step, c_int);
 
 /// Runs the steps of a child, reports each, and lets the one fail that a test has chosen.
 struct Steps<'a> {

@@ -4,7 +4,8 @@
 use std::ffi::c_int;
 
 use super::super::{Start, Step};
-use super::become_program::Failure;
+#[cfg(debug_assertions)]
+use super::Failure;
 
 #[cfg(debug_assertions)]
 pub(super) use in_tests::InjectedFailure;

@@ -53,9 +53,23 @@ pub mod pipe;
 mod poll;
 pub mod process;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
+mod reap;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
 #[path = "relay_splice.rs"]
 pub mod relay;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[path = "report_clone.rs"]
+mod report;
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+#[path = "report_fork.rs"]
+mod report;
 pub mod spawn;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+#[path = "start_clone.rs"]
+mod start_child;
+#[cfg(not(all(target_os = "linux", not(portable_unix))))]
+#[path = "start_fork.rs"]
+mod start_child;
 pub mod stop;
 mod stream;
 pub mod terminal;
@@ -88,6 +102,9 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     sessions_outlive_us: true,
     leftovers_go_on: true,
 };
+
+/// The step at which a child failed, and errno.
+type Failure = (super::Step, libc::c_int);
 
 fn errno() -> libc::c_int {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)

@@ -16,8 +16,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::super::fault::{self, Says};
-use super::child::reap;
 use super::poll;
+use super::reap::reap;
 
 /// The list of orphans; none if this kernel or container has no such file.
 static CHILDREN: OnceLock<Option<File>> = OnceLock::new();

@@ -12,14 +12,14 @@ use std::sync::OnceLock;
 
 use super::super::fault::{self, Says};
 use super::super::{Errors, ProgramFault, SpawnError, Start, Stdio, Step};
-use super::become_program::{ChildSetup, Failure};
+use super::become_program::ChildSetup;
 use super::cgroup::Cgroup;
 use super::child::Child;
 use super::command::Command;
 use super::injected_failure::InjectedFailure;
 use super::limits;
+use super::start_child::start_child;
 use super::terminal;
-pub(super) use imp::Report;
 
 /// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
@@ -70,7 +70,7 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         injected: InjectedFailure::of(start, cgroup.is_some()),
     };
     let signals_blocked = SignalsBlocked::now();
-    let result = imp::start_child(&setup, start.attempt);
+    let result = start_child(&setup, start.attempt);
     drop(signals_blocked);
     let mut child = result.map_err(|(step, code)| in_words(step, code, start.directory, &program))?;
     if let Some(cgroup) = &mut cgroup {
@@ -203,11 +203,3 @@ impl Drop for SignalsBlocked {
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
     }
 }
-
-#[cfg(all(target_os = "linux", not(portable_unix)))]
-#[path = "spawn_clone.rs"]
-mod imp;
-
-#[cfg(not(all(target_os = "linux", not(portable_unix))))]
-#[path = "spawn_fork.rs"]
-mod imp;

@@ -1,48 +1,15 @@
 //! fork, with a pipe that exec closes: the child writes each step that it reaches,
 //! and why it could go no further.
 
-use std::ffi::c_int;
 use std::io::Read;
-use std::marker::PhantomData;
-use std::os::fd::AsRawFd;
 
-use super::super::super::Step;
-use super::super::super::attempt::Attempt;
-use super::super::super::fault::{self, Says};
-use super::super::child::Child;
-use super::super::errno;
-use super::{ChildSetup, Failure};
-
-/// The child's end of the pipe.
-pub(in super::super) struct Report<'a> {
-    writer: c_int,
-    pipe: PhantomData<&'a std::io::PipeWriter>,
-}
-
-/// In the place of errno: the step is reached.
-const REACHED: c_int = 0;
-
-impl Report<'_> {
-    pub(in super::super) fn reaches(&self, step: Step) {
-        self.write(step, REACHED);
-    }
-
-    /// A descriptor that it needs until its end.
-    pub(in super::super) fn kept(&self) -> Option<c_int> {
-        Some(self.writer)
-    }
-
-    fn fails(&self, step: Step, code: c_int) {
-        self.write(step, if code == REACHED { libc::EIO } else { code });
-    }
-
-    fn write(&self, step: Step, code: c_int) {
-        let place = Step::ALL.iter().position(|&other| other == step).unwrap_or(0);
-        let message = [c_int::try_from(place).unwrap_or(0), code];
-        // SAFETY: the pointer and the length are those of the message.
-        unsafe { libc::write(self.writer, message.as_ptr().cast(), size_of_val(&message)) };
-    }
-}
+use super::super::Step;
+use super::super::attempt::Attempt;
+use super::super::fault::{self, Says};
+use super::become_program::ChildSetup;
+use super::child::Child;
+use super::report::{REACHED, Report};
+use super::{Failure, errno};
 
 pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<Child, Failure> {
     let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
@@ -63,7 +30,7 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
         // SAFETY: this is the new child, its signals are blocked, and the pointers of
         // `setup` were copied with our memory.
         unsafe {
-            let report = Report { writer: writer.as_raw_fd(), pipe: PhantomData };
+            let report = Report::to(&writer);
             let (step, code) = setup.become_program(&report);
             report.fails(step, code);
             libc::_exit(127);

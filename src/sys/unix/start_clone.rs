@@ -5,33 +5,21 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::os::fd::{FromRawFd, OwnedFd};
 
-use super::super::super::Step;
-use super::super::super::attempt::Attempt;
-use super::super::super::fault::{self, Says};
-use super::super::child::{Child, reap_pidfd};
-use super::super::errno;
-use super::{ChildSetup, Failure};
-
-/// The child tells how far it has come through the memory that it shares with us.
-pub(in super::super) struct Report<'a>(&'a Attempt);
-
-impl Report<'_> {
-    pub(in super::super) fn reaches(&self, step: Step) {
-        self.0.reach(step);
-    }
-
-    /// A descriptor that it needs until its end.
-    pub(in super::super) fn kept(&self) -> Option<c_int> {
-        None
-    }
-}
+use super::super::Step;
+use super::super::attempt::Attempt;
+use super::super::fault::{self, Says};
+use super::become_program::ChildSetup;
+use super::child::Child;
+use super::reap::reap_pidfd;
+use super::report::Report;
+use super::{Failure, errno};
 
 /// Enough for the few frames before exec, with a margin for unoptimised builds.
 const STACK_BYTES: usize = 64 * 1024;
 const GUARD_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// The stack that children of this thread are born on, one at a time.
+    /// The stack of this thread's children, one at a time.
     static STACK: RefCell<Option<Stack>> = const { RefCell::new(None) };
 }
 

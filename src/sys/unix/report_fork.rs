@@ -1,0 +1,44 @@
+//! How a child tells how far it has come: it writes each step into a pipe, and why it
+//! could go no further.
+
+use std::ffi::c_int;
+use std::io::PipeWriter;
+use std::marker::PhantomData;
+use std::os::fd::AsRawFd;
+
+use super::super::Step;
+
+/// The child's end of the pipe.
+pub(super) struct Report<'a> {
+    writer: c_int,
+    pipe: PhantomData<&'a PipeWriter>,
+}
+
+/// In the place of errno: the step is reached.
+pub(super) const REACHED: c_int = 0;
+
+impl<'a> Report<'a> {
+    pub(super) fn to(writer: &'a PipeWriter) -> Report<'a> {
+        Report { writer: writer.as_raw_fd(), pipe: PhantomData }
+    }
+
+    pub(super) fn reaches(&self, step: Step) {
+        self.write(step, REACHED);
+    }
+
+    /// A descriptor that it needs until its end.
+    pub(super) fn kept(&self) -> Option<c_int> {
+        Some(self.writer)
+    }
+
+    pub(super) fn fails(&self, step: Step, code: c_int) {
+        self.write(step, if code == REACHED { libc::EIO } else { code });
+    }
+
+    fn write(&self, step: Step, code: c_int) {
+        let place = Step::ALL.iter().position(|&other| other == step).unwrap_or(0);
+        let message = [c_int::try_from(place).unwrap_or(0), code];
+        // SAFETY: the pointer and the length are those of the message.
+        unsafe { libc::write(self.writer, message.as_ptr().cast(), size_of_val(&message)) };
+    }
+}
