@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use socket2::SockRef;
 
 use super::super::fault::{self, Says};
-use super::net::Socket;
+use super::socket::Socket;
 
 /// By what a connection is known among the descriptors of processes.
 #[derive(Debug)]

@@ -44,6 +44,7 @@ mod inherited;
 pub mod init;
 mod injected_failure;
 pub mod limits;
+mod listener;
 pub mod net;
 pub mod notify;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
@@ -63,6 +64,7 @@ mod report;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[path = "report_fork.rs"]
 mod report;
+mod socket;
 pub mod spawn;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[path = "start_clone.rs"]

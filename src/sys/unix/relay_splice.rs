@@ -12,8 +12,8 @@ use tokio::io::unix::AsyncFd;
 use super::super::fault::{self, Says};
 use super::super::{Broken, Moved};
 use super::growth::{Growth, LARGE};
-use super::net::Stream;
 use super::pipe::{Reader, Writer};
+use super::stream::Stream;
 
 /// One direction.
 #[derive(Debug, Default)]
@@ -227,6 +227,7 @@ mod tests {
 
     use super::super::growth::{CALM, LARGE_PIPES, SMALL};
     use super::super::pipe::{from_program, to_program};
+    use super::super::socket::Socket;
     use super::*;
 
     /// The right to be large is the whole process's.
@@ -237,7 +238,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         server.set_nonblocking(true).unwrap();
-        (Stream::of(Arc::new(server.into())).unwrap(), client)
+        (Socket { descriptor: Arc::new(server.into()) }.into_stream().unwrap(), client)
     }
 
     /// The program's end, as a file.

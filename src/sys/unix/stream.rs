@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::super::Counts;
 use super::super::fault::{self, Says};
-use super::net::Socket;
+use super::socket::Socket;
 use super::{counts, poll};
 
 /// Asks what moved on a connection, as long as that is open.
@@ -19,14 +19,26 @@ use super::{counts, poll};
 pub struct Counter(Weak<OwnedFd>);
 
 impl Counter {
-    pub(super) fn of(socket: &Arc<OwnedFd>) -> Counter {
-        Counter(Arc::downgrade(socket))
-    }
-
     /// What the kernel counted; `None` where it does not, or the connection is
     /// closed.
     pub fn counts(&self) -> Option<Counts> {
         counts::of(self.0.upgrade()?.as_raw_fd(), false)
+    }
+}
+
+impl Socket {
+    /// Asks the same from elsewhere.
+    pub fn counter(&self) -> Counter {
+        Counter(Arc::downgrade(&self.descriptor))
+    }
+
+    /// The connection for the server itself, as long as no program has it.
+    /// Must be called within the loop.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        fault::point("nonblocking", Says::Memory)?;
+        SockRef::from(&self.descriptor).set_nonblocking(true)?;
+        let socket = poll::watch_for(self.descriptor, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Stream { socket })
     }
 }
 
@@ -37,10 +49,6 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn of(socket: Arc<OwnedFd>) -> io::Result<Stream> {
-        Ok(Stream { socket: poll::watch_for(socket, Interest::READABLE | Interest::WRITABLE)? })
-    }
-
     /// Waits until something may be there to read, or the end is.
     pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await.map(|mut ready| ready.retain_ready())

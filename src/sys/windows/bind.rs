@@ -7,8 +7,9 @@ use std::os::windows::io::FromRawSocket;
 
 use socket2::SockAddr;
 use windows_sys::Win32::Networking::WinSock::{
-    AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, SOCK_STREAM, SOL_SOCKET,
-    WSA_FLAG_NO_HANDLE_INHERIT, WSA_FLAG_OVERLAPPED, WSAEACCES, WSAEADDRINUSE, WSASocketW, setsockopt,
+    AF_INET, AF_INET6, INVALID_SOCKET, IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, SO_PROTOCOL_INFOW, SOCK_STREAM,
+    SOL_SOCKET, WSA_FLAG_NO_HANDLE_INHERIT, WSA_FLAG_OVERLAPPED, WSAEACCES, WSAEADDRINUSE, WSAPROTOCOL_INFOW,
+    WSASocketW, XP1_IFS_HANDLES, getsockopt, setsockopt,
 };
 
 use crate::model::plan::Stdio;
@@ -32,7 +33,7 @@ pub(super) fn bound_at(address: SocketAddr, stdio: Stdio) -> io::Result<(socket2
 /// A new socket. One without OVERLAPPED is synchronous: only such a socket can be a
 /// program's standard stream. The server itself reads and writes asynchronous ones:
 /// a write that does not wait on a synchronous socket may wait all the same.
-pub(super) fn new_socket(address: SocketAddr, stdio: Stdio) -> io::Result<socket2::Socket> {
+fn new_socket(address: SocketAddr, stdio: Stdio) -> io::Result<socket2::Socket> {
     fault::point("socket", Says::Sockets)?;
     let overlapped = if stdio == Stdio::Pipe { WSA_FLAG_OVERLAPPED } else { 0 };
     let family = if address.is_ipv6() { AF_INET6 } else { AF_INET };
@@ -94,4 +95,28 @@ fn exclusive(socket: &socket2::Socket) -> io::Result<()> {
     let result =
         unsafe { setsockopt(raw_socket(socket), SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (&raw const on).cast(), 4) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Why sockets can't be standard streams on this host, if they can't: layered
+/// providers of old give sockets that are no file handles.
+pub fn stdio_fault() -> Option<String> {
+    let socket = new_socket(SocketAddr::from(([127, 0, 0, 1], 0)), Stdio::Socket).ok()?;
+    // SAFETY: zeroes are a valid value to be overwritten; the length is the structure's.
+    let flags = unsafe {
+        let mut info: WSAPROTOCOL_INFOW = std::mem::zeroed();
+        let mut length = i32::try_from(size_of::<WSAPROTOCOL_INFOW>()).ok()?;
+        let result = getsockopt(
+            raw_socket(&socket),
+            SOL_SOCKET,
+            SO_PROTOCOL_INFOW,
+            (&raw mut info).cast(),
+            &raw mut length,
+        );
+        (result == 0).then_some(info.dwServiceFlags1)?
+    };
+    (flags & XP1_IFS_HANDLES == 0).then(|| {
+        "a layered network provider on this host makes sockets that programs can't use as standard streams; \
+         `netsh winsock show catalog` lists it"
+            .to_owned()
+    })
 }

@@ -7,7 +7,7 @@ use std::os::windows::io::{BorrowedSocket, RawSocket};
 use socket2::SockRef;
 
 use super::super::fault::{self, Says};
-use super::net::Socket;
+use super::socket::Socket;
 
 /// By what a connection is known among the handles of processes.
 #[derive(Debug)]

@@ -119,4 +119,4 @@ pub fn dangerous_own_identity() -> Option<&'static str> {
         .map(|_| super::CAPABILITIES.all_rights)
 }
 
-pub use super::net::stdio_fault;
+pub use super::bind::stdio_fault;

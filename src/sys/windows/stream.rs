@@ -16,7 +16,15 @@ use tokio::net::TcpStream;
 
 use super::super::fault::{self, Says};
 use super::counts::is_acknowledged;
-use super::net::Socket;
+use super::socket::Socket;
+
+impl Socket {
+    /// The connection for the server itself, as long as no program has it.
+    /// Must be called within the loop.
+    pub fn into_stream(self) -> io::Result<Stream> {
+        Stream::new(self.socket, self.local)
+    }
+}
 
 /// A connection that the server itself reads and writes.
 #[derive(Debug)]
