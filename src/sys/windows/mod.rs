@@ -13,6 +13,7 @@ mod environment;
 pub mod event_log;
 mod handle;
 mod image;
+mod job;
 pub mod limits;
 mod listener;
 mod listeners;

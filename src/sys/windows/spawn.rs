@@ -29,11 +29,12 @@ use windows_sys::Win32::System::Threading::{
 
 use super::super::fault::{self, Says};
 use super::super::{Errors, ProgramFault, SpawnError, Start, Stdio, Step};
-use super::child::{Child, Job};
+use super::child::Child;
 use super::command::Command;
 use super::environment;
 use super::handle::{check, size, wide};
 use super::image::{Image, Impersonation};
+use super::job::Job;
 use super::rights;
 
 /// Starts the program. Blocks its thread.

@@ -16,8 +16,9 @@ use windows_sys::Win32::System::Threading::GetProcessId;
 
 use super::super::attempt::Attempt;
 use super::super::{Errors, Start, Stdio};
-use super::child::{Child, is_gone};
+use super::child::Child;
 use super::handle::size;
+use super::job::is_gone;
 use super::net::{Listener, Socket, Stream};
 use super::pipe::{self, Reader, Writer};
 use super::spawn::{assert_synchronous, spawn};
