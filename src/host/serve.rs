@@ -169,7 +169,8 @@ fn usable(findings: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Error> {
 }
 
 fn announce(loaded: &Loaded, mut warnings: Vec<String>, log: &Log) {
-    log.event(Event::Starting { config: loaded.main().path.clone() });
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    log.event(Event::Starting { version, pid, config: loaded.main().path.clone() });
     for diagnostic in &loaded.diagnostics {
         log.event(configuration(diagnostic));
     }

@@ -28,13 +28,17 @@ pub enum Value<'a> {
 pub enum Event {
     /// The server begins.
     Starting {
+        /// The program's version.
+        version: &'static str,
+        /// The server's process.
+        pid: u32,
         /// Where the configuration is.
         config: PathBuf,
     },
     /// Every listener is bound or being retried: clients are served.
     Ready {
         /// Every bound address.
-        addresses: Vec<String>,
+        listen: Vec<String>,
         /// How many services there are.
         services: usize,
     },
@@ -70,7 +74,7 @@ pub enum Event {
         /// What to do about it.
         hint: Option<String>,
         /// When it is tried again.
-        retry: Duration,
+        retry_seconds: Duration,
     },
     /// An address that could not be bound is bound now.
     ListenRecovered {
@@ -89,7 +93,7 @@ pub enum Event {
     /// The files are read again.
     Reloading {
         /// Who asked.
-        why: &'static str,
+        reason: &'static str,
     },
     /// They were, and what they say holds.
     Reloaded {
@@ -114,7 +118,7 @@ pub enum Event {
         /// How it failed.
         cause: String,
         /// For how long.
-        pause: Duration,
+        pause_seconds: Duration,
     },
     /// It works again.
     ServiceResumed {
@@ -155,11 +159,11 @@ pub enum Event {
     /// A stop was requested.
     Stopping {
         /// By what.
-        why: &'static str,
+        reason: &'static str,
         /// Sessions that go on for now.
         sessions: usize,
         /// How long they may.
-        grace: Duration,
+        grace_seconds: Duration,
     },
     /// Everything is ended.
     Stopped,
@@ -310,14 +314,14 @@ impl Event {
     pub fn fields(&self, field: &mut dyn FnMut(&'static str, Value<'_>)) {
         use Value::{List, Number, Seconds, Text};
         match self {
-            Event::Starting { config } => {
-                field("version", Text(env!("CARGO_PKG_VERSION")));
-                field("pid", Number(std::process::id().into()));
+            Event::Starting { version, pid, config } => {
+                field("version", Text(version));
+                field("pid", Number((*pid).into()));
                 field("config", Text(&config.to_string_lossy()));
             }
-            Event::Ready { addresses, services } => {
+            Event::Ready { services, listen } => {
                 field("services", Number(*services as u64));
-                field("listen", List(addresses));
+                field("listen", List(listen));
             }
             Event::StartFailed { message, exit } => {
                 field("message", Text(message));
@@ -328,19 +332,19 @@ impl Event {
                 optional(field, "hint", hint.as_deref());
             }
             Event::FamilyMissing { address } => field("address", Text(&address.to_string())),
-            Event::ListenFailed { service, address, cause, hint, retry } => {
+            Event::ListenFailed { service, address, cause, hint, retry_seconds } => {
                 field("service", Text(service));
                 field("address", Text(&address.to_string()));
                 field("cause", Text(cause));
                 optional(field, "hint", hint.as_deref());
-                field("retry_seconds", Seconds(*retry));
+                field("retry_seconds", Seconds(*retry_seconds));
             }
             Event::ListenRecovered { service, address } => {
                 field("service", Text(service));
                 field("address", Text(&address.to_string()));
             }
             Event::AcceptPaused { cause } => field("cause", Text(cause)),
-            Event::Reloading { why } => field("reason", Text(why)),
+            Event::Reloading { reason } => field("reason", Text(reason)),
             Event::Reloaded { services, added, removed, changed } => {
                 field("services", Number(*services as u64));
                 field("added", List(added));
@@ -348,10 +352,10 @@ impl Event {
                 field("changed", List(changed));
             }
             Event::ReloadFailed { message } => field("message", Text(message)),
-            Event::ServicePaused { service, cause, pause } => {
+            Event::ServicePaused { service, cause, pause_seconds } => {
                 field("service", Text(service));
                 field("cause", Text(cause));
-                field("pause_seconds", Seconds(*pause));
+                field("pause_seconds", Seconds(*pause_seconds));
             }
             Event::ServiceResumed { service } => field("service", Text(service)),
             Event::Refusals { service, reason, count } => {
@@ -372,10 +376,10 @@ impl Event {
             }
             Event::AcceptResumed | Event::Stopped => {}
             Event::Session(record) => record.fields(field),
-            Event::Stopping { why, sessions, grace } => {
-                field("reason", Text(why));
+            Event::Stopping { reason, sessions, grace_seconds } => {
+                field("reason", Text(reason));
                 field("sessions", Number(*sessions as u64));
-                field("grace_seconds", Seconds(*grace));
+                field("grace_seconds", Seconds(*grace_seconds));
             }
             Event::LogLost { lines } => field("lines", Number(*lines)),
             Event::Fault { message } => field("message", Text(message)),

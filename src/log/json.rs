@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn a_line_is_one_object_with_the_same_fields() {
         let mut lines = Vec::new();
-        let event = Event::Stopping { why: "a\nb", sessions: 2, grace: Duration::from_millis(1500) };
+        let event =
+            Event::Stopping { reason: "a\nb", sessions: 2, grace_seconds: Duration::from_millis(1500) };
         line(&mut lines, jiff::Timestamp::UNIX_EPOCH, &event);
         assert_eq!(lines.iter().filter(|&&byte| byte == b'\n').count(), 1);
         let read: Json = serde_json::from_slice(&lines).unwrap();

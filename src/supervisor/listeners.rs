@@ -226,7 +226,7 @@ impl Supervisor {
             cause: error.to_string(),
             hint: sys::net::bind_hint(error, &address),
             address,
-            retry,
+            retry_seconds: retry,
         });
         self.later(retry, Event::Rebind(id));
     }

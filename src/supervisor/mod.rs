@@ -254,7 +254,7 @@ impl Supervisor {
     fn say_ready(&self, manager: &mut dyn Manager) {
         let addresses = self.addresses();
         manager.ready(addresses.len());
-        self.log.event(Logged::Ready { addresses, services: self.services.len() });
+        self.log.event(Logged::Ready { services: self.services.len(), listen: addresses });
     }
 
     async fn handle(&mut self, event: Event, manager: &mut dyn Manager) {
@@ -355,7 +355,11 @@ impl Supervisor {
         };
         let pause = self.admission.failed(session, &cause, now);
         if let Some(pause) = pause {
-            self.log.event(Logged::ServicePaused { service: self.name_of(session), cause, pause });
+            self.log.event(Logged::ServicePaused {
+                service: self.name_of(session),
+                cause,
+                pause_seconds: pause,
+            });
         }
     }
 

@@ -164,7 +164,7 @@ impl Supervisor {
         }
         self.reload.running = true;
         self.reload.waiting = std::mem::take(&mut self.reload.next);
-        self.log.event(Logged::Reloading { why });
+        self.log.event(Logged::Reloading { reason: why });
         manager.reloading();
         let (load, sender) = (self.reloader.load.clone(), self.sender.clone());
         let read = move || {

@@ -44,7 +44,11 @@ impl Supervisor {
             Times::requested(began.elapsed(), self.server.stop_grace, kill_grace, request.at_most);
         let leaves = self.server.on_stop == OnStop::Leave;
         let grace = times.ask.saturating_sub(began.elapsed());
-        self.log.event(Logged::Stopping { why: request.why, sessions: self.sessions.len(), grace });
+        self.log.event(Logged::Stopping {
+            reason: request.why,
+            sessions: self.sessions.len(),
+            grace_seconds: grace,
+        });
         manager.stopping(times.end.saturating_sub(began.elapsed()));
         self.order_end(times, leaves);
         let mut second = tokio::time::interval(EVERY_SECOND);

@@ -242,7 +242,7 @@ impl Supervisor {
                     && let Some(served) = self.services.get(&service)
                 {
                     let service = served.service.name.clone();
-                    self.log.event(Logged::ServicePaused { service, cause, pause });
+                    self.log.event(Logged::ServicePaused { service, cause, pause_seconds: pause });
                 }
                 self.fill(service);
             }
