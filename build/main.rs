@@ -10,18 +10,24 @@ mod resources;
 
 use std::path::PathBuf;
 
-const MESSAGES: &str = "resources/messages.txt";
+/// Of the table of events the numbers and sentences.
+macro_rules! events {
+    ($($id:literal $name:literal $level:ident $sentence:literal $variant:ident $({ $($fields:tt)* })?)*) => {
+        pub const MESSAGES: &[(u32, &str)] = &[$(($id, $sentence)),*];
+    };
+}
+
+#[path = "../src/log/event/table.rs"]
+mod table;
 
 fn main() {
-    println!("cargo::rerun-if-changed={MESSAGES}");
+    println!("cargo::rerun-if-changed=src/log/event/table.rs");
     println!("cargo::rerun-if-changed=build");
     if std::env::var_os("CARGO_CFG_WINDOWS").is_none() {
         return;
     }
-    let text = std::fs::read_to_string(MESSAGES).expect("the messages");
-    let messages = message_file::parse(&text).expect("a number, a tab and a sentence in each line");
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where"));
-    std::fs::write(folder.join("wininetd-events.dll"), message_file::library(&messages))
+    std::fs::write(folder.join("wininetd-events.dll"), message_file::library(table::MESSAGES))
         .expect("the message file");
     let about = [
         about::version(&variable("CARGO_PKG_VERSION"), &variable("CARGO_PKG_DESCRIPTION")),

@@ -5,23 +5,12 @@
 use crate::bytes::{half, number, to_u32, word};
 use crate::resources::{Resource, tree};
 
-/// Numbers and sentences, in the order of the numbers.
-pub fn parse(text: &str) -> Option<Vec<(u32, String)>> {
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let mut messages = Vec::new();
-    for line in lines {
-        let (number, sentence) = line.split_once('\t')?;
-        messages.push((number.parse().ok()?, sentence.to_owned()));
-    }
-    messages.is_sorted_by(|(a, _), (b, _)| a < b).then_some(messages)
-}
-
 /// What stands below each sentence. `!S!`, or viewers would take `%1` in the
 /// text itself (a part of an IPv6 address, say) for an insertion.
 const DETAILS: &str = "\r\n\r\n%1!S!\r\n";
 
-/// The bytes of the library.
-pub fn library(messages: &[(u32, String)]) -> Vec<u8> {
+/// The bytes of the library with these numbers and sentences, in rising order.
+pub fn library(messages: &[(u32, &str)]) -> Vec<u8> {
     const MESSAGE_TABLE: u16 = 11;
     let (mut section, addresses) = tree(&[Resource { kind: MESSAGE_TABLE, data: table(messages) }]);
     for at in addresses {
@@ -32,7 +21,7 @@ pub fn library(messages: &[(u32, String)]) -> Vec<u8> {
 }
 
 /// MESSAGE_RESOURCE_DATA: a block for each number, then their texts.
-fn table(messages: &[(u32, String)]) -> Vec<u8> {
+fn table(messages: &[(u32, &str)]) -> Vec<u8> {
     let mut blocks = number(messages.len());
     let mut entries = Vec::new();
     let first = 4 + 12 * messages.len();

@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use testkit::run;
+use wininetd::log::event::{Event, Kind, Outcome, Record};
+use wininetd::model::exit_status::ExitStatus;
+use wininetd::model::ids::SessionId;
+use wininetd::model::level::Level;
 
 /// Pages whose claims are shown by tests. One that is not there yet cites nothing.
 const PAGES: [&str; 3] = ["cve.md", "failure-behaviour.md", "threat-model.md"];
@@ -65,6 +70,90 @@ fn every_known_weakness_cites_a_test() {
     let without: Vec<&str> = rows.clone().filter(|row| cited(row).is_empty()).collect();
     assert!(rows.count() > 30);
     assert!(without.is_empty(), "{}", without.join("\n"));
+}
+
+/// The rows of a page's tables, each as its cells.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
+    rows.map(|row| row.trim_end_matches('|').split(" |").map(str::trim).collect()).collect()
+}
+
+/// What both pages say of each event: its number, its name, how much it matters, its fields.
+#[test]
+fn the_pages_have_every_event_as_the_table_does() {
+    let (log, events) = (page("log.md").unwrap(), page("events.md").unwrap());
+    let (log, events) = (rows(&log), rows(&events));
+    let mut faults = Vec::new();
+    assert!(Kind::ALL.is_sorted_by_key(|kind| kind.id), "the Windows message file takes only rising numbers");
+    for kind in Kind::ALL {
+        let (id, name) = (kind.id.to_string(), format!("`{}`", kind.name));
+        let (level, viewer) = match kind.level {
+            Level::Error => ("error", "error"),
+            Level::Warning => ("warning", "warning"),
+            Level::Info => ("info", "information"),
+        };
+        let has_id = |row: &&Vec<&str>| row[0].split(", ").any(|found| found == id);
+        let documents = |row: &&Vec<&str>| {
+            // A session's fields have a table of their own.
+            let fields = kind.fields.iter().filter(|field| !["level", "record"].contains(field));
+            let mut rest = row[4];
+            row[1] == name
+                && row[2].contains(level)
+                && fields.map(|field| format!("`{field}`")).all(|field| {
+                    let found = rest.split_once(&field);
+                    rest = found.map_or("", |(_, behind)| behind);
+                    found.is_some()
+                })
+        };
+        if !log.iter().find(has_id).is_some_and(|row| documents(&row)) {
+            let fields: Vec<_> = kind.fields.iter().map(|field| format!("`{field}`")).collect();
+            faults.push(format!("log.md: | {id} | {name} | {level} | … | {} |", fields.join(", ")));
+        }
+        let advises = |row: &&Vec<&str>| {
+            let in_viewer = row[2].starts_with("no") || row[2].starts_with(viewer);
+            row[1].starts_with(&name) && in_viewer && !row[3].is_empty()
+        };
+        if !events.iter().find(has_id).is_some_and(|row| advises(&row)) {
+            faults.push(format!("events.md: | {id} | {name} | {viewer} (or no) | what to do |"));
+        }
+    }
+    let known = |row: &Vec<&str>| {
+        let mut ids = row[0].split(", ").filter_map(|id| id.parse::<u32>().ok());
+        ids.all(|id| Kind::ALL.iter().any(|kind| kind.id == id))
+    };
+    let strange = log.iter().chain(&events).filter(|row| !known(row));
+    faults.extend(strange.map(|row| format!("no event has the number of this row: {row:?}")));
+    assert!(faults.is_empty(), "the pages should have these rows:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn the_log_page_has_every_field_of_a_record() {
+    let page = page("log.md").unwrap();
+    let peer = "192.0.2.1:1".parse().map(wininetd::model::peer::Peer::Inet).unwrap();
+    for exit in [ExitStatus::Code(0), ExitStatus::Signal(1)] {
+        let record = Record {
+            service: String::new(),
+            session: SessionId(1),
+            peer,
+            client: Some(peer),
+            local: "192.0.2.2:2".parse().map(wininetd::model::listen::Address::Tcp).unwrap(),
+            user: Some(String::new()),
+            pid: Some(1),
+            outcome: Outcome::Failed,
+            reason: Some(String::new()),
+            step: Some(""),
+            left: false,
+            exit: Some(exit),
+            seconds: Duration::ZERO,
+            linger_seconds: Duration::ZERO,
+            bytes_in: Some(0),
+            bytes_out: Some(0),
+        };
+        Event::session(record).fields(&mut |name, _| {
+            let documents = |row: &Vec<&str>| row[0].split(", ").any(|field| field == format!("`{name}`"));
+            assert!(rows(&page).iter().any(documents), "log.md: | `{name}` | what it means |");
+        });
+    }
 }
 
 /// An example of others had a file at a place where anybody could make it first.

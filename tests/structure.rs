@@ -213,38 +213,3 @@ fn every_file_says_what_it_is_for_and_none_is_overlong() {
         assert!(text.lines().count() <= 450, "{name} has {} lines", text.lines().count());
     }
 }
-
-/// The numbers of events, from the table in a page of the documentation.
-fn numbers(page: &str) -> Vec<u32> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
-    let text = std::fs::read_to_string(path).unwrap();
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| "));
-    let cells = rows.filter_map(|row| row.split(" |").next());
-    cells
-        .flat_map(|cell| cell.split(", ").filter_map(|number| number.parse().ok()).collect::<Vec<_>>())
-        .collect()
-}
-
-#[test]
-fn every_event_is_documented_with_what_to_do_and_has_words_for_event_viewer() {
-    let event = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/log/event.rs");
-    let text = std::fs::read_to_string(event).unwrap();
-    let table = &text[text.find("pub fn id(&self)").unwrap()
-        ..text
-            .find("pub fn name(&self) -> &'static str {\n        match self {\n            Event::Starting")
-            .unwrap()];
-    let literal =
-        table.lines().filter_map(|line| line.rsplit_once("=> ")?.1.trim_end_matches(',').parse().ok());
-    let mut ids: Vec<u32> = literal
-        .chain([wininetd::log::event::Event::START_FAILED, wininetd::log::event::Event::FAULT])
-        .collect();
-    ids.sort_unstable();
-    assert!(ids.len() > 15, "{ids:?}");
-    assert_eq!(numbers("events.md"), ids);
-    assert_eq!(numbers("log.md"), ids);
-    let messages = Path::new(env!("CARGO_MANIFEST_DIR")).join("resources/messages.txt");
-    let messages = std::fs::read_to_string(messages).unwrap();
-    let worded: Vec<u32> =
-        messages.lines().filter_map(|line| line.split_once('\t')?.0.parse().ok()).collect();
-    assert_eq!(worded, ids);
-}

@@ -1,16 +1,100 @@
-//! Everything that is ever logged, as one type: stable ids and names, the same
-//! fields in every form.
+//! Everything that is ever logged, as one type. The entries are in `event/table.rs`; here is what
+//! makes code of them, the types of their fields, and the record of a connection.
 
-use crate::model::level::Level;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::exit_status::ExitStatus;
 use crate::model::ids::SessionId;
+use crate::model::level::Level;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
 
-/// A value of a field.
+/// What all events of one number have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// Its number in the log and in Event Viewer.
+    pub id: u32,
+    /// Its name in the `event` field; events of several numbers may share one.
+    pub name: &'static str,
+    /// How much it usually matters; [`Event::level`] knows the exceptions.
+    pub level: Level,
+    /// Its fields, in the order of the log.
+    pub fields: &'static [&'static str],
+}
+
+/// Makes code of the table: the type, the kinds, and the way from an event to its kind and
+/// its fields. `build/main.rs` makes the Windows message file of the same table.
+macro_rules! events {
+    ($($id:literal $name:literal $level:ident $sentence:literal
+       $variant:ident $({ $($field:ident: $type:ty),* })?)*) => {
+        use super::*;
+
+        /// Something that happened.
+        #[derive(Debug, Clone)]
+        #[allow(missing_docs, reason = "docs/log.md has the fields")]
+        pub enum Event {
+            $(#[doc = $sentence] $variant $({ $($field: $type),* })?,)*
+        }
+
+        #[allow(non_upper_case_globals, reason = "a kind is named as its events are")]
+        impl Kind {
+            $(
+                #[doc = $sentence]
+                pub const $variant: Kind = Kind {
+                    id: $id, name: $name, level: Level::$level, fields: &[$($(stringify!($field)),*)?],
+                };
+            )*
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [Kind] = &[$(Kind::$variant),*];
+        }
+
+        impl Event {
+            /// What this event has in common with others of its number.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Event::$variant { .. } => Kind::$variant,)*
+                }
+            }
+
+            /// Shows the fields, in their order.
+            pub fn fields(&self, show: Show<'_>) {
+                match self {
+                    $(Event::$variant $({ $($field),* })? => {
+                        $($($field.show(stringify!($field), show);)*)?
+                    })*
+                }
+            }
+        }
+    };
+}
+
+mod table;
+
+pub use table::Event;
+
+impl Event {
+    /// The one log entry in which a connection ends.
+    pub fn session(record: Record) -> Event {
+        let record = Box::new(record);
+        match record.outcome {
+            Outcome::Served => Event::Served { record },
+            Outcome::Refused => Event::Refused { record },
+            Outcome::Failed => Event::Failed { record },
+        }
+    }
+
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Event::Configuration { level, .. } => *level,
+            Event::Failed { record } if record.left => Level::Info,
+            event => event.kind().level,
+        }
+    }
+}
+
+/// The value of a field, as formats tell them apart.
 #[derive(Debug, Clone, Copy)]
 pub enum Value<'a> {
     /// Text; in records some of it comes from outside.
@@ -23,160 +107,60 @@ pub enum Value<'a> {
     List(&'a [String]),
 }
 
-/// Something that happened.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The server begins.
-    Starting {
-        /// The program's version.
-        version: &'static str,
-        /// The server's process.
-        pid: u32,
-        /// Where the configuration is.
-        config: PathBuf,
-    },
-    /// Every listener is bound or being retried: clients are served.
-    Ready {
-        /// Every bound address.
-        listen: Vec<String>,
-        /// How many services there are.
-        services: usize,
-    },
-    /// The start of a service has come to nothing. (A console is told directly.)
-    StartFailed {
-        /// Why, in as many lines as it takes.
-        message: String,
-        /// The exit code that says the same.
-        exit: u8,
-    },
-    /// A finding about the configuration or the world, in words.
-    Configuration {
-        /// How much it matters.
-        level: Level,
-        /// `path:line:col: message`.
-        message: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
-    /// The host lacks an address family, so half of the sockets are not made.
-    FamilyMissing {
-        /// An address of that family.
-        address: Address,
-    },
-    /// An address could not be bound and will be tried again.
-    ListenFailed {
-        /// The service.
-        service: String,
-        /// The address.
-        address: Address,
-        /// What the system said.
-        cause: String,
-        /// What to do about it.
-        hint: Option<String>,
-        /// When it is tried again.
-        retry_seconds: Duration,
-    },
-    /// An address that could not be bound is bound now.
-    ListenRecovered {
-        /// The service.
-        service: String,
-        /// The address.
-        address: Address,
-    },
-    /// Out of descriptors or memory: nobody is accepted until a session ends.
-    AcceptPaused {
-        /// What the system said.
-        cause: String,
-    },
-    /// Clients are accepted again.
-    AcceptResumed,
-    /// The files are read again.
-    Reloading {
-        /// Who asked.
-        reason: &'static str,
-    },
-    /// They were, and what they say holds.
-    Reloaded {
-        /// How many services there are now.
-        services: usize,
-        /// Names of those that are new.
-        added: Vec<String>,
-        /// Names of those that are gone.
-        removed: Vec<String>,
-        /// Names of those that say something else now.
-        changed: Vec<String>,
-    },
-    /// They were, and what they said before still holds.
-    ReloadFailed {
-        /// Why, in as many lines as it takes.
-        message: String,
-    },
-    /// A service fails by itself and is paused.
-    ServicePaused {
-        /// The service.
-        service: String,
-        /// How it failed.
-        cause: String,
-        /// For how long.
-        pause_seconds: Duration,
-    },
-    /// It works again.
-    ServiceResumed {
-        /// The service.
-        service: String,
-    },
-    /// Clients that were refused without a record of their own.
-    Refusals {
-        /// The service.
-        service: String,
-        /// Why, in one word.
-        reason: &'static str,
-        /// How many.
-        count: u64,
-    },
-    /// A line that a program wrote to its standard error.
-    Stderr {
-        /// The service.
-        service: String,
-        /// The session; none before a program that was started ahead has a client.
-        session: Option<SessionId>,
-        /// The line.
-        line: String,
-    },
-    /// Such lines that were too many for the log.
-    StderrLost {
-        /// The service.
-        service: String,
-        /// The session.
-        session: Option<SessionId>,
-        /// How many.
-        lines: u64,
-        /// The last of them.
-        last: String,
-    },
-    /// A connection has come to its end. The record.
-    Session(Box<Record>),
-    /// A stop was requested.
-    Stopping {
-        /// By what.
-        reason: &'static str,
-        /// Sessions that go on for now.
-        sessions: usize,
-        /// How long they may.
-        grace_seconds: Duration,
-    },
-    /// Everything is ended.
-    Stopped,
-    /// Lines that could not be written.
-    LogLost {
-        /// How many.
-        lines: u64,
-    },
-    /// Something that should not be, in words.
-    Fault {
-        /// What.
-        message: String,
-    },
+/// Takes the name and the value of each field.
+pub type Show<'a> = &'a mut dyn FnMut(&'static str, Value<'_>);
+
+/// The type of a field: what is shown of it under its name.
+trait Field {
+    fn show(&self, name: &'static str, show: Show<'_>);
+}
+
+macro_rules! fields {
+    ($($type:ty: |$field:ident| $value:expr;)*) => {$(
+        impl Field for $type {
+            fn show(&self, name: &'static str, show: Show<'_>) {
+                let $field = self;
+                show(name, $value);
+            }
+        }
+    )*};
+}
+
+fields! {
+    &'static str: |text| Value::Text(text);
+    String: |text| Value::Text(text);
+    PathBuf: |path| Value::Text(&path.to_string_lossy());
+    Address: |address| Value::Text(&address.to_string());
+    Peer: |peer| Value::Text(&peer.to_string());
+    Vec<String>: |texts| Value::List(texts);
+    Duration: |duration| Value::Seconds(*duration);
+    u8: |number| Value::Number((*number).into());
+    u32: |number| Value::Number((*number).into());
+    u64: |number| Value::Number(*number);
+    usize: |number| Value::Number(*number as u64);
+    SessionId: |session| Value::Number(session.0);
+}
+
+impl<T: Field> Field for Option<T> {
+    fn show(&self, name: &'static str, show: Show<'_>) {
+        if let Some(field) = self {
+            field.show(name, show);
+        }
+    }
+}
+
+impl Field for Level {
+    /// Every line begins with its level.
+    fn show(&self, _: &'static str, _: Show<'_>) {}
+}
+
+impl Field for ExitStatus {
+    fn show(&self, _: &'static str, show: Show<'_>) {
+        match self {
+            ExitStatus::Code(code) => code.show("exit", show),
+            ExitStatus::Signal(signal) => signal.unsigned_abs().show("signal", show),
+        }
+    }
 }
 
 /// How a connection ended, in one word.
@@ -188,6 +172,17 @@ pub enum Outcome {
     Refused,
     /// Its program could not be started.
     Failed,
+}
+
+impl Field for Outcome {
+    fn show(&self, name: &'static str, show: Show<'_>) {
+        let word = match self {
+            Outcome::Served => "served",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+        };
+        word.show(name, show);
+    }
 }
 
 /// The one log entry in which every accepted connection ends.
@@ -227,204 +222,27 @@ pub struct Record {
     pub bytes_out: Option<u64>,
 }
 
-impl Event {
-    /// The number of [`Event::StartFailed`].
-    pub const START_FAILED: u32 = 5;
-    /// The number of [`Event::Fault`].
-    pub const FAULT: u32 = 41;
-
-    /// Its number: an interface, never used again for something else.
-    pub fn id(&self) -> u32 {
-        match self {
-            Event::Starting { .. } => 1,
-            Event::Ready { .. } => 2,
-            Event::Stopping { .. } => 3,
-            Event::Stopped => 4,
-            Event::StartFailed { .. } => Event::START_FAILED,
-            Event::Reloading { .. } => 6,
-            Event::Reloaded { .. } => 7,
-            Event::ReloadFailed { .. } => 8,
-            Event::Configuration { .. } => 10,
-            Event::FamilyMissing { .. } => 20,
-            Event::ListenFailed { .. } => 21,
-            Event::ListenRecovered { .. } => 22,
-            Event::AcceptPaused { .. } => 23,
-            Event::AcceptResumed => 24,
-            Event::Session(record) => match record.outcome {
-                Outcome::Served => 30,
-                Outcome::Refused => 31,
-                Outcome::Failed => 32,
-            },
-            Event::Refusals { .. } => 33,
-            Event::ServicePaused { .. } => 34,
-            Event::ServiceResumed { .. } => 35,
-            Event::Stderr { .. } => 36,
-            Event::StderrLost { .. } => 37,
-            Event::LogLost { .. } => 40,
-            Event::Fault { .. } => Event::FAULT,
+impl Field for Box<Record> {
+    fn show(&self, _: &'static str, show: Show<'_>) {
+        let fields: [(_, &dyn Field); 15] = [
+            ("service", &self.service),
+            ("session", &self.session),
+            ("peer", &self.peer),
+            ("client", &self.client),
+            ("local", &self.local),
+            ("user", &self.user),
+            ("pid", &self.pid),
+            ("outcome", &self.outcome),
+            ("reason", &self.reason),
+            ("step", &self.step),
+            ("exit", &self.exit),
+            ("seconds", &self.seconds),
+            ("linger_seconds", &self.linger_seconds),
+            ("bytes_in", &self.bytes_in),
+            ("bytes_out", &self.bytes_out),
+        ];
+        for (name, field) in fields {
+            field.show(name, show);
         }
-    }
-
-    /// Its name in the `event` field.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Event::Starting { .. } => "starting",
-            Event::Ready { .. } => "ready",
-            Event::Stopping { .. } => "stopping",
-            Event::Stopped => "stopped",
-            Event::StartFailed { .. } => "start_failed",
-            Event::Configuration { .. } => "configuration",
-            Event::FamilyMissing { .. } => "family_missing",
-            Event::ListenFailed { .. } => "listen_failed",
-            Event::ListenRecovered { .. } => "listen_recovered",
-            Event::AcceptPaused { .. } => "accept_paused",
-            Event::AcceptResumed => "accept_resumed",
-            Event::Reloading { .. } => "reloading",
-            Event::Reloaded { .. } => "reloaded",
-            Event::ReloadFailed { .. } => "reload_failed",
-            Event::ServicePaused { .. } => "service_paused",
-            Event::ServiceResumed { .. } => "service_resumed",
-            Event::Refusals { .. } => "refusals",
-            Event::Stderr { .. } => "stderr",
-            Event::StderrLost { .. } => "stderr_lost",
-            Event::Session(_) => "session",
-            Event::LogLost { .. } => "log_lost",
-            Event::Fault { .. } => "fault",
-        }
-    }
-
-    /// How much it matters.
-    pub fn level(&self) -> Level {
-        match self {
-            Event::Configuration { level, .. } => *level,
-            Event::StartFailed { .. }
-            | Event::ReloadFailed { .. }
-            | Event::ListenFailed { .. }
-            | Event::Fault { .. } => Level::Error,
-            Event::AcceptPaused { .. }
-            | Event::ServicePaused { .. }
-            | Event::StderrLost { .. }
-            | Event::LogLost { .. } => Level::Warning,
-            Event::Session(record) if record.outcome == Outcome::Failed && !record.left => Level::Warning,
-            _ => Level::Info,
-        }
-    }
-
-    /// Its fields, in their order.
-    pub fn fields(&self, field: &mut dyn FnMut(&'static str, Value<'_>)) {
-        use Value::{List, Number, Seconds, Text};
-        match self {
-            Event::Starting { version, pid, config } => {
-                field("version", Text(version));
-                field("pid", Number((*pid).into()));
-                field("config", Text(&config.to_string_lossy()));
-            }
-            Event::Ready { services, listen } => {
-                field("services", Number(*services as u64));
-                field("listen", List(listen));
-            }
-            Event::StartFailed { message, exit } => {
-                field("message", Text(message));
-                field("exit", Number((*exit).into()));
-            }
-            Event::Configuration { message, hint, .. } => {
-                field("message", Text(message));
-                optional(field, "hint", hint.as_deref());
-            }
-            Event::FamilyMissing { address } => field("address", Text(&address.to_string())),
-            Event::ListenFailed { service, address, cause, hint, retry_seconds } => {
-                field("service", Text(service));
-                field("address", Text(&address.to_string()));
-                field("cause", Text(cause));
-                optional(field, "hint", hint.as_deref());
-                field("retry_seconds", Seconds(*retry_seconds));
-            }
-            Event::ListenRecovered { service, address } => {
-                field("service", Text(service));
-                field("address", Text(&address.to_string()));
-            }
-            Event::AcceptPaused { cause } => field("cause", Text(cause)),
-            Event::Reloading { reason } => field("reason", Text(reason)),
-            Event::Reloaded { services, added, removed, changed } => {
-                field("services", Number(*services as u64));
-                field("added", List(added));
-                field("removed", List(removed));
-                field("changed", List(changed));
-            }
-            Event::ReloadFailed { message } => field("message", Text(message)),
-            Event::ServicePaused { service, cause, pause_seconds } => {
-                field("service", Text(service));
-                field("cause", Text(cause));
-                field("pause_seconds", Seconds(*pause_seconds));
-            }
-            Event::ServiceResumed { service } => field("service", Text(service)),
-            Event::Refusals { service, reason, count } => {
-                field("service", Text(service));
-                field("reason", Text(reason));
-                field("count", Number(*count));
-            }
-            Event::Stderr { service, session, line } => {
-                field("service", Text(service));
-                number(field, "session", session.map(|session| session.0));
-                field("line", Text(line));
-            }
-            Event::StderrLost { service, session, lines, last } => {
-                field("service", Text(service));
-                number(field, "session", session.map(|session| session.0));
-                field("lines", Number(*lines));
-                field("last", Text(last));
-            }
-            Event::AcceptResumed | Event::Stopped => {}
-            Event::Session(record) => record.fields(field),
-            Event::Stopping { reason, sessions, grace_seconds } => {
-                field("reason", Text(reason));
-                field("sessions", Number(*sessions as u64));
-                field("grace_seconds", Seconds(*grace_seconds));
-            }
-            Event::LogLost { lines } => field("lines", Number(*lines)),
-            Event::Fault { message } => field("message", Text(message)),
-        }
-    }
-}
-
-fn optional(field: &mut dyn FnMut(&'static str, Value<'_>), name: &'static str, text: Option<&str>) {
-    if let Some(text) = text {
-        field(name, Value::Text(text));
-    }
-}
-
-fn number(field: &mut dyn FnMut(&'static str, Value<'_>), name: &'static str, number: Option<u64>) {
-    if let Some(number) = number {
-        field(name, Value::Number(number));
-    }
-}
-
-impl Record {
-    fn fields(&self, field: &mut dyn FnMut(&'static str, Value<'_>)) {
-        use Value::{Number, Seconds, Text};
-        field("service", Text(&self.service));
-        field("session", Number(self.session.0));
-        field("peer", Text(&self.peer.to_string()));
-        optional(field, "client", self.client.map(|client| client.to_string()).as_deref());
-        field("local", Text(&self.local.to_string()));
-        optional(field, "user", self.user.as_deref());
-        number(field, "pid", self.pid.map(u64::from));
-        let outcome = match self.outcome {
-            Outcome::Served => "served",
-            Outcome::Refused => "refused",
-            Outcome::Failed => "failed",
-        };
-        field("outcome", Text(outcome));
-        optional(field, "reason", self.reason.as_deref());
-        optional(field, "step", self.step);
-        match self.exit {
-            Some(ExitStatus::Code(code)) => field("exit", Number(code.into())),
-            Some(ExitStatus::Signal(signal)) => field("signal", Number(signal.unsigned_abs().into())),
-            None => {}
-        }
-        field("seconds", Seconds(self.seconds));
-        field("linger_seconds", Seconds(self.linger_seconds));
-        number(field, "bytes_in", self.bytes_in);
-        number(field, "bytes_out", self.bytes_out);
     }
 }

@@ -11,11 +11,12 @@ use super::text::{LONGEST, is_unsafe};
 
 /// Appends one line.
 pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
+    let kind = event.kind();
     let mut object = Map::new();
     object.insert("time".to_owned(), format!("{time:.3}").into());
     object.insert("level".to_owned(), event.level().name().into());
-    object.insert("event".to_owned(), event.name().into());
-    object.insert("id".to_owned(), event.id().into());
+    object.insert("event".to_owned(), kind.name.into());
+    object.insert("id".to_owned(), kind.id.into());
     event.fields(&mut |name, value| {
         let value = match value {
             Value::Text(text) => cut(text),

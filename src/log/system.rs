@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::time::Instant;
 
-use super::event::{Event, Outcome, Value};
+use super::event::{Event, Value};
 use super::text::escaped;
 use crate::core::firsts::Firsts;
 use crate::model::level::Level;
@@ -50,21 +50,21 @@ impl SystemSink {
     }
 
     fn report(&self, event: &Event, silent: u64) -> bool {
-        self.log.report(event.level(), event.id(), &entry(event, silent)).is_ok()
+        self.log.report(event.level(), event.kind().id, &entry(event, silent)).is_ok()
     }
 
     fn judge(&mut self, event: &Event) -> Verdict {
         let now = self.began.elapsed();
         let first = match event {
-            Event::Session(record) => match record.outcome {
-                Outcome::Served => {
-                    self.firsts.worked(&record.service);
-                    None
-                }
-                Outcome::Refused => self.firsts.failed(&record.service, "refused", now),
-                Outcome::Failed if record.left => None,
-                Outcome::Failed => self.firsts.failed(&record.service, record.step.unwrap_or("unknown"), now),
-            },
+            Event::Served { record } => {
+                self.firsts.worked(&record.service);
+                None
+            }
+            Event::Refused { record } => self.firsts.failed(&record.service, "refused", now),
+            Event::Failed { record } if record.left => None,
+            Event::Failed { record } => {
+                self.firsts.failed(&record.service, record.step.unwrap_or("unknown"), now)
+            }
             Event::ListenFailed { address, .. } => self.firsts.failed(&address.to_string(), "listen", now),
             Event::ListenRecovered { address, .. } => {
                 self.firsts.worked(&address.to_string());
@@ -88,8 +88,11 @@ impl SystemSink {
             Event::Configuration { level: Level::Info, .. } => None,
             _ => Some(0),
         };
-        let every =
-            self.extent == EventLogExtent::All && matches!(event, Event::Session(_) | Event::Refusals { .. });
+        let is_of_client = matches!(
+            event,
+            Event::Served { .. } | Event::Refused { .. } | Event::Failed { .. } | Event::Refusals { .. }
+        );
+        let every = self.extent == EventLogExtent::All && is_of_client;
         let first = if every { Some(first.unwrap_or(0)) } else { first };
         first.map_or(Verdict::Leave, |silent| Verdict::Write { silent })
     }

@@ -11,10 +11,11 @@ pub(super) const LONGEST: usize = 1024;
 /// Appends one line. Where the reader puts the time and the level itself,
 /// `time` is none and both are left out.
 pub(super) fn line(lines: &mut Vec<u8>, time: Option<jiff::Timestamp>, event: &Event) {
+    let name = event.kind().name;
     // Writing to a Vec can't fail.
     let _ = match time {
-        Some(time) => write!(lines, "{time:.3} {} {}", event.level().name(), event.name()),
-        None => write!(lines, "{}", event.name()),
+        Some(time) => write!(lines, "{time:.3} {} {}", event.level().name(), name),
+        None => write!(lines, "{name}"),
     };
     event.fields(&mut |name, value| {
         let _ = write!(lines, " {name}=");

@@ -279,7 +279,7 @@ impl Supervisor {
             let mut record = session.record();
             record.outcome = Outcome::Refused;
             record.reason = Some(reason.to_string());
-            self.log.event(Logged::Session(Box::new(record)));
+            self.log.event(Logged::session(record));
         }
         // A client that expects TLS would not understand it.
         if service.refusal.is_empty() || service.tls.is_some() {

@@ -338,7 +338,7 @@ impl Supervisor {
         {
             return;
         }
-        self.log.event(Logged::Session(Box::new(record)));
+        self.log.event(Logged::session(record));
     }
 
     /// What a session's program says of its service.

@@ -109,7 +109,7 @@ impl Supervisor {
             record.pid = session.process.pid();
             record.seconds = began.elapsed();
             record.reason = Some("could not be ended".to_owned());
-            self.log.event(Logged::Session(Box::new(record)));
+            self.log.event(Logged::session(record));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::config::trust::Strictness;
 use crate::host::Options;
 use crate::host::own_file;
 use crate::host::serve::{Beside, Host, serve};
-use crate::log::event::Event;
+use crate::log::event::{Event, Kind};
 use crate::log::{Console, Log};
 use crate::model::exit_code::Exit;
 use crate::model::level::Level;
@@ -84,7 +84,7 @@ fn main(mut words: Vec<OsString>) {
     let exit = start(&name, parameters, &mut status, stop).unwrap_or_else(|error| {
         // Here and not by the log, which the failure may have come before.
         if let Ok(log) = EventLog::open(&name) {
-            let _ = log.report(Level::Error, Event::START_FAILED, &start_failure(&error));
+            let _ = log.report(Level::Error, Kind::StartFailed.id, &start_failure(&error));
         }
         error.exit()
     });
@@ -160,7 +160,7 @@ fn tell_of_panics(name: &str) {
         if let Ok(log) = log.try_lock() {
             let _ = log.report(
                 Level::Error,
-                Event::FAULT,
+                Kind::Fault.id,
                 &format!("A fault in the program; it starts again. {panic}"),
             );
         }
