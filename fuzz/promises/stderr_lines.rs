@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use wininetd::core::lines::{Budget, LONGEST_LINE, Lines};
+use wininetd::core::lines::{LONGEST_LINE, Lines, SESSION_LINES};
+use wininetd::core::repeat_filter::LineBudget;
 
 fn told<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let (mut lines, mut told) = (Lines::default(), Vec::new());
@@ -44,15 +45,16 @@ pub fn check(bytes: &[u8]) {
     }
 
     // The same bytes as times between lines, in hundredths of a second.
-    let (mut budget, mut now, mut allowed, mut lost) = (Budget::default(), Duration::ZERO, 0u32, 0);
+    let (mut budget, mut now, mut allowed, mut lost) =
+        (LineBudget::new(SESSION_LINES), Duration::ZERO, 0u32, 0);
     for &gap in bytes {
         now += Duration::from_millis(u64::from(gap) * 10 / 16);
         if budget.allow(now) {
             allowed += 1;
-            lost += budget.take_lost();
+            lost += budget.take_suppressed();
         }
         assert!(f64::from(allowed) <= 100.0 + now.as_secs_f64() * 10.0);
     }
-    lost += budget.take_lost();
+    lost += budget.take_suppressed();
     assert_eq!(u64::from(allowed) + lost, bytes.len() as u64);
 }

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use super::rate::Bucket;
 use crate::model::limits::Rate;
 
 /// The longest line that is told, in bytes, with the mark of one that was cut.
@@ -62,54 +61,12 @@ impl Lines {
     }
 }
 
-/// At once as many lines as a stack trace or two has, and on the average ten
-/// lines a second.
-const ALLOWED: Rate = Rate { count: 100, per: Duration::from_secs(10) };
+/// How many lines of one session are logged: at once as many as a stack trace or two has, and
+/// on average ten lines a second.
+pub const SESSION_LINES: Rate = Rate { count: 100, per: Duration::from_secs(10) };
 
-/// The same for all sessions of a service together.
-const ALLOWED_TO_ALL: Rate = Rate { count: 300, per: Duration::from_secs(10) };
-
-/// How many lines of one session, or of all of a service, are logged, so that a program which complains
-/// for ever fills no disk.
-#[derive(Debug)]
-pub struct Budget {
-    bucket: Bucket,
-    lost: u64,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Budget { bucket: Bucket::new(ALLOWED), lost: 0 }
-    }
-}
-
-impl Budget {
-    /// That of all sessions of a service.
-    pub fn of_service() -> Budget {
-        Budget { bucket: Bucket::new(ALLOWED_TO_ALL), lost: 0 }
-    }
-
-    /// A line was lost for another reason.
-    pub fn lose(&mut self) {
-        self.lost = self.lost.saturating_add(1);
-    }
-
-    /// Whether a line may be logged; if not, it is counted as lost. `now` is the
-    /// time since any fixed moment.
-    pub fn allow(&mut self, now: Duration) -> bool {
-        let allowed = self.bucket.take(now);
-        if !allowed {
-            self.lose();
-        }
-        allowed
-    }
-
-    /// How many lines were lost since this was last asked: for when a line is
-    /// allowed again, and for the session's end.
-    pub fn take_lost(&mut self) -> u64 {
-        std::mem::take(&mut self.lost)
-    }
-}
+/// How many lines of all sessions of a service are logged.
+pub const SERVICE_LINES: Rate = Rate { count: 300, per: Duration::from_secs(10) };
 
 /// So much of a program's errors is read without a pause: more than an ordinary
 /// program writes in its life.
@@ -204,19 +161,6 @@ mod tests {
     #[test]
     fn control_characters_are_left_to_the_log() {
         assert_eq!(told(&[b"\x1b[31m\0\t\x07\n"]), ["\x1b[31m\0\t\x07"]);
-    }
-
-    #[test]
-    fn a_burst_is_allowed_and_then_ten_lines_a_second_and_the_lost_ones_are_counted() {
-        let mut budget = Budget::default();
-        let ms = |ms| Duration::from_secs(7) + Duration::from_millis(ms);
-        let allowed = |budget: &mut Budget, now| (0..1000).filter(|_| budget.allow(now)).count();
-        assert_eq!(allowed(&mut budget, ms(0)), 100);
-        assert_eq!((budget.take_lost(), budget.take_lost()), (900, 0));
-        assert_eq!((1..=1000).filter(|now| budget.allow(ms(*now))).count(), 10);
-        assert_eq!(budget.take_lost(), 990);
-        // It fills again, and no further than at the beginning.
-        assert_eq!(allowed(&mut budget, ms(3_600_000)), 100);
     }
 
     #[test]

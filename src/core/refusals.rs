@@ -1,15 +1,10 @@
-//! Why clients are turned away, and which of these are worth a line of their
-//! own: the first few, then now and then one; the others are counted, and told
-//! as a number. So a flood costs a line a second, and nothing is missing.
+//! Why clients are refused, and how many of them get a record of their own.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::rate::Bucket;
-use crate::model::ids::ServiceId;
 use crate::model::limits::Rate;
 
 /// Why a client was turned away.
@@ -65,70 +60,15 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Ten lines at once, then one in two seconds; a number beside it, that makes
-/// one line a second for each service and kind.
-const LINES: Rate = Rate { count: 10, per: Duration::from_secs(20) };
+/// Records of refusals for each service and reason: ten at once, then one in two seconds. With
+/// the number beside it, that makes one line a second. The others are counted.
+pub const RECORDS: Rate = Rate { count: 10, per: Duration::from_secs(20) };
 /// Numbers are told this often.
 pub const TOLD_EVERY: Duration = Duration::from_secs(2);
-
-/// What was refused and has no line of its own yet.
-#[derive(Debug, Default)]
-pub struct Refusals {
-    seen: HashMap<(ServiceId, &'static str), Seen>,
-}
-
-#[derive(Debug)]
-struct Seen {
-    lines: Bucket,
-    silent: u64,
-}
-
-impl Refusals {
-    /// One more. True if it gets a line; false if it is counted.
-    pub fn refused(&mut self, service: ServiceId, reason: &Reason, now: Duration) -> bool {
-        let new = || Seen { lines: Bucket::new(LINES), silent: 0 };
-        let seen = self.seen.entry((service, reason.kind())).or_insert_with(new);
-        let line = seen.lines.take(now);
-        seen.silent += u64::from(!line);
-        line
-    }
-
-    /// Whether some are counted that were not told.
-    pub fn are_silent(&self) -> bool {
-        self.seen.values().any(|seen| seen.silent > 0)
-    }
-
-    /// The numbers of those that were not told, which are told now.
-    pub fn tell(&mut self) -> Vec<(ServiceId, &'static str, u64)> {
-        let silent = self.seen.iter_mut().filter(|(_, seen)| seen.silent > 0);
-        let mut told: Vec<_> = silent
-            .map(|(&(service, kind), seen)| (service, kind, std::mem::take(&mut seen.silent)))
-            .collect();
-        told.sort_unstable();
-        told
-    }
-
-    /// A service is gone.
-    pub fn forget(&mut self, service: ServiceId) {
-        self.seen.retain(|(other, _), _| *other != service);
-    }
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_have_lines_and_a_flood_is_told_as_a_number() {
-        let mut refusals = Refusals::default();
-        let service = ServiceId(1);
-        let lines = (0..1000).filter(|_| refusals.refused(service, &Reason::Full, Duration::ZERO)).count();
-        assert_eq!(lines, 10);
-        // Another cause has lines of its own.
-        assert!(refusals.refused(service, &Reason::NotAllowed, Duration::ZERO));
-        assert_eq!(refusals.tell(), [(service, "full", 990)]);
-        assert!(!refusals.are_silent() && refusals.tell().is_empty());
-    }
 
     #[test]
     fn a_reason_names_the_rule_or_limit_and_how_it_is_typed() {

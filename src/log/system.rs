@@ -2,14 +2,19 @@
 //! the first of each cause. Every record stands in the log file.
 
 use std::fmt::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::event::{Event, Value};
 use super::text::escaped;
-use crate::core::firsts::Firsts;
+use crate::core::repeat_filter::RepeatFilter;
 use crate::model::level::Level;
+use crate::model::limits::Rate;
 use crate::model::plan::EventLogExtent;
 use crate::sys::event_log::EventLog;
+
+/// Entries of failures for each subject and cause, so that neither a broken service nor a
+/// client can fill the system's log.
+const FAILURES: Rate = Rate { count: 1, per: Duration::from_hours(1) };
 
 /// An open log of the system's.
 #[derive(Debug)]
@@ -17,15 +22,9 @@ pub(super) struct SystemSink {
     log: EventLog,
     /// What it is told.
     pub(super) extent: EventLogExtent,
-    firsts: Firsts,
+    failures: RepeatFilter<(String, &'static str)>,
     began: Instant,
     lost: u64,
-}
-
-/// What is to be done with an event.
-enum Verdict {
-    Write { silent: u64 },
-    Leave,
 }
 
 impl SystemSink {
@@ -33,14 +32,14 @@ impl SystemSink {
         SystemSink {
             log,
             extent: EventLogExtent::Events,
-            firsts: Firsts::default(),
+            failures: RepeatFilter::new(FAILURES),
             began: Instant::now(),
             lost: 0,
         }
     }
 
     pub(super) fn write(&mut self, event: &Event) {
-        let Verdict::Write { silent } = self.judge(event) else { return };
+        let Some(silent) = self.judge(event) else { return };
         if self.lost > 0 && self.report(&Event::LogLost { lines: self.lost }, 0) {
             self.lost = 0;
         }
@@ -53,48 +52,64 @@ impl SystemSink {
         self.log.report(event.level(), event.kind().id, &entry(event, silent)).is_ok()
     }
 
-    fn judge(&mut self, event: &Event) -> Verdict {
-        let now = self.began.elapsed();
-        let first = match event {
-            Event::Served { record } => {
-                self.firsts.worked(&record.service);
-                None
+    /// Whether to write an entry, and if so, how many like it were not written.
+    fn judge(&mut self, event: &Event) -> Option<u64> {
+        if let Some(subject) = recovery(event) {
+            self.failures.recover(|(failed, _)| *failed == subject);
+        }
+        let written = match failure(event) {
+            Some(failure) => {
+                let allowed = self.failures.allow(failure.clone(), self.began.elapsed());
+                allowed.then(|| self.failures.take_suppressed(&failure))
             }
-            Event::Refused { record } => self.firsts.failed(&record.service, "refused", now),
-            Event::Failed { record } if record.left => None,
-            Event::Failed { record } => {
-                self.firsts.failed(&record.service, record.step.unwrap_or("unknown"), now)
-            }
-            Event::ListenFailed { address, .. } => self.firsts.failed(&address.to_string(), "listen", now),
-            Event::ListenRecovered { address, .. } => {
-                self.firsts.worked(&address.to_string());
-                Some(0)
-            }
-            Event::AcceptPaused { .. } => self.firsts.failed("", "accept", now),
-            Event::AcceptResumed => {
-                self.firsts.worked("");
-                None
-            }
-            Event::ServicePaused { service, .. } => self.firsts.failed(service, "paused", now),
-            Event::ServiceResumed { service } => {
-                self.firsts.worked(service);
-                None
-            }
-            // The first of them has an entry of its own.
-            Event::Refusals { .. } => None,
-            Event::FamilyMissing { .. } => None,
-            // The service tells it itself, since there may be no log by then.
-            Event::StartFailed { .. } => None,
-            Event::Configuration { level: Level::Info, .. } => None,
-            _ => Some(0),
+            None => is_always_written(event).then_some(0),
         };
         let is_of_client = matches!(
             event,
             Event::Served { .. } | Event::Refused { .. } | Event::Failed { .. } | Event::Refusals { .. }
         );
-        let every = self.extent == EventLogExtent::All && is_of_client;
-        let first = if every { Some(first.unwrap_or(0)) } else { first };
-        first.map_or(Verdict::Leave, |silent| Verdict::Write { silent })
+        let all = self.extent == EventLogExtent::All && is_of_client;
+        written.or(all.then_some(0))
+    }
+}
+
+/// The subject and the cause of a failure that may repeat.
+fn failure(event: &Event) -> Option<(String, &'static str)> {
+    match event {
+        Event::Refused { record } => Some((record.service.clone(), "refused")),
+        Event::Failed { record } if !record.left => {
+            Some((record.service.clone(), record.step.unwrap_or("unknown")))
+        }
+        Event::ListenFailed { address, .. } => Some((address.to_string(), "listen")),
+        Event::AcceptPaused { .. } => Some((String::new(), "accept")),
+        Event::ServicePaused { service, .. } => Some((service.clone(), "paused")),
+        _ => None,
+    }
+}
+
+/// The subject that works again.
+fn recovery(event: &Event) -> Option<String> {
+    match event {
+        Event::Served { record } => Some(record.service.clone()),
+        Event::ListenRecovered { address, .. } => Some(address.to_string()),
+        Event::AcceptResumed => Some(String::new()),
+        Event::ServiceResumed { service } => Some(service.clone()),
+        _ => None,
+    }
+}
+
+/// Of events that are no failures.
+fn is_always_written(event: &Event) -> bool {
+    match event {
+        Event::Served { .. } | Event::Failed { .. } => false,
+        Event::AcceptResumed | Event::ServiceResumed { .. } => false,
+        // The first of them has an entry of its own.
+        Event::Refusals { .. } => false,
+        Event::FamilyMissing { .. } => false,
+        // The service writes it itself, since there may be no log by then.
+        Event::StartFailed { .. } => false,
+        Event::Configuration { level, .. } => *level != Level::Info,
+        _ => true,
     }
 }
 

@@ -262,7 +262,7 @@ impl Supervisor {
         if let Some(served) = self.services.get_mut(&service_id) {
             served.refused += 1;
         }
-        if self.refusals.refused(service_id, reason, self.began.elapsed()) {
+        if self.refusals.allow((service_id, reason.kind()), self.began.elapsed()) {
             let flow = Arc::new(Flow::new());
             let session = Session {
                 id,

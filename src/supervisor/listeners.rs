@@ -32,7 +32,7 @@ impl Supervisor {
         self.retired.retain(|(id, _)| {
             let stays = self.admission.live_of(*id) > 0;
             if !stays {
-                self.refusals.forget(*id);
+                self.refusals.forget(|(service, _)| service == id);
             }
             stays
         });

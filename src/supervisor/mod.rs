@@ -28,7 +28,8 @@ use crate::control::server::Command;
 use crate::core::admission::Admission;
 use crate::core::exhaustion::Exhaustion;
 use crate::core::inherited::Given;
-use crate::core::refusals::{Reason, Refusals, TOLD_EVERY};
+use crate::core::refusals::{RECORDS, Reason, TOLD_EVERY};
+use crate::core::repeat_filter::RepeatFilter;
 use crate::listen::{ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Outcome, Record};
@@ -90,7 +91,7 @@ pub struct Supervisor {
     log: Log,
     spawner: Spawner,
     admission: Admission,
-    refusals: Refusals,
+    refusals: RepeatFilter<(ServiceId, &'static str)>,
     refusals_told: Instant,
     /// Clients that are just being turned away with a word.
     turned_away: usize,
@@ -157,7 +158,7 @@ impl Supervisor {
             admission: Admission::new(0),
             log,
             spawner,
-            refusals: Refusals::default(),
+            refusals: RepeatFilter::new(RECORDS),
             refusals_told: Instant::now(),
             turned_away: 0,
             slots: BTreeMap::new(),
@@ -218,7 +219,7 @@ impl Supervisor {
                 self.say_ready(manager);
             }
             let (token_at, lists_at) = (self.token_at, self.lists_at);
-            let busy = !ready || orphans || !self.sessions.is_empty() || self.refusals.are_silent();
+            let busy = !ready || orphans || !self.sessions.is_empty() || self.refusals.any_suppressed();
             tokio::select! {
                 biased;
                 request = stop.requested() => match request {
@@ -334,7 +335,7 @@ impl Supervisor {
         self.admission.ended(record.session, self.began.elapsed());
         // Turned away after its header: not each of those has a line of its own.
         if let Some(Live { session, refused: Some(reason), .. }) = live
-            && !self.refusals.refused(session.service_id, &reason, self.began.elapsed())
+            && !self.refusals.allow((session.service_id, reason.kind()), self.began.elapsed())
         {
             return;
         }
@@ -379,7 +380,7 @@ impl Supervisor {
             return;
         }
         self.refusals_told = Instant::now();
-        for (id, reason, count) in self.refusals.tell() {
+        for ((id, reason), count) in self.refusals.take_all_suppressed() {
             let served = self.services.get(&id).map(|served| &served.service);
             // One whose last clients are still being turned away.
             let retired = || self.retired.iter().find(|(other, _)| *other == id).map(|(_, service)| service);

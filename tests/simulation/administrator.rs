@@ -93,9 +93,9 @@ impl World {
         self.admission.configure(self.total, services);
         for gone in (1..=SERVICES).map(ServiceId).filter(|id| !self.services.contains_key(id)) {
             // They are not told any more, so they count as told.
-            let before: u64 = self.refusals.tell().iter().map(|(_, _, count)| count).sum();
+            let before: u64 = self.refusals.take_all_suppressed().iter().map(|(_, count)| count).sum();
             self.told += before;
-            self.refusals.forget(gone);
+            self.refusals.forget(|(service, _)| *service == gone);
         }
         assert_eq!(self.admission.live(), live, "sessions go on");
         self.listen();

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use wininetd::core::admission::{Admission, Connect};
 use wininetd::core::ending::{Act, Ending, Why};
-use wininetd::core::refusals::{Reason, Refusals};
+use wininetd::core::refusals::{RECORDS, Reason};
+use wininetd::core::repeat_filter::RepeatFilter;
 use wininetd::core::stop::Stop;
 use wininetd::model::ids::{ServiceId, SessionId};
 use wininetd::model::listen::Address;
@@ -57,7 +58,7 @@ pub struct World {
     pub random: Random,
     pub now: Duration,
     pub admission: Admission,
-    pub refusals: Refusals,
+    pub refusals: RepeatFilter<(ServiceId, &'static str)>,
     pub total: usize,
     pub services: BTreeMap<ServiceId, Service>,
     pub sessions: BTreeMap<SessionId, Session>,
@@ -76,7 +77,7 @@ impl World {
             random,
             now: Duration::from_secs(1),
             admission: Admission::new(total),
-            refusals: Refusals::default(),
+            refusals: RepeatFilter::new(RECORDS),
             total,
             services: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -104,7 +105,7 @@ impl World {
             89..=91 => self.break_or_mend(),
             92..=95 => self.reload(),
             96..=97 => {
-                self.told += self.refusals.tell().iter().map(|(_, _, count)| count).sum::<u64>();
+                self.told += self.refusals.take_all_suppressed().iter().map(|(_, count)| count).sum::<u64>();
             }
             98 => self.stop(),
             _ => self.admission.ended(SessionId(self.last_session + 1), self.now),
@@ -195,7 +196,7 @@ impl World {
             Err(reason) => {
                 assert_eq!(refusal.as_ref(), Some(&reason));
                 self.sums.refused += 1;
-                self.lines += u64::from(self.refusals.refused(id, &reason, self.now));
+                self.lines += u64::from(self.refusals.allow((id, reason.kind()), self.now));
                 self.promises_of_a_refusal(id, peer, &reason);
             }
         }
@@ -432,7 +433,7 @@ impl World {
             self.look();
         }
         assert!(self.sessions.is_empty() && self.services.values().all(|service| service.backlog.is_empty()));
-        self.told += self.refusals.tell().iter().map(|(_, _, count)| count).sum::<u64>();
+        self.told += self.refusals.take_all_suppressed().iter().map(|(_, count)| count).sum::<u64>();
         assert_eq!(self.lines + self.told, self.sums.refused, "each refusal has a line or is counted");
         self.sums
     }

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{LEAST, Phase, reached};
-use crate::core::lines::{Budget, Lines, Pace};
+use crate::core::lines::{Lines, Pace, SERVICE_LINES, SESSION_LINES};
+use crate::core::repeat_filter::LineBudget;
 use crate::log::Log;
 use crate::log::event::Event;
 use crate::model::ids::SessionId;
@@ -26,7 +27,7 @@ pub struct Errors {
     session: Option<SessionId>,
     began: Instant,
     lines: Lines,
-    budget: Budget,
+    budget: LineBudget,
     pace: Pace,
     /// What all programs of the service have together.
     shared: Complaints,
@@ -39,12 +40,12 @@ pub struct Errors {
 /// How much the programs of a service may complain together, in time since its
 /// beginning.
 #[derive(Debug, Clone)]
-pub struct Complaints(Arc<(Mutex<Budget>, Instant)>);
+pub struct Complaints(Arc<(Mutex<LineBudget>, Instant)>);
 
 impl Complaints {
     /// They have not complained yet.
     pub fn new() -> Complaints {
-        Complaints(Arc::new((Mutex::new(Budget::of_service()), Instant::now())))
+        Complaints(Arc::new((Mutex::new(LineBudget::new(SERVICE_LINES)), Instant::now())))
     }
 
     fn allow(&self) -> bool {
@@ -71,7 +72,7 @@ impl Errors {
             session,
             began: Instant::now(),
             lines: Lines::default(),
-            budget: Budget::default(),
+            budget: LineBudget::new(SESSION_LINES),
             pace: Pace::default(),
             shared,
             last: None,
@@ -91,14 +92,14 @@ impl Errors {
             let allowed = budget.allow(now);
             if !allowed || !shared.allow() {
                 if allowed {
-                    budget.lose();
+                    budget.suppress();
                 }
                 *last = Some(line.to_owned());
                 return;
             }
             if now >= *told + LOST_TOLD_EVERY {
                 *told = now;
-                tell_lost(log, service, *session, budget.take_lost(), last.take());
+                tell_lost(log, service, *session, budget.take_suppressed(), last.take());
             }
             let (service, line) = (service.clone(), line.to_owned());
             log.event(Event::Stderr { service, session: *session, line });
@@ -107,7 +108,7 @@ impl Errors {
             Some(bytes) => lines.take(bytes, &mut tell),
             None => {
                 lines.end(&mut tell);
-                tell_lost(log, service, *session, budget.take_lost(), last.take());
+                tell_lost(log, service, *session, budget.take_suppressed(), last.take());
             }
         }
     }
