@@ -29,6 +29,39 @@ impl Backoff {
     }
 }
 
+/// What the server tries again until it works: the pauses, and the cause meanwhile.
+#[derive(Debug)]
+pub struct Retry {
+    pause: Backoff,
+    cause: Option<String>,
+}
+
+impl Default for Retry {
+    /// The first pause is a second; they double up to a minute.
+    fn default() -> Self {
+        Retry { pause: Backoff::new(Duration::from_secs(1), Duration::from_mins(1)), cause: None }
+    }
+}
+
+impl Retry {
+    /// It failed for this cause. The pause until the next try.
+    pub fn failed(&mut self, cause: String) -> Duration {
+        self.cause = Some(cause);
+        self.pause.failed()
+    }
+
+    /// It works. True if it had failed before: a recovery is logged.
+    pub fn succeeded(&mut self) -> bool {
+        self.pause.succeeded();
+        self.cause.take().is_some()
+    }
+
+    /// Why it failed last. None before the first failure, which is logged, and once it works.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +73,15 @@ mod tests {
         assert_eq!([1, 2, 4, 5, 5].map(seconds), [(); 5].map(|()| backoff.failed()));
         backoff.succeeded();
         assert_eq!(backoff.failed(), seconds(1));
+    }
+
+    #[test]
+    fn a_retry_knows_its_cause_and_whether_success_is_a_recovery() {
+        let mut retry = Retry::default();
+        assert!(!retry.succeeded() && retry.cause().is_none());
+        let pauses = ["a", "b"].map(|cause| retry.failed(cause.to_owned()).as_secs());
+        assert_eq!((pauses, retry.cause()), ([1, 2], Some("b")));
+        assert!(retry.succeeded() && !retry.succeeded() && retry.cause().is_none());
+        assert_eq!(retry.failed("a".to_owned()).as_secs(), 1);
     }
 }

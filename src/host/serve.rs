@@ -2,9 +2,8 @@
 //! host's manager hears of it.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 
@@ -17,7 +16,7 @@ use crate::config::trust::Strictness;
 use crate::config::{self, Loaded, world};
 use crate::control;
 use crate::control::server::Command;
-use crate::core::backoff::Backoff;
+use crate::core::backoff::Retry;
 use crate::log::event::Event;
 use crate::log::{Console, Log, Targets};
 use crate::model::exit_code::Exit;
@@ -206,43 +205,34 @@ async fn run(
     Ok(Exit::Ok)
 }
 
-/// The first try again of a channel that another server still has,
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// and the longest pause between two.
-const LONGEST_RETRY: Duration = Duration::from_mins(1);
-
 /// Answers whoever asks at the control channel. Without one the server serves
 /// all the same, and tries again: the server of before may be stopping.
 fn answer(path: PathBuf, questions: Sender<Command>, log: Log) {
-    let first = Channel::open(&path);
+    let mut opened = Channel::open(&path);
     let say = move |level, message, hint: Option<&str>| {
         log.event(Event::Configuration { level, message, hint: hint.map(str::to_owned) });
     };
     tokio::spawn(async move {
-        let channel = match first {
-            Ok(channel) => channel,
-            Err(error) => {
+        let mut retry = Retry::default();
+        let channel = loop {
+            let error = match opened {
+                Ok(channel) => break channel,
+                Err(error) => error,
+            };
+            if retry.cause().is_none() {
                 let hint =
                     "it is tried again; until then --status, --reload and their kin can't ask this server";
                 let message = format!("the control channel {}: {error}", path.display());
                 say(Level::Warning, message, Some(hint));
-                let channel = opened(&path).await;
-                say(Level::Info, format!("the control channel {} is open now", path.display()), None);
-                channel
             }
+            tokio::time::sleep(retry.failed(error.to_string())).await;
+            opened = Channel::open(&path);
         };
+        if retry.succeeded() {
+            say(Level::Info, format!("the control channel {} is open now", path.display()), None);
+        }
         control::server::serve(channel, questions).await;
     });
-}
-
-async fn opened(path: &Path) -> Channel {
-    let mut pause = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
-    loop {
-        tokio::time::sleep(pause.failed()).await;
-        if let Ok(channel) = Channel::open(path) {
-            return channel;
-        }
-    }
 }
 
 /// Looks at accounts and programs.

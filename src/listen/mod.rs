@@ -7,18 +7,13 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::core::backoff::Backoff;
+use crate::core::backoff::Retry;
 use crate::model::ids::ServiceId;
 use crate::model::listen::ListenOptions;
 use crate::model::listen::{Address, UnixSocket};
 use crate::supervisor::Event;
 use crate::sys::CAPABILITIES;
 use crate::sys::net::{Inherited, Listener};
-
-/// The first try again of an address that could not be bound,
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// and the longest pause between two.
-const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// A listener, counted over the life of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,10 +29,7 @@ pub struct Slot {
     options: ListenOptions,
     /// A socket that a service manager has opened for it, until it is used.
     inherited: Option<Inherited>,
-    /// How long until the next try, while it is not bound.
-    backoff: Backoff,
-    /// Why it is not bound.
-    cause: Option<String>,
+    retry: Retry,
     /// The host has no such address family: it is not waited for.
     pub is_missing: bool,
     /// An address of before that is listened on until this one can be, since
@@ -66,8 +58,7 @@ impl Slot {
             address,
             options,
             inherited,
-            backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY),
-            cause: None,
+            retry: Retry::default(),
             is_missing: false,
             instead: None,
             bound: None,
@@ -92,8 +83,7 @@ impl Slot {
         match (listener, &self.instead) {
             (Ok(listener), _) => {
                 self.instead = None;
-                self.cause = None;
-                self.backoff.succeeded();
+                self.retry.succeeded();
                 self.watch(id, listener, supervisor);
                 Ok(())
             }
@@ -117,13 +107,12 @@ impl Slot {
 
     /// It could not be bound. When to try again.
     pub fn failed(&mut self, error: &std::io::Error) -> Duration {
-        self.cause = Some(error.to_string());
-        self.backoff.failed()
+        self.retry.failed(error.to_string())
     }
 
     /// Why it is not bound, if it should be.
     pub fn fault(&self) -> Option<&str> {
-        self.cause.as_deref()
+        self.retry.cause()
     }
 
     /// Takes the place of a slot that was closed for it: should its own address
