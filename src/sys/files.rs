@@ -102,3 +102,33 @@ fn is_link(found: &Metadata) -> bool {
 
     found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0
 }
+
+/// For tests of other folders. Where tests cannot make these, the result is false.
+#[cfg(test)]
+pub mod testing {
+    use std::path::Path;
+
+    /// Makes a link.
+    #[cfg(unix)]
+    pub fn link(target: &Path, path: &Path) -> bool {
+        std::os::unix::fs::symlink(target, path).is_ok()
+    }
+
+    /// Lets every account make files in a folder, or only its owner.
+    #[cfg(unix)]
+    pub fn share(folder: &Path, shared: bool) -> bool {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = if shared { 0o1777 } else { 0o700 };
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(mode)).is_ok()
+    }
+
+    #[cfg(windows)]
+    pub fn link(_target: &Path, _path: &Path) -> bool {
+        false
+    }
+
+    #[cfg(windows)]
+    pub fn share(_folder: &Path, _shared: bool) -> bool {
+        false
+    }
+}
