@@ -148,3 +148,27 @@ fn a_reload_leaves_the_log_where_it_is_if_the_new_file_is_a_link() {
     let (_, text) = daemon.stop_and_read(&log);
     assert!(text.contains("\"outcome\":\"served\""), "{text}");
 }
+
+#[test]
+fn a_full_log_file_that_cannot_be_renamed_is_said_once() {
+    let port = free_port();
+    let (folder, log) = in_a_folder(0o700);
+    std::fs::File::create(&log).unwrap().set_len(10 << 20).unwrap();
+    // What stands where the file would go to.
+    std::fs::create_dir_all(folder.path().join("log.0/full")).unwrap();
+    let daemon = Builder::new(&[format!("{port} none {}", probe("line"))])
+        .arguments(&["--log-file", log.to_str().unwrap()])
+        .start();
+    for _ in 0..3 {
+        assert_eq!(Client::connect(port).send(b"x\n").read_text(), "x\n");
+    }
+    daemon.records(3);
+    let finished = daemon.stop();
+    assert_eq!(finished.errors.matches("is full and keeps growing").count(), 1, "{}", finished.errors);
+    let text = std::fs::read(&log).unwrap();
+    let text = String::from_utf8_lossy(&text[10 << 20..]);
+    assert_eq!(
+        (text.matches("is full and keeps growing").count(), text.matches("\"session\"").count() > 0),
+        (1, true)
+    );
+}

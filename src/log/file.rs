@@ -23,14 +23,25 @@ pub(super) struct RotatingFile {
     rotate_at: u64,
     /// What keeps it from being put aside: others who can exchange the next one.
     strictness: Strictness,
+    /// It could not be put aside, and that was said.
+    is_stuck: bool,
+    warning: Option<String>,
 }
 
 impl RotatingFile {
     /// Opens the file to write behind what is there. The caller has judged its folder.
     pub(super) fn open(path: &Path, strictness: Strictness) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let (length, largest) = (0, LARGEST);
-        let mut file = RotatingFile { path, file: None, length, largest, rotate_at: largest, strictness };
+        let mut file = RotatingFile {
+            path,
+            file: None,
+            length: 0,
+            largest: LARGEST,
+            rotate_at: LARGEST,
+            strictness,
+            is_stuck: false,
+            warning: None,
+        };
         file.reopen()?;
         Ok(file)
     }
@@ -54,6 +65,16 @@ impl RotatingFile {
         result
     }
 
+    /// What was said of the file before it was opened anew is not said again.
+    pub(super) fn continue_from(&mut self, old: &RotatingFile) {
+        self.is_stuck = old.is_stuck && old.path == self.path;
+    }
+
+    /// What an administrator should know since the last call.
+    pub(super) fn take_warning(&mut self) -> Option<String> {
+        self.warning.take()
+    }
+
     fn reopen(&mut self) -> io::Result<()> {
         fault::point("log-open", Says::Space)?;
         let file = files::append_regular(&self.path)?;
@@ -68,18 +89,30 @@ impl RotatingFile {
     /// a file in the place of the next one.
     fn rotate(&mut self) {
         if self.file.is_some() && trust::is_log_exposed(&self.path, self.strictness) {
-            self.rotate_at = self.length + self.largest / 10;
-            return;
+            return self.grow("other accounts can make files in its folder");
         }
         self.file = None;
-        let aside = self.numbered(0);
-        if std::fs::rename(&self.path, &aside).is_err() {
-            self.rotate_at = self.length + self.largest / 10;
-            return;
+        match std::fs::rename(&self.path, self.numbered(0)) {
+            Ok(()) => {}
+            // Somebody else has put it aside.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.grow(&error.to_string()),
         }
+        self.is_stuck = false;
         self.rotate_at = self.largest;
         for number in (0..KEPT).rev() {
             let _ = std::fs::rename(self.numbered(number), self.numbered(number + 1));
+        }
+    }
+
+    /// The file stays for now. Said once, until it was put aside.
+    fn grow(&mut self, cause: &str) {
+        self.rotate_at = self.length + self.largest / 10;
+        if !std::mem::replace(&mut self.is_stuck, true) {
+            let path = self.path.display();
+            self.warning = Some(format!(
+                "the log file {path} is full and keeps growing, since it cannot be renamed: {cause}"
+            ));
         }
     }
 
@@ -142,9 +175,42 @@ mod tests {
             file.write(format!("line {line}\n").as_bytes()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 0\nline 1\nline 2\n");
+        assert!(
+            file.take_warning()
+                .is_some_and(|said| said.ends_with("other accounts can make files in its folder"))
+        );
         assert!(testing::share(folder.path(), false));
         file.write(b"line 3\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 3\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_renamed_grows_with_one_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let in_the_way = folder.path().join("log.0");
+        let mut file = RotatingFile::open(&path, Strictness::Warn).unwrap();
+        (file.largest, file.rotate_at) = (10, 10);
+        let warnings = |file: &mut RotatingFile| {
+            std::fs::create_dir_all(in_the_way.join("full")).unwrap();
+            let mut warnings = 0;
+            for line in 0..4 {
+                file.write(format!("line {line}\n").as_bytes()).unwrap();
+                warnings += u32::from(file.take_warning().is_some());
+            }
+            std::fs::remove_dir_all(&in_the_way).unwrap();
+            warnings
+        };
+        assert_eq!(warnings(&mut file), 1);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
+        // Once it was put aside, the next time is news again.
+        file.write(b"line 4\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 4\n");
+        assert_eq!(warnings(&mut file), 1);
+        // One that somebody else has put aside is no news.
+        std::fs::rename(&path, folder.path().join("moved")).unwrap();
+        file.write(&[b'\n'; 20]).unwrap();
+        assert_eq!((std::fs::read(&path).unwrap().len(), file.take_warning()), (20, None));
     }
 
     #[test]

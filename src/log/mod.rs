@@ -294,10 +294,21 @@ impl Writer {
                 system.write(&entry.event);
             }
         }
+        let warnings = self.sinks.iter_mut().filter_map(|sink| match &mut sink.target {
+            Target::File(file) => file.take_warning(),
+            Target::Console | Target::Gone => None,
+        });
+        for message in warnings.collect::<Vec<_>>() {
+            let event = Event::Configuration { level: Level::Warning, message, hint: None };
+            self.write(&mut vec![Entry { time: jiff::Timestamp::now(), event }], lines);
+        }
     }
 
     /// The file is the first sink, if there is one.
-    fn replace_file(&mut self, file: Option<RotatingFile>) {
+    fn replace_file(&mut self, mut file: Option<RotatingFile>) {
+        if let (Some(file), Some(Sink { target: Target::File(old), .. })) = (&mut file, self.sinks.first()) {
+            file.continue_from(old);
+        }
         self.sinks.retain(|sink| !matches!(sink.target, Target::File(_)));
         if let Some(file) = file {
             let style = Style { format: self.format, journal: false };
