@@ -13,6 +13,9 @@ const LARGEST: u64 = 10 << 20;
 /// and this many that were put aside are kept: FILE.1 is the newest.
 const KEPT: u32 = 5;
 
+/// Why a file is neither made nor exchanged.
+const EXPOSED: &str = "other accounts can make files in its folder";
+
 /// An open log file.
 pub(super) struct RotatingFile {
     path: PathBuf,
@@ -29,7 +32,7 @@ pub(super) struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens the file to write behind what is there. The caller has judged its folder.
+    /// Opens the file to write behind what is there.
     pub(super) fn open(path: &Path, strictness: Strictness) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let mut file = RotatingFile {
@@ -49,7 +52,7 @@ impl RotatingFile {
     /// Writes whole lines. Lines that fit only in part are taken back, so that
     /// the next one begins at a beginning.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.length > 0 && self.length + lines.len() as u64 > self.rotate_at {
+        if self.file.is_some() && self.length > 0 && self.length + lines.len() as u64 > self.rotate_at {
             self.rotate();
         }
         if self.file.is_none() {
@@ -75,7 +78,11 @@ impl RotatingFile {
         self.warning.take()
     }
 
+    /// Others may be able to change the folder by now, and to choose what is opened.
     fn reopen(&mut self) -> io::Result<()> {
+        if trust::is_log_exposed(&self.path, self.strictness) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, EXPOSED));
+        }
         fault::point("log-open", Says::Space)?;
         let file = files::append_regular(&self.path)?;
         self.length = file.metadata()?.len();
@@ -88,8 +95,8 @@ impl RotatingFile {
     /// it is tried again when FILE has grown some more. So it is while others can put
     /// a file in the place of the next one.
     fn rotate(&mut self) {
-        if self.file.is_some() && trust::is_log_exposed(&self.path, self.strictness) {
-            return self.grow("other accounts can make files in its folder");
+        if trust::is_log_exposed(&self.path, self.strictness) {
+            return self.grow(EXPOSED);
         }
         self.file = None;
         match std::fs::rename(&self.path, self.numbered(0)) {
@@ -175,13 +182,27 @@ mod tests {
             file.write(format!("line {line}\n").as_bytes()).unwrap();
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 0\nline 1\nline 2\n");
-        assert!(
-            file.take_warning()
-                .is_some_and(|said| said.ends_with("other accounts can make files in its folder"))
-        );
+        assert!(file.take_warning().is_some_and(|said| said.ends_with(EXPOSED)));
         assert!(testing::share(folder.path(), false));
         file.write(b"line 3\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 3\n");
+    }
+
+    #[test]
+    fn a_file_is_not_reopened_where_others_can_make_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut file = RotatingFile::open(&path, Strictness::Refuse).unwrap();
+        // As after a rotation whose next file could not be opened.
+        file.file = None;
+        std::fs::remove_file(&path).unwrap();
+        if !testing::share(folder.path(), true) {
+            return;
+        }
+        assert_eq!(file.write(b"line\n").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert!(!path.exists());
+        assert!(testing::share(folder.path(), false));
+        file.write(b"line\n").unwrap();
     }
 
     #[test]
