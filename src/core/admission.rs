@@ -12,10 +12,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::access::{Decision, decide};
-use super::entrance::{Entrance, Live};
 use super::rate::{Bucket, SourceBuckets};
 use super::refusals::Reason;
-use super::room::Room;
+use super::service_admission::{Live, ServiceAdmission};
+use super::slots::Slots;
 use super::throttle::{Gate, Throttle};
 use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::{Peer, Source};
@@ -38,14 +38,14 @@ pub struct Admitted {
     /// How many connections its source has at the service now.
     pub connections: usize,
     /// It tries whether the service works again.
-    pub tries: bool,
+    pub is_probe: bool,
 }
 
 /// All live sessions, counted, and what may join them.
 #[derive(Debug)]
 pub struct Admission {
-    total: Room,
-    services: HashMap<ServiceId, Entrance>,
+    total: Slots,
+    services: HashMap<ServiceId, ServiceAdmission>,
     /// Live sessions of each source and service. No larger than the sessions.
     sources: HashMap<(ServiceId, Source), usize>,
     buckets: SourceBuckets,
@@ -56,7 +56,7 @@ impl Admission {
     /// Nobody is there yet, and no service.
     pub fn new(total: usize) -> Self {
         Admission {
-            total: Room::new(total),
+            total: Slots::new(total),
             services: HashMap::new(),
             sources: HashMap::new(),
             buckets: SourceBuckets::default(),
@@ -78,9 +78,9 @@ impl Admission {
             entrance.retired = true;
         }
         for (id, admit, limit) in services {
-            let new = || Entrance {
+            let new = || ServiceAdmission {
                 admit: admit.clone(),
-                room: Room::new(limit),
+                slots: Slots::new(limit),
                 bucket: None,
                 throttle: Throttle::new(),
                 preludes: VecDeque::new(),
@@ -89,12 +89,12 @@ impl Admission {
             let entrance = self.services.entry(id).or_insert_with(new);
             entrance.retired = false;
             entrance.throttle.reset();
-            entrance.room.limit = limit;
+            entrance.slots.limit = limit;
             let kept = entrance.bucket.filter(|bucket| Some(bucket.rate()) == admit.rate);
             entrance.bucket = kept.or_else(|| admit.rate.map(Bucket::new));
             entrance.admit = admit.clone();
         }
-        self.services.retain(|_, entrance| !entrance.retired || entrance.room.live > 0);
+        self.services.retain(|_, entrance| !entrance.retired || entrance.slots.live > 0);
     }
 
     /// Sessions that have not ended.
@@ -104,7 +104,7 @@ impl Admission {
 
     /// Sessions of one service that have not ended.
     pub fn live_of(&self, service: ServiceId) -> usize {
-        self.services.get(&service).map_or(0, |entrance| entrance.room.live)
+        self.services.get(&service).map_or(0, |entrance| entrance.slots.live)
     }
 
     /// Why a service is paused and for how long; nothing if it is not.
@@ -154,9 +154,9 @@ impl Admission {
             return Err(reason);
         }
         self.enter(session, service, now);
-        let tries = self.throttle_of(session).is_some_and(|throttle| throttle.began(session, now));
+        let is_probe = self.throttle_of(session).is_some_and(|throttle| throttle.began(session, now));
         let connections = self.go_on(session, service, peer.source(), now);
-        Ok(Admitted { connections, tries })
+        Ok(Admitted { connections, is_probe })
     }
 
     /// Whether this client, which was accepted, may shake hands. How many
@@ -218,11 +218,11 @@ impl Admission {
             Gate::Closed(rest) => Err(Reason::Paused(rest)),
             Gate::Wait => Err(Reason::Paused(Duration::ZERO)),
             Gate::Open | Gate::Trying => {
-                let tries = throttle.began(session, now);
+                let is_probe = throttle.began(session, now);
                 if let Some(live) = self.sessions.get_mut(&session) {
                     live.owes_token = false;
                 }
-                Ok(tries)
+                Ok(is_probe)
             }
         }
     }
@@ -245,7 +245,7 @@ impl Admission {
             if let Some(bucket) = &mut entrance.bucket {
                 bucket.take(now);
             }
-            entrance.room.live += 1;
+            entrance.slots.live += 1;
         }
         self.total.live += 1;
         let live = Live { service, source: None, entered: now, owes_token: false };
@@ -281,7 +281,7 @@ impl Admission {
         }
     }
 
-    fn entrance_of(&mut self, session: SessionId) -> Option<&mut Entrance> {
+    fn entrance_of(&mut self, session: SessionId) -> Option<&mut ServiceAdmission> {
         self.sessions.get(&session).and_then(|live| self.services.get_mut(&live.service))
     }
 
@@ -294,7 +294,7 @@ impl Admission {
             .or_else(|| self.no_client(service, entrance, peer, now))
     }
 
-    fn denied(&self, entrance: &Entrance, peer: Peer) -> Option<Reason> {
+    fn denied(&self, entrance: &ServiceAdmission, peer: Peer) -> Option<Reason> {
         match peer.ip().map(|ip| decide(&entrance.admit.access, ip)) {
             Some(Decision::Denied(rule)) => Some(Reason::Denied(rule)),
             Some(Decision::NotAllowed) => Some(Reason::NotAllowed),
@@ -303,7 +303,7 @@ impl Admission {
     }
 
     /// Why nobody would be let in now, whoever it is.
-    fn no_entrance(&self, entrance: &Entrance, now: Duration) -> Option<Reason> {
+    fn no_entrance(&self, entrance: &ServiceAdmission, now: Duration) -> Option<Reason> {
         match entrance.throttle.gate(now) {
             Gate::Closed(rest) => return Some(Reason::Paused(rest)),
             // Nobody is accepted then; who comes all the same is no second try.
@@ -321,7 +321,7 @@ impl Admission {
     fn no_client(
         &self,
         service: ServiceId,
-        entrance: &Entrance,
+        entrance: &ServiceAdmission,
         client: Peer,
         now: Duration,
     ) -> Option<Reason> {
@@ -358,8 +358,8 @@ impl Admission {
     /// Returned once only.
     pub fn make_room(&mut self, service: ServiceId, now: Duration) -> Option<SessionId> {
         let entrance = self.services.get_mut(&service)?;
-        let session = if entrance.room.is_full() {
-            entrance.room.make_room()?
+        let session = if entrance.slots.is_full() {
+            entrance.slots.make_room()?
         } else if self.total.is_full() {
             self.total.make_room()?
         } else {
@@ -367,20 +367,20 @@ impl Admission {
         };
         // It is leaving one room and no longer to be asked in the other.
         if let Some(owner) = self.entrance_of(session) {
-            owner.room.lingers_no_more(session);
+            owner.slots.lingers_no_more(session);
         }
         self.total.lingers_no_more(session);
         Some(session)
     }
 
-    fn full_room<'a>(&'a self, entrance: &'a Entrance) -> Option<&'a Room> {
-        [&entrance.room, &self.total].into_iter().find(|room| room.is_full())
+    fn full_room<'a>(&'a self, entrance: &'a ServiceAdmission) -> Option<&'a Slots> {
+        [&entrance.slots, &self.total].into_iter().find(|room| room.is_full())
     }
 
     /// A session's program is gone, and its last bytes are being delivered.
     pub fn lingers(&mut self, session: SessionId) {
         if let Some(entrance) = self.entrance_of(session) {
-            entrance.room.lingers(session);
+            entrance.slots.lingers(session);
             self.total.lingers(session);
         }
     }
@@ -389,7 +389,7 @@ impl Admission {
     pub fn makes_no_room(&mut self, session: SessionId) {
         self.total.forget(session);
         if let Some(entrance) = self.entrance_of(session) {
-            entrance.room.forget(session);
+            entrance.slots.forget(session);
         }
     }
 
@@ -403,9 +403,9 @@ impl Admission {
         self.total.live -= 1;
         self.total.forget(session);
         if let Some(entrance) = self.services.get_mut(&service) {
-            entrance.room.live -= 1;
-            entrance.room.forget(session);
-            if entrance.retired && entrance.room.live == 0 {
+            entrance.slots.live -= 1;
+            entrance.slots.forget(session);
+            if entrance.retired && entrance.slots.live == 0 {
                 self.services.remove(&service);
             }
         }

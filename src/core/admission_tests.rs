@@ -138,10 +138,10 @@ fn a_service_that_fails_by_itself_is_paused_and_one_client_tries_it() {
     assert_eq!(admission.pause_of(A, START), Some(("exec", Duration::from_secs(1))));
     begin(&mut admission, 3, B, home()).unwrap();
     let later = Duration::from_secs(1);
-    assert!(admission.may_start(SessionId(4), A, home(), later).unwrap().tries);
+    assert!(admission.may_start(SessionId(4), A, home(), later).unwrap().is_probe);
     assert_eq!(admission.may_connect(A, later), Connect::Wait);
     assert!(admission.worked(SessionId(4)));
-    assert!(!admission.may_start(SessionId(5), A, home(), later).unwrap().tries);
+    assert!(!admission.may_start(SessionId(5), A, home(), later).unwrap().is_probe);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::model::endings::Leftovers;
 
 /// Why a session is ended by us. Its text is the reason in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum EndReason {
     /// Nothing moved for the idle timeout.
     Idle,
     /// It lasted for the session timeout.
@@ -20,22 +20,22 @@ pub enum Why {
     Room,
 }
 
-impl Why {
+impl EndReason {
     /// The reason in the record.
     pub fn text(self) -> &'static str {
         match self {
-            Why::Idle => "idle",
-            Why::Timeout => "session timeout",
-            Why::Stop => "stop",
-            Why::Killed => "killed",
-            Why::Room => "made room",
+            EndReason::Idle => "idle",
+            EndReason::Timeout => "session timeout",
+            EndReason::Stop => "stop",
+            EndReason::Killed => "killed",
+            EndReason::Room => "made room",
         }
     }
 }
 
 /// What is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
+pub enum EndAction {
     /// Nothing, until this time or for ever.
     Wait(Option<Duration>),
     /// Ask the program to end. If it can't be asked, say so.
@@ -49,7 +49,7 @@ pub enum Act {
 pub struct Ending {
     kill_grace: Duration,
     /// When it is asked, and why.
-    ask: Option<(Duration, Why)>,
+    ask: Option<(Duration, EndReason)>,
     /// When it is ended, whatever it does.
     kill: Option<Duration>,
     asked: bool,
@@ -62,7 +62,7 @@ impl Ending {
     }
 
     /// It is to be asked at this time; the earliest of several counts.
-    pub fn ask_at(&mut self, at: Duration, why: Why) {
+    pub fn ask_at(&mut self, at: Duration, why: EndReason) {
         if self.ask.is_none_or(|(other, _)| at < other) {
             self.ask = Some((at, why));
         }
@@ -79,7 +79,7 @@ impl Ending {
     }
 
     /// Why it is ended, if it is by now.
-    pub fn why(&self, now: Duration) -> Option<Why> {
+    pub fn why(&self, now: Duration) -> Option<EndReason> {
         let killed = self.kill.is_some_and(|at| at <= now);
         self.ask.filter(|(at, _)| self.asked || killed || *at <= now).map(|(_, why)| why)
     }
@@ -91,18 +91,18 @@ impl Ending {
     }
 
     /// What is to be done now.
-    pub fn act(&mut self, now: Duration) -> Act {
+    pub fn act(&mut self, now: Duration) -> EndAction {
         if self.kill.is_some_and(|at| at <= now) {
-            return Act::Kill;
+            return EndAction::Kill;
         }
         match self.ask {
             Some((at, _)) if !self.asked && at <= now => {
                 self.asked = true;
                 self.kill_at(now.saturating_add(self.kill_grace));
-                Act::Ask
+                EndAction::Ask
             }
-            Some((at, _)) if !self.asked => Act::Wait(Some(self.kill.map_or(at, |kill| kill.min(at)))),
-            _ => Act::Wait(self.kill),
+            Some((at, _)) if !self.asked => EndAction::Wait(Some(self.kill.map_or(at, |kill| kill.min(at)))),
+            _ => EndAction::Wait(self.kill),
         }
     }
 }
@@ -118,47 +118,47 @@ mod tests {
     #[test]
     fn a_program_is_asked_and_its_tree_is_ended_after_the_grace() {
         let mut ending = Ending::new(s(5));
-        assert_eq!(ending.act(s(0)), Act::Wait(None));
-        ending.ask_at(s(10), Why::Timeout);
-        ending.ask_at(s(20), Why::Stop);
-        assert_eq!((ending.act(s(1)), ending.why(s(1))), (Act::Wait(Some(s(10))), None));
-        assert_eq!((ending.act(s(10)), ending.why(s(10))), (Act::Ask, Some(Why::Timeout)));
-        assert_eq!(ending.act(s(11)), Act::Wait(Some(s(15))));
-        assert_eq!(ending.act(s(15)), Act::Kill);
+        assert_eq!(ending.act(s(0)), EndAction::Wait(None));
+        ending.ask_at(s(10), EndReason::Timeout);
+        ending.ask_at(s(20), EndReason::Stop);
+        assert_eq!((ending.act(s(1)), ending.why(s(1))), (EndAction::Wait(Some(s(10))), None));
+        assert_eq!((ending.act(s(10)), ending.why(s(10))), (EndAction::Ask, Some(EndReason::Timeout)));
+        assert_eq!(ending.act(s(11)), EndAction::Wait(Some(s(15))));
+        assert_eq!(ending.act(s(15)), EndAction::Kill);
     }
 
     #[test]
     fn only_a_program_that_ends_by_itself_can_leave_something() {
         let mut ending = Ending::new(s(5));
-        ending.ask_at(s(10), Why::Stop);
+        ending.ask_at(s(10), EndReason::Stop);
         assert_eq!(ending.leftovers(Leftovers::Leave, s(9)), Leftovers::Leave);
         assert_eq!(ending.leftovers(Leftovers::End, s(9)), Leftovers::End);
-        assert_eq!(ending.act(s(10)), Act::Ask);
+        assert_eq!(ending.act(s(10)), EndAction::Ask);
         assert_eq!(ending.leftovers(Leftovers::Leave, s(11)), Leftovers::End);
     }
 
     #[test]
     fn without_a_grace_it_is_asked_and_ended_at_once() {
         let mut ending = Ending::new(s(0));
-        ending.ask_at(s(3), Why::Idle);
-        assert_eq!((ending.act(s(3)), ending.act(s(3))), (Act::Ask, Act::Kill));
+        ending.ask_at(s(3), EndReason::Idle);
+        assert_eq!((ending.act(s(3)), ending.act(s(3))), (EndAction::Ask, EndAction::Kill));
     }
 
     #[test]
     fn who_can_not_be_asked_is_not_waited_for() {
         let mut ending = Ending::new(s(5));
-        ending.ask_at(s(3), Why::Killed);
-        assert_eq!(ending.act(s(4)), Act::Ask);
+        ending.ask_at(s(3), EndReason::Killed);
+        assert_eq!(ending.act(s(4)), EndAction::Ask);
         ending.can_not_ask(s(4));
-        assert_eq!((ending.act(s(4)), ending.why(s(4))), (Act::Kill, Some(Why::Killed)));
+        assert_eq!((ending.act(s(4)), ending.why(s(4))), (EndAction::Kill, Some(EndReason::Killed)));
     }
 
     #[test]
     fn a_last_moment_counts_though_nobody_was_asked() {
         let mut ending = Ending::new(s(5));
-        ending.ask_at(s(10), Why::Stop);
+        ending.ask_at(s(10), EndReason::Stop);
         ending.kill_at(s(3));
-        assert_eq!(ending.act(s(0)), Act::Wait(Some(s(3))));
-        assert_eq!((ending.act(s(3)), ending.why(s(3))), (Act::Kill, Some(Why::Stop)));
+        assert_eq!(ending.act(s(0)), EndAction::Wait(Some(s(3))));
+        assert_eq!((ending.act(s(3)), ending.why(s(3))), (EndAction::Kill, Some(EndReason::Stop)));
     }
 }

@@ -69,11 +69,11 @@ impl Throttle {
 
     /// A session has begun. True if it is the one that tries.
     pub fn began(&mut self, session: SessionId, now: Duration) -> bool {
-        let tries = self.gate(now) == Gate::Trying;
-        if tries {
+        let is_probe = self.gate(now) == Gate::Trying;
+        if is_probe {
             self.state = State::Probing(session);
         }
-        tries
+        is_probe
     }
 
     /// The service has failed by itself, in this session. The pause that

@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::pump::{Phase, Pump};
-use super::{Context, Order, Session, Verdict};
-use crate::core::ending::{Act, Ending, Why};
-use crate::core::idle::{Idle, Look};
+use super::{Context, Order, ServiceHealth, Session};
+use crate::core::ending::{EndAction, EndReason, Ending};
+use crate::core::idle::{Idle, IdleCheck};
 use crate::core::stop::CLIENT_LEAVES_WITHIN;
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
@@ -28,7 +28,7 @@ pub(super) enum Ended {
         /// How it ended.
         exit: ExitStatus,
         /// Why we ended it, if we did.
-        why: Option<Why>,
+        why: Option<EndReason>,
     },
     /// It goes on by itself.
     Left,
@@ -40,7 +40,7 @@ pub(super) enum Ended {
 /// bytes are moved meanwhile by `pump`, which is told how far things are.
 pub(super) async fn wait(
     session: &Session,
-    mut tries: bool,
+    mut is_probe: bool,
     child: &mut Child,
     orders: &mut watch::Receiver<Order>,
     context: &Context,
@@ -51,7 +51,7 @@ pub(super) async fn wait(
     let began = Instant::now();
     let mut ending = Ending::new(times.kill_grace);
     if let Some(timeout) = times.session_timeout {
-        ending.ask_at(timeout, Why::Timeout);
+        ending.ask_at(timeout, EndReason::Timeout);
     }
     let since = |at: Instant| at.saturating_duration_since(began);
     let mut is_idle = false;
@@ -60,7 +60,7 @@ pub(super) async fn wait(
     let exit = loop {
         match *orders.borrow_and_update() {
             // The latter was for the header or handshake that is done meanwhile.
-            Order::Serve | Order::End { why: Why::Room, .. } => {}
+            Order::Serve | Order::End { why: EndReason::Room, .. } => {}
             Order::End { ask, kill, why } => {
                 ending.ask_at(since(ask), why);
                 if let Some(kill) = kill {
@@ -70,16 +70,16 @@ pub(super) async fn wait(
             Order::Leave { .. } => return Ended::Left,
         }
         match ending.act(began.elapsed()) {
-            Act::Ask => {
+            EndAction::Ask => {
                 if !child.ask_to_end() && !end_input(session, pump) {
                     ending.can_not_ask(began.elapsed());
                 }
             }
-            Act::Kill => {
+            EndAction::Kill => {
                 child.end_tree();
                 break child.wait(Leftovers::End).await;
             }
-            Act::Wait(until) => tokio::select! {
+            EndAction::Wait(until) => tokio::select! {
                 // Where there is nothing to move it is done at once, before the
                 // program's end has been put into the poll set for nothing.
                 biased;
@@ -87,7 +87,7 @@ pub(super) async fn wait(
                 exit = child.wait(ending.leftovers(leftovers, began.elapsed())) => break exit,
                 () = &mut idle, if !is_idle => {
                     is_idle = true;
-                    ending.ask_at(began.elapsed(), Why::Idle);
+                    ending.ask_at(began.elapsed(), EndReason::Idle);
                 }
                 changed = orders.changed() => {
                     if changed.is_err() {
@@ -96,8 +96,8 @@ pub(super) async fn wait(
                     }
                 }
                 () = tokio::time::sleep_until(began + until.unwrap_or_default()), if until.is_some() => {}
-                () = tokio::time::sleep_until(began + QUICK), if tries => {
-                    tries = false;
+                () = tokio::time::sleep_until(began + QUICK), if is_probe => {
+                    is_probe = false;
                     let _ = context.supervisor.send(Event::Worked(session.id));
                 }
             },
@@ -128,17 +128,17 @@ impl Ended {
     /// anything. Whatever a client can cause is none, or one client could
     /// pause the service for all. Where nobody counts what clients sent, only
     /// what was not even loaded is seen.
-    pub(super) async fn verdict(
+    pub(super) async fn health(
         &self,
         session: &Session,
         context: &Context,
         child: &Child,
         born: Instant,
-    ) -> Verdict {
-        let Ended::Known { exit, why: None } = self else { return Verdict::Works };
+    ) -> ServiceHealth {
+        let Ended::Known { exit, why: None } = self else { return ServiceHealth::Works };
         // A program that has waited for its client has lived longer than with it.
         if born.elapsed() >= QUICK || !exit.is_abnormal() {
-            return Verdict::Works;
+            return ServiceHealth::Works;
         }
         let asked = session.counted.ask(&context.looks, session.owner());
         let silent = match timeout(QUICK, asked).await.ok().flatten() {
@@ -147,9 +147,9 @@ impl Ended {
         };
         let cause = format!("the program ended at once: {exit}");
         match silent {
-            false => Verdict::Works,
-            true if exit.may_have_run_out() => Verdict::FailedOrRanOut(cause),
-            true => Verdict::Failed(cause),
+            false => ServiceHealth::Works,
+            true if exit.may_have_run_out() => ServiceHealth::FailedOrRanOut(cause),
+            true => ServiceHealth::Failed(cause),
         }
     }
 }
@@ -164,19 +164,19 @@ async fn idle(session: &Session, context: &Context, timeout: Option<Duration>) {
         let asked = session.counted.ask(&context.looks, session.owner());
         let Some(counts) = asked.await else { return std::future::pending().await };
         match idle.look(began.elapsed(), (counts.received, counts.acknowledged), counts.quiet) {
-            Look::Again(rest) => tokio::time::sleep(rest).await,
-            Look::End => return,
+            IdleCheck::Again(rest) => tokio::time::sleep(rest).await,
+            IdleCheck::End => return,
         }
     }
 }
 
 /// Returns when the session must be gone, with the reason.
-pub(super) async fn ordered(orders: &mut watch::Receiver<Order>) -> Why {
+pub(super) async fn ordered(orders: &mut watch::Receiver<Order>) -> EndReason {
     loop {
         let order = *orders.borrow_and_update();
         let deadline = match order {
             Order::Serve => None,
-            Order::Leave { until } => Some((until, Why::Stop)),
+            Order::Leave { until } => Some((until, EndReason::Stop)),
             Order::End { ask, kill, why } => Some((kill.map_or(ask, |kill| kill.min(ask)), why)),
         };
         let changed = match deadline {
@@ -188,14 +188,14 @@ pub(super) async fn ordered(orders: &mut watch::Receiver<Order>) -> Why {
         };
         if changed.is_err() {
             // The supervisor is gone, and with it everything.
-            return Why::Stop;
+            return EndReason::Stop;
         }
     }
 }
 
 /// Returns when the server stops and the session must be gone.
 pub(super) async fn stopped(orders: &mut watch::Receiver<Order>) {
-    while ordered(orders).await != Why::Stop {
+    while ordered(orders).await != EndReason::Stop {
         // Told by another order, or by the supervisor's end.
         let _ = orders.changed().await;
     }
@@ -210,7 +210,8 @@ pub(super) async fn delivered<Answer: Future<Output = Option<bool>>>(
     mut orders: watch::Receiver<Order>,
     is_acknowledged: impl Fn() -> Answer,
 ) {
-    let stops = |order: &Order| matches!(order, Order::End { why: Why::Stop, .. } | Order::Leave { .. });
+    let stops =
+        |order: &Order| matches!(order, Order::End { why: EndReason::Stop, .. } | Order::Leave { .. });
     if orders.wait_for(stops).await.is_err() {
         // The supervisor is gone, and with it everything.
         return;

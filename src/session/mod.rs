@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::core::ending::Why;
+use crate::core::ending::EndReason;
 use crate::core::helper_queue::Owner;
 use crate::log::Log;
 use crate::log::event::{Outcome, Record};
@@ -30,7 +30,7 @@ use crate::model::peer::Peer;
 use crate::model::plan::Service;
 use crate::session::helpers::Helpers;
 use crate::spawn::Spawner;
-use crate::spawn::environment::{self, is_chosen_by_client};
+use crate::spawn::environment::{self, is_set_by_client};
 use crate::supervisor::Event;
 use crate::sys::net::Socket;
 use crate::sys::{self, Counts, SpawnError, child, connection};
@@ -40,8 +40,8 @@ use flow::{Counted, Flow};
 use link::Link;
 use prelude::{Passed, Stopped};
 pub use process::Process;
-pub use pump::Complaints;
 use pump::Pump;
+pub use pump::StderrBudget;
 use start::{NotStarted, Started};
 
 /// An accepted connection that was admitted.
@@ -60,7 +60,7 @@ pub struct Session {
     /// How many connections its source has at this service.
     pub connections: usize,
     /// It tries whether a service that failed by itself works again.
-    pub tries: bool,
+    pub is_probe: bool,
     /// The program's process.
     pub process: Arc<Process>,
     /// What we moved for it.
@@ -82,7 +82,7 @@ pub enum Order {
         /// When its tree is ended, whatever its grace.
         kill: Option<Instant>,
         /// Why.
-        why: Why,
+        why: EndReason,
     },
     /// Let the program go on by itself: the server ends. Last bytes are delivered
     /// until then.
@@ -94,14 +94,14 @@ pub enum Order {
 
 impl Order {
     /// To end now, with its grace.
-    pub fn ask_now(why: Why) -> Order {
+    pub fn ask_now(why: EndReason) -> Order {
         Order::End { ask: Instant::now(), kill: None, why }
     }
 
     /// Whether a session whose program is being started is to end. An order to make
     /// room was for the header or handshake that is done meanwhile.
     fn ends_start(self) -> bool {
-        !matches!(self, Order::Serve | Order::End { why: Why::Room, .. })
+        !matches!(self, Order::Serve | Order::End { why: EndReason::Room, .. })
     }
 }
 
@@ -119,14 +119,14 @@ pub struct Context {
     /// Ask what moved on connections that programs have.
     pub looks: Helpers,
     /// How much of that the service's programs may write together.
-    pub complaints: Complaints,
+    pub stderr_budget: StderrBudget,
     /// What the service needs for TLS, or why it is not there.
     pub keys: Option<Result<Keys, Arc<str>>>,
 }
 
 /// What a session says of its service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ServiceHealth {
     /// It works, as far as this session shows.
     Works,
     /// It failed by itself, for this reason, which no client can cause.
@@ -143,7 +143,7 @@ pub struct Served {
     /// What is written down of it.
     pub record: Record,
     /// What it says of its service.
-    pub verdict: Verdict,
+    pub health: ServiceHealth,
     /// The connection that is left to close, when everybody knows the
     /// rest: a client that sees the end may come again at once, and must find its
     /// place free.
@@ -169,14 +169,14 @@ pub async fn serve(
         Ok(passed) => passed,
         Err((stopped, link)) => {
             record.stopped(stopped, &session, began);
-            return Served { record, verdict: Verdict::Nothing, link };
+            return Served { record, health: ServiceHealth::Nothing, link };
         }
     };
     record.client = Some(passed.client).filter(|client| *client != session.peer);
     let variables = session.variables(&passed);
-    let Passed { mut link, client, local, tries, .. } = passed;
+    let Passed { mut link, client, local, is_probe, .. } = passed;
     // Names that a client chose are in its program's environment.
-    let chosen = passed.secured.iter().any(|(name, _)| is_chosen_by_client(name));
+    let set_by_client = passed.secured.iter().any(|(name, _)| is_set_by_client(name));
     link.send_text(&session.service.banner).await;
     let leaves = session.service.program.leftovers == Leftovers::Leave;
     let connection = if leaves { link.id() } else { None };
@@ -190,32 +190,36 @@ pub async fn serve(
             // that was cut short by an order says nothing either.
             let own = !sys::spawn::ran_out(&error) && !orders.borrow().ends_start();
             let fault = format!("{}: {}", error.step.name(), error.cause);
-            let verdict = if own { Verdict::Failed(fault) } else { Verdict::Nothing };
-            return Served { record, verdict, link };
+            let health = if own { ServiceHealth::Failed(fault) } else { ServiceHealth::Nothing };
+            return Served { record, health, link };
         }
     };
     record.pid = Some(running.child.pid());
     session.process.began(running.child.pid());
     let (supervisor, born) = (&context.supervisor, running.born);
-    let verdict;
+    let health;
     let until;
     let (ended, cut) = {
         let mut pump = Pump::new(&mut link, ours, errors.as_mut(), &session.flow);
         let child = &mut running.child;
-        let ended = wait(&session, tries, child, &mut orders, &context, &mut pump).await;
+        let ended = wait(&session, is_probe, child, &mut orders, &context, &mut pump).await;
         context.spawner.give_back(running.account.take());
         record.seconds = began.elapsed();
         until = Instant::now() + session.service.times.linger_timeout;
-        verdict = if chosen { Verdict::Works } else { ended.verdict(&session, &context, child, born).await };
+        health = if set_by_client {
+            ServiceHealth::Works
+        } else {
+            ended.health(&session, &context, child, born).await
+        };
         let cut = match ended {
             // Nobody listens where nothing moved for so long.
-            Ended::Known { why: Some(why @ Why::Idle), .. } => Some(why.text()),
+            Ended::Known { why: Some(why @ EndReason::Idle), .. } => Some(why.text()),
             Ended::Known { .. } => {
                 // While there is something to move the session keeps its place, as it would
                 // if its program had the connection and still wrote: cut short by
                 // somebody who waits, the client would take what it has for all.
                 if pump.is_at_work() {
-                    let _ = supervisor.send(Event::ProgramOver(session.id, verdict.clone()));
+                    let _ = supervisor.send(Event::ProgramOver(session.id, health.clone()));
                 }
                 let first = Instant::now() + LAST_WORD;
                 let cut = match tokio::time::timeout_at(first, pump.finish()).await {
@@ -228,7 +232,7 @@ pub async fn serve(
                         until_cut(finish, until, &mut orders).await
                     }
                 };
-                let _ = supervisor.send(Event::Lingers(session.id, verdict.clone()));
+                let _ = supervisor.send(Event::Lingers(session.id, health.clone()));
                 cut
             }
             Ended::Left | Ended::Unknown(_) => None,
@@ -239,17 +243,17 @@ pub async fn serve(
     match ended {
         Ended::Unknown(_) => {
             // A process may have it still: its options stay as they are.
-            return Served { record, verdict, link: None };
+            return Served { record, health, link: None };
         }
         Ended::Left => {
             running.child.leave();
-            return Served { record, verdict, link: None };
+            return Served { record, health, link: None };
         }
         // What the program left behind has the connection: it goes on with the client,
         // as under inetd.
         Ended::Known { why: None, .. } if is_left(connection, &session, &context).await => {
             record.reason = Some(LEFT.to_owned());
-            return Served { record, verdict, link: None };
+            return Served { record, health, link: None };
         }
         Ended::Known { .. } => {}
     }
@@ -267,7 +271,7 @@ pub async fn serve(
         record.bytes_out = if link.is_broken() { counts.sent } else { Some(counts.acknowledged) };
     }
     record.linger_seconds = began.elapsed() - record.seconds;
-    Served { record, verdict, link: Some(link) }
+    Served { record, health, link: Some(link) }
 }
 
 /// Whether a process that the program left behind has the connection. Many descriptors
@@ -326,7 +330,7 @@ async fn last_counts(
 const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(1);
 
 /// Delivers the word that a client was sent, and closes.
-pub async fn turn_away(socket: Socket) {
+pub async fn refuse(socket: Socket) {
     let _ = tokio::time::timeout(TURNED_AWAY_WITHIN, socket.linger()).await;
 }
 

@@ -12,7 +12,7 @@ use super::flow::Flow;
 use super::link::{self, Link};
 use super::pump::Network;
 use super::{Context, Order, Session, TURNED_AWAY_WITHIN};
-use crate::core::ending::Why;
+use crate::core::ending::EndReason;
 use crate::core::proxy_header::{self, LONGEST, Named, Progress};
 use crate::core::refusals::Reason;
 use crate::log::event::Outcome;
@@ -68,7 +68,7 @@ pub(super) struct Passed {
     /// How many connections its source has.
     pub connections: usize,
     /// It tries whether a service that failed by itself works again.
-    pub tries: bool,
+    pub is_probe: bool,
     /// What TLS says of it.
     pub secured: Vec<(&'static str, String)>,
 }
@@ -121,7 +121,7 @@ pub(super) async fn pass(
         client: session.peer,
         local: session.local.clone(),
         connections: session.connections,
-        tries: session.tries,
+        is_probe: session.is_probe,
         secured: Vec::new(),
     };
     if !service.has_prelude() && !service.has_pipes() {
@@ -148,8 +148,8 @@ pub(super) async fn pass(
     };
     if service.has_prelude() {
         let answer = ask(context, |reply| Event::Passed(session.id, reply)).await;
-        passed.tries = match answer {
-            Ok(tries) => tries,
+        passed.is_probe = match answer {
+            Ok(is_probe) => is_probe,
             Err(reason) => {
                 let stopped = not_let_in(reason, passed.client, &stream, service).await;
                 return Err((stopped, Some(Link::Plain(stream))));
@@ -232,11 +232,11 @@ async fn within<T>(
 }
 
 /// Returns when the session is to end, with the reason.
-async fn ended(orders: &mut watch::Receiver<Order>) -> Why {
+async fn ended(orders: &mut watch::Receiver<Order>) -> EndReason {
     match orders.wait_for(|order| *order != Order::Serve).await.as_deref() {
         Ok(Order::End { why, .. }) => *why,
         // Everything ends.
-        Ok(Order::Leave { .. } | Order::Serve) | Err(_) => Why::Stop,
+        Ok(Order::Leave { .. } | Order::Serve) | Err(_) => EndReason::Stop,
     }
 }
 
@@ -302,14 +302,14 @@ async fn not_let_in(reason: Option<Reason>, client: Peer, stream: &Stream, servi
     let client = Some(client);
     let Some(reason) = reason else {
         let step = if service.tls.is_some() { TLS } else { HEADER };
-        return Stopped { client, ..Stopped::failed(step, Why::Stop.text()) };
+        return Stopped { client, ..Stopped::failed(step, EndReason::Stop.text()) };
     };
-    turn_away(stream, service).await;
+    refuse(stream, service).await;
     Stopped { outcome: Outcome::Refused, step: None, reason: reason.to_string(), client, left: false }
 }
 
 /// Tells a client why, unless it would not understand it.
-async fn turn_away(stream: &Stream, service: &Service) {
+async fn refuse(stream: &Stream, service: &Service) {
     if service.tls.is_some() || service.refusal.is_empty() {
         return;
     }

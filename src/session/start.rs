@@ -10,14 +10,14 @@ use super::link::Link;
 use super::pump::Errors;
 use super::warm::Ready;
 use super::{Context, Order, Session};
-use crate::core::ending::Why;
+use crate::core::ending::EndReason;
 use crate::core::proxy_header;
 use crate::core::spawn_queue::STUCK_AFTER;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
 use crate::model::plan::{Service, Stderr};
 use crate::spawn::Running;
-use crate::spawn::stdio::Ours;
+use crate::spawn::stdio::ServerEnds;
 use crate::supervisor::Event;
 use crate::sys::{SpawnError, Step};
 
@@ -29,7 +29,7 @@ pub(super) struct Started {
     /// The program.
     pub running: Running,
     /// Our ends of its pipes.
-    pub ours: Ours,
+    pub ours: ServerEnds,
     /// What becomes of its standard error, if that is for the log.
     pub errors: Option<Errors>,
 }
@@ -87,7 +87,12 @@ pub(super) async fn start(
     // One that reads nothing need not know.
     let _ = introduce(service, &ours, client, local).await;
     let errors = (service.program.stderr == Stderr::Log).then(|| {
-        Errors::new(context.log.clone(), service.name.clone(), Some(session.id), context.complaints.clone())
+        Errors::new(
+            context.log.clone(),
+            service.name.clone(),
+            Some(session.id),
+            context.stderr_budget.clone(),
+        )
     });
     Ok(Started { link, running, ours, errors })
 }
@@ -99,7 +104,7 @@ pub(super) async fn is_too_late(orders: &mut watch::Receiver<Order>) -> &'static
     let why = match orders.wait_for(|order| order.ends_start()).await.as_deref() {
         Ok(Order::End { why, .. }) => *why,
         // The server ends.
-        Ok(Order::Leave { .. } | Order::Serve) | Err(_) => Why::Stop,
+        Ok(Order::Leave { .. } | Order::Serve) | Err(_) => EndReason::Stop,
     };
     tokio::time::sleep(STUCK_AFTER).await;
     why.text()
@@ -114,7 +119,12 @@ async fn waiting(session: &Session, context: &Context) -> Option<Ready> {
 
 /// Writes who the client is as the program's first input, where that is to be
 /// so. Nothing was written to it before, so there is room.
-async fn introduce(service: &Service, ours: &Ours, client: Peer, local: &Address) -> std::io::Result<()> {
+async fn introduce(
+    service: &Service,
+    ours: &ServerEnds,
+    client: Peer,
+    local: &Address,
+) -> std::io::Result<()> {
     let wanted = service.warm.is_some_and(|warm| warm.header);
     let Some(pipes) = ours.pipes.as_ref().filter(|_| wanted) else { return Ok(()) };
     let client = match client {

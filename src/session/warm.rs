@@ -11,14 +11,14 @@ use super::ending::QUICK;
 use super::pump::{self, Errors, Phase};
 use super::start::is_too_late;
 use super::{Context, Order};
-use crate::core::ending::{Act, Ending};
+use crate::core::ending::{EndAction, Ending};
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
 use crate::model::ids::ServiceId;
 use crate::model::plan::{Service, Stderr};
 use crate::spawn::Running;
 use crate::spawn::environment;
-use crate::spawn::stdio::Ours;
+use crate::spawn::stdio::ServerEnds;
 use crate::supervisor::{Event, WarmId};
 
 /// A program that has waited, for the session that takes it.
@@ -27,7 +27,7 @@ pub struct Ready {
     /// The program.
     pub running: Running,
     /// Our ends of its pipes.
-    pub ours: Ours,
+    pub ours: ServerEnds,
     /// What becomes of its standard error, if that is for the log.
     pub errors: Option<Errors>,
 }
@@ -43,7 +43,7 @@ impl Ready {
 }
 
 /// Where a waiting program goes.
-pub type Taker = oneshot::Sender<Ready>;
+pub type WarmRequest = oneshot::Sender<Ready>;
 
 /// What became of a program that waited.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub async fn wait_for_client(
     ahead: Ahead,
     context: Context,
     mut orders: watch::Receiver<Order>,
-    take: oneshot::Receiver<Taker>,
+    take: oneshot::Receiver<WarmRequest>,
 ) {
     let waited = match start(&ahead, &context, &mut orders).await {
         Ok(ready) => {
@@ -109,14 +109,14 @@ async fn start(
     let (_, started) = spawned.await.map_err(failed)?;
     let (running, ours) = started.map_err(failed)?;
     let errors = (service.program.stderr == Stderr::Log)
-        .then(|| Errors::new(context.log.clone(), service.name.clone(), None, context.complaints.clone()));
+        .then(|| Errors::new(context.log.clone(), service.name.clone(), None, context.stderr_budget.clone()));
     Ok(Ready { running, ours, errors })
 }
 
 /// How the time of waiting ended.
 enum Over {
     Exit(std::io::Result<ExitStatus>),
-    Taken(Taker),
+    Taken(WarmRequest),
 }
 
 async fn keep(
@@ -124,9 +124,9 @@ async fn keep(
     ready: Ready,
     context: &Context,
     orders: &mut watch::Receiver<Order>,
-    mut take: oneshot::Receiver<Taker>,
+    mut take: oneshot::Receiver<WarmRequest>,
 ) -> Waited {
-    let Ready { mut running, ours: Ours { mut pipes, errors: reader }, mut errors } = ready;
+    let Ready { mut running, ours: ServerEnds { mut pipes, errors: reader }, mut errors } = ready;
     let began = Instant::now();
     let leftovers = ahead.service.program.leftovers;
     let mut ending = Ending::new(ahead.service.times.kill_grace);
@@ -152,24 +152,24 @@ async fn keep(
                 Order::Leave { .. } => ending.kill_at(Duration::ZERO),
             }
             match ending.act(began.elapsed()) {
-                Act::Ask => {
+                EndAction::Ask => {
                     // The end of its input is what it waits for.
                     let input_ended = pipes.take().is_some();
                     if !running.child.ask_to_end() && !input_ended {
                         ending.can_not_ask(began.elapsed());
                     }
                 }
-                Act::Kill => {
+                EndAction::Kill => {
                     running.child.end_tree();
                     break Over::Exit(running.child.wait(Leftovers::End).await);
                 }
-                Act::Wait(until) => tokio::select! {
+                EndAction::Wait(until) => tokio::select! {
                     biased;
                     exit = running.child.wait(ending.leftovers(leftovers, began.elapsed())) => {
                         break Over::Exit(exit);
                     }
-                    taker = &mut take, if can_be_taken => match taker {
-                        Ok(taker) => break Over::Taken(taker),
+                    request = &mut take, if can_be_taken => match request {
+                        Ok(request) => break Over::Taken(request),
                         Err(_) => can_be_taken = false,
                     },
                     () = &mut told, if !is_told => is_told = true,
@@ -195,9 +195,9 @@ async fn keep(
         (over, lived)
     };
     let exit = match over {
-        Over::Taken(taker) => {
-            let ready = Ready { running, ours: Ours { pipes, errors: reader }, errors };
-            let Err(unwanted) = taker.send(ready) else { return Waited::Taken };
+        Over::Taken(request) => {
+            let ready = Ready { running, ours: ServerEnds { pipes, errors: reader }, errors };
+            let Err(unwanted) = request.send(ready) else { return Waited::Taken };
             // The session that came for it is gone meanwhile.
             unwanted.end(context).await;
             return Waited::Gone;

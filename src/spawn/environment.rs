@@ -63,7 +63,7 @@ pub fn is_of_session(name: &OsStr) -> bool {
 
 /// Whether a variable of TLS holds what its client says of itself: a program may
 /// fail by it.
-pub fn is_chosen_by_client(name: &str) -> bool {
+pub fn is_set_by_client(name: &str) -> bool {
     matches!(name, "SSL_TLS_SNI_SERVERNAME" | "SSL_PEER_CERT_SUBJECT" | "SSL_PEER_CERT_HASH")
 }
 
@@ -164,7 +164,7 @@ pub fn of_waiting(service: &Service) -> Variables {
 }
 
 /// Who the client is, in the dialects of WinInetd, UCSPI, systemd and CGI.
-/// Nothing in it can be chosen by the client but its own address.
+/// Nothing in it can be set_by_client by the client but its own address.
 pub fn of_session(
     service: &str,
     session: SessionId,

@@ -26,7 +26,7 @@ use crate::sys::fault::{self, Says};
 use crate::sys::net::Socket;
 use crate::sys::{Errors, SpawnError, Start, Stdio, Step};
 use accounts::Accounts;
-use stdio::{Ours, Theirs};
+use stdio::{ChildEnds, ServerEnds};
 
 /// A program that runs, and what must live as long as it does.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct Running {
 
 /// The connection that comes back, and the program with our ends of its pipes, or
 /// why there is none.
-pub type Spawned = (Option<Socket>, Result<(Running, Ours), SpawnError>);
+pub type Spawned = (Option<Socket>, Result<(Running, ServerEnds), SpawnError>);
 
 /// One program to start.
 struct Job {
@@ -289,7 +289,7 @@ fn next(shared: &Shared) -> (ServiceId, Job, Duration) {
     }
 }
 
-fn stdio<'a>(theirs: &'a Theirs, socket: Option<&'a Socket>) -> Option<Stdio<'a>> {
+fn stdio<'a>(theirs: &'a ChildEnds, socket: Option<&'a Socket>) -> Option<Stdio<'a>> {
     match (&theirs.pipes, socket) {
         (Some((input, output)), _) => Some(Stdio::Pipes { input, output }),
         (None, Some(socket)) => Some(Stdio::Connection(socket)),
@@ -304,7 +304,7 @@ fn start(
     variables: Vec<(OsString, OsString)>,
     runtime: &Handle,
     attempt: &Attempt,
-) -> Result<(Running, Ours), SpawnError> {
+) -> Result<(Running, ServerEnds), SpawnError> {
     let stdio_fault = |error| SpawnError::of_system(Step::Stdio, &error);
     let account = match &service.program.identity {
         None => None,

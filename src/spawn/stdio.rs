@@ -8,7 +8,7 @@ use crate::sys::pipe::{self, End, Reader, Writer};
 
 /// Our ends of a program's pipes.
 #[derive(Debug)]
-pub struct Ours {
+pub struct ServerEnds {
     /// Of its input and output, unless it has the connection itself.
     pub pipes: Option<Pipes>,
     /// Of its standard error, if that is for the log.
@@ -26,7 +26,7 @@ pub struct Pipes {
 
 /// The program's ends.
 #[derive(Debug)]
-pub struct Theirs {
+pub struct ChildEnds {
     /// Of its input and output, unless it has the connection itself.
     pub pipes: Option<(End, End)>,
     /// Of its standard error, if that is for the log.
@@ -34,7 +34,7 @@ pub struct Theirs {
 }
 
 /// Makes the pipes that a program needs. Must be called within a loop.
-pub fn make(program: &Program) -> io::Result<(Ours, Theirs)> {
+pub fn make(program: &Program) -> io::Result<(ServerEnds, ChildEnds)> {
     let (pipes, their_pipes) = match program.stdio {
         Stdio::Socket => (None, None),
         Stdio::Pipe => {
@@ -46,5 +46,5 @@ pub fn make(program: &Program) -> io::Result<(Ours, Theirs)> {
         Stderr::Client | Stderr::Discard => (None, None),
         Stderr::Log => pipe::from_program().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
     };
-    Ok((Ours { pipes, errors }, Theirs { pipes: their_pipes, errors: their_errors }))
+    Ok((ServerEnds { pipes, errors }, ChildEnds { pipes: their_pipes, errors: their_errors }))
 }

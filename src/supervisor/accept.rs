@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Event, Live, Supervisor};
 use crate::core::access::is_sender;
 use crate::core::admission::{Admitted, Connect};
-use crate::core::ending::Why;
+use crate::core::ending::EndReason;
 use crate::core::exhaustion::CALM_AFTER;
 use crate::core::refusals::Reason;
 use crate::listen::ListenerId;
@@ -94,12 +94,12 @@ impl Supervisor {
         }
         // Whoever found no place keeps its turn: the round has come full circle.
         if let Some(wait) = token_in {
-            self.come_back_in(wait);
+            self.retry_accept_in(wait);
         }
     }
 
     /// A rate has a token in so long. The loop waits for the next of them.
-    fn come_back_in(&mut self, wait: Duration) {
+    fn retry_accept_in(&mut self, wait: Duration) {
         let at = Instant::now() + wait;
         self.token_at = Some(self.token_at.map_or(at, |other| other.min(at)));
     }
@@ -121,7 +121,7 @@ impl Supervisor {
                         return Turn::Nobody;
                     }
                     if let Some(session) = self.admission.make_room(service, now) {
-                        self.order(session, Order::ask_now(Why::Room));
+                        self.order(session, Order::ask_now(EndReason::Room));
                     }
                 }
                 return Turn::Full;
@@ -167,17 +167,17 @@ impl Supervisor {
             // Whether it tries its service is known when it has shown who it is.
             None => {
                 let shakes = self.admission.may_shake_hands(id, service, peer, now);
-                shakes.map(|connections| Admitted { connections, tries: false })
+                shakes.map(|connections| Admitted { connections, is_probe: false })
             }
             Some(senders) if is_sender(senders, peer) => {
                 let entered = self.admission.may_enter(id, service, now);
-                entered.map(|()| Admitted { connections: 0, tries: false })
+                entered.map(|()| Admitted { connections: 0, is_probe: false })
             }
             Some(_) => Err(Reason::NotASender),
         };
-        let Admitted { connections, tries } = match admitted {
+        let Admitted { connections, is_probe } = match admitted {
             Ok(admitted) => admitted,
-            Err(reason) => return self.turn_away(id, (service, plan), socket, (peer, local), &reason),
+            Err(reason) => return self.refuse(id, (service, plan), socket, (peer, local), &reason),
         };
         let flow = Arc::new(Flow::new());
         let counted = match plan.has_pipes() {
@@ -192,7 +192,7 @@ impl Supervisor {
             peer,
             local,
             connections,
-            tries,
+            is_probe,
             process: Arc::default(),
             flow,
             counted,
@@ -203,8 +203,8 @@ impl Supervisor {
         self.sessions.insert(id, live);
         let (context, sender) = (self.context(service), self.sender.clone());
         let serve = async move {
-            let Served { record, verdict, link } = session::serve(session, socket, context, order).await;
-            let _ = sender.send(Event::Ended(Box::new(record), verdict));
+            let Served { record, health, link } = session::serve(session, socket, context, order).await;
+            let _ = sender.send(Event::Ended(Box::new(record), health));
             if let Some(link) = link {
                 link.close().await;
             }
@@ -238,7 +238,7 @@ impl Supervisor {
             live.refused = passed.as_ref().err().cloned();
             // Somebody else gets a place now, whoever was asked for one.
             live.orders.send_if_modified(|order| {
-                let asked = matches!(order, Order::End { why: Why::Room, .. });
+                let asked = matches!(order, Order::End { why: EndReason::Room, .. });
                 if asked {
                     *order = Order::Serve;
                 }
@@ -251,7 +251,7 @@ impl Supervisor {
 
     /// Closes a connection that gets no program, with a word if it is to have
     /// one, and with its record.
-    fn turn_away(
+    fn refuse(
         &mut self,
         id: SessionId,
         (service_id, service): (ServiceId, Arc<Service>),
@@ -271,7 +271,7 @@ impl Supervisor {
                 peer,
                 local,
                 connections: 0,
-                tries: false,
+                is_probe: false,
                 process: Arc::default(),
                 flow: flow.clone(),
                 counted: Counted::BySystem(socket.counter(), flow),
@@ -290,7 +290,7 @@ impl Supervisor {
             self.turned_away += 1;
             let sender = self.sender.clone();
             tokio::spawn(async move {
-                session::turn_away(socket).await;
+                session::refuse(socket).await;
                 let _ = sender.send(Event::TurnedAway);
             });
         }
@@ -300,7 +300,8 @@ impl Supervisor {
         if let Some(live) = self.sessions.get(&session) {
             live.orders.send_if_modified(|before| {
                 // Whoever is to end for a better reason gives up its place as well.
-                let needless = matches!(order, Order::End { why: Why::Room, .. }) && *before != Order::Serve;
+                let needless =
+                    matches!(order, Order::End { why: EndReason::Room, .. }) && *before != Order::Serve;
                 if !needless {
                     *before = order;
                 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{Live, Supervisor};
 use crate::control::protocol::{self, Explanation, Reply, Request, State, Status};
 use crate::control::server::Command;
-use crate::core::ending::Why;
+use crate::core::ending::EndReason;
 use crate::core::explain::{Verdict, behind_proxy, explain};
 use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::Peer;
@@ -39,7 +39,7 @@ impl Supervisor {
         if !self.sessions.contains_key(&session) {
             return Reply::no_such_session(session.0);
         }
-        self.order(session, Order::ask_now(Why::Killed));
+        self.order(session, Order::ask_now(EndReason::Killed));
         Reply::Killed
     }
 

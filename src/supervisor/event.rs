@@ -10,8 +10,8 @@ use crate::listen::ListenerId;
 use crate::log::event::Record;
 use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::Peer;
-use crate::session::Verdict;
-use crate::session::warm::{Taker, Waited};
+use crate::session::ServiceHealth;
+use crate::session::warm::{Waited, WarmRequest};
 use crate::tls::keyring::Read as Keys;
 
 /// What listeners, sessions and timers tell the supervisor.
@@ -31,9 +31,9 @@ pub enum Event {
     /// enough: it works.
     Worked(SessionId),
     /// A session's program is gone. What it wrote last is still moved to its client.
-    ProgramOver(SessionId, Verdict),
+    ProgramOver(SessionId, ServiceHealth),
     /// Its program is gone, and the system delivers its last bytes.
-    Lingers(SessionId, Verdict),
+    Lingers(SessionId, ServiceHealth),
     /// Some process keeps its connection from being closed.
     IsHeld(SessionId),
     /// A PROXY header has named the client of a session. It wants to know how many
@@ -43,7 +43,7 @@ pub enum Event {
     /// program may start, and whether it tries its service.
     Passed(SessionId, oneshot::Sender<Result<bool, Reason>>),
     /// A session takes a program that waits; without one it hears nothing.
-    WantsProgram(SessionId, Taker),
+    WantsProgram(SessionId, WarmRequest),
     /// A program that was started ahead waits for its client.
     WarmWaits(WarmId),
     /// It has waited for a while.
@@ -53,7 +53,7 @@ pub enum Event {
     /// A service may have programs started ahead again.
     FillAgain(ServiceId),
     /// A session has ended.
-    Ended(Box<Record>, Verdict),
+    Ended(Box<Record>, ServiceHealth),
     /// A client that was turned away is gone.
     TurnedAway,
     /// Files of keys that the system could not read are to be read again.

@@ -13,7 +13,7 @@ use crate::model::ids::ServiceId;
 use crate::model::level::Level;
 use crate::model::listen::Address;
 use crate::model::plan::Plan;
-use crate::session::Complaints;
+use crate::session::StderrBudget;
 use crate::sys;
 use crate::sys::net::Inherited;
 
@@ -51,7 +51,7 @@ impl Supervisor {
                     served: 0,
                     refused: 0,
                     failed: 0,
-                    complaints: Complaints::new(),
+                    stderr_budget: StderrBudget::new(),
                 },
             };
             self.services.insert(id, served);

@@ -38,7 +38,7 @@ use crate::model::peer::Peer;
 use crate::model::plan;
 use crate::model::plan::{Plan, Service};
 use crate::session::helpers::Helpers;
-use crate::session::{Complaints, Context, Order, Session, Verdict};
+use crate::session::{Context, Order, ServiceHealth, Session, StderrBudget};
 use crate::spawn::Spawner;
 use crate::supervisor::manager::Manager;
 use crate::supervisor::workers::Workers;
@@ -73,7 +73,7 @@ struct Served {
     refused: u64,
     failed: u64,
     /// How much its programs may complain together.
-    complaints: Complaints,
+    stderr_budget: StderrBudget,
 }
 
 /// Serves a plan until it is told to stop.
@@ -288,17 +288,17 @@ impl Supervisor {
             }
             Event::Named(session, client, reply) => self.named(session, client, reply),
             Event::Passed(session, reply) => self.passed(session, reply),
-            Event::WantsProgram(session, taker) => self.give_program(session, taker),
+            Event::WantsProgram(session, request) => self.give_program(session, request),
             Event::WarmWaits(id) => self.warm_waits(id),
             Event::WarmWorks(id) => self.warm_works(id),
             Event::WarmOver(id, waited) => self.warm_over(id, waited),
             Event::FillAgain(service) => self.fill_again(service),
-            Event::ProgramOver(session, verdict) => {
-                self.judge(session, verdict);
+            Event::ProgramOver(session, health) => {
+                self.judge(session, health);
                 self.accept();
             }
-            Event::Lingers(session, verdict) => {
-                self.judge(session, verdict);
+            Event::Lingers(session, health) => {
+                self.judge(session, health);
                 self.admission.lingers(session);
                 // Somebody may be waiting for just that.
                 self.accept();
@@ -307,8 +307,8 @@ impl Supervisor {
                 self.admission.makes_no_room(session);
                 self.accept();
             }
-            Event::Ended(record, verdict) => {
-                self.judge(record.session, verdict);
+            Event::Ended(record, health) => {
+                self.judge(record.session, health);
                 self.ended(*record);
                 self.fill_all();
                 self.held_back = false;
@@ -343,16 +343,16 @@ impl Supervisor {
     }
 
     /// What a session's program says of its service.
-    fn judge(&mut self, session: SessionId, verdict: Verdict) {
+    fn judge(&mut self, session: SessionId, health: ServiceHealth) {
         let now = self.began.elapsed();
-        let cause = match verdict {
-            Verdict::Works => return self.worked(session),
-            Verdict::Nothing => return self.admission.not_tried(session, now),
+        let cause = match health {
+            ServiceHealth::Works => return self.worked(session),
+            ServiceHealth::Nothing => return self.admission.not_tried(session, now),
             // Clients can cause that by being many.
-            Verdict::FailedOrRanOut(_) if self.sessions.keys().any(|other| *other != session) => {
+            ServiceHealth::FailedOrRanOut(_) if self.sessions.keys().any(|other| *other != session) => {
                 return self.admission.not_tried(session, now);
             }
-            Verdict::Failed(cause) | Verdict::FailedOrRanOut(cause) => cause,
+            ServiceHealth::Failed(cause) | ServiceHealth::FailedOrRanOut(cause) => cause,
         };
         let pause = self.admission.failed(session, &cause, now);
         if let Some(pause) = pause {
@@ -400,7 +400,7 @@ impl Supervisor {
             log: self.log.clone(),
             ends: self.ends.clone(),
             looks: self.looks.clone(),
-            complaints: served.map(|served| served.complaints.clone()).unwrap_or_default(),
+            stderr_budget: served.map(|served| served.stderr_budget.clone()).unwrap_or_default(),
             keys: tls.and_then(|files| self.keyring.get(files)),
         }
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::reload::Reload;
 use super::{EVERY_SECOND, Event, Live, Supervisor};
 use crate::control::server::Command;
-use crate::core::ending::Why;
+use crate::core::ending::EndReason;
 use crate::core::stop::Stop as Times;
 use crate::listen::Slot;
 use crate::log::event::Event as Logged;
@@ -94,12 +94,12 @@ impl Supervisor {
             let order = if leaves && !live.session.service.has_pipes() {
                 Order::Leave { until: ask }
             } else {
-                Order::End { ask, kill, why: Why::Stop }
+                Order::End { ask, kill, why: EndReason::Stop }
             };
             let _ = live.orders.send(order);
         }
         // Nobody comes for those that wait.
-        self.end_warm(Order::End { ask: Instant::now(), kill, why: Why::Stop });
+        self.end_warm(Order::End { ask: Instant::now(), kill, why: EndReason::Stop });
     }
 
     /// Even a session that can't be brought to an end has a record.

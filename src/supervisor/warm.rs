@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::{Event, Supervisor};
 use crate::core::backoff::Backoff;
-use crate::core::ending::Why;
+use crate::core::ending::EndReason;
 use crate::log::event::Event as Logged;
 use crate::model::ids::{ServiceId, SessionId};
-use crate::session::warm::{Ahead, Taker, Waited, wait_for_client};
+use crate::session::warm::{Ahead, Waited, WarmRequest, wait_for_client};
 use crate::session::{Order, Session};
 
 /// A program that ends before anybody comes for it is replaced after this,
@@ -38,7 +38,7 @@ struct Program {
     service: ServiceId,
     orders: watch::Sender<Order>,
     /// Whoever takes it; gone once somebody has, or it is to end.
-    take: Option<oneshot::Sender<Taker>>,
+    take: Option<oneshot::Sender<WarmRequest>>,
     /// It has waited for long enough to say that the service works.
     worked: bool,
 }
@@ -94,7 +94,7 @@ impl Warm {
 impl Supervisor {
     /// All that wait are ended; those of the services of now are started.
     pub(super) fn renew_warm(&mut self) {
-        self.end_warm(Order::ask_now(Why::Stop));
+        self.end_warm(Order::ask_now(EndReason::Stop));
         let warm = self.services.iter().filter(|(_, served)| served.service.warm.is_some());
         let ids: Vec<ServiceId> = warm.map(|(id, _)| *id).collect();
         for id in ids {
@@ -177,7 +177,7 @@ impl Supervisor {
 
     /// A session takes the program that has waited longest; without one it hears
     /// so at once, and starts its own.
-    pub(super) fn give_program(&mut self, session: SessionId, taker: Taker) {
+    pub(super) fn give_program(&mut self, session: SessionId, request: WarmRequest) {
         let Some(Session { service, service_id: id, .. }) =
             self.sessions.get(&session).map(|live| &live.session)
         else {
@@ -196,7 +196,7 @@ impl Supervisor {
         let take = self.warm.programs.get_mut(&first).and_then(|program| program.take.take());
         // One that ends at this moment drops what it is sent, and the session hears.
         if let Some(take) = take {
-            let _ = take.send(taker);
+            let _ = take.send(request);
         }
         self.fill(id);
     }

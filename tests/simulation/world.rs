@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use wininetd::core::admission::{Admission, Connect};
-use wininetd::core::ending::{Act, Ending, Why};
+use wininetd::core::ending::{EndAction, EndReason, Ending};
 use wininetd::core::refusals::{RECORDS, Reason};
 use wininetd::core::repeat_filter::RepeatFilter;
 use wininetd::core::stop::Stop;
@@ -179,8 +179,8 @@ impl World {
                 assert_eq!(refusal, None, "what is foretold is what happens");
                 self.promises_of_a_start(id, peer);
                 let service = self.services.get_mut(&id).unwrap();
-                assert_eq!(admitted.tries, service.closed_until.is_some(), "one tries after a pause");
-                if admitted.tries {
+                assert_eq!(admitted.is_probe, service.closed_until.is_some(), "one tries after a pause");
+                if admitted.is_probe {
                     service.probe = Some(session);
                 }
                 let ending = Ending::new(*self.random.pick(&[Duration::ZERO, Duration::from_secs(5)]));
@@ -309,7 +309,7 @@ impl World {
 
     fn kill(&mut self) {
         let now = self.now;
-        let why = *self.random.pick(&[Why::Killed, Why::Idle, Why::Timeout]);
+        let why = *self.random.pick(&[EndReason::Killed, EndReason::Idle, EndReason::Timeout]);
         let later = self.random.time(Duration::from_secs(20));
         if let Some(session) = self.one_of(|session| !session.lingers) {
             self.sessions.get_mut(&session).unwrap().ending.ask_at(now + later, why);
@@ -331,11 +331,11 @@ impl World {
             loop {
                 let session = self.sessions.get_mut(&id).unwrap();
                 match session.ending.act(now) {
-                    Act::Wait(until) => {
+                    EndAction::Wait(until) => {
                         assert!(until.is_none_or(|until| until > now), "it waits for what is to come");
                         break;
                     }
-                    Act::Ask => {
+                    EndAction::Ask => {
                         self.sums.asked += 1;
                         assert!(session.ending.why(now).is_some());
                         session.gone_by = Some(now + Duration::from_secs(5));
@@ -347,7 +347,7 @@ impl World {
                             session.ending.can_not_ask(now);
                         }
                     }
-                    Act::Kill => {
+                    EndAction::Kill => {
                         self.sums.ended_by_force += 1;
                         self.gone(id);
                         break;
@@ -383,7 +383,7 @@ impl World {
         assert!(stop.ask <= stop.kill && stop.kill <= self.now + GRACE + longest, "bounded in time");
         self.stop = Some(stop);
         for session in self.sessions.values_mut() {
-            session.ending.ask_at(stop.ask, Why::Stop);
+            session.ending.ask_at(stop.ask, EndReason::Stop);
             session.ending.kill_at(stop.kill);
         }
     }

@@ -30,7 +30,7 @@ pub struct Errors {
     budget: LineBudget,
     pace: Pace,
     /// What all programs of the service have together.
-    shared: Complaints,
+    shared: StderrBudget,
     /// The last line that was lost: what a program says before it gives up.
     last: Option<String>,
     /// When lost lines were last told.
@@ -40,12 +40,12 @@ pub struct Errors {
 /// How much the programs of a service may complain together, in time since its
 /// beginning.
 #[derive(Debug, Clone)]
-pub struct Complaints(Arc<(Mutex<LineBudget>, Instant)>);
+pub struct StderrBudget(Arc<(Mutex<LineBudget>, Instant)>);
 
-impl Complaints {
+impl StderrBudget {
     /// They have not complained yet.
-    pub fn new() -> Complaints {
-        Complaints(Arc::new((Mutex::new(LineBudget::new(SERVICE_LINES)), Instant::now())))
+    pub fn new() -> StderrBudget {
+        StderrBudget(Arc::new((Mutex::new(LineBudget::new(SERVICE_LINES)), Instant::now())))
     }
 
     fn allow(&self) -> bool {
@@ -54,9 +54,9 @@ impl Complaints {
     }
 }
 
-impl Default for Complaints {
+impl Default for StderrBudget {
     fn default() -> Self {
-        Complaints::new()
+        StderrBudget::new()
     }
 }
 
@@ -65,7 +65,7 @@ const LOST_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 impl Errors {
     /// Those of a program of this service.
-    pub fn new(log: Log, service: String, session: Option<SessionId>, shared: Complaints) -> Errors {
+    pub fn new(log: Log, service: String, session: Option<SessionId>, shared: StderrBudget) -> Errors {
         Errors {
             log,
             service,

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::flow::Flow;
 use super::link::Link;
-use crate::spawn::stdio::Ours;
-pub use errors::{Complaints, Errors, tell};
+use crate::spawn::stdio::ServerEnds;
+pub use errors::{Errors, StderrBudget, tell};
 pub use tls::Network;
 
 /// How far a session has come, for its pump.
@@ -45,7 +45,7 @@ impl fmt::Debug for Pump<'_> {
 impl<'a> Pump<'a> {
     /// One that will move bytes until both directions and the errors have come to
     /// their ends.
-    pub fn new(link: &'a mut Link, ours: Ours, errors: Option<&'a mut Errors>, flow: &'a Flow) -> Self {
+    pub fn new(link: &'a mut Link, ours: ServerEnds, errors: Option<&'a mut Errors>, flow: &'a Flow) -> Self {
         let (phase, phases) = watch::channel(Phase::Runs);
         let moves = ours.pipes.is_some() || (ours.errors.is_some() && errors.is_some());
         let work: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>> =
@@ -87,12 +87,12 @@ const LEAST: usize = 4 << 10;
 
 async fn carry(
     link: &mut Link,
-    ours: Ours,
+    ours: ServerEnds,
     errors: Option<&mut Errors>,
     flow: &Flow,
     phase: watch::Receiver<Phase>,
 ) {
-    let Ours { pipes, errors: reader } = ours;
+    let ServerEnds { pipes, errors: reader } = ours;
     let told = tell(reader.as_ref(), errors, phase.clone());
     let moved = async {
         match (link, pipes) {

@@ -7,7 +7,7 @@ use crate::model::ids::SessionId;
 
 /// The places of a service, or of all services together.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Slots {
     pub(super) limit: usize,
     pub(super) live: usize,
     /// Oldest first. A session that was told to make room is not in it.
@@ -17,9 +17,9 @@ pub(super) struct Room {
     leaving: Option<SessionId>,
 }
 
-impl Room {
+impl Slots {
     pub(super) fn new(limit: usize) -> Self {
-        Room { limit, live: 0, lingering: VecDeque::new(), leaving: None }
+        Slots { limit, live: 0, lingering: VecDeque::new(), leaving: None }
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::rate::Bucket;
-use super::room::Room;
+use super::slots::Slots;
 use super::throttle::Throttle;
 use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::Source;
@@ -25,9 +25,9 @@ pub(super) struct Live {
 
 /// The entrance of one service.
 #[derive(Debug)]
-pub(super) struct Entrance {
+pub(super) struct ServiceAdmission {
     pub(super) admit: Admit,
-    pub(super) room: Room,
+    pub(super) slots: Slots,
     pub(super) bucket: Option<Bucket>,
     pub(super) throttle: Throttle,
     /// Sessions that are still at their header or handshake, oldest first, and
@@ -45,11 +45,11 @@ const MOST_PRELUDES: usize = 64;
 /// waits for it.
 const PRELUDE_PATIENCE: Duration = Duration::from_secs(1);
 
-impl Entrance {
+impl ServiceAdmission {
     /// How long until the oldest prelude may be asked for its place, where all
     /// places of these are taken.
     pub(super) fn prelude_in_the_way(&self, now: Duration) -> Option<Duration> {
-        let limit = (self.room.limit / 2).clamp(1, MOST_PRELUDES);
+        let limit = (self.slots.limit / 2).clamp(1, MOST_PRELUDES);
         let (_, since) = self.preludes.front().filter(|_| self.preludes.len() >= limit)?;
         Some((*since + PRELUDE_PATIENCE).saturating_sub(now))
     }
