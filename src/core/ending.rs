@@ -16,8 +16,6 @@ pub enum EndReason {
     Stop,
     /// An administrator said so.
     Killed,
-    /// A client waits for its place, and it has kept that for long enough.
-    Room,
 }
 
 impl EndReason {
@@ -28,7 +26,6 @@ impl EndReason {
             EndReason::Timeout => "session timeout",
             EndReason::Stop => "stop",
             EndReason::Killed => "killed",
-            EndReason::Room => "made room",
         }
     }
 }

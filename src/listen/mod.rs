@@ -1,23 +1,22 @@
-//! Listeners: bound or being retried, and when to accept again after the
-//! system ran out of something.
+//! Addresses of services: bound, or tried again now and then.
+
+mod event;
+
+pub use event::{Event, ListenerId};
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::core::backoff::Retry;
 use crate::model::ids::ServiceId;
 use crate::model::listen::ListenOptions;
 use crate::model::listen::{Address, UnixSocket};
-use crate::supervisor::Event;
 use crate::sys::CAPABILITIES;
 use crate::sys::net::{Inherited, Listener};
 
-/// A listener, counted over the life of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ListenerId(pub usize);
 
 /// One address of a service: bound, or tried again now and then.
 #[derive(Debug)]
@@ -65,13 +64,12 @@ impl Slot {
         }
     }
 
-    /// Binds, and tells the supervisor from now on when clients wait. Where
-    /// that fails, and an address of before overlaps it, that one is bound
-    /// again.
+    /// Binds, and tells from now on when clients wait. Where that fails, and an
+    /// address of before overlaps it, that one is bound again.
     pub async fn bind(
         &mut self,
         id: ListenerId,
-        supervisor: mpsc::UnboundedSender<Event>,
+        tell: impl Fn(Event) + Send + 'static,
     ) -> std::io::Result<()> {
         if let Some(closing) = self.close() {
             let _ = closing.await;
@@ -84,24 +82,24 @@ impl Slot {
             (Ok(listener), _) => {
                 self.instead = None;
                 self.retry.succeeded();
-                self.watch(id, listener, supervisor);
+                self.watch(id, listener, tell);
                 Ok(())
             }
             (Err(error), None) => Err(error),
             (Err(error), Some((instead, unix))) => {
                 let options = ListenOptions { unix: unix.clone(), ..self.options.clone() };
                 if let Ok(listener) = Listener::bind(instead, &options) {
-                    self.watch(id, listener, supervisor);
+                    self.watch(id, listener, tell);
                 }
                 Err(error)
             }
         }
     }
 
-    fn watch(&mut self, id: ListenerId, listener: Listener, supervisor: mpsc::UnboundedSender<Event>) {
+    fn watch(&mut self, id: ListenerId, listener: Listener, tell: impl Fn(Event) + Send + 'static) {
         let listener = Arc::new(listener);
         let again = Arc::new(Notify::new());
-        let watch = tokio::spawn(watch(id, listener.clone(), again.clone(), supervisor));
+        let watch = tokio::spawn(watch(id, listener.clone(), again.clone(), tell));
         self.bound = Some(Bound { listener, watch, again });
     }
 
@@ -164,13 +162,9 @@ impl Slot {
 
 /// Says that clients wait, then is silent until the supervisor has looked:
 /// while it does not accept, they wait in the backlog and cost nothing.
-async fn watch(
-    id: ListenerId,
-    listener: Arc<Listener>,
-    again: Arc<Notify>,
-    supervisor: mpsc::UnboundedSender<Event>,
-) {
-    while listener.readable().await.is_ok() && supervisor.send(Event::ClientsWait(id)).is_ok() {
+async fn watch(id: ListenerId, listener: Arc<Listener>, again: Arc<Notify>, tell: impl Fn(Event)) {
+    while listener.readable().await.is_ok() {
+        tell(Event::ClientsWait(id));
         again.notified().await;
     }
 }

@@ -3,17 +3,16 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::event::{Event, Inbox, Order, ServiceHealth};
 use super::pump::{Phase, Pump};
-use super::{Context, Order, ServiceHealth, Session};
+use super::{Context, Session};
 use crate::core::ending::{EndAction, EndReason, Ending};
 use crate::core::idle::{Idle, IdleCheck};
 use crate::core::stop::CLIENT_LEAVES_WITHIN;
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
-use crate::supervisor::Event;
 use crate::sys::child::Child;
 
 /// A program that ends sooner than this has hardly begun; one that lives for
@@ -37,12 +36,13 @@ pub(super) enum Ended {
 }
 
 /// Waits for the program's end and its whole tree's, or brings it about. Its
-/// bytes are moved meanwhile by `pump`, which is told how far things are.
+/// bytes are moved meanwhile by `pump`, which is told how far things are. A probe that
+/// lives for long enough tells so, and is none from then on.
 pub(super) async fn wait(
     session: &Session,
-    mut is_probe: bool,
+    is_probe: &mut bool,
     child: &mut Child,
-    orders: &mut watch::Receiver<Order>,
+    inbox: &mut Inbox,
     context: &Context,
     pump: &mut Pump<'_>,
 ) -> Ended {
@@ -58,9 +58,8 @@ pub(super) async fn wait(
     let idle = idle(session, context, times.idle_timeout);
     tokio::pin!(idle);
     let exit = loop {
-        match *orders.borrow_and_update() {
-            // The latter was for the header or handshake that is done meanwhile.
-            Order::Serve | Order::End { why: EndReason::Room, .. } => {}
+        match inbox.borrow_and_update().order {
+            Order::Serve => {}
             Order::End { ask, kill, why } => {
                 ending.ask_at(since(ask), why);
                 if let Some(kill) = kill {
@@ -89,16 +88,16 @@ pub(super) async fn wait(
                     is_idle = true;
                     ending.ask_at(began.elapsed(), EndReason::Idle);
                 }
-                changed = orders.changed() => {
+                changed = inbox.changed() => {
                     if changed.is_err() {
                         // The supervisor is gone, and with it everything.
                         ending.kill_at(Duration::ZERO);
                     }
                 }
                 () = tokio::time::sleep_until(began + until.unwrap_or_default()), if until.is_some() => {}
-                () = tokio::time::sleep_until(began + QUICK), if is_probe => {
-                    is_probe = false;
-                    let _ = context.supervisor.send(Event::Worked(session.id));
+                () = tokio::time::sleep_until(began + QUICK), if *is_probe => {
+                    *is_probe = false;
+                    context.events.session(Event::Health(session.id, ServiceHealth::Works));
                 }
             },
         }
@@ -170,49 +169,16 @@ async fn idle(session: &Session, context: &Context, timeout: Option<Duration>) {
     }
 }
 
-/// Returns when the session must be gone, with the reason.
-pub(super) async fn ordered(orders: &mut watch::Receiver<Order>) -> EndReason {
-    loop {
-        let order = *orders.borrow_and_update();
-        let deadline = match order {
-            Order::Serve => None,
-            Order::Leave { until } => Some((until, EndReason::Stop)),
-            Order::End { ask, kill, why } => Some((kill.map_or(ask, |kill| kill.min(ask)), why)),
-        };
-        let changed = match deadline {
-            None => orders.changed().await,
-            Some((deadline, why)) => match tokio::time::timeout_at(deadline, orders.changed()).await {
-                Ok(changed) => changed,
-                Err(_) => return why,
-            },
-        };
-        if changed.is_err() {
-            // The supervisor is gone, and with it everything.
-            return EndReason::Stop;
-        }
-    }
-}
-
-/// Returns when the server stops and the session must be gone.
-pub(super) async fn stopped(orders: &mut watch::Receiver<Order>) {
-    while ordered(orders).await != EndReason::Stop {
-        // Told by another order, or by the supervisor's end.
-        let _ = orders.changed().await;
-    }
-}
-
 /// The client is asked so often whether it has acknowledged everything.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Returns when the server stops and the client has had its time after it acknowledged
 /// all that was sent. Never where the system does not tell that.
 pub(super) async fn delivered<Answer: Future<Output = Option<bool>>>(
-    mut orders: watch::Receiver<Order>,
+    mut inbox: Inbox,
     is_acknowledged: impl Fn() -> Answer,
 ) {
-    let stops =
-        |order: &Order| matches!(order, Order::End { why: EndReason::Stop, .. } | Order::Leave { .. });
-    if orders.wait_for(stops).await.is_err() {
+    if inbox.wait_for(|told| told.order.is_stop()).await.is_err() {
         // The supervisor is gone, and with it everything.
         return;
     }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
-use super::Order;
 use super::ending::delivered;
+use super::event::Inbox;
 use crate::core::helper_queue::Owner;
 use crate::session::helpers::Helpers;
 use crate::sys::net::{Socket, Waiter};
@@ -64,12 +62,12 @@ impl Lent {
 
     /// Ends the stream to the client, then drops what it still sends until it ends
     /// too. False if a stop cut that short.
-    pub async fn linger(&mut self, orders: watch::Receiver<Order>) -> bool {
+    pub async fn linger(&mut self, inbox: Inbox) -> bool {
         let this = &*self;
         let is_acknowledged = || async { this.call(Socket::is_acknowledged).await? };
         let ended = tokio::select! {
             ended = this.drain() => ended,
-            () = delivered(orders, is_acknowledged) => return false,
+            () = delivered(inbox, is_acknowledged) => return false,
         };
         self.ended = ended;
         true

@@ -3,10 +3,8 @@
 use std::future::ready;
 use std::io;
 
-use tokio::sync::watch;
-
-use super::Order;
 use super::ending::delivered;
+use super::event::Inbox;
 use super::flow::Counted;
 use super::lent::Lent;
 use super::pump::Network;
@@ -61,26 +59,26 @@ impl Link {
 
     /// Ends the stream to the client, then drops what it still sends until it
     /// ends too. False if a stop cut that short.
-    pub async fn linger(&mut self, orders: watch::Receiver<Order>) -> bool {
+    pub async fn linger(&mut self, inbox: Inbox) -> bool {
         match self {
             Link::Socket(socket) => {
                 let _ = socket.linger().await;
                 true
             }
-            Link::Lent(lent) => lent.linger(orders).await,
+            Link::Lent(lent) => lent.linger(inbox).await,
             Link::Plain(stream) => {
                 // One that is gone already needs no end.
                 let _ = stream.shutdown();
                 tokio::select! {
                     _ = drain(stream) => true,
-                    () = delivered(orders, || ready(stream.is_acknowledged())) => false,
+                    () = delivered(inbox, || ready(stream.is_acknowledged())) => false,
                 }
             }
             Link::Tls(stream, connection) => {
                 let _ = stream.shutdown();
                 tokio::select! {
                     _ = drain_tls(stream, connection) => true,
-                    () = delivered(orders, || ready(stream.is_acknowledged())) => false,
+                    () = delivered(inbox, || ready(stream.is_acknowledged())) => false,
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The story of one connection, from the moment it is accepted to its record.
 
-pub mod ending;
+mod ending;
+pub mod event;
 pub mod flow;
 pub mod helpers;
 mod lent;
@@ -16,7 +17,6 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::core::ending::EndReason;
@@ -31,11 +31,11 @@ use crate::model::plan::Service;
 use crate::session::helpers::Helpers;
 use crate::spawn::Spawner;
 use crate::spawn::environment::{self, is_set_by_client};
-use crate::supervisor::Event;
 use crate::sys::net::Socket;
 use crate::sys::{self, Counts, SpawnError, child, connection};
 use crate::tls::Keys;
-use ending::{Ended, ordered, stopped, wait};
+use ending::{Ended, wait};
+use event::{Event, Events, Inbox, Instructions, Order, ServiceHealth, reached};
 use flow::{Counted, Flow};
 use link::Link;
 use prelude::{Passed, Stopped};
@@ -59,7 +59,7 @@ pub struct Session {
     pub local: Address,
     /// How many connections its source has at this service.
     pub connections: usize,
-    /// It tries whether a service that failed by itself works again.
+    /// It is the probe that may end a pause of its service.
     pub is_probe: bool,
     /// The program's process.
     pub process: Arc<Process>,
@@ -69,49 +69,13 @@ pub struct Session {
     pub counted: Counted,
 }
 
-/// What the supervisor tells a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Go on.
-    Serve,
-    /// Ask the program to end then, and end its tree when its grace is over or
-    /// at that moment. Last bytes are delivered no longer than until then.
-    End {
-        /// When it is asked.
-        ask: Instant,
-        /// When its tree is ended, whatever its grace.
-        kill: Option<Instant>,
-        /// Why.
-        why: EndReason,
-    },
-    /// Let the program go on by itself: the server ends. Last bytes are delivered
-    /// until then.
-    Leave {
-        /// The server's end.
-        until: Instant,
-    },
-}
-
-impl Order {
-    /// To end now, with its grace.
-    pub fn ask_now(why: EndReason) -> Order {
-        Order::End { ask: Instant::now(), kill: None, why }
-    }
-
-    /// Whether a session whose program is being started is to end. An order to make
-    /// room was for the header or handshake that is done meanwhile.
-    fn ends_start(self) -> bool {
-        !matches!(self, Order::Serve | Order::End { why: EndReason::Room, .. })
-    }
-}
-
 /// What a session needs of the server.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// Starts programs.
     pub spawner: Spawner,
-    /// Decides.
-    pub supervisor: mpsc::UnboundedSender<Event>,
+    /// Where it tells what happens.
+    pub events: Arc<dyn Events>,
     /// Where a program's standard error may go.
     pub log: Log,
     /// Make calls on connections that programs have had.
@@ -124,26 +88,11 @@ pub struct Context {
     pub keys: Option<Result<Keys, Arc<str>>>,
 }
 
-/// What a session says of its service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServiceHealth {
-    /// It works, as far as this session shows.
-    Works,
-    /// It failed by itself, for this reason, which no client can cause.
-    Failed(String),
-    /// The same, or other sessions have taken what all programs share.
-    FailedOrRanOut(String),
-    /// Nothing: no program had its turn.
-    Nothing,
-}
-
 /// How a session ended.
 #[derive(Debug)]
 pub struct Served {
     /// What is written down of it.
     pub record: Record,
-    /// What it says of its service.
-    pub health: ServiceHealth,
     /// The connection that is left to close, when everybody knows the
     /// rest: a client that sees the end may come again at once, and must find its
     /// place free.
@@ -151,12 +100,7 @@ pub struct Served {
 }
 
 /// Serves one connection.
-pub async fn serve(
-    session: Session,
-    socket: Socket,
-    context: Context,
-    mut orders: watch::Receiver<Order>,
-) -> Served {
+pub async fn serve(session: Session, socket: Socket, context: Context, mut inbox: Inbox) -> Served {
     let began = Instant::now();
     let mut record = session.record();
     if session.service.nodelay {
@@ -165,22 +109,24 @@ pub async fn serve(
         let _ = socket.set_nodelay();
     }
     // (Boxed, as is the start: a session that serves has no room for what it has behind it.)
-    let passed = match Box::pin(prelude::pass(&session, socket, &context, &mut orders)).await {
+    let passed = match Box::pin(prelude::pass(&session, socket, &context, &mut inbox)).await {
         Ok(passed) => passed,
         Err((stopped, link)) => {
             record.stopped(stopped, &session, began);
-            return Served { record, health: ServiceHealth::Nothing, link };
+            context.events.session(Event::Health(session.id, ServiceHealth::Unknown));
+            return Served { record, link };
         }
     };
     record.client = Some(passed.client).filter(|client| *client != session.peer);
     let variables = session.variables(&passed);
-    let Passed { mut link, client, local, is_probe, .. } = passed;
+    let Passed { mut link, client, local, mut is_probe, .. } = passed;
+    let was_probe = is_probe;
     // Names that a client chose are in its program's environment.
     let set_by_client = passed.secured.iter().any(|(name, _)| is_set_by_client(name));
     link.send_text(&session.service.banner).await;
     let leaves = session.service.program.leftovers == Leftovers::Leave;
     let connection = if leaves { link.id() } else { None };
-    let started = start::start(&session, link, (client, &local), variables, &context, &mut orders);
+    let started = start::start(&session, link, (client, &local), variables, &context, &mut inbox);
     let started = Box::pin(started).await;
     let Started { mut link, mut running, ours, mut errors } = match started {
         Ok(started) => started,
@@ -188,29 +134,32 @@ pub async fn serve(
             record.not_started(&error, began);
             // A client can fill a system up; that must not close the service for all. A start
             // that was cut short by an order says nothing either.
-            let own = !sys::spawn::ran_out(&error) && !orders.borrow().ends_start();
+            let own = !sys::spawn::ran_out(&error) && inbox.borrow().order == Order::Serve;
             let fault = format!("{}: {}", error.step.name(), error.cause);
-            let health = if own { ServiceHealth::Failed(fault) } else { ServiceHealth::Nothing };
-            return Served { record, health, link };
+            let health = if own { ServiceHealth::Failed(fault) } else { ServiceHealth::Unknown };
+            context.events.session(Event::Health(session.id, health));
+            return Served { record, link };
         }
     };
     record.pid = Some(running.child.pid());
     session.process.began(running.child.pid());
-    let (supervisor, born) = (&context.supervisor, running.born);
-    let health;
+    let (events, born) = (&context.events, running.born);
     let until;
     let (ended, cut) = {
         let mut pump = Pump::new(&mut link, ours, errors.as_mut(), &session.flow);
         let child = &mut running.child;
-        let ended = wait(&session, is_probe, child, &mut orders, &context, &mut pump).await;
+        let ended = wait(&session, &mut is_probe, child, &mut inbox, &context, &mut pump).await;
         context.spawner.give_back(running.account.take());
         record.seconds = began.elapsed();
         until = Instant::now() + session.service.times.linger_timeout;
-        health = if set_by_client {
+        let health = if set_by_client {
             ServiceHealth::Works
         } else {
             ended.health(&session, &context, child, born).await
         };
+        if is_probe == was_probe {
+            events.session(Event::Health(session.id, health));
+        }
         let cut = match ended {
             // Nobody listens where nothing moved for so long.
             Ended::Known { why: Some(why @ EndReason::Idle), .. } => Some(why.text()),
@@ -218,9 +167,6 @@ pub async fn serve(
                 // While there is something to move the session keeps its place, as it would
                 // if its program had the connection and still wrote: cut short by
                 // somebody who waits, the client would take what it has for all.
-                if pump.is_at_work() {
-                    let _ = supervisor.send(Event::ProgramOver(session.id, health.clone()));
-                }
                 let first = Instant::now() + LAST_WORD;
                 let cut = match tokio::time::timeout_at(first, pump.finish()).await {
                     Ok(()) => None,
@@ -229,10 +175,10 @@ pub async fn serve(
                             pump.finish().await;
                             true
                         };
-                        until_cut(finish, until, &mut orders).await
+                        until_cut(finish, until, &mut inbox).await
                     }
                 };
-                let _ = supervisor.send(Event::Lingers(session.id, health.clone()));
+                events.session(Event::Lingers(session.id));
                 cut
             }
             Ended::Left | Ended::Unknown(_) => None,
@@ -243,35 +189,35 @@ pub async fn serve(
     match ended {
         Ended::Unknown(_) => {
             // A process may have it still: its options stay as they are.
-            return Served { record, health, link: None };
+            return Served { record, link: None };
         }
         Ended::Left => {
             running.child.leave();
-            return Served { record, health, link: None };
+            return Served { record, link: None };
         }
         // What the program left behind has the connection: it goes on with the client,
         // as under inetd.
         Ended::Known { why: None, .. } if is_left(connection, &session, &context).await => {
             record.reason = Some(LEFT.to_owned());
-            return Served { record, health, link: None };
+            return Served { record, link: None };
         }
         Ended::Known { .. } => {}
     }
     let cut = match cut {
         None if !session.service.times.linger_timeout.is_zero() => {
             // A client that resets has said that it wants no more.
-            until_cut(link.linger(orders.clone()), until, &mut orders).await
+            until_cut(link.linger(inbox.clone()), until, &mut inbox).await
         }
         cut => cut,
     };
     record.reason = record.reason.or(cut.map(str::to_owned));
-    if let Some(counts) = last_counts(&link, &session, supervisor, &mut orders).await {
+    if let Some(counts) = last_counts(&link, &session, &**events, &mut inbox).await {
         record.bytes_in = Some(counts.received);
         // With a reset comes no acknowledgement of what arrived before it.
         record.bytes_out = if link.is_broken() { counts.sent } else { Some(counts.acknowledged) };
     }
     record.linger_seconds = began.elapsed() - record.seconds;
-    Served { record, health, link: Some(link) }
+    Served { record, link: Some(link) }
 }
 
 /// Whether a process that the program left behind has the connection. Many descriptors
@@ -293,13 +239,13 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 async fn until_cut(
     doing: impl Future<Output = bool>,
     until: Instant,
-    orders: &mut watch::Receiver<Order>,
+    inbox: &mut Inbox,
 ) -> Option<&'static str> {
     tokio::select! {
         biased;
         is_done = doing => (!is_done).then_some("linger cut"),
         () = tokio::time::sleep_until(until) => Some("linger timeout"),
-        _ = ordered(orders) => Some("linger cut"),
+        () = reached(inbox, Instructions::close_at) => Some("linger cut"),
     }
 }
 
@@ -311,27 +257,27 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 async fn last_counts(
     link: &Link,
     session: &Session,
-    supervisor: &mpsc::UnboundedSender<Event>,
-    orders: &mut watch::Receiver<Order>,
+    events: &dyn Events,
+    inbox: &mut Inbox,
 ) -> Option<Counts> {
     let asked = link.counts(&session.counted);
     tokio::pin!(asked);
     if let Ok(counts) = tokio::time::timeout(ANSWERS_WITHIN, &mut asked).await {
         return counts;
     }
-    let _ = supervisor.send(Event::IsHeld(session.id));
+    events.session(Event::IsHeld(session.id));
     tokio::select! {
         counts = asked => counts,
-        () = stopped(orders) => None,
+        () = reached(inbox, Instructions::stop_at) => None,
     }
 }
 
 /// A client that is turned away has this long to read why.
-const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(1);
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Delivers the word that a client was sent, and closes.
 pub async fn refuse(socket: Socket) {
-    let _ = tokio::time::timeout(TURNED_AWAY_WITHIN, socket.linger()).await;
+    let _ = tokio::time::timeout(REFUSED_WITHIN, socket.linger()).await;
 }
 
 impl Session {

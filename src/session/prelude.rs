@@ -5,13 +5,13 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::event::{Answer, Event, Inbox, Instructions};
 use super::flow::Flow;
 use super::link::{self, Link};
 use super::pump::Network;
-use super::{Context, Order, Session, TURNED_AWAY_WITHIN};
+use super::{Context, REFUSED_WITHIN, Session};
 use crate::core::ending::EndReason;
 use crate::core::proxy_header::{self, LONGEST, Named, Progress};
 use crate::core::refusals::Reason;
@@ -19,7 +19,6 @@ use crate::log::event::Outcome;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
 use crate::model::plan::Service;
-use crate::supervisor::Event;
 use crate::sys::net::{Socket, Stream};
 use crate::tls::{Connection, ReadError};
 
@@ -113,7 +112,7 @@ pub(super) async fn pass(
     session: &Session,
     socket: Socket,
     context: &Context,
-    orders: &mut watch::Receiver<Order>,
+    inbox: &mut Inbox,
 ) -> Result<Passed, (Stopped, Option<Link>)> {
     let service = &*session.service;
     let mut passed = Passed {
@@ -131,7 +130,7 @@ pub(super) async fn pass(
     let deadline = Instant::now() + WITHIN;
     let Link::Socket(socket) = passed.link else { return Ok(passed) };
     let stream = socket.into_stream().map_err(failed)?;
-    let named = name(session, &stream, context, orders, deadline).await;
+    let named = name(session, &stream, context, inbox, deadline).await;
     let named = match named {
         Ok(named) => named,
         Err(stopped) => return Err((stopped, Some(Link::Plain(stream)))),
@@ -139,7 +138,7 @@ pub(super) async fn pass(
     if let Some(Client { client, local, connections }) = named {
         (passed.client, passed.local, passed.connections) = (client, local, connections);
     }
-    let secured = match secure(service, &stream, context, orders, deadline).await {
+    let secured = match secure(service, &stream, context, inbox, deadline).await {
         Ok(secured) => secured,
         Err(stopped) => {
             let stopped = Stopped { client: Some(passed.client), ..stopped };
@@ -147,7 +146,7 @@ pub(super) async fn pass(
         }
     };
     if service.has_prelude() {
-        let answer = ask(context, |reply| Event::Passed(session.id, reply)).await;
+        let answer = may_start(session, context, inbox).await;
         passed.is_probe = match answer {
             Ok(is_probe) => is_probe,
             Err(reason) => {
@@ -179,17 +178,17 @@ async fn name(
     session: &Session,
     stream: &Stream,
     context: &Context,
-    orders: &mut watch::Receiver<Order>,
+    inbox: &mut Inbox,
     deadline: Instant,
 ) -> Result<Option<Client>, Stopped> {
     if session.service.proxy_protocol.is_none() {
         return Ok(None);
     }
-    let (client, local) = match within(HEADER, deadline, orders, header(stream, &session.flow)).await? {
+    let (client, local) = match within(HEADER, deadline, inbox, header(stream, &session.flow)).await? {
         Named::Client { client, local } => (Peer::Inet(client), Address::Tcp(local)),
         Named::Peer => (session.peer, session.local.clone()),
     };
-    match ask(context, |reply| Event::Named(session.id, client, reply)).await {
+    match may_go_on(session, client, context, inbox).await {
         Ok(connections) => Ok(Some(Client { client, local, connections })),
         Err(reason) => Err(not_let_in(reason, client, stream, &session.service).await),
     }
@@ -200,7 +199,7 @@ async fn secure(
     service: &Service,
     stream: &Stream,
     context: &Context,
-    orders: &mut watch::Receiver<Order>,
+    inbox: &mut Inbox,
     deadline: Instant,
 ) -> Result<Option<Box<Connection>>, Stopped> {
     let connection = match &context.keys {
@@ -210,7 +209,7 @@ async fn secure(
         Some(Err(fault)) => return Err(Stopped::failed(TLS, &**fault)),
         Some(Ok(keys)) => Connection::new(keys).map_err(|fault| Stopped::failed(TLS, fault))?,
     };
-    within(TLS, deadline, orders, handshake(stream, Box::new(connection))).await.map(Some)
+    within(TLS, deadline, inbox, handshake(stream, Box::new(connection))).await.map(Some)
 }
 
 /// One step, within its time and until somebody says otherwise: for whoever is no
@@ -218,7 +217,7 @@ async fn secure(
 async fn within<T>(
     step: &'static str,
     deadline: Instant,
-    orders: &mut watch::Receiver<Order>,
+    inbox: &mut Inbox,
     doing: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Stopped> {
     tokio::select! {
@@ -227,17 +226,15 @@ async fn within<T>(
         () = tokio::time::sleep_until(deadline) => {
             Err(Stopped::failed(step, format!("not finished within {} s", WITHIN.as_secs())))
         }
-        why = ended(orders) => Err(Stopped::failed(step, why.text())),
+        why = ended(inbox) => Err(Stopped::failed(step, why)),
     }
 }
 
 /// Returns when the session is to end, with the reason.
-async fn ended(orders: &mut watch::Receiver<Order>) -> EndReason {
-    match orders.wait_for(|order| *order != Order::Serve).await.as_deref() {
-        Ok(Order::End { why, .. }) => *why,
-        // Everything ends.
-        Ok(Order::Leave { .. } | Order::Serve) | Err(_) => EndReason::Stop,
-    }
+async fn ended(inbox: &mut Inbox) -> &'static str {
+    let told = inbox.wait_for(|told| told.end_before_program().is_some()).await;
+    // The supervisor's end is the end of everything.
+    told.ok().and_then(|told| told.end_before_program()).unwrap_or(EndReason::Stop.text())
 }
 
 /// Reads exactly the header: what follows is the program's, which may get the
@@ -286,15 +283,38 @@ async fn wait(stream: &Stream, error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Asks whether a client may go on; if not, why. Without a reason nobody may: the
-/// server stops.
-async fn ask<T>(
+/// How many connections the source of this client has; if it may not go on, why.
+async fn may_go_on(
+    session: &Session,
+    client: Peer,
     context: &Context,
-    question: impl FnOnce(oneshot::Sender<Result<T, Reason>>) -> Event,
+    inbox: &mut Inbox,
+) -> Result<usize, Option<Reason>> {
+    context.events.session(Event::Named(session.id, client));
+    let answer = |told: &Instructions| match &told.answer {
+        Some(Answer::Named(answer)) => Some(answer.clone()),
+        Some(Answer::Passed(_)) | None => None,
+    };
+    answered(inbox, answer).await
+}
+
+/// Whether the session is the probe; if its program may not start, why.
+async fn may_start(session: &Session, context: &Context, inbox: &mut Inbox) -> Result<bool, Option<Reason>> {
+    context.events.session(Event::Passed(session.id));
+    let answer = |told: &Instructions| match &told.answer {
+        Some(Answer::Passed(answer)) => Some(answer.clone()),
+        Some(Answer::Named(_)) | None => None,
+    };
+    answered(inbox, answer).await
+}
+
+/// The answer to a question. A server that stops gives none, and no reason.
+async fn answered<T>(
+    inbox: &mut Inbox,
+    answer: impl Fn(&Instructions) -> Option<Result<T, Reason>>,
 ) -> Result<T, Option<Reason>> {
-    let (reply, answer) = oneshot::channel();
-    let _ = context.supervisor.send(question(reply));
-    answer.await.map_err(|_| None)?.map_err(Some)
+    let told = inbox.wait_for(|told| answer(told).is_some() || told.order.is_stop()).await;
+    told.ok().and_then(|told| answer(&told)).ok_or(None)?.map_err(Some)
 }
 
 /// A client that may not go on, and has been told so.
@@ -318,7 +338,7 @@ async fn refuse(stream: &Stream, service: &Service) {
         stream.shutdown()?;
         link::drain(stream).await
     };
-    let _ = tokio::time::timeout(TURNED_AWAY_WITHIN, told).await;
+    let _ = tokio::time::timeout(REFUSED_WITHIN, told).await;
 }
 
 /// (Boxed, since every session has room for what it may wait for.)
@@ -342,7 +362,7 @@ async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<B
                     stream.shutdown()?;
                     link::drain(stream).await
                 };
-                let _ = tokio::time::timeout(TURNED_AWAY_WITHIN, told).await;
+                let _ = tokio::time::timeout(REFUSED_WITHIN, told).await;
                 return Err(fault.into());
             }
         };

@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::io::ErrorKind;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
+use super::event::{Inbox, Order};
 use super::lent::Lent;
 use super::link::Link;
 use super::pump::Errors;
 use super::warm::Ready;
-use super::{Context, Order, Session};
+use super::{Context, Session};
 use crate::core::ending::EndReason;
 use crate::core::proxy_header;
 use crate::core::spawn_queue::STUCK_AFTER;
@@ -18,7 +19,6 @@ use crate::model::peer::Peer;
 use crate::model::plan::{Service, Stderr};
 use crate::spawn::Running;
 use crate::spawn::stdio::ServerEnds;
-use crate::supervisor::Event;
 use crate::sys::{SpawnError, Step};
 
 /// A program that runs for its client.
@@ -50,7 +50,7 @@ pub(super) async fn start(
     (client, local): (Peer, &Address),
     variables: Vec<(OsString, OsString)>,
     context: &Context,
-    orders: &mut watch::Receiver<Order>,
+    inbox: &mut Inbox,
 ) -> Result<Started, NotStarted> {
     let service = &session.service;
     if service.warm.is_some()
@@ -70,7 +70,7 @@ pub(super) async fn start(
         Link::Socket(socket) => (Some(socket), None),
         link => (None, Some(link)),
     };
-    let cut = is_too_late(orders);
+    let cut = is_too_late(inbox);
     let spawned = context.spawner.spawn(session.service_id, service.clone(), socket, variables, cut).await;
     let lent = |socket| Link::Lent(Lent::new(socket, session.owner(), context.ends.clone()));
     let (link, running, ours) = match spawned {
@@ -100,20 +100,20 @@ pub(super) async fn start(
 /// Returns when a start is not worth waiting for any more: the session was ordered to
 /// end, and ordinary starts would have been done since. Without a program it needs no
 /// grace period.
-pub(super) async fn is_too_late(orders: &mut watch::Receiver<Order>) -> &'static str {
-    let why = match orders.wait_for(|order| order.ends_start()).await.as_deref() {
-        Ok(Order::End { why, .. }) => *why,
-        // The server ends.
-        Ok(Order::Leave { .. } | Order::Serve) | Err(_) => EndReason::Stop,
-    };
+pub(super) async fn is_too_late(inbox: &mut Inbox) -> &'static str {
+    let ordered = inbox.wait_for(|told| told.order != Order::Serve).await.map(|told| told.order);
     tokio::time::sleep(STUCK_AFTER).await;
-    why.text()
+    match ordered {
+        Ok(Order::End { why, .. }) => why.text(),
+        // The server ends.
+        Ok(Order::Leave { .. } | Order::Serve) | Err(_) => EndReason::Stop.text(),
+    }
 }
 
 /// A program that waits for a client, if one does.
 async fn waiting(session: &Session, context: &Context) -> Option<Ready> {
     let (reply, answer) = oneshot::channel();
-    let _ = context.supervisor.send(Event::WantsProgram(session.id, reply));
+    context.events.want_program(session.id, reply);
     answer.await.ok()
 }
 

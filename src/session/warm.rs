@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use super::Context;
 use super::ending::QUICK;
+use super::event::{Inbox, Order, Waited, WarmEvent, WarmId};
 use super::pump::{self, Errors, Phase};
 use super::start::is_too_late;
-use super::{Context, Order};
 use crate::core::ending::{EndAction, Ending};
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
@@ -19,7 +20,6 @@ use crate::model::plan::{Service, Stderr};
 use crate::spawn::Running;
 use crate::spawn::environment;
 use crate::spawn::stdio::ServerEnds;
-use crate::supervisor::{Event, WarmId};
 
 /// A program that has waited, for the session that takes it.
 #[derive(Debug)]
@@ -45,25 +45,6 @@ impl Ready {
 /// Where a waiting program goes.
 pub type WarmRequest = oneshot::Sender<Ready>;
 
-/// What became of a program that waited.
-#[derive(Debug)]
-pub enum Waited {
-    /// A session has it.
-    Taken,
-    /// It was ended by us, or could not be given to a session any more.
-    Gone,
-    /// It could not be started, or ended at once: why, and whether that is its own
-    /// fault.
-    Failed {
-        /// Why.
-        cause: String,
-        /// No other program of the system can have caused it.
-        own: bool,
-    },
-    /// It ended by itself before anybody came.
-    Ended,
-}
-
 /// A program to be started ahead.
 #[derive(Debug)]
 pub struct Ahead {
@@ -80,31 +61,27 @@ pub struct Ahead {
 pub async fn wait_for_client(
     ahead: Ahead,
     context: Context,
-    mut orders: watch::Receiver<Order>,
+    mut inbox: Inbox,
     take: oneshot::Receiver<WarmRequest>,
 ) {
-    let waited = match start(&ahead, &context, &mut orders).await {
+    let waited = match start(&ahead, &context, &mut inbox).await {
         Ok(ready) => {
-            let _ = context.supervisor.send(Event::WarmWaits(ahead.id));
-            keep(&ahead, ready, &context, &mut orders, take).await
+            context.events.warm(WarmEvent::Waits(ahead.id));
+            keep(&ahead, ready, &context, &mut inbox, take).await
         }
         Err(failed) => failed,
     };
-    let _ = context.supervisor.send(Event::WarmOver(ahead.id, waited));
+    context.events.warm(WarmEvent::Over(ahead.id, waited));
 }
 
-async fn start(
-    ahead: &Ahead,
-    context: &Context,
-    orders: &mut watch::Receiver<Order>,
-) -> Result<Ready, Waited> {
+async fn start(ahead: &Ahead, context: &Context, inbox: &mut Inbox) -> Result<Ready, Waited> {
     let service = &ahead.service;
     let failed = |error: crate::sys::SpawnError| Waited::Failed {
         own: !crate::sys::spawn::ran_out(&error),
         cause: format!("{}: {}", error.step.name(), error.cause),
     };
     let variables = environment::of_waiting(service);
-    let cut = is_too_late(orders);
+    let cut = is_too_late(inbox);
     let spawned = context.spawner.spawn(ahead.service_id, service.clone(), None, variables, cut);
     let (_, started) = spawned.await.map_err(failed)?;
     let (running, ours) = started.map_err(failed)?;
@@ -123,7 +100,7 @@ async fn keep(
     ahead: &Ahead,
     ready: Ready,
     context: &Context,
-    orders: &mut watch::Receiver<Order>,
+    inbox: &mut Inbox,
     mut take: oneshot::Receiver<WarmRequest>,
 ) -> Waited {
     let Ready { mut running, ours: ServerEnds { mut pipes, errors: reader }, mut errors } = ready;
@@ -139,7 +116,7 @@ async fn keep(
         tokio::pin!(told);
         let mut is_told = false;
         let over = loop {
-            match *orders.borrow_and_update() {
+            match inbox.borrow_and_update().order {
                 Order::Serve => {}
                 Order::End { ask, kill, why } => {
                     can_be_taken = false;
@@ -173,7 +150,7 @@ async fn keep(
                         Err(_) => can_be_taken = false,
                     },
                     () = &mut told, if !is_told => is_told = true,
-                    changed = orders.changed() => {
+                    changed = inbox.changed() => {
                         if changed.is_err() {
                             // The supervisor is gone, and with it everything.
                             ending.kill_at(Duration::ZERO);
@@ -182,7 +159,7 @@ async fn keep(
                     () = tokio::time::sleep_until(began + until.unwrap_or_default()), if until.is_some() => {}
                     () = tokio::time::sleep_until(began + QUICK), if !worked => {
                         worked = true;
-                        let _ = context.supervisor.send(Event::WarmWorks(ahead.id));
+                        context.events.warm(WarmEvent::Works(ahead.id));
                     }
                 },
             }

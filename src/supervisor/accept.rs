@@ -4,13 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Event, Live, Supervisor};
 use crate::core::access::is_sender;
 use crate::core::admission::{Admitted, Connect};
-use crate::core::ending::EndReason;
 use crate::core::exhaustion::CALM_AFTER;
 use crate::core::refusals::Reason;
 use crate::listen::ListenerId;
@@ -19,8 +18,9 @@ use crate::model::ids::{ServiceId, SessionId};
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
 use crate::model::plan::{Service, Stderr};
+use crate::session::event::{Answer, Event as Said, Instructions, Order};
 use crate::session::flow::{Counted, Flow};
-use crate::session::{self, Order, Served, Session};
+use crate::session::{self, Served, Session};
 use crate::sys;
 use crate::sys::AcceptFault;
 use crate::sys::net::Socket;
@@ -64,7 +64,7 @@ impl Supervisor {
             if budget == 0 {
                 // Sessions get their turn as well.
                 if !std::mem::replace(&mut self.more_pending, true) {
-                    let _ = self.sender.send(Event::AcceptMore);
+                    self.sender.send(Event::AcceptMore);
                 }
                 return;
             }
@@ -121,7 +121,7 @@ impl Supervisor {
                         return Turn::Nobody;
                     }
                     if let Some(session) = self.admission.make_room(service, now) {
-                        self.order(session, Order::ask_now(EndReason::Room));
+                        self.evict(session);
                     }
                 }
                 return Turn::Full;
@@ -129,7 +129,7 @@ impl Supervisor {
         }
         let accepted = listener.accept();
         if accepted.is_ok() && self.exhaustion.worked(self.began.elapsed()) {
-            self.later(CALM_AFTER, Event::Calm);
+            self.sender.send_later(CALM_AFTER, Event::Calm);
         }
         match accepted {
             Ok(Some((socket, peer))) => {
@@ -197,14 +197,14 @@ impl Supervisor {
             flow,
             counted,
         };
-        let (orders, order) = watch::channel(Order::Serve);
+        let (told, inbox) = watch::channel(Instructions::default());
         let live =
-            Live { orders, session: session.clone(), began: Instant::now(), client: None, refused: None };
+            Live { told, session: session.clone(), began: Instant::now(), client: None, refused: None };
         self.sessions.insert(id, live);
         let (context, sender) = (self.context(service), self.sender.clone());
         let serve = async move {
-            let Served { record, health, link } = session::serve(session, socket, context, order).await;
-            let _ = sender.send(Event::Ended(Box::new(record), health));
+            let Served { record, link } = session::serve(session, socket, context, inbox).await;
+            sender.send(Event::Session(Said::Ended(Box::new(record))));
             if let Some(link) = link {
                 link.close().await;
             }
@@ -217,36 +217,26 @@ impl Supervisor {
     }
 
     /// A PROXY header has named a client: rules and limits are asked about it.
-    pub(super) fn named(
-        &mut self,
-        session: SessionId,
-        client: Peer,
-        reply: oneshot::Sender<Result<usize, Reason>>,
-    ) {
+    pub(super) fn named(&mut self, session: SessionId, client: Peer) {
         let named = self.admission.may_go_on(session, client, self.began.elapsed());
         if let Some(live) = self.sessions.get_mut(&session) {
             live.client = Some(client);
             live.refused = named.as_ref().err().cloned();
+            live.told.send_modify(|told| told.answer = Some(Answer::Named(named)));
         }
-        let _ = reply.send(named);
     }
 
     /// A session's header and handshake are done.
-    pub(super) fn passed(&mut self, session: SessionId, reply: oneshot::Sender<Result<bool, Reason>>) {
+    pub(super) fn passed(&mut self, session: SessionId) {
         let passed = self.admission.prelude_passed(session, self.began.elapsed());
         if let Some(live) = self.sessions.get_mut(&session) {
             live.refused = passed.as_ref().err().cloned();
-            // Somebody else gets a place now, whoever was asked for one.
-            live.orders.send_if_modified(|order| {
-                let asked = matches!(order, Order::End { why: EndReason::Room, .. });
-                if asked {
-                    *order = Order::Serve;
-                }
-                asked
+            live.told.send_modify(|told| {
+                // Another session gives its slot up for the client that waits.
+                told.evicted = false;
+                told.answer = Some(Answer::Passed(passed));
             });
         }
-        let _ = reply.send(passed);
-        self.accept();
     }
 
     /// Closes a connection that gets no program, with a word if it is to have
@@ -291,22 +281,21 @@ impl Supervisor {
             let sender = self.sender.clone();
             tokio::spawn(async move {
                 session::refuse(socket).await;
-                let _ = sender.send(Event::TurnedAway);
+                sender.send(Event::RefusedGone);
             });
         }
     }
 
     pub(super) fn order(&self, session: SessionId, order: Order) {
         if let Some(live) = self.sessions.get(&session) {
-            live.orders.send_if_modified(|before| {
-                // Whoever is to end for a better reason gives up its place as well.
-                let needless =
-                    matches!(order, Order::End { why: EndReason::Room, .. }) && *before != Order::Serve;
-                if !needless {
-                    *before = order;
-                }
-                !needless
-            });
+            live.told.send_modify(|told| told.order = order);
+        }
+    }
+
+    /// Has a session give its slot up to a client that waits.
+    fn evict(&self, session: SessionId) {
+        if let Some(live) = self.sessions.get(&session) {
+            live.told.send_modify(|told| told.evicted = true);
         }
     }
 
@@ -320,7 +309,7 @@ impl Supervisor {
         self.held_back = true;
         if !self.retry_pending {
             self.retry_pending = true;
-            self.later(pause.delay, Event::AcceptAgain);
+            self.sender.send_later(pause.delay, Event::AcceptAgain);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::core::explain::{Verdict, behind_proxy, explain};
 use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::Peer;
 use crate::model::plan::Service;
-use crate::session::Order;
+use crate::session::event::Order;
 use crate::session::flow::Counted;
 use crate::supervisor::manager::Manager;
 

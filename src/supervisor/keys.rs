@@ -104,14 +104,14 @@ impl Supervisor {
     /// They will be read again, if there are any.
     pub(super) fn keys_again(&mut self) {
         if !self.keyring.unread().is_empty() && !std::mem::replace(&mut self.keys_pending, true) {
-            self.later(AGAIN, Event::ReadKeys);
+            self.sender.send_later(AGAIN, Event::ReadKeys);
         }
     }
 
     /// Reads them, beside the loop. Without a thread for it that is put off.
     pub(super) fn read_keys(&mut self) {
         let (files, sender) = (self.keyring.unread().to_vec(), self.sender.clone());
-        let read = move || drop(sender.send(Event::KeysRead(Keyring::read_files(files))));
+        let read = move || sender.send(Event::KeysRead(Keyring::read_files(files)));
         let started = fault::point("thread:keys", Says::Processes)
             .and_then(|()| std::thread::Builder::new().name("keys".to_owned()).spawn(read));
         if started.is_err() {

@@ -191,7 +191,8 @@ impl Supervisor {
     async fn try_bind(&mut self, id: ListenerId) -> std::io::Result<()> {
         // Removed by a reload, and with it the need.
         let Some(slot) = self.slots.get_mut(&id) else { return Ok(()) };
-        let bound = slot.bind(id, self.sender.clone()).await;
+        let sender = self.sender.clone();
+        let bound = slot.bind(id, move |event| sender.send(Event::Listener(event))).await;
         if let Some(listener) = slot.listener()
             && let Some(remark) = listener.remark()
         {
@@ -228,7 +229,7 @@ impl Supervisor {
             address,
             retry_seconds: retry,
         });
-        self.later(retry, Event::Rebind(id));
+        self.sender.send_later(retry, Event::Rebind(id));
     }
 
     pub(super) fn service_name(&self, service: ServiceId) -> String {

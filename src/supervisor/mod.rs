@@ -12,9 +12,8 @@ mod stop;
 mod warm;
 mod workers;
 
-pub use event::Event;
+use event::{Event, Sender};
 pub use reload::Reloader;
-pub use warm::WarmId;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -30,15 +29,16 @@ use crate::core::exhaustion::Exhaustion;
 use crate::core::inherited::Given;
 use crate::core::refusals::{RECORDS, Reason, TOLD_EVERY};
 use crate::core::repeat_filter::RepeatFilter;
-use crate::listen::{ListenerId, Slot};
+use crate::listen::{self, ListenerId, Slot};
 use crate::log::Log;
 use crate::log::event::{Event as Logged, Outcome, Record};
 use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::Peer;
 use crate::model::plan;
 use crate::model::plan::{Plan, Service};
+use crate::session::event::{Event as Said, Instructions, ServiceHealth, WarmEvent};
 use crate::session::helpers::Helpers;
-use crate::session::{Context, Order, ServiceHealth, Session, StderrBudget};
+use crate::session::{Context, Session, StderrBudget};
 use crate::spawn::Spawner;
 use crate::supervisor::manager::Manager;
 use crate::supervisor::workers::Workers;
@@ -55,7 +55,7 @@ const EVERY_SECOND: Duration = Duration::from_secs(1);
 /// A session that has not ended.
 #[derive(Debug)]
 struct Live {
-    orders: watch::Sender<Order>,
+    told: watch::Sender<Instructions>,
     /// For the record, if it can't be brought to an end.
     session: Session,
     began: Instant,
@@ -130,7 +130,7 @@ pub struct Supervisor {
     reloader: Reloader,
     reload: reload::Reload,
     began: Instant,
-    sender: mpsc::UnboundedSender<Event>,
+    sender: Sender,
     events: mpsc::UnboundedReceiver<Event>,
 }
 
@@ -148,7 +148,7 @@ impl Supervisor {
         let workers =
             Workers::start().map_err(|cause| Error::System { what: "the threads that move bytes", cause })?;
         let (ends, looks) = (Helpers::start("ends")?, Helpers::start("looks")?);
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = Sender::channel();
         let mut supervisor = Supervisor {
             server: plan.server.clone(),
             services: BTreeMap::new(),
@@ -244,7 +244,7 @@ impl Supervisor {
                 }
                 Some(event) = self.events.recv() => {
                     // What a program has left behind may end when nobody is served any more.
-                    orphans |= matches!(event, Event::Ended(..) | Event::WarmOver(..));
+                    orphans |= matches!(event, Event::Session(Said::Ended(_)) | Event::Warm(WarmEvent::Over(..)));
                     self.handle(event, manager).await;
                 }
             }
@@ -260,7 +260,7 @@ impl Supervisor {
 
     async fn handle(&mut self, event: Event, manager: &mut dyn Manager) {
         match event {
-            Event::ClientsWait(listener) => {
+            Event::Listener(listen::Event::ClientsWait(listener)) => {
                 self.turns.push_back(listener);
                 self.accept();
             }
@@ -281,44 +281,36 @@ impl Supervisor {
                     self.log.event(Logged::AcceptResumed);
                 }
             }
-            Event::Worked(session) => {
-                self.worked(session);
-                self.fill_all();
-                self.accept();
-            }
-            Event::Named(session, client, reply) => self.named(session, client, reply),
-            Event::Passed(session, reply) => self.passed(session, reply),
+            Event::Session(event) => self.session_says(event),
             Event::WantsProgram(session, request) => self.give_program(session, request),
-            Event::WarmWaits(id) => self.warm_waits(id),
-            Event::WarmWorks(id) => self.warm_works(id),
-            Event::WarmOver(id, waited) => self.warm_over(id, waited),
+            Event::Warm(WarmEvent::Waits(id)) => self.warm_waits(id),
+            Event::Warm(WarmEvent::Works(id)) => self.warm_works(id),
+            Event::Warm(WarmEvent::Over(id, waited)) => self.warm_over(id, waited),
             Event::FillAgain(service) => self.fill_again(service),
-            Event::ProgramOver(session, health) => {
-                self.judge(session, health);
-                self.accept();
-            }
-            Event::Lingers(session, health) => {
-                self.judge(session, health);
-                self.admission.lingers(session);
-                // Somebody may be waiting for just that.
-                self.accept();
-            }
-            Event::IsHeld(session) => {
-                self.admission.makes_no_room(session);
-                self.accept();
-            }
-            Event::Ended(record, health) => {
-                self.judge(record.session, health);
-                self.ended(*record);
-                self.fill_all();
-                self.held_back = false;
-                self.accept();
-            }
-            Event::TurnedAway => self.turned_away -= 1,
+            Event::RefusedGone => self.turned_away -= 1,
             Event::ReadKeys => self.read_keys(),
             Event::KeysRead(keys) => self.keys_read(keys),
             Event::Loaded(loaded) => self.loaded(*loaded, manager).await,
         }
+    }
+
+    fn session_says(&mut self, event: Said) {
+        match event {
+            Said::Named(session, client) => return self.named(session, client),
+            Said::Passed(session) => self.passed(session),
+            Said::Health(session, health) => {
+                self.judge(session, health);
+                self.fill_all();
+            }
+            Said::Lingers(session) => self.admission.lingers(session),
+            Said::IsHeld(session) => self.admission.makes_no_room(session),
+            Said::Ended(record) => {
+                self.ended(*record);
+                self.held_back = false;
+            }
+        }
+        // A client may wait for just that.
+        self.accept();
     }
 
     fn ended(&mut self, record: Record) {
@@ -347,7 +339,7 @@ impl Supervisor {
         let now = self.began.elapsed();
         let cause = match health {
             ServiceHealth::Works => return self.worked(session),
-            ServiceHealth::Nothing => return self.admission.not_tried(session, now),
+            ServiceHealth::Unknown => return self.admission.not_tried(session, now),
             // Clients can cause that by being many.
             ServiceHealth::FailedOrRanOut(_) if self.sessions.keys().any(|other| *other != session) => {
                 return self.admission.not_tried(session, now);
@@ -396,20 +388,12 @@ impl Supervisor {
         let tls = served.and_then(|served| served.service.tls.as_ref());
         Context {
             spawner: self.spawner.clone(),
-            supervisor: self.sender.clone(),
+            events: Arc::new(self.sender.clone()),
             log: self.log.clone(),
             ends: self.ends.clone(),
             looks: self.looks.clone(),
             stderr_budget: served.map(|served| served.stderr_budget.clone()).unwrap_or_default(),
             keys: tls.and_then(|files| self.keyring.get(files)),
         }
-    }
-
-    fn later(&self, delay: Duration, event: Event) {
-        let sender = self.sender.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            let _ = sender.send(event);
-        });
     }
 }

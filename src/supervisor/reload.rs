@@ -168,7 +168,7 @@ impl Supervisor {
         manager.reloading();
         let (load, sender) = (self.reloader.load.clone(), self.sender.clone());
         let read = move || {
-            let _ = sender.send(Event::Loaded(Box::new(load().map(|loaded| {
+            sender.send(Event::Loaded(Box::new(load().map(|loaded| {
                 let keys = Keyring::read(&loaded.plan);
                 (loaded, keys)
             }))));
@@ -177,7 +177,7 @@ impl Supervisor {
             .and_then(|()| std::thread::Builder::new().name("reload".to_owned()).spawn(read));
         if let Err(cause) = started {
             let error = Error::System { what: "a thread that reads the files", cause };
-            let _ = self.sender.send(Event::Loaded(Box::new(Err(error))));
+            self.sender.send(Event::Loaded(Box::new(Err(error))));
         }
     }
 

@@ -12,7 +12,7 @@ use crate::core::stop::Stop as Times;
 use crate::listen::Slot;
 use crate::log::event::Event as Logged;
 use crate::model::endings::OnStop;
-use crate::session::Order;
+use crate::session::event::{Event as Said, Order, WarmEvent};
 use crate::supervisor::manager::Manager;
 use crate::sys;
 use crate::sys::stop::Stop;
@@ -65,8 +65,8 @@ impl Supervisor {
                 Some(command) = commands.recv() => drop(command),
                 Some(event) = self.events.recv() => {
                     match event {
-                        Event::Ended(record, _) => self.ended(*record),
-                        Event::WarmOver(id, waited) => self.warm_over(id, waited),
+                        Event::Session(Said::Ended(record)) => self.ended(*record),
+                        Event::Warm(WarmEvent::Over(id, waited)) => self.warm_over(id, waited),
                         _ => {}
                     }
                 }
@@ -96,7 +96,7 @@ impl Supervisor {
             } else {
                 Order::End { ask, kill, why: EndReason::Stop }
             };
-            let _ = live.orders.send(order);
+            live.told.send_modify(|told| told.order = order);
         }
         // Nobody comes for those that wait.
         self.end_warm(Order::End { ask: Instant::now(), kill, why: EndReason::Stop });

@@ -13,17 +13,14 @@ use crate::core::backoff::Backoff;
 use crate::core::ending::EndReason;
 use crate::log::event::Event as Logged;
 use crate::model::ids::{ServiceId, SessionId};
-use crate::session::warm::{Ahead, Waited, WarmRequest, wait_for_client};
-use crate::session::{Order, Session};
+use crate::session::Session;
+use crate::session::event::{Instructions, Order, Waited, WarmId};
+use crate::session::warm::{Ahead, WarmRequest, wait_for_client};
 
 /// A program that ends before anybody comes for it is replaced after this,
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// doubling up to this as long as nobody comes.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-
-/// A program that was started ahead, counted over the life of the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WarmId(u64);
 
 /// All programs that wait or are being started or ended.
 #[derive(Debug, Default)]
@@ -36,7 +33,7 @@ pub(super) struct Warm {
 #[derive(Debug)]
 struct Program {
     service: ServiceId,
-    orders: watch::Sender<Order>,
+    told: watch::Sender<Instructions>,
     /// Whoever takes it; gone once somebody has, or it is to end.
     take: Option<oneshot::Sender<WarmRequest>>,
     /// It has waited for long enough to say that the service works.
@@ -74,7 +71,7 @@ impl Warm {
     fn order(&mut self, order: Order) {
         for program in self.programs.values_mut() {
             program.take = None;
-            let _ = program.orders.send(order);
+            program.told.send_modify(|told| told.order = order);
         }
         self.pools.clear();
     }
@@ -138,22 +135,22 @@ impl Supervisor {
         while self.warm.usable(id) < wanted.min(most) {
             self.warm.last += 1;
             let warm = WarmId(self.warm.last);
-            let (orders, order) = watch::channel(Order::Serve);
+            let (told, inbox) = watch::channel(Instructions::default());
             let (take, taken) = oneshot::channel();
             if let Some(pool) = self.warm.pools.get_mut(&id) {
                 pool.usable.insert(warm);
             }
-            self.warm.programs.insert(warm, Program { service: id, orders, take: Some(take), worked: false });
+            self.warm.programs.insert(warm, Program { service: id, told, take: Some(take), worked: false });
             let context = self.context(id);
             let ahead = Ahead { id: warm, service: Arc::clone(&service), service_id: id };
-            self.workers.spawn(wait_for_client(ahead, context, order, taken));
+            self.workers.spawn(wait_for_client(ahead, context, inbox, taken));
         }
     }
 
     fn fill_later(&mut self, id: ServiceId, delay: Duration) {
         if let Some(pool) = self.warm.pools.get_mut(&id) {
             pool.not_before = Some(Instant::now() + delay);
-            self.later(delay, Event::FillAgain(id));
+            self.sender.send_later(delay, Event::FillAgain(id));
         }
     }
 

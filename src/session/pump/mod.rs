@@ -58,11 +58,6 @@ impl<'a> Pump<'a> {
         self.phase.send_replace(phase);
     }
 
-    /// Whether something may be left to move.
-    pub fn is_at_work(&self) -> bool {
-        self.work.is_some()
-    }
-
     /// Works until everything is moved; never returns again after that.
     pub async fn run(&mut self) {
         match &mut self.work {
