@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ending::delivered;
+use super::delivery::delivered;
 use super::event::Inbox;
 use crate::core::helper_queue::Owner;
 use crate::session::helpers::Helpers;

@@ -3,7 +3,7 @@
 use std::future::ready;
 use std::io;
 
-use super::ending::delivered;
+use super::delivery::delivered;
 use super::event::Inbox;
 use super::flow::Counted;
 use super::lent::Lent;

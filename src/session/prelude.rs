@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::event::{Answer, Event, Inbox, Instructions};
+use super::closing::{Closed, Closing};
+use super::delivery::REFUSED_WITHIN;
+use super::event::{Answer, Event, Inbox, Instructions, ServiceHealth};
 use super::flow::Flow;
 use super::link::{self, Link};
 use super::pump::Network;
-use super::{Context, REFUSED_WITHIN, Session};
+use super::{Context, Session};
 use crate::core::ending::EndReason;
 use crate::core::proxy_header::{self, LONGEST, Named, Progress};
 use crate::core::refusals::Reason;
@@ -106,9 +108,27 @@ impl Stopped {
     }
 }
 
-/// Goes through what the service has of it. The connection comes back where it
-/// is left.
+/// Goes through what the service has of it.
 pub(super) async fn pass(
+    session: &Session,
+    socket: Socket,
+    context: &Context,
+    inbox: &mut Inbox,
+) -> Result<Passed, Closed> {
+    if session.service.nodelay {
+        // Best effort: a `unix:` connection has no such option, and a client that
+        // is gone is the program's to find.
+        let _ = socket.set_nodelay();
+    }
+    let failed = |(stopped, link)| {
+        context.events.session(Event::Health(session.id, ServiceHealth::Unknown));
+        Closed { closing: Closing::Stopped(stopped), link }
+    };
+    steps(session, socket, context, inbox).await.map_err(failed)
+}
+
+/// The steps. The connection comes back where it is left.
+async fn steps(
     session: &Session,
     socket: Socket,
     context: &Context,

@@ -5,66 +5,104 @@ use std::io::ErrorKind;
 
 use tokio::sync::oneshot;
 
-use super::event::{Inbox, Order};
+use super::closing::{Closed, Closing};
+use super::event::{Event, Inbox, Order, ServiceHealth};
 use super::lent::Lent;
 use super::link::Link;
+use super::prelude::Passed;
 use super::pump::Errors;
-use super::warm::Ready;
 use super::{Context, Session};
 use crate::core::ending::EndReason;
 use crate::core::proxy_header;
 use crate::core::spawn_queue::STUCK_AFTER;
+use crate::model::endings::Leftovers;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
-use crate::model::plan::{Service, Stderr};
+use crate::model::plan::Service;
 use crate::spawn::Running;
+use crate::spawn::environment::{self, is_set_by_client};
 use crate::spawn::stdio::ServerEnds;
-use crate::sys::{SpawnError, Step};
+use crate::sys::{self, SpawnError, Step, connection};
 
-/// A program that runs for its client.
+/// A program that runs.
 #[derive(Debug)]
-pub(super) struct Started {
-    /// The client's connection.
-    pub link: Link,
-    /// The program.
+pub struct Program {
     pub running: Running,
-    /// Our ends of its pipes.
+    /// The server's ends of its pipes.
     pub ours: ServerEnds,
     /// What becomes of its standard error, if that is for the log.
     pub errors: Option<Errors>,
 }
 
-/// A program that was not started, and the connection that it was for.
+/// A program that runs for its client.
 #[derive(Debug)]
-pub(super) struct NotStarted {
-    /// Why.
-    pub error: SpawnError,
-    /// The client's connection, where it is left.
-    pub link: Option<Link>,
+pub(super) struct Started {
+    pub link: Link,
+    pub client: Peer,
+    /// By what the connection is known among the descriptors of processes, if the program has
+    /// it and may leave it to others.
+    pub connection: Option<connection::Id>,
+    pub program: Program,
+    /// The session is the probe that may end a pause of its service.
+    pub is_probe: bool,
+    /// Names that the client chose are in the program's environment.
+    pub client_sets_names: bool,
 }
 
-/// Starts the program, for a client that came to one of our addresses.
+/// Starts the program, or takes one that waits.
 pub(super) async fn start(
+    session: &Session,
+    passed: Passed,
+    context: &Context,
+    inbox: &mut Inbox,
+) -> Result<Started, Closed> {
+    let variables = variables(session, &passed);
+    let Passed { mut link, client, local, is_probe, secured, .. } = passed;
+    let client_sets_names = secured.iter().any(|(name, _)| is_set_by_client(name));
+    link.send_text(&session.service.banner).await;
+    let leaves = session.service.program.leftovers == Leftovers::Leave;
+    let connection = if leaves { link.id() } else { None };
+    match program(session, link, (client, &local), variables, context, inbox).await {
+        Ok((link, program)) => Ok(Started { link, client, connection, program, is_probe, client_sets_names }),
+        Err((error, link)) => {
+            // A client can fill a system up; that must not close the service for all. A start
+            // that was cut short by an order says nothing either.
+            let own = !sys::spawn::ran_out(&error) && inbox.borrow().order == Order::Serve;
+            let fault = || format!("{}: {}", error.step.name(), error.cause);
+            let health = if own { ServiceHealth::Failed(fault()) } else { ServiceHealth::Unknown };
+            context.events.session(Event::Health(session.id, health));
+            Err(Closed { closing: Closing::NotStarted { client, error }, link })
+        }
+    }
+}
+
+fn variables(session: &Session, passed: &Passed) -> Vec<(OsString, OsString)> {
+    let Passed { client, local, connections, secured, .. } = passed;
+    environment::of_session(&session.service.name, session.id, *client, local, *connections, secured)
+}
+
+/// The connection, which the program may have had, and the program; or why there is none, and
+/// the connection where it is left.
+async fn program(
     session: &Session,
     link: Link,
     (client, local): (Peer, &Address),
     variables: Vec<(OsString, OsString)>,
     context: &Context,
     inbox: &mut Inbox,
-) -> Result<Started, NotStarted> {
+) -> Result<(Link, Program), (SpawnError, Option<Link>)> {
     let service = &session.service;
     if service.warm.is_some()
-        && let Some(ready) = waiting(session, context).await
+        && let Some(mut waited) = waiting(session, context).await
     {
-        if introduce(service, &ready.ours, client, local).await.is_ok() {
-            let Ready { running, ours, mut errors } = ready;
-            if let Some(errors) = &mut errors {
+        if introduce(service, &waited.ours, client, local).await.is_ok() {
+            if let Some(errors) = &mut waited.errors {
                 errors.serves(session.id);
             }
-            return Ok(Started { link, running, ours, errors });
+            return Ok((link, waited));
         }
         // It has ended, or it reads nothing: another one serves.
-        ready.end(context).await;
+        waited.end(context).await;
     }
     let (socket, other) = match link {
         Link::Socket(socket) => (Some(socket), None),
@@ -75,26 +113,27 @@ pub(super) async fn start(
     let lent = |socket| Link::Lent(Lent::new(socket, session.owner(), context.ends.clone()));
     let (link, running, ours) = match spawned {
         Ok((socket, Ok((running, ours)))) => (socket.map(lent).or(other), running, ours),
-        Ok((socket, Err(error))) => {
-            return Err(NotStarted { error, link: socket.map(Link::Socket).or(other) });
-        }
-        Err(error) => return Err(NotStarted { error, link: other }),
+        Ok((socket, Err(error))) => return Err((error, socket.map(Link::Socket).or(other))),
+        Err(error) => return Err((error, other)),
     };
     // What was given comes back.
     let Some(link) = link else {
-        return Err(NotStarted { error: SpawnError::new(Step::Stdio, "the connection is gone"), link: None });
+        return Err((SpawnError::new(Step::Stdio, "the connection is gone"), None));
     };
     // One that reads nothing need not know.
     let _ = introduce(service, &ours, client, local).await;
-    let errors = (service.program.stderr == Stderr::Log).then(|| {
-        Errors::new(
-            context.log.clone(),
-            service.name.clone(),
-            Some(session.id),
-            context.stderr_budget.clone(),
-        )
-    });
-    Ok(Started { link, running, ours, errors })
+    let errors = Errors::of_program(service, Some(session.id), context);
+    Ok((link, Program { running, ours, errors }))
+}
+
+impl Program {
+    /// Ends it: no session has a use for it.
+    pub(super) async fn end(self, context: &Context) {
+        let Running { mut child, account, .. } = self.running;
+        child.end_tree();
+        let _ = child.wait(Leftovers::End).await;
+        context.spawner.give_back(account);
+    }
 }
 
 /// Returns when a start is not worth waiting for any more: the session was ordered to
@@ -111,7 +150,7 @@ pub(super) async fn is_too_late(inbox: &mut Inbox) -> &'static str {
 }
 
 /// A program that waits for a client, if one does.
-async fn waiting(session: &Session, context: &Context) -> Option<Ready> {
+async fn waiting(session: &Session, context: &Context) -> Option<Program> {
     let (reply, answer) = oneshot::channel();
     context.events.want_program(session.id, reply);
     answer.await.ok()

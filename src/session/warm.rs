@@ -2,48 +2,24 @@
 //! the session that comes for it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::Context;
-use super::ending::QUICK;
+use super::ending::{Beside, Over, QUICK, until_over};
 use super::event::{Inbox, Order, Waited, WarmEvent, WarmId};
-use super::pump::{self, Errors, Phase};
-use super::start::is_too_late;
-use crate::core::ending::{EndAction, Ending};
-use crate::model::endings::Leftovers;
-use crate::model::exit_status::ExitStatus;
+use super::pump::{Errors, Phase, Pump};
+use super::start::{Program, is_too_late};
+use crate::core::ending::Ending;
 use crate::model::ids::ServiceId;
-use crate::model::plan::{Service, Stderr};
-use crate::spawn::Running;
+use crate::model::plan::Service;
 use crate::spawn::environment;
 use crate::spawn::stdio::ServerEnds;
+use crate::sys::{self, SpawnError};
 
-/// A program that has waited, for the session that takes it.
-#[derive(Debug)]
-pub struct Ready {
-    /// The program.
-    pub running: Running,
-    /// Our ends of its pipes.
-    pub ours: ServerEnds,
-    /// What becomes of its standard error, if that is for the log.
-    pub errors: Option<Errors>,
-}
-
-impl Ready {
-    /// Ends it: nobody has a use for it.
-    pub(super) async fn end(self, context: &Context) {
-        let Running { mut child, account, .. } = self.running;
-        child.end_tree();
-        let _ = child.wait(Leftovers::End).await;
-        context.spawner.give_back(account);
-    }
-}
-
-/// Where a waiting program goes.
-pub type WarmRequest = oneshot::Sender<Ready>;
+/// Takes a waiting program for a session.
+pub type WarmRequest = oneshot::Sender<Program>;
 
 /// A program to be started ahead.
 #[derive(Debug)]
@@ -65,19 +41,19 @@ pub async fn wait_for_client(
     take: oneshot::Receiver<WarmRequest>,
 ) {
     let waited = match start(&ahead, &context, &mut inbox).await {
-        Ok(ready) => {
+        Ok(program) => {
             context.events.warm(WarmEvent::Waits(ahead.id));
-            keep(&ahead, ready, &context, &mut inbox, take).await
+            keep(&ahead, program, &context, &mut inbox, take).await
         }
         Err(failed) => failed,
     };
     context.events.warm(WarmEvent::Over(ahead.id, waited));
 }
 
-async fn start(ahead: &Ahead, context: &Context, inbox: &mut Inbox) -> Result<Ready, Waited> {
+async fn start(ahead: &Ahead, context: &Context, inbox: &mut Inbox) -> Result<Program, Waited> {
     let service = &ahead.service;
-    let failed = |error: crate::sys::SpawnError| Waited::Failed {
-        own: !crate::sys::spawn::ran_out(&error),
+    let failed = |error: SpawnError| Waited::Failed {
+        own: !sys::spawn::ran_out(&error),
         cause: format!("{}: {}", error.step.name(), error.cause),
     };
     let variables = environment::of_waiting(service);
@@ -85,105 +61,61 @@ async fn start(ahead: &Ahead, context: &Context, inbox: &mut Inbox) -> Result<Re
     let spawned = context.spawner.spawn(ahead.service_id, service.clone(), None, variables, cut);
     let (_, started) = spawned.await.map_err(failed)?;
     let (running, ours) = started.map_err(failed)?;
-    let errors = (service.program.stderr == Stderr::Log)
-        .then(|| Errors::new(context.log.clone(), service.name.clone(), None, context.stderr_budget.clone()));
-    Ok(Ready { running, ours, errors })
+    Ok(Program { running, ours, errors: Errors::of_program(service, None, context) })
 }
 
-/// How the time of waiting ended.
-enum Over {
-    Exit(std::io::Result<ExitStatus>),
-    Taken(WarmRequest),
-}
-
+/// Keeps the program until a session takes it or it is over.
 async fn keep(
     ahead: &Ahead,
-    ready: Ready,
+    program: Program,
     context: &Context,
     inbox: &mut Inbox,
-    mut take: oneshot::Receiver<WarmRequest>,
+    take: oneshot::Receiver<WarmRequest>,
 ) -> Waited {
-    let Ready { mut running, ours: ServerEnds { mut pipes, errors: reader }, mut errors } = ready;
+    let Program { mut running, ours: ServerEnds { mut pipes, errors: reader }, mut errors } = program;
     let began = Instant::now();
-    let leftovers = ahead.service.program.leftovers;
-    let mut ending = Ending::new(ahead.service.times.kill_grace);
-    let since = |at: Instant| at.saturating_duration_since(began);
-    let mut worked = false;
-    let mut can_be_taken = true;
-    let (over, lived) = {
-        let (phase, phases) = watch::channel(Phase::Runs);
-        let told = pump::tell(reader.as_ref(), errors.as_mut(), phases);
-        tokio::pin!(told);
-        let mut is_told = false;
-        let over = loop {
-            match inbox.borrow_and_update().order {
-                Order::Serve => {}
-                Order::End { ask, kill, why } => {
-                    can_be_taken = false;
-                    ending.ask_at(since(ask), why);
-                    if let Some(kill) = kill {
-                        ending.kill_at(since(kill));
-                    }
-                }
-                // Nobody will come for it.
-                Order::Leave { .. } => ending.kill_at(Duration::ZERO),
+    let (phase, phases) = watch::channel(Phase::Runs);
+    let mut pump = Pump::of_errors(reader.as_ref(), errors.as_mut(), phases);
+    let told = inbox.clone();
+    let beside = Beside {
+        work: async {
+            tokio::select! {
+                request = taken(take, told) => request,
+                never = pump.run() => match never {},
             }
-            match ending.act(began.elapsed()) {
-                EndAction::Ask => {
-                    // The end of its input is what it waits for.
-                    let input_ended = pipes.take().is_some();
-                    if !running.child.ask_to_end() && !input_ended {
-                        ending.can_not_ask(began.elapsed());
-                    }
-                }
-                EndAction::Kill => {
-                    running.child.end_tree();
-                    break Over::Exit(running.child.wait(Leftovers::End).await);
-                }
-                EndAction::Wait(until) => tokio::select! {
-                    biased;
-                    exit = running.child.wait(ending.leftovers(leftovers, began.elapsed())) => {
-                        break Over::Exit(exit);
-                    }
-                    request = &mut take, if can_be_taken => match request {
-                        Ok(request) => break Over::Taken(request),
-                        Err(_) => can_be_taken = false,
-                    },
-                    () = &mut told, if !is_told => is_told = true,
-                    changed = inbox.changed() => {
-                        if changed.is_err() {
-                            // The supervisor is gone, and with it everything.
-                            ending.kill_at(Duration::ZERO);
-                        }
-                    }
-                    () = tokio::time::sleep_until(began + until.unwrap_or_default()), if until.is_some() => {}
-                    () = tokio::time::sleep_until(began + QUICK), if !worked => {
-                        worked = true;
-                        context.events.warm(WarmEvent::Works(ahead.id));
-                    }
-                },
-            }
-        };
-        let lived = began.elapsed();
-        if matches!(over, Over::Exit(_)) && !is_told {
-            phase.send_replace(Phase::Over);
-            let _ = tokio::time::timeout(QUICK, told).await;
-        }
-        (over, lived)
+        },
+        idle: std::future::pending(),
+        works: Some(|| context.events.warm(WarmEvent::Works(ahead.id))),
+        // The end of its input is what it waits for.
+        end_input: |was_asked: bool| pipes.take().is_some() || was_asked,
     };
-    let exit = match over {
-        Over::Taken(request) => {
-            let ready = Ready { running, ours: ServerEnds { pipes, errors: reader }, errors };
-            let Err(unwanted) = request.send(ready) else { return Waited::Taken };
+    let ending = Ending::new(ahead.service.times.kill_grace);
+    let leftovers = ahead.service.program.leftovers;
+    let over = until_over(&mut running.child, leftovers, ending, inbox, beside).await;
+    let lived = began.elapsed();
+    if let Over::Exit(..) = over {
+        phase.send_replace(Phase::Over);
+        let _ = tokio::time::timeout(QUICK, pump.finish()).await;
+    }
+    drop(pump);
+    let (exit, why) = match over {
+        Over::Exit(exit, why) => (exit, why),
+        Over::Worked(request) => {
+            let program = Program { running, ours: ServerEnds { pipes, errors: reader }, errors };
+            let Err(unwanted) = request.send(program) else { return Waited::Taken };
             // The session that came for it is gone meanwhile.
             unwanted.end(context).await;
             return Waited::Gone;
         }
-        Over::Exit(exit) => exit,
+        // No session will come for it.
+        Over::Left => {
+            Program { running, ours: ServerEnds { pipes, errors: reader }, errors }.end(context).await;
+            return Waited::Gone;
+        }
     };
     context.spawner.give_back(running.account.take());
     match exit {
-        _ if ending.why(lived).is_some() => Waited::Gone,
+        _ if why.is_some() => Waited::Gone,
         // An end in good order says that it does not want to wait, which may have
         // to do with others; clients may be served all the same.
         Ok(exit) if lived < QUICK && exit.is_abnormal() => {
@@ -192,5 +124,13 @@ async fn keep(
         }
         Ok(_) => Waited::Ended,
         Err(error) => Waited::Failed { cause: format!("waiting for the program: {error}"), own: false },
+    }
+}
+
+/// The session that takes the program. Never returns once the program is to end.
+async fn taken(take: oneshot::Receiver<WarmRequest>, told: Inbox) -> WarmRequest {
+    match take.await {
+        Ok(request) if told.borrow().order == Order::Serve => request,
+        _ => std::future::pending().await,
     }
 }

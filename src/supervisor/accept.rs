@@ -18,9 +18,9 @@ use crate::model::ids::{ServiceId, SessionId};
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
 use crate::model::plan::{Service, Stderr};
-use crate::session::event::{Answer, Event as Said, Instructions, Order};
+use crate::session::event::{Answer, Instructions, Order};
 use crate::session::flow::{Counted, Flow};
-use crate::session::{self, Served, Session};
+use crate::session::{self, Session};
 use crate::sys;
 use crate::sys::AcceptFault;
 use crate::sys::net::Socket;
@@ -201,14 +201,7 @@ impl Supervisor {
         let live =
             Live { told, session: session.clone(), began: Instant::now(), client: None, refused: None };
         self.sessions.insert(id, live);
-        let (context, sender) = (self.context(service), self.sender.clone());
-        let serve = async move {
-            let Served { record, link } = session::serve(session, socket, context, inbox).await;
-            sender.send(Event::Session(Said::Ended(Box::new(record))));
-            if let Some(link) = link {
-                link.close().await;
-            }
-        };
+        let serve = session::serve(session, socket, self.context(service), inbox);
         if works_beside {
             self.workers.spawn(serve);
         } else {

@@ -15,7 +15,8 @@ use crate::core::repeat_filter::LineBudget;
 use crate::log::Log;
 use crate::log::event::Event;
 use crate::model::ids::SessionId;
-use crate::session::scratch;
+use crate::model::plan::{Service, Stderr};
+use crate::session::{Context, scratch};
 use crate::sys::pipe::{self, Reader};
 
 /// The errors of one program, on their way to the log.
@@ -64,20 +65,21 @@ impl Default for StderrBudget {
 const LOST_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 impl Errors {
-    /// Those of a program of this service.
-    pub fn new(log: Log, service: String, session: Option<SessionId>, shared: StderrBudget) -> Errors {
-        Errors {
-            log,
-            service,
+    /// Those of a service's program, if they are for the log.
+    pub fn of_program(service: &Service, session: Option<SessionId>, context: &Context) -> Option<Errors> {
+        let new = || Errors {
+            log: context.log.clone(),
+            service: service.name.clone(),
             session,
             began: Instant::now(),
             lines: Lines::default(),
             budget: LineBudget::new(SESSION_LINES),
             pace: Pace::default(),
-            shared,
+            shared: context.stderr_budget.clone(),
             last: None,
             told: Duration::ZERO,
-        }
+        };
+        (service.program.stderr == Stderr::Log).then(new)
     }
 
     /// The program has a client now.
@@ -130,8 +132,7 @@ const TURN: usize = 64 << 10;
 const LAST: usize = 1 << 20;
 
 /// Tells them until their end, or the program's.
-pub async fn tell(reader: Option<&Reader>, errors: Option<&mut Errors>, mut phase: watch::Receiver<Phase>) {
-    let (Some(reader), Some(errors)) = (reader, errors) else { return };
+pub async fn tell(reader: &Reader, errors: &mut Errors, mut phase: watch::Receiver<Phase>) {
     let (mut turn, mut last) = (0, LAST);
     loop {
         let over = *phase.borrow() >= Phase::Over;

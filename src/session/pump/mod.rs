@@ -6,7 +6,7 @@ mod errors;
 mod plain;
 mod tls;
 
-use std::fmt;
+use std::convert::Infallible;
 use std::pin::Pin;
 
 use tokio::sync::watch;
@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use super::flow::Flow;
 use super::link::Link;
 use crate::spawn::stdio::ServerEnds;
-pub use errors::{Errors, StderrBudget, tell};
+use crate::sys::pipe::Reader;
+use errors::tell;
+pub use errors::{Errors, StderrBudget};
 pub use tls::Network;
 
 /// How far a session has come, for its pump.
@@ -30,47 +32,47 @@ pub enum Phase {
 
 /// A pump at work, which may be waited for more than once.
 pub struct Pump<'a> {
-    /// None when it is done. (Boxed: sessions with nothing to move have no room for it.)
-    work: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
-    phase: watch::Sender<Phase>,
+    /// None when it is done. (Boxed: sessions with nothing to move do not pay for it.)
+    work: Option<Work<'a>>,
 }
 
-impl fmt::Debug for Pump<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Pump { work, phase } = self;
-        formatter.debug_struct("Pump").field("is_done", &work.is_none()).field("phase", phase).finish()
-    }
-}
+type Work<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl<'a> Pump<'a> {
-    /// One that will move bytes until both directions and the errors have come to
-    /// their ends.
-    pub fn new(link: &'a mut Link, ours: ServerEnds, errors: Option<&'a mut Errors>, flow: &'a Flow) -> Self {
-        let (phase, phases) = watch::channel(Phase::Runs);
+    /// Moves bytes until both directions and the errors have come to their ends.
+    pub fn new(
+        link: &'a mut Link,
+        ours: ServerEnds,
+        errors: Option<&'a mut Errors>,
+        flow: &'a Flow,
+        phases: watch::Receiver<Phase>,
+    ) -> Self {
         let moves = ours.pipes.is_some() || (ours.errors.is_some() && errors.is_some());
-        let work: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>> =
-            moves.then(|| Box::pin(carry(link, ours, errors, flow, phases)) as Pin<Box<_>>);
-        Pump { work, phase }
+        let work = moves.then(|| Box::pin(carry(link, ours, errors, flow, phases)) as Work<'a>);
+        Pump { work }
     }
 
-    /// The session has come so far.
-    pub fn reached(&self, phase: Phase) {
-        self.phase.send_replace(phase);
+    /// Only tells a program's errors.
+    pub fn of_errors(
+        reader: Option<&'a Reader>,
+        errors: Option<&'a mut Errors>,
+        phases: watch::Receiver<Phase>,
+    ) -> Self {
+        let work = reader.zip(errors);
+        Pump { work: work.map(|(reader, errors)| Box::pin(tell(reader, errors, phases)) as Work<'a>) }
     }
 
-    /// Works until everything is moved; never returns again after that.
-    pub async fn run(&mut self) {
-        match &mut self.work {
-            Some(work) => work.as_mut().await,
-            None => return std::future::pending().await,
-        }
-        self.work = None;
+    /// Works as long as it is waited for.
+    pub async fn run(&mut self) -> Infallible {
+        self.finish().await;
+        std::future::pending().await
     }
 
-    /// Works until everything is moved, if it is not yet.
+    /// Works until everything is moved.
     pub async fn finish(&mut self) {
-        if self.work.is_some() {
-            self.run().await;
+        if let Some(work) = &mut self.work {
+            work.as_mut().await;
+            self.work = None;
         }
     }
 }
@@ -85,15 +87,19 @@ async fn carry(
     ours: ServerEnds,
     errors: Option<&mut Errors>,
     flow: &Flow,
-    phase: watch::Receiver<Phase>,
+    phases: watch::Receiver<Phase>,
 ) {
     let ServerEnds { pipes, errors: reader } = ours;
-    let told = tell(reader.as_ref(), errors, phase.clone());
+    let told = async {
+        if let (Some(reader), Some(errors)) = (&reader, errors) {
+            tell(reader, errors, phases.clone()).await;
+        }
+    };
     let moved = async {
         match (link, pipes) {
-            (Link::Plain(stream), Some(pipes)) => plain::carry(stream, pipes, flow, phase).await,
+            (Link::Plain(stream), Some(pipes)) => plain::carry(stream, pipes, flow, phases.clone()).await,
             (Link::Tls(stream, connection), Some(pipes)) => {
-                tls::carry(stream, connection, pipes, flow, phase).await;
+                tls::carry(stream, connection, pipes, flow, phases.clone()).await;
             }
             // The program has the connection itself.
             (_, _) => {}

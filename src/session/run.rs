@@ -1,0 +1,161 @@
+//! The time between a client and its program, and what its end says of the service.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::delivery;
+use super::ending::{Beside, Over, QUICK, until_over};
+use super::event::{Event, Inbox, ServiceHealth};
+use super::link::Link;
+use super::pump::{Phase, Pump};
+use super::start::{Program, Started};
+use super::{Context, Session};
+use crate::core::ending::{EndReason, Ending};
+use crate::core::idle::{Idle, IdleCheck};
+use crate::model::exit_status::ExitStatus;
+use crate::model::peer::Peer;
+use crate::spawn::Running;
+use crate::sys::connection;
+
+/// How the time with the program ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The program is gone, and its tree.
+    Known {
+        /// How it ended.
+        exit: ExitStatus,
+        /// Why the server ended it, if it did.
+        why: Option<EndReason>,
+    },
+    /// It goes on by itself.
+    Left,
+    /// Waiting for it failed. The reason.
+    Unknown(String),
+}
+
+/// A session whose program is over.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub link: Link,
+    pub client: Peer,
+    /// See [`Started::connection`].
+    pub connection: Option<connection::Id>,
+    pub running: Running,
+    pub ended: Ended,
+    /// When the program ended.
+    pub over: Instant,
+    /// Why the program's last bytes were cut before they reached the connection, if they were.
+    pub cut: Option<&'static str>,
+}
+
+/// Moves bytes until the program and its tree are over and all that it wrote is moved. Says
+/// on the way what the session says of its service.
+pub(super) async fn run(session: &Session, started: Started, context: &Context, inbox: &mut Inbox) -> Ran {
+    let Started { mut link, client, connection, program, is_probe, client_sets_names } = started;
+    let Program { mut running, ours, mut errors } = program;
+    session.process.began(running.child.pid());
+    let (phase, phases) = watch::channel(Phase::Runs);
+    let mut pump = Pump::new(&mut link, ours, errors.as_mut(), &session.flow, phases);
+    let times = &session.service.times;
+    let mut ending = Ending::new(times.kill_grace);
+    if let Some(timeout) = times.session_timeout {
+        ending.ask_at(timeout, EndReason::Timeout);
+    }
+    let mut health_told = false;
+    let beside = Beside {
+        work: pump.run(),
+        idle: idle(session, context, times.idle_timeout),
+        works: is_probe.then_some(|| {
+            health_told = true;
+            context.events.session(Event::Health(session.id, ServiceHealth::Works));
+        }),
+        end_input: |was_asked: bool| {
+            let can_ask = !was_asked && session.service.has_pipes();
+            if can_ask {
+                phase.send_replace(Phase::InputEnds);
+            }
+            was_asked || can_ask
+        },
+    };
+    let leftovers = session.service.program.leftovers;
+    let ended = Ended::of(until_over(&mut running.child, leftovers, ending, inbox, beside).await);
+    if let Ended::Known { .. } = ended {
+        session.process.ended();
+    }
+    phase.send_replace(Phase::Over);
+    context.spawner.give_back(running.account.take());
+    let over = Instant::now();
+    if !health_told {
+        let health = match client_sets_names {
+            true => ServiceHealth::Works,
+            false => ended.health(session, context, &running).await,
+        };
+        context.events.session(Event::Health(session.id, health));
+    }
+    let cut = match ended {
+        // Nobody listens where nothing moved for so long.
+        Ended::Known { why: Some(why @ EndReason::Idle), .. } => Some(why.text()),
+        Ended::Known { .. } => {
+            let cut = delivery::drain_pipes(&mut pump, over + times.linger_timeout, inbox).await;
+            context.events.session(Event::Lingers(session.id));
+            cut
+        }
+        Ended::Left | Ended::Unknown(_) => None,
+    };
+    drop(pump);
+    Ran { link, client, connection, running, ended, over, cut }
+}
+
+impl Ended {
+    fn of(over: Over<Infallible>) -> Ended {
+        match over {
+            Over::Exit(Ok(exit), why) => Ended::Known { exit, why },
+            Over::Exit(Err(error), _) => Ended::Unknown(format!("waiting for the program: {error}")),
+            Over::Left => Ended::Left,
+            Over::Worked(never) => match never {},
+        }
+    }
+
+    /// What it says of the service: that failed by itself if the program could
+    /// not be loaded, or abnormally at once, while its client had neither sent nor ended
+    /// anything. Whatever a client can cause is none, or one client could
+    /// pause the service for all. Where nobody counts what clients sent, only
+    /// what was not even loaded is seen.
+    async fn health(&self, session: &Session, context: &Context, running: &Running) -> ServiceHealth {
+        let Ended::Known { exit, why: None } = self else { return ServiceHealth::Works };
+        // A program that has waited for its client has lived longer than with it.
+        if running.born.elapsed() >= QUICK || !exit.is_abnormal() {
+            return ServiceHealth::Works;
+        }
+        let asked = session.counted.ask(&context.looks, session.owner());
+        let silent = match timeout(QUICK, asked).await.ok().flatten() {
+            Some(counts) => counts.received == 0 && !counts.end_received,
+            None => exit.is_not_loaded() && running.child.has_read_nothing(),
+        };
+        let cause = format!("the program ended at once: {exit}");
+        match silent {
+            false => ServiceHealth::Works,
+            true if exit.may_have_run_out() => ServiceHealth::FailedOrRanOut(cause),
+            true => ServiceHealth::Failed(cause),
+        }
+    }
+}
+
+/// Returns when the connection is idle for the timeout; never without one.
+/// Where the counts cannot be asked the session goes on: `session_timeout` bounds it.
+async fn idle(session: &Session, context: &Context, timeout: Option<Duration>) {
+    let Some(timeout) = timeout else { return std::future::pending().await };
+    let began = Instant::now();
+    let mut idle = Idle::new(timeout);
+    loop {
+        let asked = session.counted.ask(&context.looks, session.owner());
+        let Some(counts) = asked.await else { return std::future::pending().await };
+        match idle.look(began.elapsed(), (counts.received, counts.acknowledged), counts.quiet) {
+            IdleCheck::Again(rest) => tokio::time::sleep(rest).await,
+            IdleCheck::End => return,
+        }
+    }
+}
