@@ -5,7 +5,7 @@
 //! connection, and the file that owns each step:
 //!
 //! ```text
-//! text ► plan ──► bind ──► may_connect ► accept ► may_start ──► spawn ──► wait ──► linger ──► record
+//! text ► plan ──► bind ──► may_connect ► accept ► admit ──► spawn ──► wait ──► linger ──► record
 //! config/         listen/  supervisor/, which asks core/       spawn/    session/            log/
 //! ```
 //!

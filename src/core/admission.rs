@@ -1,11 +1,10 @@
 //! Who may connect and who may start: rules, limits in all, for each service
 //! and each source, rates, and the pauses of services that fail by themselves.
 //!
-//! Before a client is accepted only its service is known (`may_connect`); then
-//! so is its source (`may_start`). Behind a proxy that is known later: its
-//! connection enters first (`may_enter`), and goes on when a header has named
-//! the client (`may_go_on`). Whoever is refused takes nothing from others: no
-//! place and no token.
+//! Two questions let a client in. Before it is accepted only its service is known
+//! (`may_connect`). Then `admit` counts it, or refuses it: at once where it is known who it
+//! is, and behind a proxy without its source, which `named` counts later. What was admitted
+//! is held by a [`Ticket`]. A refused connection takes neither a slot nor a rate token.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -14,9 +13,10 @@ use std::time::Duration;
 use super::access::{Decision, decide};
 use super::rate::{Bucket, SourceBuckets};
 use super::refusals::Reason;
-use super::service_admission::{Live, ServiceAdmission};
+use super::service_admission::ServiceAdmission;
 use super::slots::Slots;
 use super::throttle::{Gate, Throttle};
+pub use super::ticket::Ticket;
 use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::{Peer, Source};
 use crate::model::plan::{Admit, WhenFull};
@@ -32,13 +32,15 @@ pub enum Connect {
     WaitFor(Duration),
 }
 
-/// What a client that was admitted is.
+/// What a client that is accepted comes to first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Admitted {
-    /// How many connections its source has at the service now.
-    pub connections: usize,
-    /// It tries whether the service works again.
-    pub is_probe: bool,
+pub enum Stage {
+    /// A PROXY header, which names the client.
+    Header,
+    /// The TLS handshake of this client.
+    Handshake(Peer),
+    /// The program, for this client.
+    Program(Peer),
 }
 
 /// All live sessions, counted, and what may join them.
@@ -49,7 +51,6 @@ pub struct Admission {
     /// Live sessions of each source and service. No larger than the sessions.
     sources: HashMap<(ServiceId, Source), usize>,
     buckets: SourceBuckets,
-    sessions: HashMap<SessionId, Live>,
 }
 
 impl Admission {
@@ -60,7 +61,6 @@ impl Admission {
             services: HashMap::new(),
             sources: HashMap::new(),
             buckets: SourceBuckets::default(),
-            sessions: HashMap::new(),
         }
     }
 
@@ -128,9 +128,9 @@ impl Admission {
             Gate::Open | Gate::Trying => {}
         }
         let waits = entrance.admit.when_full == WhenFull::Wait;
-        if let Some(room) = self.full_room(entrance) {
-            let place_to_come = room.can_make_room() || room.is_making_room();
-            return if waits || place_to_come { Connect::Wait } else { Connect::Accept };
+        if let Some(slots) = self.full(entrance) {
+            let is_freed_soon = slots.can_evict() || slots.is_evicting();
+            return if waits || is_freed_soon { Connect::Wait } else { Connect::Accept };
         }
         if let Some(rest) = entrance.prelude_in_the_way(now) {
             return waits_for(rest);
@@ -141,148 +141,109 @@ impl Admission {
         }
     }
 
-    /// Whether this client, which was accepted, is served. If it is, it has
-    /// begun.
-    pub fn may_start(
+    /// Whether a client that was accepted is let in. If it is, its session has begun.
+    pub fn admit(
         &mut self,
         session: SessionId,
         service: ServiceId,
-        peer: Peer,
+        stage: Stage,
         now: Duration,
-    ) -> Result<Admitted, Reason> {
-        if let Some(reason) = self.refusal(service, peer, now) {
-            return Err(reason);
-        }
-        self.enter(session, service, now);
-        let is_probe = self.throttle_of(session).is_some_and(|throttle| throttle.began(session, now));
-        let connections = self.go_on(session, service, peer.source(), now);
-        Ok(Admitted { connections, is_probe })
-    }
-
-    /// Whether this client, which was accepted, may shake hands. How many
-    /// connections its source has then.
-    pub fn may_shake_hands(
-        &mut self,
-        session: SessionId,
-        service: ServiceId,
-        peer: Peer,
-        now: Duration,
-    ) -> Result<usize, Reason> {
-        if let Some(reason) = self.refusal(service, peer, now) {
-            return Err(reason);
-        }
-        self.enter_prelude(session, service, now);
-        Ok(self.go_on(session, service, peer.source(), now))
-    }
-
-    /// Whether a connection that will name its client is let in.
-    pub fn may_enter(&mut self, session: SessionId, service: ServiceId, now: Duration) -> Result<(), Reason> {
-        let Some(entrance) = self.services.get(&service) else { return Err(Reason::Full) };
-        if let Some(reason) = self.no_entrance(entrance, now) {
-            return Err(reason);
-        }
-        self.enter_prelude(session, service, now);
-        Ok(())
-    }
-
-    /// Whether a session that has begun goes on, now that its client is known.
-    /// How many connections the client's source has then.
-    pub fn may_go_on(&mut self, session: SessionId, client: Peer, now: Duration) -> Result<usize, Reason> {
-        let Some(&Live { service, source: None, .. }) = self.sessions.get(&session) else {
-            return Err(Reason::Full);
+    ) -> Result<Ticket, Reason> {
+        let refusal = match (stage, self.services.get(&service)) {
+            (Stage::Handshake(client) | Stage::Program(client), _) => self.refusal(service, client, now),
+            (Stage::Header, Some(entrance)) => self.no_entrance(entrance, now),
+            (Stage::Header, None) => Some(Reason::Full),
         };
+        if let Some(reason) = refusal {
+            return Err(reason);
+        }
+        let mut ticket = Ticket::new(session, service, now);
+        self.total.live += 1;
+        if let Some(entrance) = self.services.get_mut(&service) {
+            entrance.slots.live += 1;
+            if let Some(bucket) = &mut entrance.bucket {
+                bucket.take(now);
+            }
+            match stage {
+                Stage::Program(_) => ticket.starts(entrance.throttle.began(session, now)),
+                Stage::Header | Stage::Handshake(_) => entrance.preludes.push_back((session, now)),
+            }
+        }
+        match stage {
+            Stage::Header => {}
+            Stage::Handshake(client) | Stage::Program(client) => self.count(&mut ticket, client, now),
+        }
+        Ok(ticket)
+    }
+
+    /// Whether a session goes on, now that a header has named its client. How many
+    /// connections the client's source has then.
+    pub fn named(&mut self, ticket: &mut Ticket, client: Peer, now: Duration) -> Result<usize, Reason> {
+        if ticket.source.is_some() {
+            return Err(Reason::Full);
+        }
         // One whose service is gone meanwhile goes on under its last rules.
-        let refusal = self.services.get(&service).and_then(|entrance| {
+        let refusal = self.services.get(&ticket.service).and_then(|entrance| {
             // The mode of a socket in the file system let the proxy in, and of whom
             // that names nobody `allow` knows nothing.
             if client.ip().is_none() && entrance.admit.access.allow.is_some() {
                 return Some(Reason::NotAllowed);
             }
-            self.no_client(service, entrance, client, now)
+            self.no_client(ticket.service, entrance, client, now)
         });
         if let Some(reason) = refusal {
-            self.give_token_back(session, now);
+            self.give_token_back(ticket, now);
             return Err(reason);
         }
-        Ok(self.go_on(session, service, client.source(), now))
+        self.count(ticket, client, now);
+        Ok(ticket.connections)
     }
 
     /// A session's header and handshake are done: whether its program may start.
-    /// True if it is the one that tries whether the service works. Whoever is
-    /// slow with a header tries nothing, and keeps nobody from it.
-    pub fn prelude_passed(&mut self, session: SessionId, now: Duration) -> Result<bool, Reason> {
-        self.prelude_over(session);
+    /// True if it is the probe. A session that is slow with a header is no probe, and
+    /// keeps no other from being it.
+    pub fn passed(&mut self, ticket: &mut Ticket, now: Duration) -> Result<bool, Reason> {
+        self.prelude_over(ticket);
         // One whose service is gone meanwhile is served as it was.
-        let Some(throttle) = self.throttle_of(session) else { return Ok(false) };
+        let Some(throttle) = self.throttle_of(ticket) else { return Ok(false) };
         match throttle.gate(now) {
             Gate::Closed(rest) => Err(Reason::Paused(rest)),
             Gate::Wait => Err(Reason::Paused(Duration::ZERO)),
             Gate::Open | Gate::Trying => {
-                let is_probe = throttle.began(session, now);
-                if let Some(live) = self.sessions.get_mut(&session) {
-                    live.owes_token = false;
-                }
-                Ok(is_probe)
+                ticket.starts(throttle.began(ticket.session, now));
+                Ok(ticket.is_probe)
             }
         }
     }
 
-    /// Who never comes to a program takes nothing of what its service may start: or
-    /// one that sends nonsense now and then could keep all others out.
-    fn give_token_back(&mut self, session: SessionId, now: Duration) {
-        let Some(live) = self.sessions.get_mut(&session) else { return };
-        let (service, entered) = (live.service, live.entered);
-        if std::mem::take(&mut live.owes_token)
-            && let Some(bucket) =
-                self.services.get_mut(&service).and_then(|entrance| entrance.bucket.as_mut())
+    /// A session that never comes to a program takes nothing of what its service may start.
+    /// Otherwise a client that sends nonsense now and then could keep all others out.
+    fn give_token_back(&mut self, ticket: &mut Ticket, now: Duration) {
+        if std::mem::take(&mut ticket.owes_token)
+            && let Some(entrance) = self.services.get_mut(&ticket.service)
+            && let Some(bucket) = &mut entrance.bucket
         {
-            bucket.give_back(entered, now);
+            bucket.give_back(ticket.entered, now);
         }
     }
 
-    fn enter(&mut self, session: SessionId, service: ServiceId, now: Duration) {
-        if let Some(entrance) = self.services.get_mut(&service) {
-            if let Some(bucket) = &mut entrance.bucket {
-                bucket.take(now);
-            }
-            entrance.slots.live += 1;
-        }
-        self.total.live += 1;
-        let live = Live { service, source: None, entered: now, owes_token: false };
-        self.sessions.insert(session, live);
-    }
-
-    fn enter_prelude(&mut self, session: SessionId, service: ServiceId, now: Duration) {
-        self.enter(session, service, now);
-        if let Some(entrance) = self.services.get_mut(&service) {
-            entrance.preludes.push_back((session, now));
-        }
-        if let Some(live) = self.sessions.get_mut(&session) {
-            live.owes_token = true;
-        }
-    }
-
-    fn go_on(&mut self, session: SessionId, service: ServiceId, source: Source, now: Duration) -> usize {
-        let rate = self.services.get(&service).and_then(|entrance| entrance.admit.rate_per_source);
+    /// Counts the session for its client's source.
+    fn count(&mut self, ticket: &mut Ticket, client: Peer, now: Duration) {
+        let key = (ticket.service, client.source());
+        let rate = self.services.get(&ticket.service).and_then(|entrance| entrance.admit.rate_per_source);
         if let Some(rate) = rate {
-            self.buckets.take(rate, (service, source), now);
+            self.buckets.take(rate, key, now);
         }
-        if let Some(live) = self.sessions.get_mut(&session) {
-            live.source = Some(source);
-        }
-        let connections = self.sources.entry((service, source)).or_insert(0);
+        let connections = self.sources.entry(key).or_insert(0);
         *connections += 1;
-        *connections
+        ticket.source = Some(client.source());
+        ticket.connections = *connections;
     }
 
-    fn prelude_over(&mut self, session: SessionId) {
-        if let Some(entrance) = self.entrance_of(session) {
-            entrance.preludes.retain(|(other, _)| *other != session);
+    fn prelude_over(&mut self, ticket: &Ticket) {
+        if let Some(entrance) = self.services.get_mut(&ticket.service) {
+            entrance.preludes.retain(|(other, _)| *other != ticket.session);
         }
-    }
-
-    fn entrance_of(&mut self, session: SessionId) -> Option<&mut ServiceAdmission> {
-        self.sessions.get(&session).and_then(|live| self.services.get_mut(&live.service))
     }
 
     /// Why a client from there would be turned away now, once it is accepted.
@@ -310,7 +271,7 @@ impl Admission {
             Gate::Wait => return Some(Reason::Paused(Duration::ZERO)),
             Gate::Open | Gate::Trying => {}
         }
-        if self.full_room(entrance).is_some() {
+        if self.full(entrance).is_some() {
             return Some(Reason::Full);
         }
         let rate = entrance.bucket.filter(|bucket| bucket.wait(now).is_some());
@@ -343,63 +304,62 @@ impl Admission {
         self.services.get(&service).map(|entrance| decide(&entrance.admit.access, ip))
     }
 
-    /// Whether a session that lingers, or that is slow with its header or
-    /// handshake, could make room for a client of this service, if one really
-    /// waits.
-    pub fn can_make_room(&self, service: ServiceId, now: Duration) -> bool {
+    /// Whether a session that lingers, or that is slow with its header or handshake, could
+    /// give its slot to a client of this service, if one really waits.
+    pub fn can_evict(&self, service: ServiceId, now: Duration) -> bool {
         let Some(entrance) = self.services.get(&service) else { return false };
-        match self.full_room(entrance) {
-            Some(room) => room.can_make_room(),
+        match self.full(entrance) {
+            Some(slots) => slots.can_evict(),
             None => entrance.prelude_in_the_way(now) == Some(Duration::ZERO),
         }
     }
 
-    /// The session that must end at once, because a client waits for its place.
+    /// The session that must end at once, because a client waits for its slot.
     /// Returned once only.
-    pub fn make_room(&mut self, service: ServiceId, now: Duration) -> Option<SessionId> {
+    pub fn evict(&mut self, service: ServiceId, now: Duration) -> Option<SessionId> {
         let entrance = self.services.get_mut(&service)?;
-        let session = if entrance.slots.is_full() {
-            entrance.slots.make_room()?
+        let (owner, session) = if entrance.slots.is_full() {
+            entrance.slots.evict()?
         } else if self.total.is_full() {
-            self.total.make_room()?
+            self.total.evict()?
         } else {
-            return entrance.give_way(now);
+            return entrance.evict_prelude(now);
         };
-        // It is leaving one room and no longer to be asked in the other.
-        if let Some(owner) = self.entrance_of(session) {
+        // It frees one of these slots, and is no longer to be asked for the other.
+        if let Some(owner) = self.services.get_mut(&owner) {
             owner.slots.lingers_no_more(session);
         }
         self.total.lingers_no_more(session);
         Some(session)
     }
 
-    fn full_room<'a>(&'a self, entrance: &'a ServiceAdmission) -> Option<&'a Slots> {
-        [&entrance.slots, &self.total].into_iter().find(|room| room.is_full())
+    fn full<'a>(&'a self, entrance: &'a ServiceAdmission) -> Option<&'a Slots> {
+        [&entrance.slots, &self.total].into_iter().find(|slots| slots.is_full())
     }
 
     /// A session's program is gone, and its last bytes are being delivered.
-    pub fn lingers(&mut self, session: SessionId) {
-        if let Some(entrance) = self.entrance_of(session) {
-            entrance.slots.lingers(session);
-            self.total.lingers(session);
+    pub fn lingers(&mut self, ticket: &Ticket) {
+        if let Some(entrance) = self.services.get_mut(&ticket.service) {
+            entrance.slots.lingers(ticket.service, ticket.session);
+            self.total.lingers(ticket.service, ticket.session);
         }
     }
 
     /// A session cannot end yet, so waiting clients do not get its slot.
-    pub fn makes_no_room(&mut self, session: SessionId) {
-        self.total.forget(session);
-        if let Some(entrance) = self.entrance_of(session) {
-            entrance.slots.forget(session);
+    pub fn is_held(&mut self, ticket: &Ticket) {
+        self.total.forget(ticket.session);
+        if let Some(entrance) = self.services.get_mut(&ticket.service) {
+            entrance.slots.forget(ticket.session);
         }
     }
 
-    /// A session has ended, and its place is free. One that was to try its
-    /// service and told nothing has shown that it works.
-    pub fn ended(&mut self, session: SessionId, now: Duration) {
-        self.worked(session);
-        self.prelude_over(session);
-        self.give_token_back(session, now);
-        let Some(Live { service, source, .. }) = self.sessions.remove(&session) else { return };
+    /// A session has ended: its slot is free, and its token too if no program started. A
+    /// probe that told nothing has shown that its service works.
+    pub fn ended(&mut self, mut ticket: Ticket, now: Duration) {
+        self.worked(&ticket);
+        self.prelude_over(&ticket);
+        self.give_token_back(&mut ticket, now);
+        let Ticket { session, service, source, .. } = ticket;
         self.total.live -= 1;
         self.total.forget(session);
         if let Some(entrance) = self.services.get_mut(&service) {
@@ -419,7 +379,7 @@ impl Admission {
     }
 }
 
-/// A place is given up after so long.
+/// A slot is given up after so long.
 fn waits_for(rest: Duration) -> Connect {
     if rest.is_zero() { Connect::Wait } else { Connect::WaitFor(rest) }
 }

@@ -4,30 +4,30 @@
 use std::time::Duration;
 
 use super::super::throttle::{Gate, Throttle};
-use super::Admission;
-use crate::model::ids::{ServiceId, SessionId};
+use super::{Admission, Ticket};
+use crate::model::ids::ServiceId;
 
 impl Admission {
     /// The service has failed by itself in this session. The pause that begins
     /// with it, if one does.
-    pub fn failed(&mut self, session: SessionId, cause: &str, now: Duration) -> Option<Duration> {
-        self.throttle_of(session)?.failed(session, cause, now)
+    pub fn failed(&mut self, ticket: &Ticket, cause: &str, now: Duration) -> Option<Duration> {
+        self.throttle_of(ticket)?.failed(ticket.session, cause, now)
     }
 
     /// The service could not be tried in this session: the next one tries it.
-    pub fn not_tried(&mut self, session: SessionId, now: Duration) {
-        if let Some(throttle) = self.throttle_of(session) {
-            throttle.not_tried(session, now);
+    pub fn not_tried(&mut self, ticket: &Ticket, now: Duration) {
+        if let Some(throttle) = self.throttle_of(ticket) {
+            throttle.not_tried(ticket.session, now);
         }
     }
 
     /// The service works, as this session shows. True if that ends a pause.
-    pub fn worked(&mut self, session: SessionId) -> bool {
-        self.throttle_of(session).is_some_and(|throttle| throttle.worked(session))
+    pub fn worked(&mut self, ticket: &Ticket) -> bool {
+        self.throttle_of(ticket).is_some_and(|throttle| throttle.worked(ticket.session))
     }
 
-    pub(super) fn throttle_of(&mut self, session: SessionId) -> Option<&mut Throttle> {
-        self.entrance_of(session).map(|entrance| &mut entrance.throttle)
+    pub(super) fn throttle_of(&mut self, ticket: &Ticket) -> Option<&mut Throttle> {
+        self.services.get_mut(&ticket.service).map(|entrance| &mut entrance.throttle)
     }
 
     /// The service has failed by itself in a program that had no client yet. The

@@ -81,6 +81,7 @@ struct World {
     now: Duration,
     last: u64,
     sessions: BTreeMap<SessionId, At>,
+    tickets: BTreeMap<SessionId, Ticket>,
     /// The one that tries, as they were told.
     tries: Option<SessionId>,
     /// Who has or had a program, or may come to one.
@@ -96,8 +97,8 @@ impl World {
     fn new(admit: Admit) -> World {
         let mut admission = Admission::new(admit.max_connections);
         admission.configure(admit.max_connections, [(A, &admit, admit.max_connections)]);
-        let sessions = BTreeMap::new();
-        World { admission, admit, now: Duration::ZERO, last: 0, sessions, tries: None, tokens: 0 }
+        let (sessions, tickets) = (BTreeMap::new(), BTreeMap::new());
+        World { admission, admit, now: Duration::ZERO, last: 0, sessions, tickets, tries: None, tokens: 0 }
     }
 
     fn one(&self, at: usize, wanted: impl Fn(At) -> bool) -> Option<SessionId> {
@@ -129,7 +130,7 @@ impl World {
             }
             Step::Fails(at) => {
                 if let Some(id) = self.one(at, |at| matches!(at, At::Program { .. })) {
-                    self.admission.failed(id, "it crashed", self.now);
+                    self.admission.failed(&self.tickets[&id], "it crashed", self.now);
                     self.tries = self.tries.filter(|tries| *tries != id);
                     self.ends(id);
                 }
@@ -142,13 +143,14 @@ impl World {
         match self.admission.may_connect(A, self.now) {
             Connect::WaitFor(wait) => assert!(wait > Duration::ZERO),
             Connect::Wait => {
-                assert_eq!(self.admission.make_room(A, self.now), self.gives_way());
+                assert_eq!(self.admission.evict(A, self.now), self.gives_way());
             }
             Connect::Accept => {
                 self.last += 1;
                 let id = SessionId(self.last);
-                match self.admission.may_enter(id, A, self.now) {
-                    Ok(()) => {
+                match self.admission.admit(id, A, Stage::Header, self.now) {
+                    Ok(ticket) => {
+                        self.tickets.insert(id, ticket);
                         self.tokens += 1;
                         self.sessions.insert(id, At::Header { since: self.now });
                     }
@@ -183,7 +185,8 @@ impl World {
         let At::Header { since } = self.sessions[&id] else { return };
         let of_source = self.of_source(who);
         let most = self.admit.max_connections_per_source.unwrap();
-        match self.admission.may_go_on(id, client(who), self.now) {
+        let ticket = self.tickets.get_mut(&id).unwrap();
+        match self.admission.named(ticket, client(who), self.now) {
             Ok(connections) => {
                 assert_eq!(connections, of_source + 1);
                 assert!(connections <= most && who != 3, "{who} has {connections}");
@@ -208,7 +211,8 @@ impl World {
 
     fn passes(&mut self, id: SessionId) {
         let At::Handshake { who, .. } = self.sessions[&id] else { return };
-        let at = match self.admission.prelude_passed(id, self.now) {
+        let ticket = self.tickets.get_mut(&id).unwrap();
+        let at = match self.admission.passed(ticket, self.now) {
             Ok(tries) => {
                 assert!(self.tries.is_none(), "one tries, and nobody else starts");
                 self.tries = tries.then_some(id);
@@ -226,7 +230,7 @@ impl World {
 
     fn ends(&mut self, id: SessionId) {
         let gate = self.gate();
-        self.admission.ended(id, self.now);
+        self.admission.ended(self.tickets.remove(&id).unwrap(), self.now);
         let at = self.sessions.remove(&id);
         let had_program = matches!(at, Some(At::Program { .. }));
         // (Who was turned away by its name has given its token back already.)
@@ -260,8 +264,8 @@ impl World {
             self.ends(id);
             self.look();
         }
-        let Admission { sources, sessions, services, .. } = &self.admission;
-        assert!(sources.is_empty() && sessions.is_empty() && services[&A].preludes.is_empty());
+        let Admission { sources, services, .. } = &self.admission;
+        assert!(sources.is_empty() && services[&A].preludes.is_empty());
         assert_eq!((self.admission.live(), self.admission.live_of(A)), (0, 0));
     }
 }

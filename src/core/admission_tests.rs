@@ -27,77 +27,82 @@ fn most(max_connections: usize) -> Admit {
     Admit { max_connections, ..Admit::default() }
 }
 
-fn begin(admission: &mut Admission, session: u64, service: ServiceId, peer: Peer) -> Result<usize, String> {
-    let admitted = admission.may_start(SessionId(session), service, peer, START);
-    admitted.map(|admitted| admitted.connections).map_err(|reason| reason.to_string())
+fn begin(admission: &mut Admission, session: u64, service: ServiceId, peer: Peer) -> Result<Ticket, String> {
+    let admitted = admission.admit(SessionId(session), service, Stage::Program(peer), START);
+    admitted.map_err(|reason| reason.to_string())
+}
+
+fn end(admission: &mut Admission, tickets: Vec<Ticket>) {
+    for ticket in tickets {
+        admission.ended(ticket, START);
+    }
 }
 
 #[test]
 fn a_full_service_waits_and_others_do_not() {
     let mut admission = admission(10, &[(A, most(1)), (B, most(1))]);
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
-    begin(&mut admission, 1, A, home()).unwrap();
+    let ticket = begin(&mut admission, 1, A, home()).unwrap();
     assert_eq!(admission.may_connect(A, START), Connect::Wait);
-    assert_eq!(admission.make_room(A, START), None);
+    assert_eq!(admission.evict(A, START), None);
     assert_eq!(admission.may_connect(B, START), Connect::Accept);
-    admission.ended(SessionId(1), Duration::ZERO);
+    admission.ended(ticket, START);
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
 }
 
 #[test]
 fn a_full_service_refuses_where_it_is_to() {
     let mut admission = admission(10, &[(A, Admit { when_full: WhenFull::Refuse, ..most(1) })]);
-    begin(&mut admission, 1, A, home()).unwrap();
+    let ticket = begin(&mut admission, 1, A, home()).unwrap();
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
     assert_eq!(begin(&mut admission, 2, A, home()).unwrap_err(), "max_connections");
-    // A place that is about to be free is waited for.
-    admission.lingers(SessionId(1));
+    // A slot that is about to be free is waited for.
+    admission.lingers(&ticket);
     assert_eq!(admission.may_connect(A, START), Connect::Wait);
-    assert_eq!(admission.make_room(A, START), Some(SessionId(1)));
+    assert_eq!(admission.evict(A, START), Some(SessionId(1)));
     assert_eq!(admission.may_connect(A, START), Connect::Wait);
 }
 
 #[test]
-fn the_oldest_lingering_session_makes_room_and_is_told_once() {
+fn the_oldest_lingering_session_is_evicted_once() {
     let mut admission = admission(10, &[(A, most(2))]);
-    for session in [1, 2] {
-        begin(&mut admission, session, A, home()).unwrap();
-    }
-    admission.lingers(SessionId(2));
-    admission.lingers(SessionId(1));
-    assert_eq!(admission.make_room(A, START), Some(SessionId(2)));
+    let first = begin(&mut admission, 1, A, home()).unwrap();
+    let second = begin(&mut admission, 2, A, home()).unwrap();
+    admission.lingers(&second);
+    admission.lingers(&first);
+    assert_eq!(admission.evict(A, START), Some(SessionId(2)));
     // Until it has gone, nobody else is asked to.
-    assert_eq!(admission.make_room(A, START), None);
-    admission.ended(SessionId(2), Duration::ZERO);
+    assert_eq!(admission.evict(A, START), None);
+    admission.ended(second, START);
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
-    begin(&mut admission, 3, A, home()).unwrap();
-    assert_eq!(admission.make_room(A, START), Some(SessionId(1)));
+    let _third = begin(&mut admission, 3, A, home()).unwrap();
+    assert_eq!(admission.evict(A, START), Some(SessionId(1)));
 }
 
 #[test]
-fn the_total_holds_over_all_services_and_any_lingering_session_makes_room() {
+fn the_total_holds_over_all_services_and_evicts_any_session() {
     let mut admission = admission(2, &[(A, most(9)), (B, most(9))]);
-    begin(&mut admission, 1, A, home()).unwrap();
-    begin(&mut admission, 2, B, home()).unwrap();
+    let first = begin(&mut admission, 1, A, home()).unwrap();
+    let _second = begin(&mut admission, 2, B, home()).unwrap();
     assert_eq!(begin(&mut admission, 3, B, home()).unwrap_err(), "max_connections");
-    admission.lingers(SessionId(1));
-    assert_eq!(admission.make_room(B, START), Some(SessionId(1)));
-    assert_eq!(admission.make_room(A, START), None);
+    admission.lingers(&first);
+    assert_eq!(admission.evict(B, START), Some(SessionId(1)));
+    assert_eq!(admission.evict(A, START), None);
 }
 
 #[test]
 fn a_source_has_its_own_limit_at_each_service_and_is_forgotten_when_gone() {
     let admit = Admit { max_connections_per_source: Some(2), ..most(9) };
     let mut admission = admission(9, &[(A, admit.clone()), (B, admit)]);
-    assert_eq!(begin(&mut admission, 1, A, home()), Ok(1));
-    assert_eq!(begin(&mut admission, 2, A, home()), Ok(2));
+    let first = [1, 2].map(|session| begin(&mut admission, session, A, home()).unwrap());
     assert_eq!(begin(&mut admission, 3, A, home()).unwrap_err(), "max_connections_per_source = 2");
-    assert_eq!(begin(&mut admission, 3, A, from("127.0.0.2")), Ok(1));
-    assert_eq!(begin(&mut admission, 4, B, home()), Ok(1));
-    for session in 1..=4 {
-        admission.ended(SessionId(session), Duration::ZERO);
-    }
-    assert!(admission.sources.is_empty() && admission.sessions.is_empty());
+    let others = [(3, A, from("127.0.0.2")), (4, B, home())];
+    let others =
+        others.map(|(session, service, peer)| begin(&mut admission, session, service, peer).unwrap());
+    let tickets: Vec<Ticket> = first.into_iter().chain(others).collect();
+    assert_eq!(tickets.iter().map(Ticket::connections).collect::<Vec<_>>(), [1, 2, 1, 1]);
+    end(&mut admission, tickets);
+    assert!(admission.sources.is_empty());
     assert_eq!(admission.live(), 0);
 }
 
@@ -106,8 +111,8 @@ fn a_rate_makes_clients_wait_or_refuses_them_as_the_service_says() {
     let rate = Some(Rate { count: 1, per: Duration::from_secs(10) });
     let refuses = Admit { rate, when_full: WhenFull::Refuse, ..most(9) };
     let mut admission = admission(9, &[(A, Admit { rate, ..most(9) }), (B, refuses)]);
-    begin(&mut admission, 1, A, home()).unwrap();
-    begin(&mut admission, 2, B, home()).unwrap();
+    let _first = begin(&mut admission, 1, A, home()).unwrap();
+    let _second = begin(&mut admission, 2, B, home()).unwrap();
     assert_eq!(admission.may_connect(A, START), Connect::WaitFor(Duration::from_secs(10)));
     assert_eq!(admission.may_connect(B, START), Connect::Accept);
     assert_eq!(begin(&mut admission, 3, B, home()).unwrap_err(), "rate = 1 in 10s");
@@ -122,41 +127,38 @@ fn whoever_is_refused_takes_nothing_from_others() {
     for session in 1..50 {
         assert_eq!(begin(&mut admission, session, A, from("192.0.2.7")).unwrap_err(), "deny 192.0.2.0/24");
     }
-    begin(&mut admission, 50, A, home()).unwrap();
-    begin(&mut admission, 51, A, from("127.0.0.2")).unwrap();
+    let _first = begin(&mut admission, 50, A, home()).unwrap();
+    let _second = begin(&mut admission, 51, A, from("127.0.0.2")).unwrap();
     assert_eq!(admission.live(), 2);
 }
 
 #[test]
 fn a_service_that_fails_by_itself_is_paused_and_one_client_tries_it() {
     let mut admission = admission(9, &[(A, most(9)), (B, most(9))]);
-    begin(&mut admission, 1, A, home()).unwrap();
-    assert_eq!(admission.failed(SessionId(1), "exec", START), Some(Duration::from_secs(1)));
-    admission.ended(SessionId(1), Duration::ZERO);
+    let ticket = begin(&mut admission, 1, A, home()).unwrap();
+    assert_eq!(admission.failed(&ticket, "exec", START), Some(Duration::from_secs(1)));
+    admission.ended(ticket, START);
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
     assert!(begin(&mut admission, 2, A, home()).unwrap_err().starts_with("paused"));
     assert_eq!(admission.pause_of(A, START), Some(("exec", Duration::from_secs(1))));
-    begin(&mut admission, 3, B, home()).unwrap();
+    let _other = begin(&mut admission, 3, B, home()).unwrap();
     let later = Duration::from_secs(1);
-    assert!(admission.may_start(SessionId(4), A, home(), later).unwrap().is_probe);
+    let probe = admission.admit(SessionId(4), A, Stage::Program(home()), later).unwrap();
+    assert!(probe.is_probe());
     assert_eq!(admission.may_connect(A, later), Connect::Wait);
-    assert!(admission.worked(SessionId(4)));
-    assert!(!admission.may_start(SessionId(5), A, home(), later).unwrap().is_probe);
+    assert!(admission.worked(&probe));
+    assert!(!admission.admit(SessionId(5), A, Stage::Program(home()), later).unwrap().is_probe());
 }
 
 #[test]
 fn new_limits_hold_for_who_comes_and_nobody_is_forgotten() {
     let mut admission = admission(9, &[(A, most(5))]);
-    for session in 1..=3 {
-        begin(&mut admission, session, A, home()).unwrap();
-    }
+    let tickets = [1, 2, 3].map(|session| begin(&mut admission, session, A, home()).unwrap());
     admission.configure(9, [(A, &most(2), 2), (B, &most(2), 2)]);
     assert_eq!((admission.live_of(A), admission.may_connect(A, START)), (3, Connect::Wait));
     // A service that is gone is counted until its last session is.
     admission.configure(9, [(B, &most(2), 2)]);
     assert_eq!(admission.live(), 3);
-    for session in 1..=3 {
-        admission.ended(SessionId(session), Duration::ZERO);
-    }
+    end(&mut admission, tickets.into());
     assert_eq!((admission.live(), admission.services.len()), (0, 1));
 }

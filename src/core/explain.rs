@@ -68,6 +68,7 @@ pub fn behind_proxy(because: String, service: &Service, peer: Peer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::admission::Stage;
     use super::*;
     use crate::model::ids::SessionId;
     use crate::model::limits::Rate;
@@ -95,10 +96,10 @@ mod tests {
         assert_eq!(said(&admission, "192.0.2.7"), "refuse: deny 192.0.2.7/32");
         assert_eq!(said(&admission, "10.0.0.1"), "refuse: no rule of allow matches");
         let peer = |last| Peer::Inet(([192, 0, 2, last], 7).into());
-        admission.may_start(SessionId(1), A, peer(1), Duration::ZERO).unwrap();
+        let _first = admission.admit(SessionId(1), A, Stage::Program(peer(1)), Duration::ZERO).unwrap();
         assert_eq!(said(&admission, "192.0.2.1"), "refuse: rate_per_source = 1/m");
         assert_eq!(said(&admission, "192.0.2.2"), "admit: allow 192.0.2.0/24");
-        admission.may_start(SessionId(2), A, peer(2), Duration::ZERO).unwrap();
+        let _second = admission.admit(SessionId(2), A, Stage::Program(peer(2)), Duration::ZERO).unwrap();
         assert_eq!(said(&admission, "192.0.2.3"), "wait: max_connections: all places are taken");
     }
 }

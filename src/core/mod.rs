@@ -23,3 +23,4 @@ mod slots;
 pub mod spawn_queue;
 pub mod stop;
 pub mod throttle;
+mod ticket;

@@ -1,4 +1,4 @@
-//! The entrance of one service: who is in, and who is still at a header or
+//! What one service admits: its limits, and the sessions that are still at a header or
 //! handshake.
 
 use std::collections::VecDeque;
@@ -7,23 +7,10 @@ use std::time::Duration;
 use super::rate::Bucket;
 use super::slots::Slots;
 use super::throttle::Throttle;
-use crate::model::ids::{ServiceId, SessionId};
-use crate::model::peer::Source;
+use crate::model::ids::SessionId;
 use crate::model::plan::Admit;
 
-/// A session that has begun.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Live {
-    pub(super) service: ServiceId,
-    /// Where its client comes from, once that is known.
-    pub(super) source: Option<Source>,
-    /// When it began.
-    pub(super) entered: Duration,
-    /// Its service's rate gets its token back, should it never come to a program.
-    pub(super) owes_token: bool,
-}
-
-/// The entrance of one service.
+/// What one service admits.
 #[derive(Debug)]
 pub(super) struct ServiceAdmission {
     pub(super) admit: Admit,
@@ -38,24 +25,23 @@ pub(super) struct ServiceAdmission {
 }
 
 /// Headers and handshakes of one service at once: clients that never finish
-/// theirs must not take all places of those who would.
+/// theirs must not take all slots.
 const MOST_PRELUDES: usize = 64;
 
-/// A header or handshake that takes longer gives up its place when somebody
-/// waits for it.
+/// A header or handshake that takes longer gives up its slot when a client waits for it.
 const PRELUDE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl ServiceAdmission {
-    /// How long until the oldest prelude may be asked for its place, where all
-    /// places of these are taken.
+    /// How long until the oldest prelude may be asked for its slot, where all slots of
+    /// preludes are taken.
     pub(super) fn prelude_in_the_way(&self, now: Duration) -> Option<Duration> {
         let limit = (self.slots.limit / 2).clamp(1, MOST_PRELUDES);
         let (_, since) = self.preludes.front().filter(|_| self.preludes.len() >= limit)?;
         Some((*since + PRELUDE_PATIENCE).saturating_sub(now))
     }
 
-    /// The session that must give up its place now. It is no prelude from then on.
-    pub(super) fn give_way(&mut self, now: Duration) -> Option<SessionId> {
+    /// The session that must give up its slot now. It is no prelude from then on.
+    pub(super) fn evict_prelude(&mut self, now: Duration) -> Option<SessionId> {
         self.prelude_in_the_way(now).filter(Duration::is_zero)?;
         self.preludes.pop_front().map(|(session, _)| session)
     }

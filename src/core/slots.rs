@@ -1,60 +1,60 @@
-//! Room for so many connections at once, and which lingering session gives up
-//! its place when there is none.
+//! So many connections at once, and which lingering session is evicted when there are no more.
 
 use std::collections::VecDeque;
 
-use crate::model::ids::SessionId;
+use crate::model::ids::{ServiceId, SessionId};
 
-/// The places of a service, or of all services together.
+/// The slots of a service, or of all services together.
 #[derive(Debug)]
 pub(super) struct Slots {
     pub(super) limit: usize,
     pub(super) live: usize,
-    /// Oldest first. A session that was told to make room is not in it.
-    lingering: VecDeque<SessionId>,
-    /// The session that was told to make room and has not ended yet. One at a
-    /// time, or one waiting client would cost many their last bytes.
-    leaving: Option<SessionId>,
+    /// Oldest first. An evicted session is not in it.
+    lingering: VecDeque<(ServiceId, SessionId)>,
+    /// The session that was evicted and has not ended yet. One at a time, or one
+    /// waiting client would cost many their last bytes.
+    evicted: Option<SessionId>,
 }
 
 impl Slots {
     pub(super) fn new(limit: usize) -> Self {
-        Slots { limit, live: 0, lingering: VecDeque::new(), leaving: None }
+        Slots { limit, live: 0, lingering: VecDeque::new(), evicted: None }
     }
 
     pub(super) fn is_full(&self) -> bool {
         self.live >= self.limit
     }
 
-    pub(super) fn can_make_room(&self) -> bool {
-        self.leaving.is_none() && !self.lingering.is_empty()
+    pub(super) fn can_evict(&self) -> bool {
+        self.evicted.is_none() && !self.lingering.is_empty()
     }
 
-    /// Whether a place is being given up already.
-    pub(super) fn is_making_room(&self) -> bool {
-        self.leaving.is_some()
+    /// Whether an evicted session is about to free its slot.
+    pub(super) fn is_evicting(&self) -> bool {
+        self.evicted.is_some()
     }
 
-    pub(super) fn lingers(&mut self, session: SessionId) {
-        self.lingering.push_back(session);
+    pub(super) fn lingers(&mut self, service: ServiceId, session: SessionId) {
+        self.lingering.push_back((service, session));
     }
 
-    /// The oldest lingering session, unless one is leaving already.
-    pub(super) fn make_room(&mut self) -> Option<SessionId> {
-        if !self.can_make_room() {
+    /// The oldest lingering session, unless one is evicted already.
+    pub(super) fn evict(&mut self) -> Option<(ServiceId, SessionId)> {
+        if !self.can_evict() {
             return None;
         }
-        self.leaving = self.lingering.pop_front();
-        self.leaving
+        let oldest = self.lingering.pop_front();
+        self.evicted = oldest.map(|(_, session)| session);
+        oldest
     }
 
-    /// It is leaving another room.
+    /// It is evicted from other slots.
     pub(super) fn lingers_no_more(&mut self, session: SessionId) {
-        self.lingering.retain(|&other| other != session);
+        self.lingering.retain(|&(_, other)| other != session);
     }
 
     pub(super) fn forget(&mut self, session: SessionId) {
         self.lingers_no_more(session);
-        self.leaving = self.leaving.filter(|&other| other != session);
+        self.evicted = self.evicted.filter(|&other| other != session);
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{Event, Live, Supervisor};
 use crate::core::access::is_sender;
-use crate::core::admission::{Admitted, Connect};
+use crate::core::admission::{Connect, Stage};
 use crate::core::exhaustion::CALM_AFTER;
 use crate::core::refusals::Reason;
 use crate::listen::ListenerId;
@@ -114,13 +114,13 @@ impl Supervisor {
             Connect::Accept => {}
             Connect::WaitFor(wait) => return Turn::Later(wait),
             Connect::Wait => {
-                if self.admission.can_make_room(service, now) {
+                if self.admission.can_evict(service, now) {
                     // A lingering session gives up its last bytes for a client that
                     // is really there, never for one that may come.
                     if !listener.has_client() {
                         return Turn::Nobody;
                     }
-                    if let Some(session) = self.admission.make_room(service, now) {
+                    if let Some(session) = self.admission.evict(service, now) {
                         self.evict(session);
                     }
                 }
@@ -162,21 +162,14 @@ impl Supervisor {
         self.last_session += 1;
         let id = SessionId(self.last_session);
         let now = self.began.elapsed();
-        let admitted = match &plan.proxy_protocol {
-            None if plan.tls.is_none() => self.admission.may_start(id, service, peer, now),
-            // Whether it tries its service is known when it has shown who it is.
-            None => {
-                let shakes = self.admission.may_shake_hands(id, service, peer, now);
-                shakes.map(|connections| Admitted { connections, is_probe: false })
-            }
-            Some(senders) if is_sender(senders, peer) => {
-                let entered = self.admission.may_enter(id, service, now);
-                entered.map(|()| Admitted { connections: 0, is_probe: false })
-            }
+        let stage = match &plan.proxy_protocol {
+            None if plan.tls.is_none() => Ok(Stage::Program(peer)),
+            None => Ok(Stage::Handshake(peer)),
+            Some(senders) if is_sender(senders, peer) => Ok(Stage::Header),
             Some(_) => Err(Reason::NotASender),
         };
-        let Admitted { connections, is_probe } = match admitted {
-            Ok(admitted) => admitted,
+        let ticket = match stage.and_then(|stage| self.admission.admit(id, service, stage, now)) {
+            Ok(ticket) => ticket,
             Err(reason) => return self.refuse(id, (service, plan), socket, (peer, local), &reason),
         };
         let flow = Arc::new(Flow::new());
@@ -191,15 +184,21 @@ impl Supervisor {
             service_id: service,
             peer,
             local,
-            connections,
-            is_probe,
+            connections: ticket.connections(),
+            is_probe: ticket.is_probe(),
             process: Arc::default(),
             flow,
             counted,
         };
         let (told, inbox) = watch::channel(Instructions::default());
-        let live =
-            Live { told, session: session.clone(), began: Instant::now(), client: None, refused: None };
+        let live = Live {
+            told,
+            ticket,
+            session: session.clone(),
+            began: Instant::now(),
+            client: None,
+            refused: None,
+        };
         self.sessions.insert(id, live);
         let serve = session::serve(session, socket, self.context(service), inbox);
         if works_beside {
@@ -211,25 +210,23 @@ impl Supervisor {
 
     /// A PROXY header has named a client: rules and limits are asked about it.
     pub(super) fn named(&mut self, session: SessionId, client: Peer) {
-        let named = self.admission.may_go_on(session, client, self.began.elapsed());
-        if let Some(live) = self.sessions.get_mut(&session) {
-            live.client = Some(client);
-            live.refused = named.as_ref().err().cloned();
-            live.told.send_modify(|told| told.answer = Some(Answer::Named(named)));
-        }
+        let Some(live) = self.sessions.get_mut(&session) else { return };
+        let named = self.admission.named(&mut live.ticket, client, self.began.elapsed());
+        live.client = Some(client);
+        live.refused = named.as_ref().err().cloned();
+        live.told.send_modify(|told| told.answer = Some(Answer::Named(named)));
     }
 
     /// A session's header and handshake are done.
     pub(super) fn passed(&mut self, session: SessionId) {
-        let passed = self.admission.prelude_passed(session, self.began.elapsed());
-        if let Some(live) = self.sessions.get_mut(&session) {
-            live.refused = passed.as_ref().err().cloned();
-            live.told.send_modify(|told| {
-                // Another session gives its slot up for the client that waits.
-                told.evicted = false;
-                told.answer = Some(Answer::Passed(passed));
-            });
-        }
+        let Some(live) = self.sessions.get_mut(&session) else { return };
+        let passed = self.admission.passed(&mut live.ticket, self.began.elapsed());
+        live.refused = passed.as_ref().err().cloned();
+        live.told.send_modify(|told| {
+            // Another session gives its slot up for the client that waits.
+            told.evicted = false;
+            told.answer = Some(Answer::Passed(passed));
+        });
     }
 
     /// Closes a connection that gets no program, with a word if it is to have

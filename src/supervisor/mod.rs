@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::config::error::Error;
 use crate::control::server::Command;
-use crate::core::admission::Admission;
+use crate::core::admission::{Admission, Ticket};
 use crate::core::exhaustion::Exhaustion;
 use crate::core::inherited::Given;
 use crate::core::refusals::{RECORDS, Reason, TOLD_EVERY};
@@ -56,6 +56,8 @@ const EVERY_SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Live {
     told: watch::Sender<Instructions>,
+    /// What was admitted, until the session ends.
+    ticket: Ticket,
     /// For the record, if it can't be brought to an end.
     session: Session,
     began: Instant,
@@ -302,8 +304,16 @@ impl Supervisor {
                 self.judge(session, health);
                 self.fill_all();
             }
-            Said::Lingers(session) => self.admission.lingers(session),
-            Said::IsHeld(session) => self.admission.makes_no_room(session),
+            Said::Lingers(session) => {
+                if let Some(live) = self.sessions.get(&session) {
+                    self.admission.lingers(&live.ticket);
+                }
+            }
+            Said::IsHeld(session) => {
+                if let Some(live) = self.sessions.get(&session) {
+                    self.admission.is_held(&live.ticket);
+                }
+            }
             Said::Ended(record) => {
                 self.ended(*record);
                 self.held_back = false;
@@ -314,56 +324,46 @@ impl Supervisor {
     }
 
     fn ended(&mut self, record: Record) {
-        let live = self.sessions.remove(&record.session);
-        if let Some(live) = &live
-            && let Some(served) = self.services.get_mut(&live.session.service_id)
-        {
+        let Some(live) = self.sessions.remove(&record.session) else { return };
+        let now = self.began.elapsed();
+        if let Some(served) = self.services.get_mut(&live.session.service_id) {
             match record.outcome {
                 Outcome::Served => served.served += 1,
                 Outcome::Refused => served.refused += 1,
                 Outcome::Failed => served.failed += 1,
             }
         }
-        self.admission.ended(record.session, self.began.elapsed());
-        // Turned away after its header: not each of those has a line of its own.
-        if let Some(Live { session, refused: Some(reason), .. }) = live
-            && !self.refusals.allow((session.service_id, reason.kind()), self.began.elapsed())
+        self.admission.ended(live.ticket, now);
+        // Refused after its header: not each of those has a line of its own.
+        if let Some(reason) = live.refused
+            && !self.refusals.allow((live.session.service_id, reason.kind()), now)
         {
             return;
         }
         self.log.event(Logged::session(record));
     }
 
-    /// What a session's program says of its service.
+    /// What a session says of its service.
     fn judge(&mut self, session: SessionId, health: ServiceHealth) {
         let now = self.began.elapsed();
+        let is_alone = self.sessions.len() == 1;
+        let Some(Live { ticket, session, .. }) = self.sessions.get(&session) else { return };
+        let service = || session.service.name.clone();
         let cause = match health {
-            ServiceHealth::Works => return self.worked(session),
-            ServiceHealth::Unknown => return self.admission.not_tried(session, now),
-            // Clients can cause that by being many.
-            ServiceHealth::FailedOrRanOut(_) if self.sessions.keys().any(|other| *other != session) => {
-                return self.admission.not_tried(session, now);
+            ServiceHealth::Works => {
+                if self.admission.worked(ticket) {
+                    self.log.event(Logged::ServiceResumed { service: service() });
+                }
+                return;
             }
+            ServiceHealth::Unknown => return self.admission.not_tried(ticket, now),
+            // Clients can cause that by being many.
+            ServiceHealth::FailedOrRanOut(_) if !is_alone => return self.admission.not_tried(ticket, now),
             ServiceHealth::Failed(cause) | ServiceHealth::FailedOrRanOut(cause) => cause,
         };
-        let pause = self.admission.failed(session, &cause, now);
-        if let Some(pause) = pause {
-            self.log.event(Logged::ServicePaused {
-                service: self.name_of(session),
-                cause,
-                pause_seconds: pause,
-            });
+        if let Some(pause) = self.admission.failed(ticket, &cause, now) {
+            self.log.event(Logged::ServicePaused { service: service(), cause, pause_seconds: pause });
         }
-    }
-
-    fn worked(&mut self, session: SessionId) {
-        if self.admission.worked(session) {
-            self.log.event(Logged::ServiceResumed { service: self.name_of(session) });
-        }
-    }
-
-    fn name_of(&self, session: SessionId) -> String {
-        self.sessions.get(&session).map_or_else(String::new, |live| live.session.service.name.clone())
     }
 
     /// Says how many were refused without a line of their own.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wininetd::core::admission::{Admission, Connect};
+use wininetd::core::admission::{Admission, Connect, Stage, Ticket};
 use wininetd::core::ending::{EndAction, EndReason, Ending};
 use wininetd::core::refusals::{RECORDS, Reason};
 use wininetd::core::repeat_filter::RepeatFilter;
@@ -26,6 +26,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// A client's program.
 pub struct Session {
+    pub ticket: Ticket,
     pub service: ServiceId,
     pub peer: Peer,
     pub ending: Ending,
@@ -108,7 +109,8 @@ impl World {
                 self.told += self.refusals.take_all_suppressed().iter().map(|(_, count)| count).sum::<u64>();
             }
             98 => self.stop(),
-            _ => self.admission.ended(SessionId(self.last_session + 1), self.now),
+            // A turn in which nothing happens.
+            _ => {}
         }
         self.act();
         self.accept();
@@ -155,7 +157,7 @@ impl World {
                         break;
                     }
                     Connect::Wait => {
-                        if let Some(session) = self.admission.make_room(id, self.now) {
+                        if let Some(session) = self.admission.evict(id, self.now) {
                             assert!(self.sessions[&session].lingers, "only who lingers makes room");
                             self.sums.made_room += 1;
                             self.gone(session);
@@ -174,20 +176,20 @@ impl World {
         let service = self.services.get_mut(&id).unwrap();
         let peer = service.backlog.pop_front().unwrap();
         let refusal = self.admission.refusal(id, peer, self.now);
-        match self.admission.may_start(session, id, peer, self.now) {
-            Ok(admitted) => {
+        match self.admission.admit(session, id, Stage::Program(peer), self.now) {
+            Ok(ticket) => {
                 assert_eq!(refusal, None, "what is foretold is what happens");
                 self.promises_of_a_start(id, peer);
                 let service = self.services.get_mut(&id).unwrap();
-                assert_eq!(admitted.is_probe, service.closed_until.is_some(), "one tries after a pause");
-                if admitted.is_probe {
+                assert_eq!(ticket.is_probe(), service.closed_until.is_some(), "one tries after a pause");
+                if ticket.is_probe() {
                     service.probe = Some(session);
                 }
                 let ending = Ending::new(*self.random.pick(&[Duration::ZERO, Duration::from_secs(5)]));
                 let deaf = self.random.once_in(3);
                 self.sessions.insert(
                     session,
-                    Session { service: id, peer, ending, deaf, lingers: false, gone_by: None },
+                    Session { ticket, service: id, peer, ending, deaf, lingers: false, gone_by: None },
                 );
                 if self.services[&id].broken {
                     self.fail(session);
@@ -246,7 +248,7 @@ impl World {
     fn fail(&mut self, session: SessionId) {
         self.sums.failed += 1;
         let id = self.sessions[&session].service;
-        let pause = self.admission.failed(session, "exec", self.now);
+        let pause = self.admission.failed(&self.sessions[&session].ticket, "exec", self.now);
         if let Some(service) = self.services.get_mut(&id) {
             let counts = service.closed_until.is_none() || service.probe == Some(session);
             assert_eq!(pause, counts.then_some(service.next_pause), "pauses double");
@@ -272,8 +274,9 @@ impl World {
             return self.fail(session);
         }
         self.works(session);
-        self.admission.lingers(session);
-        self.sessions.get_mut(&session).unwrap().lingers = true;
+        let session = self.sessions.get_mut(&session).unwrap();
+        self.admission.lingers(&session.ticket);
+        session.lingers = true;
     }
 
     fn client_is_done(&mut self) {
@@ -284,7 +287,7 @@ impl World {
 
     /// The program has shown that it works.
     fn works(&mut self, session: SessionId) {
-        let recovered = self.admission.worked(session);
+        let recovered = self.admission.worked(&self.sessions[&session].ticket);
         let id = self.sessions[&session].service;
         let Some(service) = self.services.get_mut(&id) else { return };
         assert_eq!(recovered, service.probe == Some(session), "only who tries ends a pause");
@@ -303,8 +306,8 @@ impl World {
     }
 
     fn forget(&mut self, session: SessionId) {
-        self.admission.ended(session, self.now);
-        self.sessions.remove(&session);
+        let session = self.sessions.remove(&session).unwrap();
+        self.admission.ended(session.ticket, self.now);
     }
 
     fn kill(&mut self) {
