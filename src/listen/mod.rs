@@ -17,7 +17,6 @@ use crate::model::listen::{Address, UnixSocket};
 use crate::sys::CAPABILITIES;
 use crate::sys::net::{Inherited, Listener};
 
-
 /// One address of a service: bound, or tried again now and then.
 #[derive(Debug)]
 pub struct Slot {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Live, Supervisor};
+use super::Supervisor;
+use super::sessions::Live;
 use crate::control::protocol::{self, Explanation, Reply, Request, State, Status};
 use crate::control::server::Command;
 use crate::core::ending::EndReason;
@@ -26,7 +27,9 @@ impl Supervisor {
     pub(super) fn answer(&mut self, command: Command, manager: &mut dyn Manager) {
         let Command { request, reply } = command;
         let answer = match request {
-            Request::Reload => return self.reload("--reload", Some(reply), manager),
+            Request::Reload => {
+                return self.reloads.ask("--reload", Some(reply), &self.hub, manager);
+            }
             Request::Status => return self.tell_status(reply),
             Request::Kill { session } => self.kill(SessionId(session)),
             Request::Explain { address, service } => self.explain(address, service.as_deref()),
@@ -36,23 +39,21 @@ impl Supervisor {
     }
 
     fn kill(&mut self, session: SessionId) -> Reply {
-        if !self.sessions.contains_key(&session) {
-            return Reply::no_such_session(session.0);
-        }
-        self.order(session, Order::ask_now(EndReason::Killed));
+        let Some(live) = self.sessions.get(session) else { return Reply::no_such_session(session.0) };
+        live.order(Order::ask_now(EndReason::Killed));
         Reply::Killed
     }
 
     fn explain(&self, address: IpAddr, name: Option<&str>) -> Reply {
         let peer = Peer::Inet((address.to_canonical(), 0).into());
-        let now = self.began.elapsed();
+        let now = self.hub.now();
         let asked =
             self.services.iter().filter(|(_, served)| name.is_none_or(|name| served.service.name == name));
         let said: Vec<_> = asked
             .map(|(id, served)| {
-                let (verdict, because) = match self.no_certificate(&served.service) {
+                let (verdict, because) = match self.certificates.fault_of(&served.service) {
                     Some(fault) => (Verdict::Refuse, fault),
-                    None => explain(&self.admission, *id, peer, now),
+                    None => explain(&self.admission, id, peer, now),
                 };
                 let because = behind_proxy(because, &served.service, peer);
                 Explanation { service: served.service.name.clone(), verdict, because }
@@ -70,9 +71,9 @@ impl Supervisor {
         let mut status = self.status();
         let (done, mut all_done) = mpsc::channel::<()>(1);
         let mut counted: HashMap<u64, Counted> = HashMap::new();
-        for (id, live) in &self.sessions {
-            live.session.counted.ask_beside(&self.looks, live.session.owner(), done.clone());
-            counted.insert(id.0, live.session.counted.clone());
+        for Live { session, .. } in self.sessions.iter() {
+            session.counted.ask_beside(&self.hub.looks, session.owner(), done.clone());
+            counted.insert(session.id.0, session.counted.clone());
         }
         drop(done);
         tokio::spawn(async move {
@@ -92,18 +93,23 @@ impl Supervisor {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            uptime_seconds: seconds(self.began.elapsed()),
-            services: self.order.iter().map(|service| self.status_of(service)).chain(self.gone()).collect(),
+            uptime_seconds: seconds(self.hub.now()),
+            services: self
+                .services
+                .in_order()
+                .iter()
+                .map(|service| self.status_of(service))
+                .chain(self.gone())
+                .collect(),
         }
     }
 
     fn status_of(&self, service: &Service) -> protocol::Service {
-        let found = self.services.iter().find(|(_, served)| served.service.name == service.name);
-        let Some((id, served)) = found else {
-            return self.without_entrance(service, None);
+        let Some((id, served)) = self.services.named(&service.name) else {
+            return self.without_listeners(service, None);
         };
-        let (state, reason) = self.state_of(*id, service);
-        let slots = self.slots.values().filter(|slot| slot.service == *id);
+        let (state, reason) = self.state_of(id, service);
+        let slots = self.listeners.of(id);
         let listen =
             slots.filter_map(|slot| slot.listener()?.local_addr().ok()).map(|address| address.to_string());
         protocol::Service {
@@ -111,8 +117,8 @@ impl Supervisor {
             state,
             reason,
             listen: listen.collect(),
-            live: self.admission.live_of(*id) as u64,
-            warm: service.warm.map(|_| self.warm.waiting(*id) as u64),
+            live: self.admission.live_of(id) as u64,
+            warm: service.warm.map(|_| self.warm.waiting(id) as u64),
             served: served.served,
             refused: served.refused,
             failed: served.failed,
@@ -122,15 +128,16 @@ impl Supervisor {
 
     /// Services that are in the file no more, while sessions of theirs go on.
     fn gone(&self) -> impl Iterator<Item = protocol::Service> {
-        let named = |service: &Service| self.order.iter().any(|other| other.name == service.name);
-        let gone = self.retired.iter().filter(move |(_, service)| !named(service));
+        let named =
+            |service: &Service| self.services.in_order().iter().any(|other| other.name == service.name);
+        let gone = self.services.retired().iter().filter(move |(_, service)| !named(service));
         let gone = gone.map(|(_, service)| {
-            self.without_entrance(service, Some("it is in the file no more; sessions go on".to_owned()))
+            self.without_listeners(service, Some("it is in the file no more; sessions go on".to_owned()))
         });
         gone.filter(|service| service.live > 0)
     }
 
-    fn without_entrance(&self, service: &Service, reason: Option<String>) -> protocol::Service {
+    fn without_listeners(&self, service: &Service, reason: Option<String>) -> protocol::Service {
         let sessions = self.sessions_of(&service.name);
         protocol::Service {
             name: service.name.clone(),
@@ -149,7 +156,7 @@ impl Supervisor {
     fn sessions_of(&self, name: &str) -> Vec<protocol::Session> {
         let mut sessions: Vec<_> = self
             .sessions
-            .values()
+            .iter()
             .filter(|live| live.session.service.name == name)
             .map(|Live { session, began, client, .. }| protocol::Session {
                 id: session.id.0,
@@ -164,29 +171,18 @@ impl Supervisor {
         sessions
     }
 
-    /// Why a service that speaks TLS closes all its clients.
-    fn no_certificate(&self, service: &Service) -> Option<String> {
-        let files = service.tls.as_ref()?;
-        let fault = self.keyring.get(files)?.err()?;
-        let next = match self.keyring.unread().contains(files) {
-            true => "it is read again by itself",
-            false => "mend it, and have it read again (--reload)",
-        };
-        Some(format!("{fault}; {next}"))
-    }
-
     fn state_of(&self, id: ServiceId, service: &Service) -> (State, Option<String>) {
-        if let Some(fault) = self.no_certificate(service) {
+        if let Some(fault) = self.certificates.fault_of(service) {
             return (State::Paused, Some(fault));
         }
-        if let Some((cause, rest)) = self.admission.pause_of(id, self.began.elapsed()) {
+        if let Some((cause, rest)) = self.admission.pause_of(id, self.hub.now()) {
             let when = match rest {
                 Duration::ZERO => "the next client tries it".to_owned(),
                 rest => format!("tried again in {} s", rest.as_secs_f64().ceil()),
             };
             return (State::Paused, Some(format!("{cause}; {when}")));
         }
-        let mut slots = self.slots.values().filter(|slot| slot.service == id);
+        let mut slots = self.listeners.of(id);
         let fault = slots.find_map(|slot| Some(format!("{}: {}", slot.address, slot.fault()?)));
         match fault {
             Some(fault) => (State::Retrying, Some(fault)),

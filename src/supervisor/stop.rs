@@ -4,12 +4,11 @@
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::reload::Reload;
-use super::{EVERY_SECOND, Event, Live, Supervisor};
+use super::event::Event;
+use super::{EVERY_SECOND, Supervisor};
 use crate::control::server::Command;
 use crate::core::ending::EndReason;
 use crate::core::stop::Stop as Times;
-use crate::listen::Slot;
 use crate::log::event::Event as Logged;
 use crate::model::endings::OnStop;
 use crate::session::event::{Event as Said, Order, WarmEvent};
@@ -28,23 +27,18 @@ impl Supervisor {
         mut commands: mpsc::Receiver<Command>,
         manager: &mut dyn Manager,
     ) {
-        let closing: Vec<_> = self.slots.values_mut().filter_map(Slot::close).collect();
-        for closed in closing {
-            let _ = closed.await;
-        }
-        // Whoever waits for a reload hears that it will not be.
-        self.reload = Reload::default();
-        self.tell_refusals(true);
-        let warm =
-            self.services.values().map(|served| &served.service).filter(|service| service.warm.is_some());
-        let services = self.sessions.values().map(|live| &live.session.service).chain(warm);
+        self.listeners.close_all().await;
+        self.reloads.give_up();
+        self.refused.tell(&self.services, &self.hub);
+        let warm = self.services.plans().filter(|service| service.warm.is_some());
+        let services = self.sessions.iter().map(|live| &live.session.service).chain(warm);
         let kill_grace = services.map(|service| service.times.kill_grace).max().unwrap_or_default();
-        let began = self.began;
+        let began = self.hub.began;
         let mut times =
             Times::requested(began.elapsed(), self.server.stop_grace, kill_grace, request.at_most);
         let leaves = self.server.on_stop == OnStop::Leave;
         let grace = times.ask.saturating_sub(began.elapsed());
-        self.log.event(Logged::Stopping {
+        self.hub.log.event(Logged::Stopping {
             reason: request.why,
             sessions: self.sessions.len(),
             grace_seconds: grace,
@@ -65,8 +59,11 @@ impl Supervisor {
                 Some(command) = commands.recv() => drop(command),
                 Some(event) = self.events.recv() => {
                     match event {
-                        Event::Session(Said::Ended(record)) => self.ended(*record),
-                        Event::Warm(WarmEvent::Over(id, waited)) => self.warm_over(id, waited),
+                        Event::Session(said @ Said::Ended(_)) => self.hear(said),
+                        Event::Warm(said @ WarmEvent::Over(..)) => {
+                            let (warm, mut around) = self.warm();
+                            warm.says(said, &mut around);
+                        }
                         _ => {}
                     }
                 }
@@ -75,41 +72,30 @@ impl Supervisor {
                     manager.stopping(times.end.saturating_sub(began.elapsed()));
                 }
                 () = tokio::time::sleep_until(began + times.end) => {
-                    self.give_up();
+                    self.sessions.give_up(&self.hub);
                     break;
                 }
             }
         }
-        self.spawner.give_up_accounts().await;
+        self.hub.spawner.give_up_accounts().await;
         // Who was turned away after its header is counted at its end.
-        self.tell_refusals(true);
-        self.log.event(Logged::Stopped);
+        self.refused.tell(&self.services, &self.hub);
+        self.hub.log.event(Logged::Stopped);
     }
 
     /// Ends all sessions at these times. With `leaves` those go on by themselves
     /// that can: who has pipes needs us.
     fn order_end(&mut self, times: Times, leaves: bool) {
-        let (ask, kill) = (self.began + times.ask, Some(self.began + times.kill));
-        for live in self.sessions.values() {
+        let (ask, kill) = (self.hub.began + times.ask, Some(self.hub.began + times.kill));
+        for live in self.sessions.iter() {
             let order = if leaves && !live.session.service.has_pipes() {
                 Order::Leave { until: ask }
             } else {
                 Order::End { ask, kill, why: EndReason::Stop }
             };
-            live.told.send_modify(|told| told.order = order);
+            live.order(order);
         }
         // Nobody comes for those that wait.
-        self.end_warm(Order::End { ask: Instant::now(), kill, why: EndReason::Stop });
-    }
-
-    /// Even a session that can't be brought to an end has a record.
-    fn give_up(&mut self) {
-        for (_, Live { session, began, .. }) in self.sessions.drain() {
-            let mut record = session.record();
-            record.pid = session.process.pid();
-            record.seconds = began.elapsed();
-            record.reason = Some("could not be ended".to_owned());
-            self.log.event(Logged::session(record));
-        }
+        self.warm.end(Order::End { ask: Instant::now(), kill, why: EndReason::Stop });
     }
 }

@@ -1,21 +1,22 @@
-//! What came of reading files of keys, in words; and those that the system could not
-//! read for a moment: no reload is due, since nobody has anything to mend, so they
-//! are read again by themselves.
+//! What services need for TLS: what is in use, and what came of reading it, in words. Files
+//! that the system could not read for a moment are read again without a reload, since there
+//! is nothing to mend.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Event, Keys, Served, Supervisor};
-use crate::log::event::Event as Logged;
+use super::event::Event;
+use super::hub::Hub;
+use super::services::Services;
 use crate::model::level::Level;
-use crate::model::plan;
-use crate::model::plan::Plan;
+use crate::model::plan::{self, Plan, Service};
 use crate::sys::fault::{self, Says};
 use crate::tls::Fault;
-use crate::tls::keyring;
-use crate::tls::keyring::{Finding, Keyring, News};
+use crate::tls::Keys;
+use crate::tls::keyring::{self, Finding, Keyring, News, Read};
 
 /// After this they are read again. A disk that fails is asked no more often.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -24,22 +25,48 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// sleeps. So the server looks at it at least this often.
 const CLOCK_CHECKED: Duration = Duration::from_secs(3600);
 
-/// What became of the certificates.
-pub(super) struct Certificates {
+/// What became of the renewal.
+pub(super) struct Renewal {
     /// What there is to say, in lines.
     pub said: String,
     /// All that the files name can be used.
     pub all_good: bool,
 }
 
-impl Supervisor {
+/// What services need for TLS.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    keyring: Keyring,
+    /// It will be tried again to read what the system could not.
+    pending: bool,
+    /// When to look again whether a revocation list has expired.
+    pub lists_at: Option<Instant>,
+}
+
+impl Certificates {
+    /// What a service needs for TLS, or why it is not there. `None` without TLS.
+    pub fn of(&self, service: &Service) -> Option<Result<Keys, Arc<str>>> {
+        self.keyring.get(service.tls.as_ref()?)
+    }
+
+    /// Why a service that speaks TLS closes all its clients.
+    pub fn fault_of(&self, service: &Service) -> Option<String> {
+        let files = service.tls.as_ref()?;
+        let fault = self.keyring.get(files)?.err()?;
+        let next = match self.keyring.unread().contains(files) {
+            true => "it is read again by itself",
+            false => "mend it, and have it read again (--reload)",
+        };
+        Some(format!("{fault}; {next}"))
+    }
+
     /// What was read for TLS holds from now on, where it can be used. Says what
     /// is new, and what can't.
-    pub(super) fn renew_keys(&mut self, keys: Keys) -> Certificates {
-        let mut certificates = Certificates { said: String::new(), all_good: true };
+    pub fn renew(&mut self, keys: Read, services: &Services, hub: &Hub) -> Renewal {
+        let mut renewal = Renewal { said: String::new(), all_good: true };
         for Finding { files, news } in self.keyring.renew(keys) {
-            let names = self.names_with(&files);
-            let until = |keys: &keyring::Keys| {
+            let names = names_with(&files, services);
+            let until = |keys: &Keys| {
                 keys.until().map_or(String::new(), |until| format!(", which is valid until {until}"))
             };
             // (What is wrong with a file is logged with its place by who looks at the world.)
@@ -66,27 +93,26 @@ impl Supervisor {
             };
             // Writing to a String can't fail.
             if let Some(fault) = fault {
-                certificates.all_good &= matches!(news, News::Expired(_));
-                let _ = writeln!(certificates.said, "warning: {fault}");
+                renewal.all_good &= matches!(news, News::Expired(_));
+                let _ = writeln!(renewal.said, "warning: {fault}");
                 if let Some(hint) = &fault.hint {
-                    let _ = writeln!(certificates.said, "  hint: {hint}");
+                    let _ = writeln!(renewal.said, "  hint: {hint}");
                 }
             }
-            let _ = writeln!(certificates.said, "{message}");
-            self.log.event(Logged::Configuration { level, message, hint: None });
+            let _ = writeln!(renewal.said, "{message}");
+            hub.say(level, message, None);
         }
-        self.keys_again();
+        self.read_again_later(hub);
         self.watch_lists();
-        certificates
+        renewal
     }
 
     /// Why a plan would take from services the certificates that they have: it names
     /// others for them that can't be used.
-    pub(super) fn lost_keys(&self, plan: &Plan, keys: &Keys) -> Option<String> {
+    pub fn lost(&self, plan: &Plan, keys: &Read, services: &Services) -> Option<String> {
         let mut said = String::new();
         for service in plan.enabled() {
-            let has = |old: &&Served| old.service.name == service.name;
-            let old = self.services.values().find(has).and_then(|old| old.service.tls.as_ref());
+            let old = services.named(&service.name).and_then(|(_, old)| old.service.tls.as_ref());
             let (Some(old), Some(new)) = (old, &service.tls) else { continue };
             let works = || self.keyring.get(old).is_some_and(|keys| keys.is_ok());
             let fault = keys.get(new).and_then(keyring::fault_at_start);
@@ -102,40 +128,40 @@ impl Supervisor {
     }
 
     /// They will be read again, if there are any.
-    pub(super) fn keys_again(&mut self) {
-        if !self.keyring.unread().is_empty() && !std::mem::replace(&mut self.keys_pending, true) {
-            self.sender.send_later(AGAIN, Event::ReadKeys);
+    fn read_again_later(&mut self, hub: &Hub) {
+        if !self.keyring.unread().is_empty() && !std::mem::replace(&mut self.pending, true) {
+            hub.sender.send_later(AGAIN, Event::ReadKeys);
         }
     }
 
     /// Reads them, beside the loop. Without a thread for it that is put off.
-    pub(super) fn read_keys(&mut self) {
-        let (files, sender) = (self.keyring.unread().to_vec(), self.sender.clone());
+    pub fn read_again(&mut self, services: &Services, hub: &Hub) {
+        let (files, sender) = (self.keyring.unread().to_vec(), hub.sender.clone());
         let read = move || sender.send(Event::KeysRead(Keyring::read_files(files)));
         let started = fault::point("thread:keys", Says::Processes)
             .and_then(|()| std::thread::Builder::new().name("keys".to_owned()).spawn(read));
         if started.is_err() {
-            self.keys_read(Keys::default());
+            self.were_read(Read::default(), services, hub);
         }
     }
 
     /// What can be used now holds for clients that come from now on.
-    pub(super) fn keys_read(&mut self, keys: Keys) {
-        self.keys_pending = false;
+    pub fn were_read(&mut self, keys: Read, services: &Services, hub: &Hub) {
+        self.pending = false;
         for files in self.keyring.complete(keys) {
             let message = format!("{} and its key can be read now", files.certificate.display());
-            self.log.event(Logged::Configuration { level: Level::Info, message, hint: None });
+            hub.say(Level::Info, message, None);
         }
-        self.say_expired_lists();
-        self.keys_again();
+        self.say_expired_lists(services, hub);
+        self.read_again_later(hub);
     }
 
     /// Warns once of each revocation list in use that has expired meanwhile.
-    pub(super) fn say_expired_lists(&mut self) {
+    pub fn say_expired_lists(&mut self, services: &Services, hub: &Hub) {
         for Finding { files, news } in self.keyring.expired_lists() {
             let News::Expired(fault) = news else { continue };
-            let message = format!("{}: {}", self.names_with(&files), of_expired_list(&fault));
-            self.log.event(Logged::Configuration { level: Level::Warning, message, hint: fault.hint });
+            let message = format!("{}: {}", names_with(&files, services), of_expired_list(&fault));
+            hub.say(Level::Warning, message, fault.hint);
         }
         self.watch_lists();
     }
@@ -145,14 +171,14 @@ impl Supervisor {
         let wait = self.keyring.next_list_expires_in();
         self.lists_at = wait.map(|wait| Instant::now() + wait.min(CLOCK_CHECKED));
     }
+}
 
-    /// The services that have these files.
-    fn names_with(&self, files: &plan::Tls) -> String {
-        let whose = self.services.values().filter(|served| served.service.tls.as_ref() == Some(files));
-        let mut names: Vec<&str> = whose.map(|served| &*served.service.name).collect();
-        names.sort_unstable();
-        names.join(", ")
-    }
+/// The services that have these files.
+fn names_with(files: &plan::Tls, services: &Services) -> String {
+    let whose = services.plans().filter(|service| service.tls.as_ref() == Some(files));
+    let mut names: Vec<&str> = whose.map(|service| &*service.name).collect();
+    names.sort_unstable();
+    names.join(", ")
 }
 
 /// What holds while an expired list is in use.

@@ -1,0 +1,178 @@
+//! The sessions that have not ended: what they are told, and what comes of what they say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::hub::Hub;
+use super::refused::Refused;
+use super::services::Services;
+use crate::core::admission::{Admission, Ticket};
+use crate::core::refusals::Reason;
+use crate::log::event::{Event as Logged, Record};
+use crate::model::ids::{ServiceId, SessionId};
+use crate::model::peer::Peer;
+use crate::model::plan::Service;
+use crate::session::Session;
+use crate::session::event::{Answer, Inbox, Instructions, Order, ServiceHealth};
+
+/// A session that has not ended.
+#[derive(Debug)]
+pub(super) struct Live {
+    told: watch::Sender<Instructions>,
+    /// What was admitted, until the session ends.
+    ticket: Ticket,
+    /// For the record, if it can't be brought to an end.
+    pub session: Session,
+    pub began: Instant,
+    /// For whom it is, once a PROXY header has named a client.
+    pub client: Option<Peer>,
+    /// Why that client was refused.
+    refused: Option<Reason>,
+}
+
+/// All sessions that have not ended.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    live: HashMap<SessionId, Live>,
+    last: u64,
+}
+
+impl Live {
+    pub fn order(&self, order: Order) {
+        self.told.send_modify(|told| told.order = order);
+    }
+}
+
+impl Sessions {
+    pub fn next_id(&mut self) -> SessionId {
+        self.last += 1;
+        SessionId(self.last)
+    }
+
+    /// A session begins. Where it reads its instructions.
+    pub fn begin(&mut self, session: Session, ticket: Ticket) -> Inbox {
+        let (told, inbox) = watch::channel(Instructions::default());
+        let (id, began) = (session.id, Instant::now());
+        self.live.insert(id, Live { told, ticket, session, began, client: None, refused: None });
+        inbox
+    }
+
+    pub fn get(&self, session: SessionId) -> Option<&Live> {
+        self.live.get(&session)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Live> {
+        self.live.values()
+    }
+
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// A session's service, as it was when the client came.
+    pub fn service(&self, session: SessionId) -> Option<(ServiceId, &Arc<Service>)> {
+        self.get(session).map(|live| (live.session.service_id, &live.session.service))
+    }
+
+    /// Has a session give its slot up to a client that waits.
+    pub fn evict(&self, session: SessionId) {
+        if let Some(live) = self.get(session) {
+            live.told.send_modify(|told| told.evicted = true);
+        }
+    }
+
+    /// A PROXY header has named a client: rules and limits are asked about it.
+    pub fn named(&mut self, session: SessionId, client: Peer, admission: &mut Admission, hub: &Hub) {
+        let Some(live) = self.live.get_mut(&session) else { return };
+        let named = admission.named(&mut live.ticket, client, hub.now());
+        live.client = Some(client);
+        live.refused = named.as_ref().err().cloned();
+        live.told.send_modify(|told| told.answer = Some(Answer::Named(named)));
+    }
+
+    /// A session's header and handshake are done.
+    pub fn passed(&mut self, session: SessionId, admission: &mut Admission, hub: &Hub) {
+        let Some(live) = self.live.get_mut(&session) else { return };
+        let passed = admission.passed(&mut live.ticket, hub.now());
+        live.refused = passed.as_ref().err().cloned();
+        live.told.send_modify(|told| {
+            // Another session gives its slot up for the client that waits.
+            told.evicted = false;
+            told.answer = Some(Answer::Passed(passed));
+        });
+    }
+
+    /// What a session says of its service.
+    pub fn judge(&self, session: SessionId, health: ServiceHealth, admission: &mut Admission, hub: &Hub) {
+        let now = hub.now();
+        let Some(Live { ticket, session, .. }) = self.get(session) else { return };
+        let service = || session.service.name.clone();
+        let cause = match health {
+            ServiceHealth::Works => {
+                if admission.worked(ticket) {
+                    hub.log.event(Logged::ServiceResumed { service: service() });
+                }
+                return;
+            }
+            ServiceHealth::Unknown => return admission.not_tried(ticket, now),
+            // Clients can cause that by being many.
+            ServiceHealth::FailedOrRanOut(_) if self.len() > 1 => return admission.not_tried(ticket, now),
+            ServiceHealth::Failed(cause) | ServiceHealth::FailedOrRanOut(cause) => cause,
+        };
+        if let Some(pause) = admission.failed(ticket, &cause, now) {
+            hub.log.event(Logged::ServicePaused { service: service(), cause, pause_seconds: pause });
+        }
+    }
+
+    pub fn lingers(&self, session: SessionId, admission: &mut Admission) {
+        if let Some(live) = self.get(session) {
+            admission.lingers(&live.ticket);
+        }
+    }
+
+    pub fn is_held(&self, session: SessionId, admission: &mut Admission) {
+        if let Some(live) = self.get(session) {
+            admission.is_held(&live.ticket);
+        }
+    }
+
+    /// A session has ended: what it had is given back, here and nowhere else.
+    pub fn ended(
+        &mut self,
+        record: Record,
+        admission: &mut Admission,
+        services: &mut Services,
+        refused: &mut Refused,
+        hub: &Hub,
+    ) {
+        let Some(live) = self.live.remove(&record.session) else { return };
+        let service = live.session.service_id;
+        services.count(service, record.outcome);
+        admission.ended(live.ticket, hub.now());
+        // Refused after its header: not each of those has a line of its own.
+        if let Some(reason) = live.refused
+            && !refused.has_line(service, &reason, hub)
+        {
+            return;
+        }
+        hub.log.event(Logged::session(record));
+    }
+
+    /// Even a session that can't be brought to an end has a record.
+    pub fn give_up(&mut self, hub: &Hub) {
+        for (_, Live { session, began, .. }) in self.live.drain() {
+            let mut record = session.record();
+            record.pid = session.process.pid();
+            record.seconds = began.elapsed();
+            record.reason = Some("could not be ended".to_owned());
+            hub.log.event(Logged::session(record));
+        }
+    }
+}
