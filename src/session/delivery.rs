@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::closing::{Closed, Closing, Delivered, Served};
+use super::closing::Closed;
 use super::event::{Event, Inbox, Instructions, reached};
 use super::link::Link;
 use super::pump::Pump;
 use super::run::{Ended, Ran};
 use super::{Context, Session};
+use crate::core::ending::EndReason;
 use crate::core::stop::CLIENT_LEAVES_WITHIN;
+use crate::log::event::Record;
 use crate::sys::net::Socket;
 use crate::sys::{Counts, child, connection};
 
@@ -42,38 +44,39 @@ pub(super) async fn drain_pipes(
 /// Delivers what the system still holds for the client.
 pub(super) async fn deliver(session: &Session, ran: Ran, context: &Context, inbox: &mut Inbox) -> Closed {
     let Ran { mut link, client, connection, running, ended, over, mut cut } = ran;
-    let pid = running.child.pid();
-    let exit = match &ended {
-        Ended::Known { exit, .. } => Some(*exit),
-        Ended::Left | Ended::Unknown(_) => None,
-    };
-    let closed = |reason, delivered, link| {
-        let served = Served { client, pid, exit, reason, over, delivered };
-        Closed { closing: Closing::Served(served), link }
-    };
+    let seconds = over - session.began;
+    let mut record = Record { client: session.named(client), seconds, ..session.record() };
+    let on_its_own = |record: Record, reason| Closed { record: Record { reason, ..record }, link: None };
     let why = match ended {
         // A process may have the connection still: its options stay as they are.
-        Ended::Unknown(why) => return closed(Some(why), None, None),
+        Ended::Unknown(why) => return on_its_own(record, Some(why)),
         Ended::Left => {
             running.child.leave();
-            return closed(Some(LEFT.to_owned()), None, None);
+            return on_its_own(record, Some(LEFT.to_owned()));
         }
-        // What the program left behind has the connection: it goes on with the client,
-        // as under inetd.
-        Ended::Known { why: None, .. } if is_left(connection, session, context).await => {
-            return closed(Some(LEFT.to_owned()), None, None);
+        Ended::Known { exit, why } => {
+            record.exit = Some(exit);
+            why
         }
-        Ended::Known { why, .. } => why,
     };
+    // What the program left behind has the connection: it goes on with the client,
+    // as under inetd.
+    if why.is_none() && is_left(connection, session, context).await {
+        return on_its_own(record, Some(LEFT.to_owned()));
+    }
     let linger_timeout = session.service.times.linger_timeout;
     if cut.is_none() && !linger_timeout.is_zero() {
         // A client that resets has said that it wants no more.
         cut = until_cut(link.linger(inbox.clone()), over + linger_timeout, inbox).await;
     }
-    let reason = why.map(|why| why.text()).or(cut).map(str::to_owned);
-    let counts = last_counts(&link, session, context, inbox).await;
-    let delivered = Delivered { at: Instant::now(), counts, is_broken: link.is_broken() };
-    closed(reason, Some(delivered), Some(link))
+    record.reason = why.map(EndReason::text).or(cut).map(str::to_owned);
+    if let Some(counts) = last_counts(&link, session, context, inbox).await {
+        record.bytes_in = Some(counts.received);
+        // With a reset comes no acknowledgement of what arrived before it.
+        record.bytes_out = if link.is_broken() { counts.sent } else { Some(counts.acknowledged) };
+    }
+    record.linger_seconds = over.elapsed();
+    Closed { record, link: Some(link) }
 }
 
 /// Whether a process that the program left behind has the connection. Many descriptors

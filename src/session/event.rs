@@ -28,9 +28,9 @@ pub trait Events: Debug + Send + Sync {
 /// What a session tells the supervisor.
 #[derive(Debug)]
 pub enum Event {
-    /// A PROXY header has named the client. The session waits for [`Answer::Named`].
+    /// A PROXY header has named the client. The session waits for an answer.
     Named(SessionId, Peer),
-    /// Header and handshake are done. The session waits for [`Answer::Passed`].
+    /// Header and handshake are done. The session waits for an answer.
     Passed(SessionId),
     /// What the session says of its service. Told once.
     Health(SessionId, ServiceHealth),
@@ -96,8 +96,12 @@ pub struct Instructions {
     /// A client waits for the slot: a session that lingers, or is still at its header or
     /// handshake, gives it up at once.
     pub evicted: bool,
-    /// The answer to the session's last question.
-    pub answer: Option<Answer>,
+    /// The answer to [`Event::Named`]: how many connections the client's source has, or why
+    /// the client is refused.
+    pub named: Option<Result<usize, Reason>>,
+    /// The answer to [`Event::Passed`]: whether the session is the probe that may end a pause,
+    /// or why its program may not start.
+    pub passed: Option<Result<bool, Reason>>,
 }
 
 /// Where a session or a waiting program reads its instructions.
@@ -125,15 +129,6 @@ pub enum Order {
         /// The server's end.
         until: Instant,
     },
-}
-
-/// The answer to a session's question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// How many connections the named client's source has, or why the client is refused.
-    Named(Result<usize, Reason>),
-    /// Whether the session is the probe that may end a pause, or why its program may not start.
-    Passed(Result<bool, Reason>),
 }
 
 impl Order {

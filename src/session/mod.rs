@@ -50,6 +50,8 @@ pub struct Session {
     pub peer: Peer,
     /// To which of our addresses.
     pub local: Address,
+    /// When it was accepted.
+    pub began: Instant,
     /// How many connections its source has at this service.
     pub connections: usize,
     /// It is the probe that may end a pause of its service.
@@ -83,17 +85,16 @@ pub struct Context {
 
 /// Serves one connection, from its header to its record.
 pub async fn serve(session: Session, socket: Socket, context: Context, mut inbox: Inbox) {
-    let began = Instant::now();
-    let (Ok(closed) | Err(closed)) = story(&session, socket, &context, &mut inbox).await;
-    let record = session.record().close(began, closed.closing);
+    let (Ok(Closed { record, link }) | Err(Closed { record, link })) =
+        story(&session, socket, &context, &mut inbox).await;
     context.events.session(Event::Ended(Box::new(record)));
     // Last: a client that sees the end may come again at once, and must find the slot free.
-    if let Some(link) = closed.link {
+    if let Some(link) = link {
         link.close().await;
     }
 }
 
-/// The steps of a session. The last one that is reached says how the session ended.
+/// The steps of a session. The last one that is reached closes the record.
 async fn story(
     session: &Session,
     socket: Socket,

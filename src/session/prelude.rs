@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::closing::{Closed, Closing};
+use super::closing::Closed;
 use super::delivery::REFUSED_WITHIN;
-use super::event::{Answer, Event, Inbox, Instructions, ServiceHealth};
+use super::event::{Event, Inbox, Instructions, ServiceHealth};
 use super::flow::Flow;
 use super::link::{self, Link};
 use super::pump::Network;
@@ -17,7 +17,7 @@ use super::{Context, Session};
 use crate::core::ending::EndReason;
 use crate::core::proxy_header::{self, LONGEST, Named, Progress};
 use crate::core::refusals::Reason;
-use crate::log::event::Outcome;
+use crate::log::event::{Outcome, Record};
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
 use crate::model::plan::Service;
@@ -76,7 +76,7 @@ pub(super) struct Passed {
 
 /// A connection for which nothing is started.
 #[derive(Debug)]
-pub(super) struct Stopped {
+struct Stopped {
     /// Whether it was turned away, or failed.
     pub outcome: Outcome,
     /// The step that failed.
@@ -97,7 +97,14 @@ impl Stopped {
         }
     }
 
-    pub(super) fn failed(step: &'static str, reason: impl Into<String>) -> Stopped {
+    /// The record of a session that came no further.
+    fn record(self, session: &Session) -> Record {
+        let Stopped { outcome, step, reason, client, left } = self;
+        let client = client.and_then(|client| session.named(client));
+        Record { outcome, step, left, reason: Some(reason), client, ..session.record() }
+    }
+
+    fn failed(step: &'static str, reason: impl Into<String>) -> Stopped {
         Stopped {
             outcome: Outcome::Failed,
             step: Some(step),
@@ -120,9 +127,9 @@ pub(super) async fn pass(
         // is gone is the program's to find.
         let _ = socket.set_nodelay();
     }
-    let failed = |(stopped, link)| {
+    let failed = |(stopped, link): (Stopped, Option<Link>)| {
         context.events.session(Event::Health(session.id, ServiceHealth::Unknown));
-        Closed { closing: Closing::Stopped(stopped), link }
+        Closed { record: stopped.record(session), link }
     };
     steps(session, socket, context, inbox).await.map_err(failed)
 }
@@ -166,7 +173,7 @@ async fn steps(
         }
     };
     if service.has_prelude() {
-        let answer = may_start(session, context, inbox).await;
+        let answer = ask(Event::Passed(session.id), |told| told.passed.clone(), context, inbox).await;
         passed.is_probe = match answer {
             Ok(is_probe) => is_probe,
             Err(reason) => {
@@ -208,7 +215,7 @@ async fn name(
         Named::Client { client, local } => (Peer::Inet(client), Address::Tcp(local)),
         Named::Peer => (session.peer, session.local.clone()),
     };
-    match may_go_on(session, client, context, inbox).await {
+    match ask(Event::Named(session.id, client), |told| told.named.clone(), context, inbox).await {
         Ok(connections) => Ok(Some(Client { client, local, connections })),
         Err(reason) => Err(not_let_in(reason, client, stream, &session.service).await),
     }
@@ -303,36 +310,15 @@ async fn wait(stream: &Stream, error: io::Error) -> io::Result<()> {
     }
 }
 
-/// How many connections the source of this client has; if it may not go on, why.
-async fn may_go_on(
-    session: &Session,
-    client: Peer,
+/// Asks whether a client may go on; if not, why. A server that stops gives no answer and no
+/// reason.
+async fn ask<T>(
+    question: Event,
+    answer: impl Fn(&Instructions) -> Option<Result<T, Reason>>,
     context: &Context,
     inbox: &mut Inbox,
-) -> Result<usize, Option<Reason>> {
-    context.events.session(Event::Named(session.id, client));
-    let answer = |told: &Instructions| match &told.answer {
-        Some(Answer::Named(answer)) => Some(answer.clone()),
-        Some(Answer::Passed(_)) | None => None,
-    };
-    answered(inbox, answer).await
-}
-
-/// Whether the session is the probe; if its program may not start, why.
-async fn may_start(session: &Session, context: &Context, inbox: &mut Inbox) -> Result<bool, Option<Reason>> {
-    context.events.session(Event::Passed(session.id));
-    let answer = |told: &Instructions| match &told.answer {
-        Some(Answer::Passed(answer)) => Some(answer.clone()),
-        Some(Answer::Named(_)) | None => None,
-    };
-    answered(inbox, answer).await
-}
-
-/// The answer to a question. A server that stops gives none, and no reason.
-async fn answered<T>(
-    inbox: &mut Inbox,
-    answer: impl Fn(&Instructions) -> Option<Result<T, Reason>>,
 ) -> Result<T, Option<Reason>> {
+    context.events.session(question);
     let told = inbox.wait_for(|told| answer(told).is_some() || told.order.is_stop()).await;
     told.ok().and_then(|told| answer(&told)).ok_or(None)?.map_err(Some)
 }

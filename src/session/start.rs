@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use tokio::sync::oneshot;
 
-use super::closing::{Closed, Closing};
+use super::closing::Closed;
 use super::event::{Event, Inbox, Order, ServiceHealth};
 use super::lent::Lent;
 use super::link::Link;
@@ -15,6 +15,7 @@ use super::{Context, Session};
 use crate::core::ending::EndReason;
 use crate::core::proxy_header;
 use crate::core::spawn_queue::STUCK_AFTER;
+use crate::log::event::{Outcome, Record};
 use crate::model::endings::Leftovers;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
@@ -71,7 +72,14 @@ pub(super) async fn start(
             let fault = || format!("{}: {}", error.step.name(), error.cause);
             let health = if own { ServiceHealth::Failed(fault()) } else { ServiceHealth::Unknown };
             context.events.session(Event::Health(session.id, health));
-            Err(Closed { closing: Closing::NotStarted { client, error }, link })
+            let record = Record {
+                outcome: Outcome::Failed,
+                step: Some(error.step.name()),
+                reason: Some(error.cause),
+                client: session.named(client),
+                ..session.record()
+            };
+            Err(Closed { record, link })
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::core::admission::{Connect, Stage};
 use crate::core::exhaustion::{CALM_AFTER, Exhaustion};
 use crate::core::refusals::Reason;
 use crate::listen::ListenerId;
-use crate::log::event::{Event as Logged, Outcome};
+use crate::log::event::{Event as Logged, Outcome, Record};
 use crate::model::ids::ServiceId;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
@@ -241,6 +241,7 @@ impl Supervisor {
             service_id: service,
             peer,
             local,
+            began: Instant::now(),
             connections: 0,
             is_probe: false,
             process: Arc::default(),
@@ -274,9 +275,8 @@ impl Supervisor {
     fn refuse(&mut self, session: &Session, socket: Socket, reason: &Reason) {
         self.services.count(session.service_id, Outcome::Refused);
         if self.refused.has_line(session.service_id, reason, &self.hub) {
-            let mut record = session.record();
-            record.outcome = Outcome::Refused;
-            record.reason = Some(reason.to_string());
+            let (outcome, reason, seconds) = (Outcome::Refused, Some(reason.to_string()), Duration::ZERO);
+            let record = Record { outcome, reason, seconds, ..session.record() };
             self.hub.log.event(Logged::session(record));
         }
         // A client that expects TLS would not understand it.

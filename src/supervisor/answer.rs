@@ -158,11 +158,11 @@ impl Supervisor {
             .sessions
             .iter()
             .filter(|live| live.session.service.name == name)
-            .map(|Live { session, began, client, .. }| protocol::Session {
+            .map(|Live { session, client, .. }| protocol::Session {
                 id: session.id.0,
                 client: client.unwrap_or(session.peer).to_string(),
                 pid: session.process.running(),
-                seconds: seconds(began.elapsed()),
+                seconds: seconds(session.began.elapsed()),
                 bytes_in: None,
                 bytes_out: None,
             })

@@ -12,7 +12,7 @@ use crate::listen::{self, ListenerId};
 use crate::model::ids::{ServiceId, SessionId};
 use crate::session::event as session;
 use crate::session::warm::WarmRequest;
-use crate::tls::keyring::Read as Keys;
+use crate::tls::keyring::Read;
 
 /// What the loop hears.
 #[derive(Debug)]
@@ -37,9 +37,9 @@ pub(super) enum Event {
     /// Files of keys that the system could not read are to be read again.
     ReadKeys,
     /// They were.
-    KeysRead(Keys),
+    KeysRead(Read),
     /// The files were read again.
-    Loaded(Box<Result<(Loaded, Keys), Error>>),
+    Loaded(Box<Result<(Loaded, Read), Error>>),
 }
 
 /// The queue's end that events are put into.

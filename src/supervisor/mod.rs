@@ -118,7 +118,7 @@ impl Supervisor {
         mut commands: mpsc::Receiver<Command>,
         manager: &mut dyn Manager,
     ) {
-        // Clients are served from the beginning; only the word is kept back.
+        // Clients are served from the beginning; the service manager is told later.
         let patience_ends = Instant::now() + manager.patience();
         let mut ready = false;
         let mut second = tokio::time::interval(EVERY_SECOND);

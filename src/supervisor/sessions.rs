@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::hub::Hub;
 use super::refused::Refused;
@@ -16,7 +15,7 @@ use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::Peer;
 use crate::model::plan::Service;
 use crate::session::Session;
-use crate::session::event::{Answer, Inbox, Instructions, Order, ServiceHealth};
+use crate::session::event::{Inbox, Instructions, Order, ServiceHealth};
 
 /// A session that has not ended.
 #[derive(Debug)]
@@ -26,7 +25,6 @@ pub(super) struct Live {
     ticket: Ticket,
     /// For the record, if it can't be brought to an end.
     pub session: Session,
-    pub began: Instant,
     /// For whom it is, once a PROXY header has named a client.
     pub client: Option<Peer>,
     /// Why that client was refused.
@@ -55,8 +53,7 @@ impl Sessions {
     /// A session begins. Where it reads its instructions.
     pub fn begin(&mut self, session: Session, ticket: Ticket) -> Inbox {
         let (told, inbox) = watch::channel(Instructions::default());
-        let (id, began) = (session.id, Instant::now());
-        self.live.insert(id, Live { told, ticket, session, began, client: None, refused: None });
+        self.live.insert(session.id, Live { told, ticket, session, client: None, refused: None });
         inbox
     }
 
@@ -94,7 +91,7 @@ impl Sessions {
         let named = admission.named(&mut live.ticket, client, hub.now());
         live.client = Some(client);
         live.refused = named.as_ref().err().cloned();
-        live.told.send_modify(|told| told.answer = Some(Answer::Named(named)));
+        live.told.send_modify(|told| told.named = Some(named));
     }
 
     /// A session's header and handshake are done.
@@ -105,7 +102,7 @@ impl Sessions {
         live.told.send_modify(|told| {
             // Another session gives its slot up for the client that waits.
             told.evicted = false;
-            told.answer = Some(Answer::Passed(passed));
+            told.passed = Some(passed);
         });
     }
 
@@ -167,10 +164,8 @@ impl Sessions {
 
     /// Even a session that can't be brought to an end has a record.
     pub fn give_up(&mut self, hub: &Hub) {
-        for (_, Live { session, began, .. }) in self.live.drain() {
+        for (_, Live { session, .. }) in self.live.drain() {
             let mut record = session.record();
-            record.pid = session.process.pid();
-            record.seconds = began.elapsed();
             record.reason = Some("could not be ended".to_owned());
             hub.log.event(Logged::session(record));
         }
