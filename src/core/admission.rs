@@ -2,8 +2,8 @@
 //! and each source, rates, and the pauses of services that fail by themselves.
 //!
 //! Two questions let a client in. Before it is accepted only its service is known
-//! (`may_connect`). Then `admit` counts it, or refuses it: at once where it is known who it
-//! is, and behind a proxy without its source, which `named` counts later. What was admitted
+//! (`may_connect`). Then `admit` counts it for its source, or refuses it. Behind a proxy the
+//! source is not known yet: `named` counts it later. What was admitted
 //! is held by a [`Ticket`]. A refused connection takes neither a slot nor a rate token.
 
 use std::collections::{HashMap, VecDeque};
@@ -24,7 +24,7 @@ use crate::model::plan::{Admit, WhenFull};
 /// What to do with a client that waits to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connect {
-    /// Accept it; who it is decides.
+    /// Accept it; its source decides.
     Accept,
     /// Leave it waiting until a session ends.
     Wait,
@@ -54,7 +54,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Nobody is there yet, and no service.
+    /// No session yet, and no service.
     pub fn new(total: usize) -> Self {
         Admission {
             total: Slots::new(total),
@@ -66,8 +66,8 @@ impl Admission {
 
     /// From now on there are these services, each with the most connections
     /// that it gets of the total. What was counted stays counted; rates that
-    /// did not change go on; pauses are over, since somebody may have mended
-    /// what they are for.
+    /// did not change go on; pauses are over, since what
+    /// they are for may have been mended.
     pub fn configure<'a>(
         &mut self,
         total: usize,
@@ -122,8 +122,8 @@ impl Admission {
         let Some(entrance) = self.services.get(&service) else { return Connect::Wait };
         match entrance.throttle.gate(now) {
             Gate::Wait => return Connect::Wait,
-            // Accepted to be closed at once: whoever waits in the backlog of a
-            // paused service would wait for long.
+            // Accepted to be closed at once: in the backlog of a paused service a client
+            // would wait for long.
             Gate::Closed(_) => return Connect::Accept,
             Gate::Open | Gate::Trying => {}
         }
@@ -246,7 +246,7 @@ impl Admission {
         }
     }
 
-    /// Why a client from there would be turned away now, once it is accepted.
+    /// Why a client from there would be refused now, once it is accepted.
     pub fn refusal(&self, service: ServiceId, peer: Peer, now: Duration) -> Option<Reason> {
         let Some(entrance) = self.services.get(&service) else { return Some(Reason::Full) };
         // A rule is the better reason: it holds whatever else is.
@@ -263,11 +263,11 @@ impl Admission {
         }
     }
 
-    /// Why nobody would be let in now, whoever it is.
+    /// Why no client would be let in now, from whatever source.
     fn no_entrance(&self, entrance: &ServiceAdmission, now: Duration) -> Option<Reason> {
         match entrance.throttle.gate(now) {
             Gate::Closed(rest) => return Some(Reason::Paused(rest)),
-            // Nobody is accepted then; who comes all the same is no second try.
+            // No client is accepted then; one that comes all the same is no second probe.
             Gate::Wait => return Some(Reason::Paused(Duration::ZERO)),
             Gate::Open | Gate::Trying => {}
         }
@@ -278,7 +278,7 @@ impl Admission {
         rate.map(|bucket| Reason::Rate(bucket.rate()))
     }
 
-    /// Why this client would be turned away, although somebody would be let in.
+    /// Why this client would be refused, although others would be let in.
     fn no_client(
         &self,
         service: ServiceId,

@@ -1,4 +1,4 @@
-//! A client's connection, in the hands of whoever moves its bytes.
+//! A client's connection: the program's own, or one whose bytes the server moves.
 
 use std::future::ready;
 use std::io;

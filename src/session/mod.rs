@@ -46,7 +46,7 @@ pub struct Session {
     pub service: Arc<Service>,
     /// The service's number.
     pub service_id: ServiceId,
-    /// Who connected, as accept said.
+    /// The peer, as accept said.
     pub peer: Peer,
     /// To which of our addresses.
     pub local: Address,

@@ -1,5 +1,5 @@
 //! What comes on the wire before a program starts: the header by which a proxy
-//! names its client, and the handshake of TLS. Whoever does not finish in time
+//! names its client, and the handshake of TLS. A client that does not finish in time
 //! is closed, and nothing was started for it.
 
 use std::io::{self, ErrorKind};
@@ -62,13 +62,13 @@ impl From<io::Error> for Fault {
 pub(super) struct Passed {
     /// The connection.
     pub link: Link,
-    /// Who is really there.
+    /// The client that the header named, or the peer.
     pub client: Peer,
     /// Where that client connected to.
     pub local: Address,
     /// How many connections its source has.
     pub connections: usize,
-    /// It tries whether a service that failed by itself works again.
+    /// The session is the probe that may end a pause of its service.
     pub is_probe: bool,
     /// What TLS says of it.
     pub secured: Vec<(&'static str, String)>,
@@ -83,7 +83,7 @@ struct Stopped {
     pub step: Option<&'static str>,
     /// Why.
     pub reason: String,
-    /// Who is really there, if that was known.
+    /// The client that the header named, if one did.
     pub client: Option<Peer>,
     /// The client left early: no alarm.
     pub left: bool,

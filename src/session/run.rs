@@ -96,7 +96,7 @@ pub(super) async fn run(session: &Session, started: Started, context: &Context, 
         context.events.session(Event::Health(session.id, health));
     }
     let cut = match ended {
-        // Nobody listens where nothing moved for so long.
+        // No client listens where nothing moved for so long.
         Ended::Known { why: Some(why @ EndReason::Idle), .. } => Some(why.text()),
         Ended::Known { .. } => {
             let cut = delivery::drain_pipes(&mut pump, over + times.linger_timeout, inbox).await;
@@ -119,11 +119,11 @@ impl Ended {
         }
     }
 
-    /// What it says of the service: that failed by itself if the program could
-    /// not be loaded, or abnormally at once, while its client had neither sent nor ended
-    /// anything. Whatever a client can cause is none, or one client could
-    /// pause the service for all. Where nobody counts what clients sent, only
-    /// what was not even loaded is seen.
+    /// What it says of the service. The service failed by itself if its program could not be
+    /// loaded, or ended abnormally at once while the client had neither sent nor ended
+    /// anything. What a client can cause is no failure of the service, or one client could
+    /// pause it for all. Where the client's bytes are not counted, only a program that was
+    /// not loaded counts.
     async fn health(&self, session: &Session, context: &Context, running: &Running) -> ServiceHealth {
         let Ended::Known { exit, why: None } = self else { return ServiceHealth::Works };
         // A program that has waited for its client has lived longer than with it.

@@ -32,7 +32,7 @@ pub struct Ahead {
     pub service_id: ServiceId,
 }
 
-/// Starts the program and keeps it until somebody takes it, it ends, or it is
+/// Starts the program and keeps it until a session takes it, it ends, or it is
 /// ordered to.
 pub async fn wait_for_client(
     ahead: Ahead,

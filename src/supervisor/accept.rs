@@ -32,7 +32,7 @@ const BATCH: usize = 32;
 
 /// Which listener has its turn, and what accepting waits for.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct AcceptQueue {
     /// Listeners that clients may wait at: each gets one client in, then goes to the back.
     queue: VecDeque<ListenerId>,
     /// The loop will come back to accept more.
@@ -46,9 +46,9 @@ pub(super) struct Turns {
     retry_pending: bool,
 }
 
-impl Turns {
-    pub fn new() -> Turns {
-        Turns {
+impl AcceptQueue {
+    pub fn new() -> AcceptQueue {
+        AcceptQueue {
             queue: VecDeque::new(),
             more_pending: false,
             token_at: None,
@@ -132,27 +132,27 @@ impl Supervisor {
     pub(super) fn accept(&mut self) {
         // In a flood every event would let a batch in, and a request at the
         // control channel would wait for all of them.
-        if self.turns.more_pending {
+        if self.accepting.more_pending {
             return;
         }
         let mut budget = BATCH;
         // Listeners that could let no client in, in a row.
         let mut full = 0;
         let mut token_in: Option<Duration> = None;
-        while full < self.turns.queue.len() && !self.turns.held_back {
+        while full < self.accepting.queue.len() && !self.accepting.held_back {
             if budget == 0 {
                 // Sessions get their turn as well.
-                if !std::mem::replace(&mut self.turns.more_pending, true) {
+                if !std::mem::replace(&mut self.accepting.more_pending, true) {
                     self.hub.sender.send(Event::AcceptMore);
                 }
                 return;
             }
-            let Some(id) = self.turns.queue.pop_front() else { return };
+            let Some(id) = self.accepting.queue.pop_front() else { return };
             match self.turn(id) {
                 Turn::Accepted => {
                     budget -= 1;
                     full = 0;
-                    self.turns.queue.push_back(id);
+                    self.accepting.queue.push_back(id);
                 }
                 Turn::Empty => {
                     if let Some(slot) = self.listeners.get(id) {
@@ -161,19 +161,19 @@ impl Supervisor {
                 }
                 Turn::Full => {
                     full += 1;
-                    self.turns.queue.push_back(id);
+                    self.accepting.queue.push_back(id);
                 }
                 Turn::Later(wait) => {
                     full += 1;
                     token_in = Some(token_in.map_or(wait, |other| other.min(wait)));
-                    self.turns.queue.push_back(id);
+                    self.accepting.queue.push_back(id);
                 }
-                Turn::HeldBack => self.turns.queue.push_front(id),
+                Turn::HeldBack => self.accepting.queue.push_front(id),
             }
         }
         // A listener that found no slot keeps its turn: the round has come full circle.
         if let Some(wait) = token_in {
-            self.turns.retry_accept_in(wait);
+            self.accepting.retry_accept_in(wait);
         }
     }
 
@@ -201,7 +201,7 @@ impl Supervisor {
             }
         }
         let accepted = listener.accept();
-        if accepted.is_ok() && self.turns.exhaustion.worked(self.hub.now()) {
+        if accepted.is_ok() && self.accepting.exhaustion.worked(self.hub.now()) {
             self.hub.sender.send_later(CALM_AFTER, Event::Calm);
         }
         match accepted {
@@ -215,7 +215,7 @@ impl Supervisor {
             Err(error) => match sys::net::accept_fault(&error) {
                 AcceptFault::Connection => Turn::Accepted,
                 AcceptFault::Exhausted => {
-                    self.turns.hold_back(&error, &self.hub);
+                    self.accepting.hold_back(&error, &self.hub);
                     Turn::HeldBack
                 }
                 AcceptFault::Listener => {

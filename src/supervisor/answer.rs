@@ -34,7 +34,7 @@ impl Supervisor {
             Request::Kill { session } => self.kill(SessionId(session)),
             Request::Explain { address, service } => self.explain(address, service.as_deref()),
         };
-        // Whoever asked may be gone.
+        // The client that asked may be gone.
         let _ = reply.send(answer);
     }
 

@@ -69,7 +69,7 @@ impl Certificates {
             let until = |keys: &Keys| {
                 keys.until().map_or(String::new(), |until| format!(", which is valid until {until}"))
             };
-            // (What is wrong with a file is logged with its place by who looks at the world.)
+            // (The look at the world logs what is wrong with a file, with its place.)
             let (fault, message, level) = match &news {
                 News::Renewed(keys) => {
                     (None, format!("{names}: a new certificate is in use{}", until(keys)), Level::Info)
@@ -78,7 +78,7 @@ impl Certificates {
                     let stays = format!("{names}: the certificate of before stays in use{}", until(keys));
                     (Some(fault), stays, Level::Warning)
                 }
-                // (Who looks at the world may be able to read it by then.)
+                // (The look at the world may be able to read it by then.)
                 News::Missing(fault) if fault.may_heal => {
                     let closed = format!("{names}: {fault}; clients are closed until it can be read");
                     (Some(fault), closed, Level::Warning)

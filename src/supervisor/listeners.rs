@@ -65,7 +65,7 @@ impl Listeners {
     }
 
     /// A slot for each address that is wanted, with the socket that stands for it
-    /// where one was given. What nobody wants is closed, or its clients would wait
+    /// where one was given. A socket that no service wants is closed, or its clients would wait
     /// for ever.
     pub fn make_slots(
         &mut self,

@@ -38,7 +38,7 @@ use crate::sys::Request;
 use crate::sys::net::Inherited;
 use crate::sys::stop::Stop;
 use crate::tls::keyring::Keyring;
-use accept::Turns;
+use accept::AcceptQueue;
 use certificates::Certificates;
 use event::Event;
 use hub::Hub;
@@ -61,7 +61,7 @@ pub struct Supervisor {
     hub: Hub,
     services: Services,
     listeners: Listeners,
-    turns: Turns,
+    accepting: AcceptQueue,
     admission: Admission,
     refused: Refused,
     sessions: Sessions,
@@ -86,7 +86,7 @@ impl Supervisor {
             hub,
             services: Services::default(),
             listeners: Listeners::default(),
-            turns: Turns::new(),
+            accepting: AcceptQueue::new(),
             admission: Admission::new(0),
             refused: Refused::new(),
             sessions: Sessions::default(),
@@ -129,7 +129,7 @@ impl Supervisor {
                 ready = true;
                 self.say_ready(manager);
             }
-            let (token_at, lists_at) = (self.turns.token_at, self.certificates.lists_at);
+            let (token_at, lists_at) = (self.accepting.token_at, self.certificates.lists_at);
             let busy = !ready || orphans || !self.sessions.is_empty() || self.refused.are_silent();
             tokio::select! {
                 biased;
@@ -147,7 +147,7 @@ impl Supervisor {
                     }
                 }
                 () = tokio::time::sleep_until(token_at.unwrap_or(self.hub.began)), if token_at.is_some() => {
-                    self.turns.token_at = None;
+                    self.accepting.token_at = None;
                     self.accept();
                 }
                 () = tokio::time::sleep_until(lists_at.unwrap_or(self.hub.began)), if lists_at.is_some() => {
@@ -173,13 +173,13 @@ impl Supervisor {
     /// of it, clients are accepted.
     async fn route(&mut self, event: Event, manager: &mut dyn Manager) {
         match event {
-            Event::Listener(listen::Event::ClientsWait(listener)) => self.turns.push(listener),
+            Event::Listener(listen::Event::ClientsWait(listener)) => self.accepting.push(listener),
             Event::AcceptMore => {
-                self.turns.more();
+                self.accepting.more();
                 // A flood must not keep the loop from its other tasks.
                 tokio::task::yield_now().await;
             }
-            Event::AcceptAgain => self.turns.retry(),
+            Event::AcceptAgain => self.accepting.retry(),
             Event::Session(said) => self.hear(said),
             Event::Warm(said) => {
                 let (warm, mut around) = self.warm();
@@ -191,7 +191,7 @@ impl Supervisor {
             Event::Rebind(listener) => {
                 return self.listeners.bind_again(listener, &self.services, &self.hub).await;
             }
-            Event::Calm => return self.turns.calm(&self.hub),
+            Event::Calm => return self.accepting.calm(&self.hub),
             Event::WantsProgram(session, request) => {
                 let (warm, mut around) = self.warm();
                 return warm.give(session, request, &mut around);
@@ -221,7 +221,7 @@ impl Supervisor {
             Said::IsHeld(session) => sessions.is_held(session, admission),
             Said::Ended(record) => {
                 sessions.ended(*record, admission, services, refused, hub);
-                self.turns.something_is_free();
+                self.accepting.something_is_free();
             }
         }
     }

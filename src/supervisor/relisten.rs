@@ -64,7 +64,7 @@ impl Listeners {
     }
 
     /// The sockets that a service manager has opened for us: those that stand
-    /// for something that is wanted, with its service; those that nobody wants;
+    /// for something that is wanted, with its service; those that no service wants;
     /// and what is wanted besides. In the place of one that is closed already its
     /// address is wanted.
     fn inherited_for(&self, wanted: &[(ServiceId, Address)]) -> InheritedListeners {

@@ -35,7 +35,7 @@ pub(super) struct Reloads {
     /// One more was asked for meanwhile: the files may have changed since they
     /// were read.
     again: bool,
-    /// Who waits for what comes of the one that runs, and of the one after it.
+    /// Requests that the running reload answers, and those that the next one answers.
     waiting: Vec<oneshot::Sender<Reply>>,
     next: Vec<oneshot::Sender<Reply>>,
 }
@@ -78,8 +78,8 @@ impl Reloads {
         }
     }
 
-    /// The reload is over: who asked for it hears what came of it. Another one begins if it was
-    /// asked for meanwhile.
+    /// The reload is over: its requests are answered. Another one begins if it was asked for
+    /// meanwhile.
     fn over(&mut self, reply: &Reply, hub: &Hub, manager: &mut dyn Manager) {
         manager.reloaded();
         for waiting in self.waiting.drain(..) {
@@ -91,7 +91,7 @@ impl Reloads {
         }
     }
 
-    /// The server stops: who waits for a reload hears that it will not be.
+    /// The server stops: requests that wait for a reload hear that there will be none.
     pub fn give_up(&mut self) {
         self.waiting.clear();
         self.next.clear();
@@ -150,7 +150,7 @@ impl Supervisor {
         let after: Vec<_> = self.services.plans().cloned().collect();
         self.hub.spawner.forget_accounts();
         self.listeners.change(&wanted(plan, &ids), &self.services, &self.hub).await;
-        self.turns.retain(&self.listeners);
+        self.accepting.retain(&self.listeners);
         self.configure_admission(plan, &ids);
         let renewal = self.certificates.renew(keys, &self.services, &self.hub);
         let (warm, mut around) = self.warm();
@@ -205,7 +205,7 @@ pub(super) fn wanted(plan: &Plan, ids: &[ServiceId]) -> Vec<(ServiceId, Address)
         .collect()
 }
 
-/// What a reload says to the one who asked for it.
+/// The answer to a request for a reload.
 fn summary(loaded: &Loaded, listeners: &Listeners, services: usize, changes: &Difference) -> String {
     let mut text = String::new();
     // Writing to a String can't fail.

@@ -44,7 +44,7 @@ impl<T> Default for Turns<T> {
 }
 
 impl<T> Turns<T> {
-    /// Works on this, now or once whoever works on another is done with that.
+    /// Works on this, now or once the thread that works on another is done with that.
     pub fn take(&self, what: T, mut work: impl FnMut(T)) {
         let mut what = Some(what);
         {

@@ -19,7 +19,7 @@ use crate::sys::{Request, StopRequest};
 
 impl Supervisor {
     /// No new client at once; then the grace; then whole trees are ended. A
-    /// second request skips the grace, a third asks nobody any more.
+    /// second request skips the grace, a third asks no program any more.
     pub(super) async fn stop(
         mut self,
         request: StopRequest,
@@ -55,7 +55,7 @@ impl Supervisor {
                         self.order_end(times, false);
                     }
                 }
-                // Whoever asks now hears that the server stops.
+                // A dropped request hears that the server stops.
                 Some(command) = commands.recv() => drop(command),
                 Some(event) = self.events.recv() => {
                     match event {
@@ -78,13 +78,13 @@ impl Supervisor {
             }
         }
         self.hub.spawner.give_up_accounts().await;
-        // Who was turned away after its header is counted at its end.
+        // A client that was refused after its header is counted at its end.
         self.refused.tell(&self.services, &self.hub);
         self.hub.log.event(Logged::Stopped);
     }
 
     /// Ends all sessions at these times. With `leaves` those go on by themselves
-    /// that can: who has pipes needs us.
+    /// that can: a session with pipes needs the server.
     fn order_end(&mut self, times: Times, leaves: bool) {
         let (ask, kill) = (self.hub.began + times.ask, Some(self.hub.began + times.kill));
         for live in self.sessions.iter() {
@@ -95,7 +95,7 @@ impl Supervisor {
             };
             live.order(order);
         }
-        // Nobody comes for those that wait.
+        // No client comes for those that wait.
         self.warm.end(Order::End { ask: Instant::now(), kill, why: EndReason::Stop });
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that are started ahead of their clients: how many wait, who takes
+//! Programs that are started ahead of their clients: how many wait, which session takes
 //! one, and when another is started in its place.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +23,7 @@ use crate::session::warm::{Ahead, WarmRequest, wait_for_client};
 
 /// A program that ends before anybody comes for it is replaced after this,
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// doubling up to this as long as nobody comes.
+/// doubling up to this as long as no client comes.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// All programs that wait or are being started or ended.
@@ -38,7 +38,7 @@ pub(super) struct Warm {
 struct Program {
     service: ServiceId,
     told: watch::Sender<Instructions>,
-    /// Whoever takes it; gone once somebody has, or it is to end.
+    /// Where a session asks for it; gone once one has, or it is to end.
     take: Option<oneshot::Sender<WarmRequest>>,
     /// It has waited for long enough to say that the service works.
     worked: bool,
@@ -171,8 +171,8 @@ impl Warm {
     /// so at once, and starts its own.
     pub fn give(&mut self, session: SessionId, request: WarmRequest, with: &mut Around<'_>) {
         let Some((id, service)) = with.sessions.service(session) else { return };
-        // What waits is of the files of now; who came before a reload is served as
-        // they said then.
+        // What waits is of the files of now; a client that came before a reload is served
+        // as they said then.
         if !with.services.plan(id).is_some_and(|plan| Arc::ptr_eq(plan, service)) {
             return;
         }
