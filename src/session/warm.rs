@@ -129,8 +129,10 @@ async fn keep(
 
 /// The session that takes the program. Never returns once the program is to end.
 async fn taken(take: oneshot::Receiver<WarmRequest>, told: Inbox) -> WarmRequest {
-    match take.await {
-        Ok(request) if told.borrow().order == Order::Serve => request,
-        _ => std::future::pending().await,
+    // A request that is dropped tells its session at once.
+    let request = take.await.ok().filter(|_| told.borrow().order == Order::Serve);
+    match request {
+        Some(request) => request,
+        None => std::future::pending().await,
     }
 }
