@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wininetd::config::classic::Defaults;
+use wininetd::config::defaults::Defaults;
 use wininetd::config::diagnostic::Diagnostic;
 use wininetd::config::missing_user::MissingUser;
 use wininetd::model::plan::Plan;

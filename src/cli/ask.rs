@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::options::Options;
 use crate::config;
-use crate::config::classic::Defaults;
+use crate::config::defaults::Defaults;
 use crate::config::error::Error;
 use crate::config::missing_user::MissingUser;
 use crate::config::trust::Strictness;

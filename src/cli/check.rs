@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::cli::options::Options;
-use crate::config::classic::Defaults;
+use crate::config::defaults::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::error::Error;
 use crate::config::source::Source;

@@ -1,90 +1,19 @@
 //! The classic file: `PORT  USER:PASS  CMDLINE`, a line a service.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::defaults::{Defaults, STDIO_FAULT_HINT};
 use super::diagnostic::{Diagnostic, Severity};
-use super::missing_user::MissingUser;
 use super::source::Source;
-use super::stdio::STDIO_FAULT_HINT;
 use crate::model::account::Credentials;
 use crate::model::command_line::CommandLine;
-use crate::model::endings::Leftovers;
-use crate::model::limits::{Limits, Times};
-use crate::model::listen::KEEPALIVE;
-use crate::model::listen::{Address, UnixSocket};
-use crate::model::plan::{Admit, MAX_CONNECTIONS, Plan, Program, Server, Service, Stderr, Stdio, Typed};
+use crate::model::plan::{Admit, MAX_CONNECTIONS, Plan, Server, Service, Typed};
 use crate::model::secret::STORED;
 use crate::sys;
 use crate::sys::command::Command;
-
-/// What the command line says for all lines of a classic file.
-#[derive(Debug, Clone)]
-pub struct Defaults {
-    /// The addresses that a port listens on.
-    pub bind: Vec<IpAddr>,
-    /// See [`Service::idle_timeout`].
-    pub idle_timeout: Option<Duration>,
-    /// See [`Service::linger_timeout`].
-    pub linger_timeout: Duration,
-    /// How a connection becomes a program's streams, if that was said.
-    pub stdio: Option<Stdio>,
-    /// The directory that programs start in.
-    pub directory: PathBuf,
-    /// The registered service whose stored passwords are meant.
-    pub service: String,
-    /// How a native file's service without `user` is taken.
-    pub missing_user: MissingUser,
-}
-
-impl Defaults {
-    /// A service that says no more than what it is: all else is as everywhere.
-    pub(super) fn service(
-        &self,
-        name: String,
-        listen: Vec<Address>,
-        command: CommandLine,
-        identity: Option<Credentials>,
-        typed: Typed,
-    ) -> Service {
-        let stdio = self.stdio(&listen);
-        Service {
-            name,
-            enabled: true,
-            listen,
-            unix_socket: UnixSocket::default(),
-            keepalive: Some(KEEPALIVE),
-            nodelay: stdio == Stdio::Pipe,
-            admit: Admit::default(),
-            refusal: Vec::new(),
-            banner: Vec::new(),
-            proxy_protocol: None,
-            tls: None,
-            warm: None,
-            program: Program {
-                command,
-                identity,
-                directory: self.directory.clone(),
-                environment: Vec::new(),
-                inherit_environment: None,
-                stdio,
-                stderr: Stderr::Client,
-                leftovers: Leftovers::End,
-                limits: Limits::default(),
-            },
-            times: Times {
-                idle_timeout: self.idle_timeout,
-                linger_timeout: self.linger_timeout,
-                ..Times::default()
-            },
-            typed,
-        }
-    }
-}
 
 /// Reads a classic file. The plan is valid if no diagnostic is an error.
 pub fn parse(source: &mut Source, defaults: &Defaults) -> (Plan, Vec<Diagnostic>) {

@@ -1,10 +1,13 @@
 //! Promises of the classic file.
 
-use std::path::Path;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::missing_user::MissingUser;
 use crate::model::secret::Password;
 
 fn parse_bytes(bytes: &[u8]) -> (Plan, Vec<Diagnostic>) {

@@ -2,6 +2,7 @@
 //! with its place; findings about the world apart, since those heal.
 
 pub mod classic;
+pub mod defaults;
 pub mod diagnostic;
 pub mod error;
 pub mod missing_user;
@@ -10,8 +11,8 @@ mod needs_pipes;
 mod needs_socket;
 mod program_name;
 pub mod serve_option;
+pub mod session_variables;
 pub mod source;
-mod stdio;
 pub mod stored;
 pub mod trust;
 pub mod world;
@@ -22,7 +23,7 @@ use std::path::Path;
 use crate::config::error::Error;
 use crate::model::plan::Plan;
 use crate::sys;
-use classic::Defaults;
+use defaults::Defaults;
 use diagnostic::{Diagnostic, Severity};
 use source::Source;
 use trust::Strictness;

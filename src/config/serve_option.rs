@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Loaded;
-use super::classic::Defaults;
+use super::defaults::{Defaults, STDIO_FAULT_HINT};
 use super::diagnostic::{Diagnostic, Severity};
 use super::source::Source;
-use super::stdio::STDIO_FAULT_HINT;
 use super::zeros::without_leading_zeros;
 use crate::config::error::Error;
 use crate::model::command_line::CommandLine;

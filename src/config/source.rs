@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::trust::Trust;
-use crate::sys;
 use crate::sys::fault::{self, Says};
-use crate::sys::files;
+use crate::sys::{self, Others, files, trust};
 
 /// The largest file that is read. No one types more; a file that grows without
 /// end (a device, a log named by mistake) must not take our memory.
@@ -48,6 +46,45 @@ impl fmt::Debug for Source {
     /// The text may hold passwords.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Source({})", self.path.display())
+    }
+}
+
+/// Who else can change or read a file that was opened.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    pub(super) writers: Others,
+    pub(super) readers: Others,
+    pub(super) folders: Vec<(PathBuf, Others)>,
+    /// Where the file lies, behind all links.
+    pub(super) real: Option<PathBuf>,
+}
+
+impl Trust {
+    /// Looks at an opened file, so that nothing can be swapped between this
+    /// and reading it, and at the folders that it is reached through.
+    pub fn of(file: &File, path: &Path) -> io::Result<Trust> {
+        let mut folders: Vec<PathBuf> = Vec::new();
+        // Through a link two folders matter: that of the link and the file's.
+        let real = std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), sys::paths::plain);
+        for folder in [path, &*real].into_iter().filter_map(Path::parent) {
+            if !folders.iter().any(|known| known == folder) {
+                folders.push(folder.to_owned());
+            }
+        }
+        let mut above: Vec<(PathBuf, Others)> = Vec::new();
+        for folder in folders {
+            for found in trust::folder_writers(&folder)? {
+                if !above.contains(&found) {
+                    above.push(found);
+                }
+            }
+        }
+        Ok(Trust {
+            writers: trust::file_writers(file)?,
+            readers: trust::file_readers(file)?,
+            folders: above,
+            real: Some(real),
+        })
     }
 }
 
@@ -128,6 +165,16 @@ impl Source {
     /// Whether there is no text at all, not even a comment.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
+    }
+
+    /// Adds a folder from which files are read, whatever their names.
+    pub fn count_folder(&mut self, folder: &Path) -> io::Result<()> {
+        for found in trust::folder_writers(folder)? {
+            if !self.trust.folders.contains(&found) {
+                self.trust.folders.push(found);
+            }
+        }
+        Ok(())
     }
 
     /// The lines, without their ends, each with the place of its first byte.

@@ -11,7 +11,7 @@ use clap::builder::TypedValueParser;
 use clap::{Args, Parser};
 
 use crate::config::Loaded;
-use crate::config::classic::Defaults;
+use crate::config::defaults::Defaults;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::missing_user::MissingUser;
 use crate::config::source::Source;

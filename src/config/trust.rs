@@ -1,7 +1,6 @@
 //! Whether a configuration may be believed: who can change it chooses what
 //! runs with our rights.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -39,45 +38,6 @@ impl Strictness {
             Strictness::Refuse => !others.anyone.is_empty(),
             Strictness::Warn => false,
         }
-    }
-}
-
-/// Who else can change or read a file that was opened.
-#[derive(Debug, Clone, Default)]
-pub struct Trust {
-    writers: Others,
-    readers: Others,
-    folders: Vec<(PathBuf, Others)>,
-    /// Where the file lies, behind all links.
-    real: Option<PathBuf>,
-}
-
-impl Trust {
-    /// Looks at an opened file, so that nothing can be swapped between this
-    /// and reading it, and at the folders that it is reached through.
-    pub fn of(file: &File, path: &Path) -> std::io::Result<Trust> {
-        let mut folders: Vec<PathBuf> = Vec::new();
-        // Through a link two folders matter: that of the link and the file's.
-        let real = std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), sys::paths::plain);
-        for folder in [path, &*real].into_iter().filter_map(Path::parent) {
-            if !folders.iter().any(|known| known == folder) {
-                folders.push(folder.to_owned());
-            }
-        }
-        let mut above: Vec<(PathBuf, Others)> = Vec::new();
-        for folder in folders {
-            for found in trust::folder_writers(&folder)? {
-                if !above.contains(&found) {
-                    above.push(found);
-                }
-            }
-        }
-        Ok(Trust {
-            writers: trust::file_writers(file)?,
-            readers: trust::file_readers(file)?,
-            folders: above,
-            real: Some(real),
-        })
     }
 }
 
@@ -165,16 +125,6 @@ fn log_folders(folder: &Path) -> std::io::Result<Vec<(PathBuf, Others)>> {
         }
     }
     Ok(found)
-}
-
-/// Adds a folder from which files are read, whatever their names.
-pub fn count_folder(source: &mut Source, folder: &Path) -> std::io::Result<()> {
-    for found in trust::folder_writers(folder)? {
-        if !source.trust.folders.contains(&found) {
-            source.trust.folders.push(found);
-        }
-    }
-    Ok(())
 }
 
 fn judge_one(source: &Source, strictness: Strictness, told: &mut Vec<PathBuf>) -> Vec<Diagnostic> {

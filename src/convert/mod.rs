@@ -95,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::classic::Defaults;
+    use crate::config::defaults::Defaults;
     use crate::config::missing_user::MissingUser;
     use crate::config::native;
     use crate::model::plan::{Plan, Stderr, Stdio};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::Sender;
 
-use crate::config::classic::Defaults;
+use crate::config::defaults::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::error::Error;
 use crate::config::serve_option;

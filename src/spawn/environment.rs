@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
+use crate::config::session_variables::is_of_session;
 use crate::model::ids::SessionId;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
@@ -12,36 +13,6 @@ use crate::sys::process::NEEDED_BY_PROGRAMS;
 use crate::sys::text::same_name;
 
 type Variables = Vec<(OsString, OsString)>;
-
-/// Names that tell of the client. Inherited copies would lie.
-const OF_SESSION: [&str; 26] = [
-    "CLIENT_IP",
-    "CLIENT_PORT",
-    "PROTO",
-    "TCPREMOTEIP",
-    "TCPREMOTEPORT",
-    "TCPREMOTEHOST",
-    "TCPREMOTEINFO",
-    "TCPLOCALIP",
-    "TCPLOCALPORT",
-    "TCPLOCALHOST",
-    "TCPCONNNUM",
-    "REMOTE_ADDR",
-    "REMOTE_PORT",
-    "REMOTE_HOST",
-    "UNIXLOCALPATH",
-    "UNIXREMOTEPATH",
-    "UNIXREMOTEEUID",
-    "UNIXREMOTEEGID",
-    "UNIXREMOTEPID",
-    "WININETD_SERVICE",
-    "WININETD_SESSION",
-    "SSL_PROTOCOL",
-    "SSL_CIPHER",
-    "SSL_TLS_SNI_SERVERNAME",
-    "SSL_PEER_CERT_SUBJECT",
-    "SSL_PEER_CERT_HASH",
-];
 
 /// Names by which a service manager speaks to us. A program that believed them
 /// would answer in our name.
@@ -55,11 +26,6 @@ const OF_SERVICE_MANAGER: [&str; 8] = [
     "CREDENTIALS_DIRECTORY",
     "RUNTIME_DIRECTORY",
 ];
-
-/// Whether a name is set for each session, so that nobody else can set it.
-pub fn is_of_session(name: &OsStr) -> bool {
-    OF_SESSION.iter().any(|listed| same_name(listed.as_ref(), name))
-}
 
 /// Whether a variable of TLS holds what its client says of itself: a program may
 /// fail by it.

@@ -11,7 +11,6 @@ use super::hide::hide;
 use super::report::At;
 use super::units::Fault;
 use crate::config::source::{EMPTY, EMPTY_HINT, Source};
-use crate::config::trust;
 
 /// What is to be said of an `include`, once all files are known.
 pub(super) struct Found {
@@ -109,7 +108,7 @@ fn resolve(folder: &Path, pattern: &str, source: &mut Source) -> Result<Resolved
     }
     let listed = std::fs::read_dir(readable(&folder)).and_then(|entries| {
         // Whoever can put a file there chooses what is served.
-        trust::count_folder(source, &folder)?;
+        source.count_folder(&folder)?;
         entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
     });
     let mut names = match listed {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::classic::Defaults;
+use super::defaults::Defaults;
 use super::diagnostic::Diagnostic;
 use super::source::Source;
 use crate::model::plan::{Plan, Server};

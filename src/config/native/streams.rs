@@ -8,7 +8,7 @@ use super::report::At;
 use super::service::Entry;
 use super::units::Fault;
 use super::value::Value;
-use crate::config::stdio::uncounted;
+use crate::config::defaults::uncounted;
 use crate::model::endings::Leftovers;
 use crate::model::listen::Address;
 use crate::model::plan::{MAX_CONNECTIONS, Stderr, Stdio, Tls, Warm};

@@ -252,7 +252,7 @@ impl Reader<'_> {
             self.report.error(at, Fault::plain("a variable's name is not empty and has no `=` and no NUL"));
             return None;
         }
-        if crate::spawn::environment::is_of_session(name.as_ref()) {
+        if crate::config::session_variables::is_of_session(name.as_ref()) {
             self.report.error(at, Fault::plain(format!("{} is set for each session", units::quote(name))));
             return None;
         }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::attributes::{Attributes, Value};
 use super::read::{Block, Span};
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::session_variables::is_of_session;
 use crate::config::source::Source;
 use crate::convert::account::{User, is_number, unnameable, user_of_number, write_group, write_user};
 use crate::convert::note;
@@ -14,7 +15,6 @@ use crate::convert::program::started;
 use crate::convert::toml::{Entry, Item, array, string, table};
 use crate::convert::words::{listed, no_address};
 use crate::convert::world::World;
-use crate::spawn::environment::is_of_session;
 use crate::sys::text::same_name;
 
 /// Writes services, and says what there is to say about them.

@@ -8,7 +8,7 @@ use super::launchd::{self, Job};
 use super::systemd::{Unit, words};
 use crate::config::error::Error;
 use crate::config::stored::{StartType, Stored};
-use crate::config::{self, classic::Defaults, missing_user::MissingUser, trust::Strictness};
+use crate::config::{self, defaults::Defaults, missing_user::MissingUser, trust::Strictness};
 use crate::host::Options;
 use crate::host::output::answer;
 use crate::host::{example, own_file, refuse_missing_log_folder};

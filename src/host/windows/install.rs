@@ -12,7 +12,7 @@ use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_word
 use super::service_account::{Account, cannot_open_passwords, grant_for_identities};
 use super::{event_source, firewall};
 use crate::config;
-use crate::config::classic::Defaults;
+use crate::config::defaults::Defaults;
 use crate::config::error::Error;
 use crate::config::missing_user::MissingUser;
 use crate::config::stored::StartType;

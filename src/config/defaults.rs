@@ -1,0 +1,149 @@
+//! What the command line says for services that do not say it themselves: of a
+//! classic file, of `--serve`, of a native file.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::missing_user::MissingUser;
+use crate::model::account::Credentials;
+use crate::model::command_line::CommandLine;
+use crate::model::endings::Leftovers;
+use crate::model::limits::{Limits, Times};
+use crate::model::listen::{Address, KEEPALIVE, UnixSocket};
+use crate::model::plan::{Admit, Program, Service, Stderr, Stdio, Typed};
+use crate::sys::CAPABILITIES;
+
+/// What the command line says for all lines of a classic file.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// The addresses that a port listens on.
+    pub bind: Vec<IpAddr>,
+    /// See [`Service::idle_timeout`].
+    pub idle_timeout: Option<Duration>,
+    /// See [`Service::linger_timeout`].
+    pub linger_timeout: Duration,
+    /// How a connection becomes a program's streams, if that was said.
+    pub stdio: Option<Stdio>,
+    /// The directory that programs start in.
+    pub directory: PathBuf,
+    /// The registered service whose stored passwords are meant.
+    pub service: String,
+    /// How a native file's service without `user` is taken.
+    pub missing_user: MissingUser,
+}
+
+impl Defaults {
+    /// A service that says no more than what it is: all else is as everywhere.
+    pub(super) fn service(
+        &self,
+        name: String,
+        listen: Vec<Address>,
+        command: CommandLine,
+        identity: Option<Credentials>,
+        typed: Typed,
+    ) -> Service {
+        let stdio = self.stdio(&listen);
+        Service {
+            name,
+            enabled: true,
+            listen,
+            unix_socket: UnixSocket::default(),
+            keepalive: Some(KEEPALIVE),
+            nodelay: stdio == Stdio::Pipe,
+            admit: Admit::default(),
+            refusal: Vec::new(),
+            banner: Vec::new(),
+            proxy_protocol: None,
+            tls: None,
+            warm: None,
+            program: Program {
+                command,
+                identity,
+                directory: self.directory.clone(),
+                environment: Vec::new(),
+                inherit_environment: None,
+                stdio,
+                stderr: Stderr::Client,
+                leftovers: Leftovers::End,
+                limits: Limits::default(),
+            },
+            times: Times {
+                idle_timeout: self.idle_timeout,
+                linger_timeout: self.linger_timeout,
+                ..Times::default()
+            },
+            typed,
+        }
+    }
+
+    /// How the connections of a service that only has these become streams.
+    pub fn stdio(&self, listen: &[Address]) -> Stdio {
+        match uncounted(listen) {
+            Some(_) if self.idle_timeout.is_some() => Stdio::Pipe,
+            _ => self.stdio.unwrap_or(Stdio::Socket),
+        }
+    }
+
+    /// Why these can't be kept together, if so.
+    pub(super) fn stdio_fault(&self, listen: &[Address]) -> Option<String> {
+        self.stdio_fault_by(CAPABILITIES.byte_counts, listen)
+    }
+
+    fn stdio_fault_by(&self, byte_counts: bool, listen: &[Address]) -> Option<String> {
+        let why = uncounted_by(byte_counts, listen)?;
+        let contradicts = self.idle_timeout.is_some() && self.stdio == Some(Stdio::Socket);
+        contradicts.then(|| format!("`--timeout` implies `--stdio pipe`, not `socket`: {why}"))
+    }
+}
+
+/// Why nobody but the server could tell that nothing moves on the connections
+/// of a service; none, where the system counts what a program moves.
+pub(super) fn uncounted(listen: &[Address]) -> Option<&'static str> {
+    uncounted_by(CAPABILITIES.byte_counts, listen)
+}
+
+fn uncounted_by(byte_counts: bool, listen: &[Address]) -> Option<&'static str> {
+    if !byte_counts {
+        Some("this system does not tell what moved on a connection that a program has")
+    } else if listen.iter().any(|address| matches!(address, Address::Unix(_))) {
+        Some("no system tells what moved on a `unix:` connection that a program has")
+    } else {
+        None
+    }
+}
+
+/// What to do about [`Defaults::stdio_fault`].
+pub(super) const STDIO_FAULT_HINT: &str = "leave one of the two out";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::stored::Stored;
+
+    fn defaults(timeout: Option<u64>, stdio: Option<Stdio>) -> Defaults {
+        Stored { timeout, stdio, ..Stored::default() }.defaults("wininetd")
+    }
+
+    #[test]
+    fn a_timeout_implies_pipes_where_the_system_does_not_count() {
+        let (tcp, unix) =
+            ([Address::Tcp("[::1]:80".parse().unwrap())], [Address::Unix("/run/x.sock".into())]);
+        assert!(uncounted_by(false, &tcp).is_some() && uncounted_by(true, &unix).is_some());
+        assert_eq!(uncounted_by(true, &tcp), None);
+        assert_eq!(defaults(Some(5), None).stdio(&unix), Stdio::Pipe);
+        assert_eq!(defaults(None, None).stdio(&unix), Stdio::Socket);
+        assert_eq!(defaults(Some(0), None).stdio(&unix), Stdio::Socket);
+        assert_eq!(defaults(None, Some(Stdio::Pipe)).stdio(&tcp), Stdio::Pipe);
+    }
+
+    #[test]
+    fn a_timeout_and_the_socket_contradict_each_other_there() {
+        let fault = |timeout, stdio, counts| defaults(timeout, stdio).stdio_fault_by(counts, &[]);
+        assert!(fault(Some(5), Some(Stdio::Socket), false).unwrap().contains("does not tell"));
+        assert_eq!(fault(Some(5), Some(Stdio::Socket), true), None);
+        assert_eq!(fault(Some(5), Some(Stdio::Pipe), false), None);
+        assert_eq!(fault(Some(5), None, false), None);
+        assert_eq!(fault(None, Some(Stdio::Socket), false), None);
+    }
+}
