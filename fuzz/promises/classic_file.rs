@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use wininetd::config::classic::parse;
+use wininetd::config::classic::read;
 use wininetd::config::source::Source;
 
 use super::said;
@@ -29,8 +29,8 @@ fn passwords(text: &[u8]) -> Vec<&str> {
 
 /// Panics where the promise is broken.
 pub fn check(bytes: &[u8]) {
-    let mut source = Source::decode(Path::new("/w.conf"), bytes.to_vec());
+    let source = Source::decode(Path::new("/w.conf"), bytes.to_vec());
     let text = source.text.to_vec();
-    let (plan, diagnostics) = parse(&mut source, &said::defaults());
-    said::is_harmless(&diagnostics, &plan, &passwords(&text));
+    let loaded = read(source, &said::defaults());
+    said::is_harmless(&loaded.diagnostics, &loaded.plan, &passwords(&text));
 }

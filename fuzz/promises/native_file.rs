@@ -36,7 +36,7 @@ pub fn check(bytes: &[u8]) -> bool {
         }
         secrets = passwords(document.get_ref(), text);
     }
-    let (_, plan, diagnostics) = read(source, &said::defaults());
-    said::is_harmless(&diagnostics, &plan, &secrets);
+    let loaded = read(source, &said::defaults());
+    said::is_harmless(&loaded.diagnostics, &loaded.plan, &secrets);
     true
 }

@@ -2,18 +2,17 @@
 //! serving it.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use crate::cli::options::Options;
 use crate::config::defaults::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::error::Error;
-use crate::config::source::Source;
+use crate::config::loaded::{Loaded, Spans};
 use crate::config::trust::Strictness;
-use crate::config::{self, Loaded, world};
+use crate::config::{self, world};
 use crate::model::account::Credentials;
 use crate::model::exit_code::Exit;
-use crate::model::plan::{Plan, Service};
+use crate::model::plan::Service;
 use crate::sys::account::try_out;
 use crate::sys::{CAPABILITIES, process};
 use crate::tls::Keys;
@@ -26,18 +25,18 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     let defaults = options.stored.defaults(options.service_name());
     // The server may have more rights than this process.
     let missing_user = defaults.missing_user.of_check(CAPABILITIES.all_rights);
-    let loaded = config::read(&path, &Defaults { missing_user, ..defaults }, strictness)?;
+    let mut loaded = config::read(&path, &Defaults { missing_user, ..defaults }, strictness)?;
     let log = options.stored.judge_log(Some(&loaded), strictness.for_writing());
-    let Loaded { sources, plan, mut diagnostics } = loaded;
+    let mut diagnostics = std::mem::take(&mut loaded.diagnostics);
     diagnostics.extend(log);
     let has_errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
-    let findings = world::examine(&plan, &sources);
+    let findings = world::examine(&loaded);
     if has_errors {
         diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
         return Err(Error::Configuration { diagnostics });
     }
     let mut report = String::new();
-    for (service, finding) in plan.services.iter().zip(&findings) {
+    for (service, finding) in loaded.plan.services.iter().zip(&findings) {
         let program =
             finding.program.as_ref().map_or("not found".into(), |program| program.path.to_string_lossy());
         let user = service
@@ -58,17 +57,17 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
         );
     }
     diagnostics.extend(findings.into_iter().flat_map(|finding| finding.warnings));
-    diagnostics.extend(world::addresses_not_up(&plan, &sources));
+    diagnostics.extend(world::addresses_not_up(&loaded));
     if options.logon {
-        let refused = try_accounts(&plan, &sources);
-        let _ = writeln!(report, "accounts: {} tried, {} refused", accounts(&plan).len(), refused.len());
+        let refused = try_accounts(&loaded);
+        let _ = writeln!(report, "accounts: {} tried, {} refused", accounts(&loaded).len(), refused.len());
         diagnostics.extend(refused);
     }
     for diagnostic in &diagnostics {
         let _ = writeln!(report, "{diagnostic}");
     }
     let warnings = diagnostics.iter().filter(|found| found.severity == Severity::Warning).count();
-    let count = plan.services.len();
+    let count = loaded.plan.services.len();
     let _ = writeln!(
         report,
         "{}: {count} service{}, {warnings} warning{}",
@@ -108,25 +107,23 @@ fn manner(service: &Service) -> String {
     [proxies, tls, pipes, warm].into_iter().flatten().collect()
 }
 
-/// The services' accounts, each once, with the first service that has it.
-fn accounts(plan: &Plan) -> Vec<(&Credentials, &Arc<Service>)> {
-    let mut found: Vec<(&Credentials, &Arc<Service>)> = Vec::new();
-    for service in &plan.services {
+/// The services' accounts, each once, with the spans of the first service that has it.
+fn accounts(loaded: &Loaded) -> Vec<(&Credentials, &Spans)> {
+    let mut found: Vec<(&Credentials, &Spans)> = Vec::new();
+    for (service, spans) in loaded.services() {
         if let Some(identity) = &service.program.identity
             && !found.iter().any(|(known, _)| *known == identity)
         {
-            found.push((identity, service));
+            found.push((identity, spans));
         }
     }
     found
 }
 
 /// Takes each account, as the first client of its service would.
-fn try_accounts(plan: &Plan, sources: &[Source]) -> Vec<Diagnostic> {
-    let refused = |(identity, service): (&Credentials, &Arc<Service>)| {
-        let error = try_out(identity).err()?;
-        let source = &sources[service.typed.source];
-        Some(Diagnostic::at(Severity::Warning, source, &service.typed.identity, error.cause))
+fn try_accounts(loaded: &Loaded) -> Vec<Diagnostic> {
+    let refused = |(identity, spans): (&Credentials, &Spans)| {
+        Some(loaded.warning(spans, &spans.identity, try_out(identity).err()?.cause))
     };
-    accounts(plan).into_iter().filter_map(refused).collect()
+    accounts(loaded).into_iter().filter_map(refused).collect()
 }

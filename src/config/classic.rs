@@ -3,51 +3,50 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::defaults::{Defaults, STDIO_FAULT_HINT};
 use super::diagnostic::{Diagnostic, Severity};
+use super::loaded::{Loaded, Spans};
 use super::source::Source;
 use crate::model::account::Credentials;
 use crate::model::command_line::CommandLine;
-use crate::model::plan::{Admit, MAX_CONNECTIONS, Plan, Server, Service, Typed};
+use crate::model::plan::{Admit, MAX_CONNECTIONS, Service};
 use crate::model::secret::STORED;
 use crate::sys;
 use crate::sys::command::Command;
 
-/// Reads a classic file. The plan is valid if no diagnostic is an error.
-pub fn parse(source: &mut Source, defaults: &Defaults) -> (Plan, Vec<Diagnostic>) {
-    hide_passwords(source);
-    let mut reader = Reader { source, defaults, ports: HashMap::new(), diagnostics: Vec::new() };
+/// Reads a classic file.
+pub fn read(mut source: Source, defaults: &Defaults) -> Loaded {
+    hide_passwords(&mut source);
+    let mut reader = Reader { source: &source, defaults, ports: HashMap::new(), diagnostics: Vec::new() };
     if let Some(at) = source.text.iter().position(|&byte| byte == 0) {
         let hint = "if this file is UTF-16, save it with a byte-order mark".to_owned();
         reader.error(&(at..at + 1), "a NUL character, which no configuration has", Some(hint));
     }
     if source.code_page {
         let message = "this file is not UTF-8 and was read in the system's code page";
-        reader.diagnostics.push(Diagnostic::of_file(Severity::Note, source, message));
+        reader.diagnostics.push(Diagnostic::of_file(Severity::Note, &source, message));
     }
     if let Some(fault) = defaults.stdio_fault(&[]) {
-        let fault = Diagnostic::of_file(Severity::Error, source, fault);
+        let fault = Diagnostic::of_file(Severity::Error, &source, fault);
         reader.diagnostics.push(fault.hint(STDIO_FAULT_HINT.to_owned()));
     }
-    let services =
-        source.lines().filter_map(|(start, line)| reader.line(start, line)).map(Arc::new).collect::<Vec<_>>();
+    let services = source.lines().filter_map(|(start, line)| reader.line(start, line)).collect::<Vec<_>>();
     let mut diagnostics = reader.diagnostics;
     if services.is_empty() && diagnostics.iter().all(|found| found.severity != Severity::Error) {
         diagnostics.push(
             Diagnostic::of_file(
                 Severity::Warning,
-                source,
+                &source,
                 "no line of this file is a service, so nothing is served",
             )
             .hint(
-                other_form(source)
+                other_form(&source)
                     .unwrap_or_else(|| format!("a service is a line like:  {}", sys::paths::EXAMPLE_LINE)),
             ),
         );
     }
-    (Plan { services, server: Server::default() }, diagnostics)
+    Loaded::of_one(source, services, diagnostics)
 }
 
 /// What to say where the file looks like one of another form.
@@ -70,7 +69,7 @@ fn other_form(source: &Source) -> Option<String> {
 struct Reader<'a> {
     source: &'a Source,
     defaults: &'a Defaults,
-    /// Where each port was first typed.
+    /// Where each port was first spans.
     ports: HashMap<u16, Range<usize>>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -83,7 +82,7 @@ impl Reader<'_> {
     }
 
     /// One line, which begins at the byte `start`. All its errors are said.
-    fn line(&mut self, start: usize, line: &[u8]) -> Option<Service> {
+    fn line(&mut self, start: usize, line: &[u8]) -> Option<(Service, Spans)> {
         if !line.first().is_some_and(u8::is_ascii_digit) {
             self.warn_of_hidden_service(start, line);
             return None;
@@ -94,30 +93,30 @@ impl Reader<'_> {
         }
         let [port_field, identity_field, command_field] = fields(line);
         let place = |field: &Range<usize>| start + field.start..start + field.end;
-        let typed = Typed {
+        let spans = Spans {
             listen: place(&port_field),
             identity: place(&identity_field),
             command: place(&command_field),
-            ..Typed::default()
+            ..Spans::default()
         };
-        let port = self.port(&typed.listen, &line[port_field]);
+        let port = self.port(&spans.listen, &line[port_field]);
         if identity_field.is_empty() {
             let message = "USER:PASS and CMDLINE are missing behind the port";
-            self.error(&typed.listen, message, Some(COMMENT_HINT.to_owned()));
+            self.error(&spans.listen, message, Some(COMMENT_HINT.to_owned()));
             return None;
         }
-        let identity = self.identity(&typed.identity, &line[identity_field]);
+        let identity = self.identity(&spans.identity, &line[identity_field]);
         if command_field.is_empty() {
-            self.error(&typed.identity, "CMDLINE is missing behind this", Some(COMMENT_HINT.to_owned()));
+            self.error(&spans.identity, "CMDLINE is missing behind this", Some(COMMENT_HINT.to_owned()));
             return None;
         }
-        let command = self.command(&typed.command, &line[command_field]);
+        let command = self.command(&spans.command, &line[command_field]);
         let (port, identity, command) = (port?, identity?, command?);
         let listen =
             self.defaults.bind.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
-        let service = self.defaults.service(port.to_string(), listen, command, identity, typed);
+        let service = self.defaults.service(port.to_string(), listen, command, identity);
         let admit = Admit { max_connections: max_connections(), ..Admit::default() };
-        Some(Service { admit, ..service })
+        Some((Service { admit, ..service }, spans))
     }
 
     /// A service that an editor has indented is a comment; nobody means that.

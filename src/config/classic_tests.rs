@@ -8,17 +8,19 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::missing_user::MissingUser;
+use crate::model::plan::Plan;
 use crate::model::secret::Password;
 
 fn parse_bytes(bytes: &[u8]) -> (Plan, Vec<Diagnostic>) {
-    let mut source = Source::decode(Path::new("f"), bytes.to_vec());
+    let source = Source::decode(Path::new("f"), bytes.to_vec());
     let bind = vec![IpAddr::from([0, 0, 0, 0])];
     let service = "wininetd".to_owned();
     let (idle_timeout, linger_timeout, stdio) = (None, Duration::ZERO, None);
     let directory = PathBuf::new();
     let missing_user = MissingUser::Accepted;
     let defaults = Defaults { bind, idle_timeout, linger_timeout, stdio, directory, service, missing_user };
-    parse(&mut source, &defaults)
+    let Loaded { plan, diagnostics, .. } = read(source, &defaults);
+    (plan, diagnostics)
 }
 
 fn names(text: &str) -> Vec<String> {

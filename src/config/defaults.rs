@@ -11,7 +11,7 @@ use crate::model::command_line::CommandLine;
 use crate::model::endings::Leftovers;
 use crate::model::limits::{Limits, Times};
 use crate::model::listen::{Address, KEEPALIVE, UnixSocket};
-use crate::model::plan::{Admit, Program, Service, Stderr, Stdio, Typed};
+use crate::model::plan::{Admit, Program, Service, Stderr, Stdio};
 use crate::sys::CAPABILITIES;
 
 /// What the command line says for all lines of a classic file.
@@ -41,7 +41,6 @@ impl Defaults {
         listen: Vec<Address>,
         command: CommandLine,
         identity: Option<Credentials>,
-        typed: Typed,
     ) -> Service {
         let stdio = self.stdio(&listen);
         Service {
@@ -73,7 +72,6 @@ impl Defaults {
                 linger_timeout: self.linger_timeout,
                 ..Times::default()
             },
-            typed,
         }
     }
 

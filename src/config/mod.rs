@@ -5,6 +5,7 @@ pub mod classic;
 pub mod defaults;
 pub mod diagnostic;
 pub mod error;
+pub mod loaded;
 pub mod missing_user;
 pub mod native;
 mod needs_pipes;
@@ -21,53 +22,24 @@ pub mod zeros;
 use std::path::Path;
 
 use crate::config::error::Error;
-use crate::model::plan::Plan;
 use crate::sys;
 use defaults::Defaults;
 use diagnostic::{Diagnostic, Severity};
 use source::Source;
 use trust::Strictness;
 
-/// A file that was read, and what there is to say about its text.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What was typed: the file, and those that it includes. `Typed.source` is
-    /// a place among them.
-    pub sources: Vec<Source>,
-    /// What it means.
-    pub plan: Plan,
-    /// Warnings and notes about its text.
-    pub diagnostics: Vec<Diagnostic>,
-}
+/// Files that were read, and what they mean.
+pub use loaded::Loaded;
 
 /// Reads a configuration file. All its errors come in one.
 pub fn load(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
-    without_errors(read(path, defaults, strictness)?)
+    read(path, defaults, strictness)?.without_errors()
 }
 
 /// Reads it for a server that runs. A pipe in its place is an error: it would be
 /// waited for, and what came out of it at the start does not come again.
 pub fn load_again(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
-    without_errors(understand(Source::read(path), path, defaults, strictness)?)
-}
-
-fn without_errors(loaded: Loaded) -> Result<Loaded, Error> {
-    if loaded.has_errors() {
-        return Err(Error::Configuration { diagnostics: loaded.diagnostics });
-    }
-    Ok(loaded)
-}
-
-impl Loaded {
-    /// The file itself.
-    pub fn main(&self) -> &Source {
-        &self.sources[0]
-    }
-
-    /// Whether the plan may not be served.
-    pub fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|found| found.severity == Severity::Error)
-    }
+    understand(Source::read(path), path, defaults, strictness)?.without_errors()
 }
 
 /// Reads a configuration file, errors and all.
@@ -81,22 +53,21 @@ fn understand(
     defaults: &Defaults,
     strictness: Strictness,
 ) -> Result<Loaded, Error> {
-    let mut source = source.map_err(|cause| Error::Unreadable {
+    let source = source.map_err(|cause| Error::Unreadable {
         path: path.to_owned(),
         example: if is_native(path) { sys::paths::EXAMPLE_TABLE } else { sys::paths::EXAMPLE_LINE },
         cause,
     })?;
-    let (sources, plan, mut diagnostics) = if source.is_empty() {
+    let mut loaded = if source.is_empty() {
         let error = Diagnostic::of_file(Severity::Error, &source, source::EMPTY);
-        (vec![source], Plan::default(), vec![error.hint(source::EMPTY_HINT.to_owned())])
+        Loaded::of_one(source, Vec::new(), vec![error.hint(source::EMPTY_HINT.to_owned())])
     } else if is_native(path) {
         native::read(source, defaults)
     } else {
-        let (plan, diagnostics) = classic::parse(&mut source, defaults);
-        (vec![source], plan, diagnostics)
+        classic::read(source, defaults)
     };
-    diagnostics.extend(trust::judge(&sources, strictness));
-    Ok(Loaded { sources, plan, diagnostics })
+    loaded.diagnostics.extend(trust::judge(&loaded.sources, strictness));
+    Ok(loaded)
 }
 
 /// Whether a file is read in the native form: by its name, so that nothing in

@@ -6,17 +6,16 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::Loaded;
 use super::defaults::{Defaults, STDIO_FAULT_HINT};
 use super::diagnostic::{Diagnostic, Severity};
+use super::loaded::{Loaded, Spans};
 use super::source::Source;
 use super::zeros::without_leading_zeros;
 use crate::config::error::Error;
 use crate::model::command_line::CommandLine;
 use crate::model::listen::Address;
-use crate::model::plan::{Plan, Server, Service, Typed};
+use crate::model::plan::Service;
 use crate::sys;
 use crate::sys::command::Command;
 
@@ -25,11 +24,7 @@ pub const NAME: &str = "--serve";
 
 /// Reads the options. All their errors come in one.
 pub fn load(options: &[OsString], defaults: &Defaults) -> Result<Loaded, Error> {
-    let loaded = read(options, defaults);
-    if loaded.has_errors() {
-        return Err(Error::Configuration { diagnostics: loaded.diagnostics });
-    }
-    Ok(loaded)
+    read(options, defaults).without_errors()
 }
 
 /// Reads the options, errors and all. Programs start in `defaults.directory`.
@@ -44,9 +39,9 @@ fn read(options: &[OsString], defaults: &Defaults) -> Loaded {
     }
     let source = Source::typed(Path::new(NAME), text);
     let mut reader = Reader { source: &source, defaults, taken: Vec::new(), diagnostics: Vec::new() };
-    let services = places.into_iter().filter_map(|place| reader.service(place)).map(Arc::new).collect();
+    let services = places.into_iter().filter_map(|place| reader.service(place)).collect();
     let diagnostics = reader.diagnostics;
-    Loaded { sources: vec![source], plan: Plan { services, server: Server::default() }, diagnostics }
+    Loaded::of_one(source, services, diagnostics)
 }
 
 struct Reader<'a> {
@@ -66,7 +61,7 @@ impl Reader<'_> {
     }
 
     /// One option. Both of its halves are looked at, whatever is wrong with one.
-    fn service(&mut self, option: Range<usize>) -> Option<Service> {
+    fn service(&mut self, option: Range<usize>) -> Option<(Service, Spans)> {
         let source = self.source;
         let text = &source.text[option.clone()];
         let Some(middle) = text.iter().position(|&byte| byte == b'=') else {
@@ -83,8 +78,8 @@ impl Reader<'_> {
             self.error(&address, fault, Some(STDIO_FAULT_HINT));
         }
         let name = String::from_utf8_lossy(&source.text[address.clone()]).into_owned();
-        let typed = Typed { identity: address.clone(), listen: address, command, ..Typed::default() };
-        Some(self.defaults.service(name, listen, program, None, typed))
+        let spans = Spans { identity: address.clone(), listen: address, command, ..Spans::default() };
+        Some((self.defaults.service(name, listen, program, None), spans))
     }
 
     fn addresses(&mut self, range: &Range<usize>) -> Option<Vec<Address>> {

@@ -224,12 +224,11 @@ impl Stored {
             return trust::judge_log(LogFile { path, source: &source, range: &range }, strictness);
         }
         let Some(loaded) = loaded else { return Vec::new() };
-        let server = &loaded.plan.server;
         let judge = |path| {
-            let file = LogFile { path, source: loaded.main(), range: &server.log_file_typed };
+            let file = LogFile { path, source: loaded.main(), range: &loaded.log_file_span };
             trust::judge_log(file, strictness)
         };
-        server.log_file.as_deref().map(judge).unwrap_or_default()
+        loaded.plan.server.log_file.as_deref().map(judge).unwrap_or_default()
     }
 
     /// The control channel that was asked for, if one was.

@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::source::Source;
+use super::loaded::{Loaded, Spans};
 use super::{needs_pipes, needs_socket};
 use crate::model::listen::Address;
-use crate::model::plan::{Plan, Service, Tls};
+use crate::model::plan::{Service, Tls};
 use crate::sys::account::Account;
 use crate::sys::command::Command;
 use crate::sys::files::open_regular;
@@ -25,17 +25,17 @@ pub struct Finding {
 }
 
 /// Looks at every service of a plan.
-pub fn examine(plan: &Plan, sources: &[Source]) -> Vec<Finding> {
-    plan.services.iter().map(|service| examine_service(service, &sources[service.typed.source])).collect()
+pub fn examine(loaded: &Loaded) -> Vec<Finding> {
+    loaded.services().map(|(service, spans)| examine_service(loaded, service, spans)).collect()
 }
 
 /// The addresses that no interface has now. (At a start the listeners tell.)
-pub fn addresses_not_up(plan: &Plan, sources: &[Source]) -> Vec<Diagnostic> {
+pub fn addresses_not_up(loaded: &Loaded) -> Vec<Diagnostic> {
     let mut addresses = std::collections::BTreeMap::new();
-    for service in plan.enabled() {
+    for (service, spans) in loaded.services().filter(|(service, _)| service.enabled) {
         for address in &service.listen {
             if let Address::Tcp(address) = address {
-                addresses.entry(address.ip()).or_insert(service.typed.source);
+                addresses.entry(address.ip()).or_insert(spans.source);
             }
         }
     }
@@ -47,15 +47,15 @@ pub fn addresses_not_up(plan: &Plan, sources: &[Source]) -> Vec<Diagnostic> {
         let message = format!(
             "no interface has the address {address} now; its ports will be tried again until one has"
         );
-        Diagnostic::of_file(Severity::Warning, &sources[source], message)
+        Diagnostic::of_file(Severity::Warning, &loaded.sources[source], message)
     };
     addresses.into_iter().filter(|(address, _)| not_up(address)).map(warn).collect()
 }
 
-fn examine_service(service: &Service, source: &Source) -> Finding {
+fn examine_service(loaded: &Loaded, service: &Service, spans: &Spans) -> Finding {
     let mut warnings = Vec::new();
     let mut warn = |range, message: String, hint: Option<String>| {
-        warnings.push(Diagnostic::at(Severity::Warning, source, range, message).hint(hint));
+        warnings.push(loaded.warning(spans, range, message).hint(hint));
     };
     match &service.program.identity {
         None => {
@@ -63,7 +63,7 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
                 let message = format!(
                     "every client of this service runs the program with all rights of {own}, as the server itself"
                 );
-                warn(&service.typed.identity, message, Some("name an account with fewer rights".to_owned()));
+                warn(&spans.identity, message, Some("name an account with fewer rights".to_owned()));
             }
         }
         Some(credentials) => match Account::examine(credentials) {
@@ -73,11 +73,11 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
                     "every client of this service runs the program with all rights of {}",
                     credentials.user
                 );
-                warn(&service.typed.identity, message, Some("name an account with fewer rights".to_owned()));
+                warn(&spans.identity, message, Some("name an account with fewer rights".to_owned()));
             }
             Err(error) => {
                 let message = format!("{}; clients will be turned away until this is mended", error.cause);
-                warn(&service.typed.identity, message, None);
+                warn(&spans.identity, message, None);
             }
         },
     }
@@ -87,27 +87,27 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
     {
         Ok(program) => {
             if let Some(warning) = &program.warning {
-                warn(&service.typed.command, warning.clone(), None);
+                warn(&spans.command, warning.clone(), None);
             }
             for (message, hint) in replaceable(&program.path) {
-                warn(&service.typed.command, message, Some(hint));
+                warn(&spans.command, message, Some(hint));
             }
             Some(program)
         }
         Err(fault) => {
-            warn(&service.typed.command, fault.message, fault.hint);
+            warn(&spans.command, fault.message, fault.hint);
             None
         }
     };
     let streams = [needs_socket::warning, needs_pipes::warning];
     for (message, hint) in streams.iter().filter_map(|warning| warning(service, program.as_ref())) {
-        warn(&service.typed.command, message, Some(hint));
+        warn(&spans.command, message, Some(hint));
     }
     let directory = &service.program.directory;
     if !directory.is_dir() {
         let message =
             format!("the directory {} is not there, in which the program is to start", directory.display());
-        warn(&service.typed.command, message, None);
+        warn(&spans.command, message, None);
     }
     for address in &service.listen {
         if let Address::Unix(path) = address
@@ -115,15 +115,15 @@ fn examine_service(service: &Service, source: &Source) -> Finding {
         {
             let message =
                 format!("the folder {} is not there, in which the socket is to be made", folder.display());
-            warn(&service.typed.listen, message, None);
+            warn(&spans.listen, message, None);
         }
         if let Some((message, hint)) = shared_folder(address) {
-            warn(&service.typed.listen, message, Some(hint));
+            warn(&spans.listen, message, Some(hint));
         }
     }
     if let Some(tls) = &service.tls {
         for (message, hint) in tls_faults(tls) {
-            warn(&service.typed.tls, message, hint);
+            warn(&spans.tls, message, hint);
         }
     }
     Finding { program, warnings }

@@ -8,6 +8,7 @@ use super::toml::{Document, Entry, Item, Keys, literal, string};
 use crate::config::classic;
 use crate::config::defaults::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::loaded::Spans;
 use crate::config::source::Source;
 use crate::model::plan::{Service, Stdio};
 use crate::model::secret::STORED;
@@ -15,24 +16,25 @@ use crate::sys::CAPABILITIES;
 
 /// The same services; all errors of the text, if it has some.
 pub(super) fn convert(
-    source: &mut Source,
+    source: &Source,
     defaults: &Defaults,
     notes: &mut Vec<Diagnostic>,
 ) -> Result<Document, Vec<Diagnostic>> {
-    let (plan, diagnostics) = classic::parse(source, defaults);
-    if diagnostics.iter().any(|found| found.severity == Severity::Error) {
-        return Err(diagnostics);
+    // Its copy of the text hides passwords.
+    let loaded = classic::read(source.clone(), defaults);
+    if loaded.has_errors() {
+        return Err(loaded.diagnostics);
     }
-    notes.extend(diagnostics);
+    notes.extend_from_slice(&loaded.diagnostics);
     let mut document = Document {
         head: vec![format!("The native form of the classic file {}.", source.path.display())],
         defaults: common(defaults),
         ..Document::default()
     };
-    for service in &plan.services {
-        document.items.push(item(source, service, notes));
+    for (service, spans) in loaded.services() {
+        document.items.push(item(loaded.main(), service, spans, notes));
     }
-    keep_loadable(&mut document, std::slice::from_ref(source), notes);
+    keep_loadable(&mut document, &loaded.sources, notes);
     Ok(document)
 }
 
@@ -57,15 +59,14 @@ fn common(defaults: &Defaults) -> Keys {
     keys
 }
 
-fn item(source: &Source, service: &Service, notes: &mut Vec<Diagnostic>) -> Item {
-    let typed = &service.typed;
+fn item(source: &Source, service: &Service, spans: &Spans, notes: &mut Vec<Diagnostic>) -> Item {
     let text = |range: &Range<usize>| std::str::from_utf8(&source.text[range.clone()]).ok();
-    let (Some(identity), Some(command)) = (text(&typed.identity), text(&typed.command)) else {
+    let (Some(identity), Some(command)) = (text(&spans.identity), text(&spans.command)) else {
         let message = "not carried over: this line is not UTF-8, and a native file has to be";
-        let comment = note(notes, Severity::Warning, source, &typed.command, message);
+        let comment = note(notes, Severity::Warning, source, &spans.command, message);
         return Item::Comment(vec![comment]);
     };
-    let (name, listen, typed_at) = (service.name.clone(), service.listen.clone(), typed.command.clone());
+    let (name, listen, typed_at) = (service.name.clone(), service.listen.clone(), spans.command.clone());
     let mut entry = Entry { name, listen, typed: typed_at, ..Entry::default() };
     entry.keys.set("command", literal(command));
     if service.program.identity.is_none() {
@@ -83,7 +84,7 @@ fn item(source: &Source, service: &Service, notes: &mut Vec<Diagnostic>) -> Item
         if !password.is_empty() && password != STORED {
             let message = "this password is in the native file in clear text as well: keep others from \
                 reading that, or store it with --set-password and write {stored}";
-            let user = typed.identity.start..typed.identity.start + user.len();
+            let user = spans.identity.start..spans.identity.start + user.len();
             entry.comments.push(note(notes, Severity::Note, source, &user, message));
         }
     }

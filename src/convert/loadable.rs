@@ -35,7 +35,7 @@ pub(super) fn keep_loadable(document: &mut Document, sources: &[Source], notes: 
 fn refused(document: &Document) -> BTreeMap<usize, String> {
     let (text, first_lines) = document.rendered();
     let written = Source::decode(Path::new("wininetd.toml"), text.into_bytes());
-    let (_, _, found) = native::read(written, &Stored::default().defaults("wininetd"));
+    let found = native::read(written, &Stored::default().defaults("wininetd")).diagnostics;
     let mut refused = BTreeMap::new();
     for error in found.into_iter().filter(|found| found.severity == Severity::Error) {
         let Some(line) = error.line() else { continue };

@@ -59,7 +59,7 @@ fn convert_source(
 ) -> Result<Converted, Error> {
     let mut notes = Vec::new();
     let converted = match form::recognise(&source, &mut notes) {
-        Ok(Form::Classic) => classic::convert(&mut source, &options.defaults(service), &mut notes),
+        Ok(Form::Classic) => classic::convert(&source, &options.defaults(service), &mut notes),
         Ok(Form::Inetd) => Ok(inetd::convert(&source, world, &mut notes)),
         Ok(Form::Xinetd) => xinetd::convert(&source, world, &mut notes),
         Err(errors) => {
@@ -95,6 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Loaded;
     use crate::config::defaults::Defaults;
     use crate::config::missing_user::MissingUser;
     use crate::config::native;
@@ -117,8 +118,8 @@ mod tests {
         let written = Source::decode(Path::new("x.toml"), converted.text.clone().into_bytes());
         let missing_user = MissingUser::Refused(CAPABILITIES.all_rights);
         let defaults = Defaults { missing_user, ..options.defaults("wininetd") };
-        let (_, plan, found) = native::read(written, &defaults);
-        (plan, found)
+        let loaded = native::read(written, &defaults);
+        (loaded.plan, loaded.diagnostics)
     }
 
     #[test]
@@ -215,7 +216,7 @@ mod tests {
             let text = lines.collect::<String>();
             let decode = || Source::decode(Path::new("f"), text.clone().into_bytes());
             let defaults = options.defaults("wininetd");
-            let (before, found) = crate::config::classic::parse(&mut decode(), &defaults);
+            let Loaded { plan: before, diagnostics: found, .. } = crate::config::classic::read(decode(), &defaults);
             let converted = convert_source(decode(), &options, "wininetd", &World::example());
             if found.iter().any(|found| found.severity == Severity::Error) {
                 prop_assert!(converted.is_err());
@@ -226,7 +227,7 @@ mod tests {
             prop_assert!(found.is_empty(), "{:?}\n{}", found, converted.text);
             prop_assert_eq!(before.services.len(), after.services.len());
             for (before, after) in before.services.iter().zip(&after.services) {
-                prop_assert!(before.says_the_same(after), "{:?}\n{:?}", before, after);
+                prop_assert_eq!(before, after);
             }
         }
 

@@ -240,9 +240,7 @@ fn look(loaded: &Loaded, log: &Log, beside: Option<&Beside>) {
     if let Some(beside) = beside {
         beside(&loaded.plan, log);
     }
-    for warning in
-        world::examine(&loaded.plan, &loaded.sources).into_iter().flat_map(|finding| finding.warnings)
-    {
+    for warning in world::examine(loaded).into_iter().flat_map(|finding| finding.warnings) {
         log.event(configuration(&warning));
     }
 }

@@ -2,7 +2,6 @@
 //! world (accounts, programs) are not part of it; they change while it holds.
 
 use std::ffi::OsString;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +37,6 @@ pub struct Server {
     pub on_stop: OnStop,
     /// Where log lines go as well; an option of the command line wins over it.
     pub log_file: Option<PathBuf>,
-    /// Where that was typed, in the first file.
-    pub log_file_typed: Range<usize>,
     /// What the system's own log is told.
     pub event_log: EventLogExtent,
 }
@@ -54,7 +51,7 @@ pub enum EventLogExtent {
 }
 
 /// Addresses to listen on, and what serves a connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// Its name; a classic line's is its port.
     pub name: String,
@@ -85,8 +82,6 @@ pub struct Service {
     pub warm: Option<Warm>,
     /// How long things may take.
     pub times: Times,
-    /// Where its parts were typed.
-    pub typed: Typed,
 }
 
 /// Who gets in.
@@ -203,21 +198,6 @@ pub enum Stderr {
     Log,
 }
 
-/// Where the parts of a service stand in their source, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Typed {
-    /// The file, by its place among those that were read.
-    pub source: usize,
-    /// The port or addresses.
-    pub listen: Range<usize>,
-    /// The user and password.
-    pub identity: Range<usize>,
-    /// The command line.
-    pub command: Range<usize>,
-    /// The files of TLS.
-    pub tls: Range<usize>,
-}
-
 /// Connections of one service at once. Finite, because each is a process; as
 /// many as no ordinary use needs.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -228,43 +208,6 @@ pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// The longest text that is sent to a client by ourselves, in bytes. It fits
 /// into the buffer of a new connection, so that sending it never waits.
 pub const LONGEST_TEXT: usize = 4096;
-
-impl Service {
-    /// Whether another says the same, wherever it was typed.
-    pub fn says_the_same(&self, other: &Service) -> bool {
-        let Service {
-            name,
-            enabled,
-            listen,
-            unix_socket,
-            keepalive,
-            nodelay,
-            admit,
-            refusal,
-            banner,
-            proxy_protocol,
-            tls,
-            program,
-            warm,
-            times,
-            typed: _,
-        } = self;
-        *name == other.name
-            && *enabled == other.enabled
-            && *listen == other.listen
-            && *unix_socket == other.unix_socket
-            && *keepalive == other.keepalive
-            && *nodelay == other.nodelay
-            && *admit == other.admit
-            && *refusal == other.refusal
-            && *banner == other.banner
-            && *proxy_protocol == other.proxy_protocol
-            && *tls == other.tls
-            && *program == other.program
-            && *warm == other.warm
-            && *times == other.times
-    }
-}
 
 impl Service {
     /// Whether its programs have pipes, by what was typed or what implies it: the
@@ -312,7 +255,6 @@ impl Default for Server {
             stop_grace: STOP_GRACE,
             on_stop: OnStop::End,
             log_file: None,
-            log_file_typed: 0..0,
             event_log: EventLogExtent::Events,
         }
     }

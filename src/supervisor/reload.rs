@@ -114,9 +114,7 @@ impl Difference {
         Difference {
             added: names(after, &|service| find(before, &service.name).is_none()),
             removed: names(before, &|service| find(after, &service.name).is_none()),
-            changed: names(after, &|service| {
-                find(before, &service.name).is_some_and(|old| !old.says_the_same(service))
-            }),
+            changed: names(after, &|service| find(before, &service.name).is_some_and(|old| *old != *service)),
         }
     }
 }

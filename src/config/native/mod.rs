@@ -28,7 +28,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::defaults::Defaults;
-use super::diagnostic::Diagnostic;
+use super::loaded::{Loaded, Spans};
 use super::source::Source;
 use crate::model::plan::{Plan, Server};
 pub use address::collide;
@@ -40,9 +40,8 @@ use service::Entry;
 use units::Fault;
 use value::Value;
 
-/// Reads a native file and those that it includes, which come back behind it.
-/// The plan is valid if no diagnostic is an error.
-pub fn read(mut main: Source, defaults: &Defaults) -> (Vec<Source>, Plan, Vec<Diagnostic>) {
+/// Reads a native file and those that it includes.
+pub fn read(mut main: Source, defaults: &Defaults) -> Loaded {
     hide::hide(&mut main);
     let mut sources = vec![main];
     let included = include::read(&mut sources);
@@ -67,9 +66,10 @@ pub fn read(mut main: Source, defaults: &Defaults) -> (Vec<Source>, Plan, Vec<Di
             reader.file(number, document.get_ref());
         }
     }
-    let plan = reader.plan();
+    let log_file_span = reader.server.field("log_file").map_or(0..0, |field| field.at.range.clone());
+    let (plan, spans) = reader.plan();
     let diagnostics = reader.report.finish();
-    (sources, plan, diagnostics)
+    Loaded { sources, plan, spans, log_file_span, diagnostics }
 }
 
 /// What was read so far.
@@ -141,7 +141,7 @@ impl Reader<'_> {
     }
 
     /// Everything that was read, joined.
-    fn plan(&mut self) -> Plan {
+    fn plan(&mut self) -> (Plan, Vec<Spans>) {
         let mut entries = std::mem::take(&mut self.entries);
         let mut services = Vec::new();
         for entry in &mut entries {
@@ -162,7 +162,8 @@ impl Reader<'_> {
             let fault = Fault::new("no table of this file is a service, so nothing is served", &hint);
             self.report.warning(&at, fault);
         }
-        Plan { services: services.into_iter().map(|(_, service)| service).collect(), server }
+        let (spans, services) = services.into_iter().map(|(entry, service)| (entry.spans(), service)).unzip();
+        (Plan { services, server }, spans)
     }
 
     /// No two sockets can be bound to one address.

@@ -27,7 +27,6 @@ impl Reader<'_> {
             stop_grace: fields.duration("stop_grace").unwrap_or(STOP_GRACE),
             on_stop,
             log_file: fields.path("log_file"),
-            log_file_typed: fields.field("log_file").map_or(0..0, |field| field.at.range.clone()),
             event_log: match fields.choice("event_log") {
                 Some("all") => EventLogExtent::All,
                 _ => EventLogExtent::Events,

@@ -10,6 +10,7 @@ use super::rules::expects_header;
 use super::streams::stderr;
 use super::units::{Fault, quote};
 use super::value::Value;
+use crate::config::loaded::Spans;
 use crate::config::missing_user::MissingUser;
 use crate::model::account::Credentials;
 use crate::model::command_line::CommandLine;
@@ -18,7 +19,7 @@ use crate::model::limits::{Limits, Times};
 use crate::model::listen::KEEPALIVE;
 use crate::model::listen::Keepalive;
 use crate::model::listen::{Address, UnixSocket};
-use crate::model::plan::{Admit, MAX_CONNECTIONS, Program, Service, Stdio, Typed, WhenFull};
+use crate::model::plan::{Admit, MAX_CONNECTIONS, Program, Service, Stdio, WhenFull};
 use crate::model::secret::STORED;
 use crate::sys::account::parse_credentials;
 use crate::sys::command::Command;
@@ -47,6 +48,17 @@ impl Entry {
     /// Whether it is served.
     pub fn enabled(&self) -> bool {
         self.fields.flag("enabled").unwrap_or(true)
+    }
+
+    /// Where its parts stand.
+    pub fn spans(&self) -> Spans {
+        Spans {
+            source: self.header.source,
+            listen: self.place("listen"),
+            identity: self.place("user"),
+            command: self.place("command"),
+            tls: self.place("tls"),
+        }
     }
 
     /// Where a key was typed, if in the service's own file; else its header.
@@ -102,13 +114,6 @@ impl Reader<'_> {
             warm,
             program: program?,
             times: self.times(fields),
-            typed: Typed {
-                source: entry.header.source,
-                listen: entry.place("listen"),
-                identity: entry.place("user"),
-                command: entry.place("command"),
-                tls: entry.place("tls"),
-            },
             listen,
         })
     }

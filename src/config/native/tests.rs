@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::diagnostic::Severity;
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::missing_user::MissingUser;
 use crate::model::endings::OnStop;
 use crate::model::limits::Rate;
@@ -31,7 +31,7 @@ pub(super) fn defaults() -> Defaults {
 
 fn read_bytes(bytes: &[u8]) -> (Plan, Vec<Diagnostic>) {
     let source = Source::decode(Path::new("/folder/w.toml"), bytes.to_vec());
-    let (_, plan, mut diagnostics) = read(source, &defaults());
+    let Loaded { plan, mut diagnostics, .. } = read(source, &defaults());
     // Whether this limit can be kept is the world's to say.
     diagnostics.retain(|found| !found.message.starts_with("`processes`"));
     (plan, diagnostics)
@@ -334,7 +334,7 @@ fn a_file_that_is_not_utf_8_is_an_error_with_its_place() {
 }
 
 /// A folder with these files; the first one is read.
-fn read_files(files: &[(&str, &str)]) -> (Plan, Vec<String>, tempfile::TempDir) {
+fn read_files(files: &[(&str, &str)]) -> (Loaded, Vec<String>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);
@@ -342,15 +342,16 @@ fn read_files(files: &[(&str, &str)]) -> (Plan, Vec<String>, tempfile::TempDir) 
         std::fs::write(path, text).unwrap();
     }
     let main = Source::read(&folder.path().join(files[0].0)).unwrap();
-    let (_, plan, diagnostics) = read(main, &defaults());
-    let shown = diagnostics.iter().map(|found| format!("{}{:?}", found.headline(), found.hint)).collect();
-    (plan, shown, folder)
+    let loaded = read(main, &defaults());
+    let shown =
+        loaded.diagnostics.iter().map(|found| format!("{}{:?}", found.headline(), found.hint)).collect();
+    (loaded, shown, folder)
 }
 
 #[test]
 fn included_files_hold_services_and_are_read_by_name() {
     let b = "[service.b]\nlisten = 81\ncommand = 'c'\ndirectory = 'd'";
-    let (plan, found, folder) = read_files(&[
+    let (loaded, found, folder) = read_files(&[
         ("w.toml", "include = ['conf.d/*.toml', 'z.toml']\n[defaults]\nmax_connections = 3"),
         ("conf.d/b.toml", b),
         ("conf.d/a.toml", "[service.a]\nlisten = 80\ncommand = 'c'"),
@@ -358,10 +359,10 @@ fn included_files_hold_services_and_are_read_by_name() {
         ("z.toml", "[service.z]\nlisten = 82\ncommand = 'c'"),
     ]);
     assert!(found.is_empty(), "{found:?}");
-    let names: Vec<_> = plan.services.iter().map(|service| (&*service.name, service.typed.source)).collect();
+    let names: Vec<_> = loaded.services().map(|(service, spans)| (&*service.name, spans.source)).collect();
     assert_eq!(names, [("a", 1), ("b", 2), ("z", 3)]);
-    assert!(plan.services.iter().all(|service| service.admit.max_connections == 3));
-    assert_eq!(plan.services[1].program.directory, folder.path().join("conf.d").join("d"));
+    assert!(loaded.services().all(|(service, _)| service.admit.max_connections == 3));
+    assert_eq!(loaded.plan.services[1].program.directory, folder.path().join("conf.d").join("d"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::tests::{defaults, fault, faults, service, with};
 use super::*;
-use crate::config::diagnostic::Severity;
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::model::endings::Leftovers;
 use crate::model::plan::{Service, Stderr, Stdio, Tls, Warm};
 use crate::sys::CAPABILITIES;
@@ -16,7 +16,7 @@ const TLS: &str = "tls = { certificate = 'c.pem', key = '/k.pem' }";
 /// What is said with these options beside the file, and its services.
 fn beside(options: &Defaults, text: &str) -> (Vec<Arc<Service>>, Vec<Diagnostic>) {
     let source = Source::decode(Path::new("/folder/w.toml"), text.as_bytes().to_vec());
-    let (_, plan, diagnostics) = read(source, options);
+    let Loaded { plan, diagnostics, .. } = read(source, options);
     (plan.services, diagnostics)
 }
 

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::tests::{defaults, with};
 use super::*;
-use crate::config::diagnostic::Severity;
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::missing_user::MissingUser;
 use crate::sys::CAPABILITIES;
 
 /// What is said of a text where the server has all rights, or may have them.
 fn of_root(missing_user: MissingUser, text: &str) -> Vec<Diagnostic> {
     let source = Source::decode(Path::new("/folder/w.toml"), text.as_bytes().to_vec());
-    read(source, &Defaults { missing_user, ..defaults() }).2
+    read(source, &Defaults { missing_user, ..defaults() }).diagnostics
 }
 
 #[test]
