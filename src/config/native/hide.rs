@@ -6,7 +6,6 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::nearest::distance;
 use crate::config::source::Source;
 use crate::model::secret::STORED;
 
@@ -148,7 +147,9 @@ fn is_whole(rest: &str) -> bool {
 fn resembles_password(name: &str) -> bool {
     let name = name.to_lowercase();
     // Longer words are not slips of this one.
-    name.contains("passw") || name.contains("pwd") || name.len() <= 12 && distance(&name, "password") <= 2
+    name.contains("passw")
+        || name.contains("pwd")
+        || name.len() <= 12 && strsim::osa_distance(&name, "password") <= 2
 }
 
 #[cfg(test)]

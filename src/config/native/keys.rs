@@ -132,7 +132,7 @@ impl Key {
         if let Some(key) = here().find(|key| key.name == name) {
             return Ok(key);
         }
-        let hint = if let Some(nearest) = super::nearest::nearest(name, here().map(|key| key.name)) {
+        let hint = if let Some(nearest) = nearest(name, here().map(|key| key.name)) {
             Some(format!("did you mean `{nearest}`?"))
         } else {
             KEYS.iter()
@@ -160,6 +160,20 @@ impl Table {
             Table::Tls => "`tls`",
         }
     }
+}
+
+/// The nearest of these words, if one is near enough: a slip in every third letter, not more.
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // The comparison takes the product of both lengths.
+    if word.len() > 64 {
+        return None;
+    }
+    let lower = word.to_lowercase().replace('-', "_");
+    known
+        .map(|candidate| (strsim::osa_distance(&lower, candidate), candidate))
+        .filter(|(distance, candidate)| distance * 3 <= candidate.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }
 
 fn without(able: bool, why: &'static str) -> Option<&'static str> {
@@ -254,6 +268,12 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), count, "{table:?}");
         }
+    }
+
+    #[test]
+    fn a_word_that_is_far_from_all_has_no_nearest() {
+        assert_eq!(nearest("banana", ["listen", "command"].into_iter()), None);
+        assert_eq!(nearest("comand", ["listen", "command"].into_iter()), Some("command"));
     }
 
     #[test]

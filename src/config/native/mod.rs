@@ -12,7 +12,6 @@ mod fields;
 mod hide;
 mod include;
 mod keys;
-mod nearest;
 mod report;
 mod rules;
 mod schema;
