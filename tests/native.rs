@@ -70,14 +70,14 @@ fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     for (place, message) in [
         ("w.toml:2:14", "a time has a unit"),
-        ("w.toml:4:1", "there is no key `max_conections`"),
-        ("w.toml:6:10", "`localhost:80` is not an address"),
+        ("w.toml:4:1", "there is no key `…`"),
+        ("w.toml:6:10", "`…` is not an address"),
         ("w.toml:7:11", "`command` is a string or an array of strings; this is an integer"),
-        ("w.toml:8:1", "there is no key `idle`"),
-        ("w.toml:9:19", "`5 minutes` is not a time"),
-        ("w.toml:13:10", "allowing 10.0.0.0/8 has no effect"),
-        ("w.toml:14:23", "`example.org` is not a network"),
-        ("w.toml:16:11", "the service `b` listens on 127.0.0.1:8080 by 0.0.0.0:8080 already, in line 11"),
+        ("w.toml:8:1", "there is no key `…`"),
+        ("w.toml:9:19", "`…` is not a time"),
+        ("w.toml:13:10", "allowing … has no effect"),
+        ("w.toml:14:23", "`…` is not a network"),
+        ("w.toml:16:11", "the service `b` listens on … by … already, in line 11"),
         ("w.toml:17:11", "this holds the control character"),
         ("w.toml:22:9", "`warm`, in line 23, implies `stdio = \"pipe\"`"),
     ] {
@@ -87,7 +87,11 @@ fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
         assert!(finished.errors.contains(hint), "{hint}: {}", finished.errors);
     }
     assert!(finished.errors.contains("w.toml:19:"), "{}", finished.errors);
-    assert!(!finished.errors.contains("hunter2"), "{}", finished.errors);
+    // What belongs to the password is not known in a file that does not parse.
+    assert!(finished.errors.contains("    listen = …\n             ^\n"), "{}", finished.errors);
+    for value in ["hunter2", "localhost", "minutes", "8080", "example.org", "new.exe"] {
+        assert!(!finished.errors.contains(value), "{value}: {}", finished.errors);
+    }
 }
 
 /// As root the reader refuses it; another account is told what root's server does.

@@ -242,7 +242,8 @@ pub fn hide_passwords(source: &mut Source) {
             }
         }
     }
-    source.hide(secrets);
+    let has_passwords = secrets.iter().any(|secret| !secret.is_empty());
+    source.hide(secrets, has_passwords);
 }
 
 /// The limit of a line. Tests fill a small one in less time.

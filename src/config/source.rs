@@ -38,8 +38,10 @@ pub struct Source {
     pub trust: Trust,
     /// Parts of the text that are never shown, in the order of the text.
     secrets: Vec<Range<usize>>,
-    /// Whether passwords are among them.
-    passwords: bool,
+    /// What is shown in their place.
+    mask: &'static str,
+    /// Whether the text holds a password.
+    pub has_passwords: bool,
 }
 
 impl fmt::Debug for Source {
@@ -158,8 +160,16 @@ impl Source {
         let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let line_starts = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
         let text = Zeroizing::new(text);
-        let (path, trust, secrets) = (name.to_owned(), Trust::default(), Vec::new());
-        Source { path, text, line_starts, code_page: false, trust, secrets, passwords: false }
+        Source {
+            path: name.to_owned(),
+            text,
+            line_starts,
+            code_page: false,
+            trust: Trust::default(),
+            secrets: Vec::new(),
+            mask: "",
+            has_passwords: false,
+        }
     }
 
     /// Whether there is no text at all, not even a comment.
@@ -189,36 +199,19 @@ impl Source {
 
     /// From now on these parts, in the order of the text, are shown as stars,
     /// however long they are.
-    pub fn hide(&mut self, secrets: Vec<Range<usize>>) {
-        self.passwords = secrets.iter().any(|secret| !secret.is_empty());
-        self.secrets = secrets;
+    pub fn hide(&mut self, secrets: Vec<Range<usize>>, has_passwords: bool) {
+        (self.secrets, self.mask, self.has_passwords) = (secrets, "***", has_passwords);
     }
 
-    /// So are these, which may only look like passwords. In any order.
-    pub fn hide_suspects(&mut self, suspects: impl IntoIterator<Item = Range<usize>>) {
-        let mut all: Vec<_> = std::mem::take(&mut self.secrets).into_iter().chain(suspects).collect();
-        all.sort_by_key(|range| (range.start, range.end));
-        for range in all {
-            match self.secrets.last_mut() {
-                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-                _ => self.secrets.push(range),
-            }
-        }
+    /// So are all values of a text in which passwords can't be told from them.
+    pub fn hide_values(&mut self, values: Vec<Range<usize>>, has_passwords: bool) {
+        (self.secrets, self.mask, self.has_passwords) = (values, "…", has_passwords);
     }
 
-    /// Whether the text holds a password.
-    pub fn has_secrets(&self) -> bool {
-        self.passwords
-    }
-
-    /// Whether a message about this part quotes what is hidden in it.
-    pub fn quotes_hidden(&self, part: &Range<usize>, message: &str) -> bool {
-        let end = part.end.max(part.start + 1);
-        self.secrets.iter().filter(|secret| secret.start < end && part.start < secret.end).any(|secret| {
-            let secret = String::from_utf8_lossy(&self.text[secret.clone()]);
-            let words = secret.split(|letter: char| letter.is_whitespace() || "\"'=".contains(letter));
-            words.into_iter().any(|word| !word.is_empty() && message.contains(word))
-        })
+    /// Whether a part of this range is hidden.
+    pub fn hides(&self, range: &Range<usize>) -> bool {
+        let end = range.end.max(range.start + 1);
+        self.secrets.iter().any(|secret| secret.start < end && range.start < secret.end)
     }
 
     /// A part of the text as it may be shown.
@@ -230,7 +223,7 @@ impl Source {
             let (from, to) = (secret.start.max(at), secret.end.min(part.end));
             if from < to {
                 shown.push_str(&String::from_utf8_lossy(&self.text[at..from]));
-                shown.push_str("***");
+                shown.push_str(self.mask);
                 at = to;
             }
         }

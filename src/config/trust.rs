@@ -164,7 +164,7 @@ fn judge_one(source: &Source, strictness: Strictness, told: &mut Vec<PathBuf>) -
         say(&what, others, severity, hint);
     }
     told.extend(trust.folders.iter().map(|(path, _)| path.clone()));
-    if CAPABILITIES.passwords && source.has_secrets() && !trust.readers.is_empty() {
+    if CAPABILITIES.passwords && source.has_passwords && !trust.readers.is_empty() {
         let hint = format!("`{}` takes that away", trust::mend_readers(&source.path, &trust.readers));
         say("read this file, which holds passwords", &trust.readers, Severity::Warning, hint);
     }

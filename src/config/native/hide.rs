@@ -1,147 +1,77 @@
-//! Passwords are found and hidden before anything is said of a file, also where
-//! its text is broken or the key is misspelt.
+//! Passwords are hidden before anything is said of a file. Of a file that does
+//! not parse as TOML no value is shown: what belongs to a password is not known.
 
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
+use super::keys::KEYS;
 use crate::config::source::Source;
 use crate::model::secret::STORED;
 
-/// Hides what is or may be a password.
+/// Hides what must not be shown.
 pub(super) fn hide(source: &mut Source) {
     let mut found = Found::default();
-    let mut sound = false;
+    let mut is_sound = false;
     if let Ok(text) = std::str::from_utf8(&source.text) {
         let (document, errors) = DeTable::parse_recoverable(text);
-        sound = errors.is_empty();
-        found.in_table(text, document.get_ref());
+        is_sound = errors.is_empty();
+        found.in_table(text, document.get_ref(), false);
     }
-    if !sound {
-        found.in_lines(&source.text);
+    let Found { mut ranges, has_passwords } = found;
+    if is_sound {
+        ranges.sort_by_key(|range| range.start);
+        source.hide(ranges, has_passwords);
+    } else {
+        source.hide_values(values(source), has_passwords);
     }
-    let Found { mut passwords, suspects } = found;
-    passwords.sort_by_key(|range| range.start);
-    source.hide(passwords);
-    source.hide_suspects(suspects);
 }
 
+/// All of a text but the keys at the beginnings of its lines. Words that are not
+/// keys of ours may be parts of a value.
+fn values(source: &Source) -> Vec<Range<usize>> {
+    let hidden = source.lines().map(|(start, line)| {
+        let blanks = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let equals = line.iter().position(|&byte| byte == b'=');
+        let is_key = |end| KEYS.iter().any(|key| key.name.as_bytes() == line[blanks..end].trim_ascii());
+        let shown = equals.filter(|&end| blanks <= end && is_key(end)).map_or(blanks, |end| end + 1);
+        let blanks = line[shown..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        start + shown + blanks..start + line.len()
+    });
+    hidden.filter(|range| !range.is_empty()).collect()
+}
+
+/// What a sound text has to hide.
 #[derive(Default)]
 struct Found {
-    /// Values of `password`.
-    passwords: Vec<Range<usize>>,
-    /// What may be one all the same.
-    suspects: Vec<Range<usize>>,
+    ranges: Vec<Range<usize>>,
+    has_passwords: bool,
 }
 
 impl Found {
-    fn in_table(&mut self, text: &str, table: &DeTable<'_>) {
+    /// Looks through a table; all of its values are hidden if it is a `password` itself.
+    fn in_table(&mut self, text: &str, table: &DeTable<'_>, is_secret: bool) {
         for (key, value) in table {
-            let (name, range) = (key.get_ref().as_ref(), value.span());
+            let name = key.get_ref().as_ref();
             let is_stored = value.get_ref().as_str() == Some(STORED);
-            if resembles_password(name) {
-                self.within(value);
-            }
-            if name == "password" && !is_stored {
-                self.passwords.push(range);
-            } else if resembles_password(name) && !is_stored {
-                self.suspects.push(range);
-            } else if name == "user" {
-                // The classic form, USER:PASS.
-                let colon = text.get(range.clone()).and_then(|value| value.find(':'));
-                self.suspects.extend(colon.map(|colon| range.start + colon + 1..range.end));
-            } else {
-                self.in_value(text, value);
-            }
+            self.has_passwords |= name == "password" && !is_stored;
+            self.in_value(text, value, is_secret || resembles_password(name) && !is_stored);
+            let range = value.span();
+            // The classic form, USER:PASS.
+            let colon = text.get(range.clone()).filter(|_| name == "user").and_then(|value| value.find(':'));
+            self.ranges.extend(colon.map(|colon| range.start + colon + 1..range.end));
         }
     }
 
-    /// What a table holds that stands in the place of a password: that of
-    /// `password.x = 1` spans no more than its name.
-    fn within(&mut self, value: &Spanned<DeValue<'_>>) {
-        if let DeValue::Table(table) = value.get_ref() {
-            for (_, value) in table {
-                self.suspects.push(value.span());
-                self.within(value);
-            }
-        }
-    }
-
-    fn in_value(&mut self, text: &str, value: &Spanned<DeValue<'_>>) {
+    fn in_value(&mut self, text: &str, value: &Spanned<DeValue<'_>>, is_secret: bool) {
         match value.get_ref() {
-            DeValue::Table(table) => self.in_table(text, table),
-            DeValue::Array(array) => self.in_array(text, array),
+            DeValue::Table(table) => self.in_table(text, table, is_secret),
+            DeValue::Array(array) => array.iter().for_each(|value| self.in_value(text, value, is_secret)),
+            _ if is_secret => self.ranges.push(value.span()),
             _ => {}
         }
     }
-
-    fn in_array(&mut self, text: &str, array: &DeArray<'_>) {
-        for value in array.iter() {
-            self.in_value(text, value);
-        }
-    }
-
-    /// What stands behind words that resemble the key, however broken the
-    /// text is.
-    fn in_lines(&mut self, text: &[u8]) {
-        let part_of_word = |at: usize| {
-            text.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-        };
-        let mut at = 0;
-        while at < text.len() {
-            let end = at + (at..text.len()).take_while(|&at| part_of_word(at)).count();
-            if end == at {
-                at += 1;
-                continue;
-            }
-            let word = String::from_utf8_lossy(&text[at..end]);
-            let line_end = |at: usize| at + text[at..].iter().take_while(|&&byte| byte != b'\n').count();
-            if resembles_password(&word) {
-                self.suspects.push(end..value_end(text, end, line_end));
-            } else if word == "user" {
-                let rest = end..value_end(text, end, line_end);
-                let colon = text[rest.clone()].iter().position(|&byte| byte == b':');
-                self.suspects.extend(colon.map(|colon| end + colon + 1..rest.end));
-            }
-            at = end;
-        }
-    }
-}
-
-/// Where what stands behind a key at `start` ends at the latest: with its line
-/// if the value is whole there, else with the next one that holds something.
-fn value_end(text: &[u8], start: usize, line_end: impl Fn(usize) -> usize) -> usize {
-    let mut end = line_end(start);
-    let rest = String::from_utf8_lossy(&text[start..end]).into_owned();
-    if is_whole(&rest) {
-        return end;
-    }
-    if rest.contains(['[', '{']) || rest.contains("\"\"\"") || rest.contains("'''") {
-        // Where these close can't be known in a broken text.
-        return text.len();
-    }
-    while end < text.len() {
-        let next = end + 1..line_end(end + 1);
-        end = next.end;
-        if text[next].iter().any(u8::is_ascii_alphanumeric) {
-            break;
-        }
-    }
-    end
-}
-
-/// Whether a line goes on behind its key with `= "value"`, and then ends.
-fn is_whole(rest: &str) -> bool {
-    let rest = rest.trim_start_matches(['"', '\'']).trim_start();
-    let Some(value) = rest.strip_prefix('=').map(str::trim_start) else { return false };
-    ['"', '\''].into_iter().any(|quote| {
-        let parts = value.strip_prefix(quote).and_then(|value| value.split_once(quote));
-        parts.is_some_and(|(inner, behind)| {
-            let behind = behind.trim_start();
-            !inner.is_empty() && !inner.contains('\\') && (behind.is_empty() || behind.starts_with('#'))
-        })
-    })
 }
 
 fn resembles_password(name: &str) -> bool {
@@ -179,6 +109,14 @@ mod tests {
             assert!(!shown(text).contains("secret"), "{}", shown(text));
         }
         assert_eq!(shown("user = 'davide:secret'"), "user = 'davide:***");
+    }
+
+    #[test]
+    fn no_value_of_a_broken_text_is_shown() {
+        assert_eq!(
+            shown("listen = 80\n  user = 'x'\npasword = 'a\n[b]\nuser.x = 1"),
+            "listen = …\n  user = …\n…\n…\n…"
+        );
     }
 
     proptest! {

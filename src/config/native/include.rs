@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::hide::hide;
 use super::report::At;
-use super::units::Fault;
+use super::units::{Fault, value};
 use crate::config::source::{EMPTY, EMPTY_HINT, Source};
 
 /// What is to be said of an `include`, once all files are known.
@@ -35,7 +35,7 @@ pub(super) fn read(sources: &mut Vec<Source>) -> Vec<Found> {
             Ok(Resolved::Name(path)) => (vec![path], false),
             Ok(Resolved::Matches(paths)) => (paths, true),
             Ok(Resolved::NoFolder(path)) => {
-                say(Fault::plain(format!("there is no folder {}", path.display())), true);
+                say(Fault::plain(format!("there is no folder {}", value(path.display()))), true);
                 continue;
             }
             Err(fault) => {
@@ -47,20 +47,20 @@ pub(super) fn read(sources: &mut Vec<Source>) -> Vec<Found> {
             let identity = identity(&path);
             if known.contains(&identity) {
                 if !is_pattern {
-                    say(Fault::plain(format!("{} is read already", path.display())), false);
+                    say(Fault::plain(format!("{} is read already", value(path.display()))), false);
                 }
                 continue;
             }
             known.push(identity);
             match Source::read(&path) {
                 Ok(source) if source.is_empty() => {
-                    say(Fault::new(format!("{}: {EMPTY}", path.display()), EMPTY_HINT), false);
+                    say(Fault::new(format!("{}: {EMPTY}", value(path.display())), EMPTY_HINT), false);
                 }
                 Ok(mut source) => {
                     hide(&mut source);
                     sources.push(source);
                 }
-                Err(error) => say(Fault::plain(format!("{}: {error}", path.display())), false),
+                Err(error) => say(Fault::plain(format!("{}: {error}", value(path.display()))), false),
             }
         }
     }
@@ -114,7 +114,7 @@ fn resolve(folder: &Path, pattern: &str, source: &mut Source) -> Result<Resolved
     let mut names = match listed {
         Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Resolved::NoFolder(folder)),
-        Err(error) => return Err(Fault::plain(format!("{}: {error}", folder.display()))),
+        Err(error) => return Err(Fault::plain(format!("{}: {error}", value(folder.display())))),
     };
     names.retain(|name| matches(last, &name.to_string_lossy()));
     names.sort();

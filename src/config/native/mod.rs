@@ -36,7 +36,7 @@ use keys::{Key, Kind, Table};
 use report::{At, Report};
 pub use schema::schema;
 use service::Entry;
-use units::Fault;
+use units::{Fault, value};
 use value::Value;
 
 /// Reads a native file and those that it includes.
@@ -66,7 +66,11 @@ pub fn read(mut main: Source, defaults: &Defaults) -> Loaded {
         }
     }
     let log_file_span = reader.server.field("log_file").map_or(0..0, |field| field.at.range.clone());
-    let (plan, spans) = reader.plan();
+    let (mut plan, mut spans) = reader.plan();
+    if reader.report.is_broken() {
+        // What would be found about its accounts and programs would show its values.
+        (plan, spans) = Default::default();
+    }
     let diagnostics = reader.report.finish();
     Loaded { sources, plan, spans, log_file_span, diagnostics }
 }
@@ -183,8 +187,8 @@ impl Reader<'_> {
             } else {
                 format!("the service `{}`", other.name)
             };
-            let through = if taken == address { String::new() } else { format!(" by {taken}") };
-            let message = format!("{owner} listens on {address}{through} already, {place}");
+            let through = if taken == address { String::new() } else { format!(" by {}", value(taken)) };
+            let message = format!("{owner} listens on {}{through} already, {place}", value(address));
             self.report.error(at, Fault::plain(message));
         }
     }

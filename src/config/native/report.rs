@@ -73,6 +73,11 @@ impl<'a> Report<'a> {
         self.broken.iter().any(|(broken, _)| *broken == source)
     }
 
+    /// Whether any file is not all TOML.
+    pub fn is_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
     /// Whether there are errors.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|(_, found)| found.severity == Severity::Error)
@@ -98,14 +103,8 @@ impl<'a> Report<'a> {
             return;
         }
         let source = &self.sources[at.source];
-        let Fault { mut message, mut hint } = fault;
-        // Whatever quotes the text must not quote a password that slipped into
-        // the place of something else.
-        if source.quotes_hidden(&at.range, &message)
-            || source.quotes_hidden(&at.range, hint.as_deref().unwrap_or_default())
-        {
-            (message, hint) = ("this is not understood".to_owned(), None);
-        }
+        // A value in the message may belong to a password.
+        let Fault { message, hint } = fault.shown(!source.hides(&at.range));
         let diagnostic = Diagnostic::at(severity, source, &at.range, message).hint(hint);
         self.found.push((at.clone(), diagnostic));
     }

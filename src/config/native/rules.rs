@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Reader;
 use super::fields::{Field, Fields};
 use super::report::At;
-use super::units::Fault;
+use super::units::{Fault, value};
 use super::value::Value;
 use crate::model::listen::Address;
 use crate::model::plan::Access;
@@ -45,8 +45,10 @@ impl Reader<'_> {
             self.matches_addresses(senders, listen);
         } else if field.own && !listen.is_empty() {
             for (network, at) in senders {
-                let message =
-                    format!("{network} never matches: this service listens on `unix:` addresses only");
+                let message = format!(
+                    "{} never matches: this service listens on `unix:` addresses only",
+                    value(network)
+                );
                 let hint = "write `[]`: who may connect to them, by `socket_mode`, is trusted";
                 self.report.error(at, Fault::new(message, hint));
             }
@@ -57,7 +59,8 @@ impl Reader<'_> {
     fn has_none_twice(&mut self, rules: &[(IpNet, At)]) {
         for (number, (network, at)) in rules.iter().enumerate() {
             if rules[..number].iter().any(|(other, _)| other == network) {
-                self.report.error(at, Fault::plain(format!("{network} stands in this list already")));
+                self.report
+                    .error(at, Fault::plain(format!("{} stands in this list already", value(network))));
             }
         }
     }
@@ -73,7 +76,8 @@ impl Reader<'_> {
             let is_ipv4 = matches!(network, IpNet::V4(_));
             if !listen.iter().any(|address| is_of(address, is_ipv4)) {
                 let family = if is_ipv4 { "IPv4" } else { "IPv6" };
-                let message = format!("{network} never matches: this service has no address of {family}");
+                let message =
+                    format!("{} never matches: this service has no address of {family}", value(network));
                 self.report.error(at, Fault::plain(message));
             }
         }
@@ -83,8 +87,10 @@ impl Reader<'_> {
         for (network, at) in allow {
             if let Some((_, denied)) = deny.iter().find(|(other, _)| other == network) {
                 let place = self.report.name(denied, at);
-                let message =
-                    format!("allowing {network} has no effect: it is denied {place}, and `deny` wins a tie");
+                let message = format!(
+                    "allowing {} has no effect: it is denied {place}, and `deny` wins a tie",
+                    value(network)
+                );
                 self.report.error(at, Fault::plain(message));
             }
         }

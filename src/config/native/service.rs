@@ -8,7 +8,7 @@ use super::fields::Fields;
 use super::report::At;
 use super::rules::expects_header;
 use super::streams::stderr;
-use super::units::{Fault, quote};
+use super::units::{Fault, quote, value};
 use super::value::Value;
 use crate::config::loaded::Spans;
 use crate::config::missing_user::MissingUser;
@@ -273,8 +273,9 @@ impl Reader<'_> {
         parse_credentials(user, password, service).map_err(|_| {
             // With a password it would be right: it is what is missing.
             if password.is_none() && parse_credentials(user, Some(STORED), service).is_ok() {
-                let hint = format!("write password = \"{STORED}\" after `wininetd --set-password {user}`");
-                Fault::new(format!("{user} needs `password` here"), &hint)
+                let hint =
+                    format!("write password = \"{STORED}\" after `wininetd --set-password {}`", value(user));
+                Fault::new(format!("{} needs `password` here", value(user)), &hint)
             } else {
                 Fault::plain(format!("{} is not a user's name", quote(user)))
             }

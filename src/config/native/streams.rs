@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::keys::Table;
 use super::report::At;
 use super::service::Entry;
-use super::units::Fault;
+use super::units::{Fault, value};
 use super::value::Value;
 use crate::config::defaults::uncounted;
 use crate::model::endings::Leftovers;
@@ -142,8 +142,13 @@ impl Reader<'_> {
         let programs = fields.number("warm")?;
         let most = fields.number("max_connections").unwrap_or(MAX_CONNECTIONS);
         if let Some(field) = fields.field("warm").filter(|_| programs > most) {
-            let message = format!("{programs} programs wait, and only {most} clients can be there at once");
-            let hint = format!("`warm = {most}` is the most that can be of use; a tenth of it is usual");
+            let message = format!(
+                "{} programs wait, and only {} clients can be there at once",
+                value(programs),
+                value(most)
+            );
+            let hint =
+                format!("`warm = {}` is the most that can be of use; a tenth of it is usual", value(most));
             self.report.warning(&field.at, Fault::new(message, &hint));
         }
         Some(Warm { programs, header: fields.flag("warm_header").unwrap_or(false) })

@@ -215,16 +215,16 @@ fn everything_that_is_wrong_is_said_in_one_run_in_the_order_of_the_text() {
     let starts = [
         "2:1: there is no key",
         "3:14: a time has a unit",
-        "5:10: `localhost:80`",
+        "5:10: `…`",
         "6:11: `command` is",
-        "7:10: `10.0.0.1/8` has bits",
-        "11:10: the service `b` listens on 0.0.0.0:80 already, in line 9",
+        "7:10: `…` has bits",
+        "11:10: the service `b` listens on … already, in line 9",
     ];
     for start in starts {
         assert!(found.iter().any(|fault| fault.starts_with(start)), "{start}: {found:#?}");
     }
     assert!(found.iter().any(|fault| fault.starts_with("13:10: this is no TOML")), "{found:#?}");
-    assert!(found.iter().any(|fault| fault.starts_with("14:8: `often` is not a rate")), "{found:#?}");
+    assert!(found.iter().any(|fault| fault.starts_with("14:8: `…` is not a rate")), "{found:#?}");
 }
 
 #[test]

@@ -23,12 +23,31 @@ impl Fault {
     pub fn plain(message: impl Into<String>) -> Fault {
         Fault { message: message.into(), hint: None }
     }
+
+    /// As it is printed: with the values in it, or with `…` in their place.
+    pub fn shown(self, with_values: bool) -> Fault {
+        let shown = |text: String| {
+            let parts = text.split(MARK).enumerate();
+            parts.map(|(number, part)| if number % 2 == 0 || with_values { part } else { "…" }).collect()
+        };
+        Fault { message: shown(self.message), hint: self.hint.map(shown) }
+    }
+}
+
+/// Stands before and behind a value in a message until it is known whether it may be shown.
+const MARK: char = '\u{1}';
+
+/// A value of the file, for a message.
+pub(super) fn value(value: impl std::fmt::Display) -> String {
+    let printable = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+    let text: String = value.to_string().chars().map(printable).collect();
+    format!("{MARK}{text}{MARK}")
 }
 
 /// A text of the file, in a message: in part, if somebody pasted a novel.
 pub(super) fn quote(text: &str) -> String {
     let shown: String = text.chars().take(LONGEST_QUOTE).collect();
-    if shown.len() < text.len() { format!("`{shown}…`") } else { format!("`{shown}`") }
+    format!("`{}`", value(if shown.len() < text.len() { shown + "…" } else { shown }))
 }
 
 /// In characters: enough for any path that somebody typed.
