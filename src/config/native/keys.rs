@@ -1,8 +1,27 @@
 //! Every key of the native file, as data: what it is called, what may stand
-//! behind it, in which tables. Errors, the schema and the reference come from
-//! here and so agree.
+//! behind it, in which tables. The structs that are read, errors, the schema and
+//! the reference come from here and so agree.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::de::DeValue;
+use zeroize::Zeroizing;
+
+use std::collections::BTreeSet;
+
+use super::raw::{Field, Raw, tables};
+use super::reader::Cell;
+use super::report::At;
+use super::service::Entry;
 use super::units::{Fault, quote};
+use super::value::{Mode, Patterns, Typed};
+use crate::model::command_line::CommandLine;
+use crate::model::endings::{Leftovers, OnStop};
+use crate::model::limits::Rate;
+use crate::model::listen::Address;
+use crate::model::plan::{EventLogExtent, Stderr, Stdio, WhenFull};
 use crate::sys::{CAPABILITIES, Capabilities};
 
 /// A table of the file.
@@ -98,19 +117,40 @@ const BOTH: &[Table] = &[Table::Service, Table::Defaults];
 const LIMITS: &[Table] = &[Table::Limits];
 const TLS: &[Table] = &[Table::Tls];
 
-const fn key(
+/// A key with values of this type.
+const fn key<T: Typed>(
     name: &'static str,
-    kind: Kind,
     tables: &'static [Table],
     default: &'static str,
     doc: &'static str,
 ) -> Key {
-    Key { name, kind, off: false, tables, default, doc, missing: |_| None, unbuilt: None }
+    Key { name, kind: T::KIND, off: false, tables, default, doc, missing: |_| None, unbuilt: None }
+}
+
+/// A table for one system.
+const fn system(name: &'static str, doc: &'static str) -> Key {
+    let tables = &[Table::Server, Table::Defaults, Table::Service];
+    Key { name, kind: Kind::System, off: false, tables, default: "", doc, missing: |_| None, unbuilt: None }
 }
 
 impl Key {
     const fn or_false(mut self) -> Key {
         self.off = true;
+        self
+    }
+
+    const fn at_least(mut self, milliseconds: u64) -> Key {
+        self.kind = Kind::Duration(milliseconds);
+        self
+    }
+
+    const fn at_most(mut self, count: u64) -> Key {
+        self.kind = Kind::UpTo(count);
+        self
+    }
+
+    const fn in_table(mut self, table: Table) -> Key {
+        self.kind = Kind::Table(table);
         self
     }
 
@@ -148,6 +188,32 @@ impl Key {
     }
 }
 
+impl Kind {
+    /// What may stand there, as the end of a sentence.
+    pub fn wanted(self) -> String {
+        match self {
+            Kind::Flag => "`true` or `false`".to_owned(),
+            Kind::Count => "a whole number from 1 on".to_owned(),
+            Kind::UpTo(most) => format!("a whole number from 1 to {most}"),
+            Kind::Duration(_) => "a time, as \"10s\" or \"5m\"".to_owned(),
+            Kind::Size => "a size, as \"256MiB\"".to_owned(),
+            Kind::Rate => "a rate, as \"50/s\"".to_owned(),
+            Kind::Text | Kind::Name | Kind::Password | Kind::Path => "a string".to_owned(),
+            Kind::Command => "a string or an array of strings".to_owned(),
+            Kind::Listen => "a port, a string or an array of these".to_owned(),
+            Kind::Networks => "an array of networks, as [\"10.0.0.0/8\"]".to_owned(),
+            Kind::Choice(words) => {
+                words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
+            }
+            Kind::Mode => "a string of octal digits, as \"0660\"".to_owned(),
+            Kind::Variables => "a table of strings, as { LANG = \"C\" }".to_owned(),
+            Kind::Names | Kind::Patterns => "an array of strings".to_owned(),
+            Kind::Table(_) | Kind::System => "a table".to_owned(),
+            Kind::Services => "tables with names: [service.NAME]".to_owned(),
+        }
+    }
+}
+
 impl Table {
     /// As it is called in messages.
     pub fn shown(self) -> &'static str {
@@ -182,76 +248,81 @@ fn without(able: bool, why: &'static str) -> Option<&'static str> {
 
 const NO_SOCKETS: &str = "this system has no sockets in the file system for this";
 
-/// All of them, in the order of the reference.
-#[rustfmt::skip] // a line a key
-pub(super) const KEYS: &[Key] = &[
-    key("include", Kind::Patterns, FILE, "none", "More files with services; `*` stands for anything in the last part of a path."),
-    key("server", Kind::Table(Table::Server), FILE, "", "What holds for the server as a whole."),
-    key("defaults", Kind::Table(Table::Defaults), FILE, "", "Keys that hold for every service that does not set them."),
-    key("service", Kind::Services, FILE, "", "The services, each a table `[service.NAME]`."),
+tables! {
+    /// A file.
+    RawFile(File) {
+        include: Patterns [FILE, "none", "More files with services; `*` stands for anything in the last part of a path."];
+        server: RawServer [FILE, "", "What holds for the server as a whole."];
+        defaults: RawService [FILE, "", "Keys that hold for every service that does not set them."] .in_table(Table::Defaults);
+        service: Vec<Entry> [FILE, "", "The services, each a table `[service.NAME]`."];
+    }
 
-    key("max_connections", Kind::Count, SERVER, "what the descriptor limit leaves room for", "The most connections of all services at once."),
-    key("stop_grace", Kind::Duration(0), SERVER, "10s", "How long sessions may go on after a request to stop."),
-    key("on_stop", Kind::Choice(&["end", "leave"]), SERVER, "end", "What becomes of sessions then: `end` ends their trees after the grace, `leave` lets those with the socket go on by themselves, as under inetd (Unix)."),
-    key("log_file", Kind::Path, SERVER, "none", "Where log lines go as well; `--log-file` wins over it. A regular file in a folder that others cannot write."),
-    key("event_log", Kind::Choice(&["events", "all"]), SERVER, "events", "What the Event Log of Windows is told: `events` is starts, stops, errors and first failures, `all` every record as well."),
+    /// `[server]`.
+    RawServer(Server) {
+        max_connections: usize [SERVER, "what the descriptor limit leaves room for", "The most connections of all services at once."];
+        stop_grace: Duration [SERVER, "10s", "How long sessions may go on after a request to stop."];
+        on_stop: OnStop [SERVER, "end", "What becomes of sessions then: `end` ends their trees after the grace, `leave` lets those with the socket go on by themselves, as under inetd (Unix)."];
+        log_file: PathBuf [SERVER, "none", "Where log lines go as well; `--log-file` wins over it. A regular file in a folder that others cannot write."];
+        event_log: EventLogExtent [SERVER, "events", "What the Event Log of Windows is told: `events` is starts, stops, errors and first failures, `all` every record as well."];
+    }
 
-    key("enabled", Kind::Flag, BOTH, "true", "Whether the service is served at all; its text is checked all the same."),
-    key("listen", Kind::Listen, SERVICE, "none: it must be given", "Where clients come in: a port (on all addresses, or those of `--bind`), `ADDRESS:PORT`, `[ADDRESS]:PORT`, `unix:/PATH` (Unix), or an array of these."),
-    key("socket_mode", Kind::Mode, BOTH, "0660", "The mode of a `unix:` socket: who may connect.")
-        .unless(|system| without(system.unix_sockets, NO_SOCKETS)),
-    key("socket_user", Kind::Name, BOTH, "the server's", "The owner of a `unix:` socket.")
-        .unless(|system| without(system.unix_sockets, NO_SOCKETS)),
-    key("socket_group", Kind::Name, BOTH, "the server's", "The group of a `unix:` socket.")
-        .unless(|system| without(system.unix_sockets, NO_SOCKETS)),
-    key("command", Kind::Command, BOTH, "none: it must be given", "The program and its arguments: one string, read as CMDLINE of the classic file, or an array, whose parts are taken as they are."),
-    key("argv0", Kind::Name, BOTH, "the program as `command` names it", "The name that the program receives as its own (argv[0]), where that differs from `command`."),
-    key("user", Kind::Name, BOTH, "`none`; where the server is root or LocalSystem it must be given", "The account that the program runs as; `none` is the account of the server."),
-    key("password", Kind::Password, BOTH, "none", "Its password, which only Windows needs; `{stored}` is the one that `--set-password` stored."),
-    key("group", Kind::Name, BOTH, "the account's own", "The group of the program (Unix); it needs `user`.")
-        .unless(|system| without(system.groups, "this system has no group of a program")),
-    key("load_profile", Kind::Flag, BOTH, "true", "Whether the account's profile is loaded (Windows).")
-        .unless(|system| without(system.profiles, "this system has no profiles to load")),
-    key("directory", Kind::Path, BOTH, "System32 on Windows, / on Unix", "The directory that the program starts in; a relative one counts from the file's folder."),
-    key("environment", Kind::Variables, BOTH, "none", "Variables that the program finds besides."),
-    key("inherit_environment", Kind::Names, BOTH, "all without `user`; with it `PATH`, `LANG`, `LC_*` and `TZ`", "Names of the variables that the program inherits from the server (with `user`, besides those)."),
-    key("stdio", Kind::Choice(&["socket", "pipe"]), BOTH, "`--stdio`, or socket on Unix, pipe on Windows", "How the connection becomes the program's streams: `socket` is the connection itself; with `pipe` they are pipes, and the server moves the bytes."),
-    key("stderr", Kind::Choice(&["log", "client", "discard"]), BOTH, "log", "Where the program's standard error goes: into the `log`, by lines, to the `client`, or nowhere with `discard`."),
-    key("leftovers", Kind::Choice(&["end", "leave"]), BOTH, "end", "What becomes of processes that a program leaves behind when it ends: `end` ends them, `leave` lets them go on, as under inetd (Unix)."),
-    key("allow", Kind::Networks, BOTH, "everybody", "From where clients may come; if given, from nowhere else. Of `allow` and `deny` the most specific match decides, and `deny` wins a tie."),
-    key("deny", Kind::Networks, BOTH, "nobody", "From where clients may not come."),
-    key("max_connections", Kind::Count, BOTH, "256", "The most connections of the service at once."),
-    key("max_connections_per_source", Kind::Count, BOTH, "no limit", "The most from one source; over it a client is refused. IPv6 sources are counted by /64.").or_false(),
-    key("when_full", Kind::Choice(&["wait", "refuse"]), BOTH, "wait", "What happens to a client over `max_connections` or `rate`: it waits in the backlog, or is refused."),
-    key("rate", Kind::Rate, BOTH, "no limit", "How often a connection may begin.").or_false(),
-    key("rate_per_source", Kind::Rate, BOTH, "no limit", "How often from one source; over it a client is refused.").or_false(),
-    key("refusal", Kind::Text, BOTH, "nothing", "What a refused client is sent, if it does not expect TLS: one that a rule, a limit, a rate or a pause turns away."),
-    key("banner", Kind::Text, BOTH, "nothing", "What a client is sent before its program starts."),
-    key("idle_timeout", Kind::Duration(1), BOTH, "`--timeout`, or never", "A connection on which nothing moved for so long is ended. It implies `pipe` where the system does not tell what a program moves: everywhere but on Linux, and at `unix:` addresses.").or_false(),
-    key("session_timeout", Kind::Duration(1), BOTH, "never", "A connection that lasts for so long is ended.").or_false(),
-    key("linger_timeout", Kind::Duration(0), BOTH, "`--linger-timeout`, or 60s", "How long a program's last bytes may take to be delivered after its end."),
-    key("kill_grace", Kind::Duration(0), BOTH, "5s", "How long a program that was asked to end may take."),
-    key("keepalive", Kind::Duration(1000), BOTH, "60s", "After so much silence a client is asked whether it is there, six times, ten seconds apart.").or_false(),
-    key("nodelay", Kind::Flag, BOTH, "true with pipes, false with the socket", "Whether connections have TCP_NODELAY, so that a small write does not wait until the client has acknowledged the one before. It has no effect at `unix:` addresses."),
-    key("limits", Kind::Table(Table::Limits), BOTH, "none", "What a program may use."),
-    key("proxy_protocol", Kind::Networks, BOTH, "none is expected", "Whose PROXY header, with which every connection begins then, names the client; other senders are refused. Clients of `unix:` sockets are trusted by `socket_mode`.").or_false(),
-    key("tls", Kind::Table(Table::Tls), BOTH, "clear text", "How clients are spoken to in TLS. It implies `pipe`.").or_false().if_built(cfg!(feature = "tls"), "tls"),
-    key("warm", Kind::UpTo(1000), BOTH, "none", "So many programs are started ahead of their clients, and wait; more than `max_connections` are of no use. It implies `pipe`.").or_false(),
-    key("warm_header", Kind::Flag, BOTH, "false", "Whether the first that a program of `warm` reads is a PROXY v1 line, which names its client."),
-    key("windows", Kind::System, &[Table::Server, Table::Defaults, Table::Service], "", "Keys of the table that it stands in, for Windows only."),
-    key("unix", Kind::System, &[Table::Server, Table::Defaults, Table::Service], "", "Keys of the table that it stands in, for Unix only."),
+    /// `[service.NAME]` and `[defaults]`.
+    RawService(Service) {
+        enabled: bool [BOTH, "true", "Whether the service is served at all; its text is checked all the same."];
+        listen: Vec<(Address, At)> [SERVICE, "none: it must be given", "Where clients come in: a port (on all addresses, or those of `--bind`), `ADDRESS:PORT`, `[ADDRESS]:PORT`, `unix:/PATH` (Unix), or an array of these."];
+        socket_mode: Mode [BOTH, "0660", "The mode of a `unix:` socket: who may connect."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
+        socket_user: String [BOTH, "the server's", "The owner of a `unix:` socket."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
+        socket_group: String [BOTH, "the server's", "The group of a `unix:` socket."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
+        command: CommandLine [BOTH, "none: it must be given", "The program and its arguments: one string, read as CMDLINE of the classic file, or an array, whose parts are taken as they are."];
+        argv0: String [BOTH, "the program as `command` names it", "The name that the program receives as its own (argv[0]), where that differs from `command`."];
+        user: String [BOTH, "`none`; where the server is root or LocalSystem it must be given", "The account that the program runs as; `none` is the account of the server."];
+        password: Zeroizing<String> [BOTH, "none", "Its password, which only Windows needs; `{stored}` is the one that `--set-password` stored."];
+        group: String [BOTH, "the account's own", "The group of the program (Unix); it needs `user`."] .unless(|system| without(system.groups, "this system has no group of a program"));
+        load_profile: bool [BOTH, "true", "Whether the account's profile is loaded (Windows)."] .unless(|system| without(system.profiles, "this system has no profiles to load"));
+        directory: PathBuf [BOTH, "System32 on Windows, / on Unix", "The directory that the program starts in; a relative one counts from the file's folder."];
+        environment: Vec<(String, String)> [BOTH, "none", "Variables that the program finds besides."];
+        inherit_environment: Vec<String> [BOTH, "all without `user`; with it `PATH`, `LANG`, `LC_*` and `TZ`", "Names of the variables that the program inherits from the server (with `user`, besides those)."];
+        stdio: Stdio [BOTH, "`--stdio`, or socket on Unix, pipe on Windows", "How the connection becomes the program's streams: `socket` is the connection itself; with `pipe` they are pipes, and the server moves the bytes."];
+        stderr: Stderr [BOTH, "log", "Where the program's standard error goes: into the `log`, by lines, to the `client`, or nowhere with `discard`."];
+        leftovers: Leftovers [BOTH, "end", "What becomes of processes that a program leaves behind when it ends: `end` ends them, `leave` lets them go on, as under inetd (Unix)."];
+        allow: Vec<(IpNet, At)> [BOTH, "everybody", "From where clients may come; if given, from nowhere else. Of `allow` and `deny` the most specific match decides, and `deny` wins a tie."];
+        deny: Vec<(IpNet, At)> [BOTH, "nobody", "From where clients may not come."];
+        max_connections: usize [BOTH, "256", "The most connections of the service at once."];
+        max_connections_per_source: usize [BOTH, "no limit", "The most from one source; over it a client is refused. IPv6 sources are counted by /64."] .or_false();
+        when_full: WhenFull [BOTH, "wait", "What happens to a client over `max_connections` or `rate`: it waits in the backlog, or is refused."];
+        rate: Rate [BOTH, "no limit", "How often a connection may begin."] .or_false();
+        rate_per_source: Rate [BOTH, "no limit", "How often from one source; over it a client is refused."] .or_false();
+        refusal: Vec<u8> [BOTH, "nothing", "What a refused client is sent, if it does not expect TLS: one that a rule, a limit, a rate or a pause turns away."];
+        banner: Vec<u8> [BOTH, "nothing", "What a client is sent before its program starts."];
+        idle_timeout: Duration [BOTH, "`--timeout`, or never", "A connection on which nothing moved for so long is ended. It implies `pipe` where the system does not tell what a program moves: everywhere but on Linux, and at `unix:` addresses."] .at_least(1).or_false();
+        session_timeout: Duration [BOTH, "never", "A connection that lasts for so long is ended."] .at_least(1).or_false();
+        linger_timeout: Duration [BOTH, "`--linger-timeout`, or 60s", "How long a program's last bytes may take to be delivered after its end."];
+        kill_grace: Duration [BOTH, "5s", "How long a program that was asked to end may take."];
+        keepalive: Duration [BOTH, "60s", "After so much silence a client is asked whether it is there, six times, ten seconds apart."] .at_least(1000).or_false();
+        nodelay: bool [BOTH, "true with pipes, false with the socket", "Whether connections have TCP_NODELAY, so that a small write does not wait until the client has acknowledged the one before. It has no effect at `unix:` addresses."];
+        limits: RawLimits [BOTH, "none", "What a program may use."];
+        proxy_protocol: Vec<(IpNet, At)> [BOTH, "none is expected", "Whose PROXY header, with which every connection begins then, names the client; other senders are refused. Clients of `unix:` sockets are trusted by `socket_mode`."] .or_false();
+        tls: RawTls [BOTH, "clear text", "How clients are spoken to in TLS. It implies `pipe`."] .or_false().if_built(cfg!(feature = "tls"), "tls");
+        warm: usize [BOTH, "none", "So many programs are started ahead of their clients, and wait; more than `max_connections` are of no use. It implies `pipe`."] .at_most(1000).or_false();
+        warm_header: bool [BOTH, "false", "Whether the first that a program of `warm` reads is a PROXY v1 line, which names its client."];
+    }
 
-    key("memory", Kind::Size, LIMITS, "no limit", "Memory: of each process on Unix, of the whole tree on Windows."),
-    key("processes", Kind::Count, LIMITS, "no limit", "Processes of the tree at once."),
-    key("cpu_time", Kind::Duration(1000), LIMITS, "no limit", "Processor time: of each process on Unix, of the whole tree on Windows."),
-    key("open_files", Kind::Count, LIMITS, "no limit", "Descriptors of each process (Unix).")
-        .unless(|system| without(system.open_files, "this system has no limit of open files")),
+    /// `limits` of a service.
+    RawLimits(Limits) {
+        memory: u64 [LIMITS, "no limit", "Memory: of each process on Unix, of the whole tree on Windows."];
+        processes: usize [LIMITS, "no limit", "Processes of the tree at once."];
+        cpu_time: Duration [LIMITS, "no limit", "Processor time: of each process on Unix, of the whole tree on Windows."] .at_least(1000);
+        open_files: usize [LIMITS, "no limit", "Descriptors of each process (Unix)."] .unless(|system| without(system.open_files, "this system has no limit of open files"));
+    }
 
-    key("certificate", Kind::Path, TLS, "none: it must be given", "The server's certificate in PEM, then those between it and its authority."),
-    key("key", Kind::Path, TLS, "none: it must be given", "Its private key, in PEM."),
-    key("client_ca", Kind::Path, TLS, "none", "Authorities of client certificates, in PEM; with it every client needs one."),
-    key("crl", Kind::Path, TLS, "none", "Revocation lists (CRL) in PEM, at least one for each authority that issues client certificates. The server refuses what they revoke. Needs `client_ca`."),
-];
+    /// `tls` of a service.
+    RawTls(Tls) {
+        certificate: PathBuf [TLS, "none: it must be given", "The server's certificate in PEM, then those between it and its authority."];
+        key: PathBuf [TLS, "none: it must be given", "Its private key, in PEM."];
+        client_ca: PathBuf [TLS, "none", "Authorities of client certificates, in PEM; with it every client needs one."];
+        crl: PathBuf [TLS, "none", "Revocation lists (CRL) in PEM, at least one for each authority that issues client certificates. The server refuses what they revoke. Needs `client_ca`."];
+    }
+}
 
 #[cfg(test)]
 mod tests {

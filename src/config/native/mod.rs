@@ -1,17 +1,19 @@
 //! The native file, in TOML: `[service.NAME]` tables, with `[defaults]` for all
 //! of them and `[server]` for the whole.
 //!
-//! Bytes become TOML (`text`), tables become fields (`fields`, by the table of
-//! `keys`), values are read (`value`, `command`, `units`, `address`), fields
-//! become services (`service`, `rules`, `streams`) and the server (`server`). Everything
-//! that is wrong is gathered (`report`), and no password is in it (`hide`).
+//! Bytes become TOML (`text`), tables become structs (`reader`; `raw` makes them from
+//! the table of `keys`), each value is read alone (`value`, `command`, `units`,
+//! `address`), structs become services (`service`, `rules`, `streams`) and the server
+//! (`server`). Everything that is wrong is gathered (`report`), and no password is in
+//! it (`hide`).
 
 mod address;
 mod command;
-mod fields;
 mod hide;
 mod include;
 mod keys;
+mod raw;
+mod reader;
 mod report;
 mod rules;
 mod schema;
@@ -24,20 +26,21 @@ mod value;
 
 use std::sync::Arc;
 
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeValue};
 
 use super::defaults::Defaults;
 use super::loaded::{Loaded, Spans};
 use super::source::Source;
-use crate::model::plan::{Plan, Server};
+use crate::model::plan::Plan;
 pub use address::collide;
-use fields::{Context, Fields, in_order};
-use keys::{Key, Kind, Table};
+use keys::{Kind, RawFile, RawServer, RawService, Table};
+use reader::{Cell, Context, Reader, in_order};
 use report::{At, Report};
 pub use schema::schema;
 use service::Entry;
 use units::{Fault, value};
-use value::Value;
+use value::Typed;
 
 /// Reads a native file and those that it includes.
 pub fn read(mut main: Source, defaults: &Defaults) -> Loaded {
@@ -53,20 +56,17 @@ pub fn read(mut main: Source, defaults: &Defaults) -> Loaded {
             report.error(&found.at, found.fault);
         }
     }
-    let mut reader = Reader {
-        report,
-        defaults,
-        server: Fields::default(),
-        shared: Fields::default(),
-        entries: Vec::new(),
-    };
+    let mut reader = Reader { report, defaults };
+    let (mut server, mut shared, mut entries) = (RawServer::default(), RawService::default(), Vec::new());
     for (number, document) in documents.iter().enumerate() {
-        if let Some(document) = document {
-            reader.file(number, document.get_ref());
-        }
+        let Some(document) = document else { continue };
+        let file: RawFile = reader.table(Context::of(number), document.get_ref());
+        server = file.server.value().unwrap_or(server);
+        shared = file.defaults.value().unwrap_or(shared);
+        entries.extend(file.service.value().unwrap_or_default());
     }
-    let log_file_span = reader.server.field("log_file").map_or(0..0, |field| field.at.range.clone());
-    let (mut plan, mut spans) = reader.plan();
+    let log_file_span = server.log_file.at().map_or(0..0, |at| at.range.clone());
+    let (mut plan, mut spans) = reader.plan(&server, &shared, entries);
     if reader.report.is_broken() {
         // What would be found about its accounts and programs would show its values.
         (plan, spans) = Default::default();
@@ -75,87 +75,55 @@ pub fn read(mut main: Source, defaults: &Defaults) -> Loaded {
     Loaded { sources, plan, spans, log_file_span, diagnostics }
 }
 
-/// What was read so far.
-struct Reader<'a> {
-    report: Report<'a>,
-    defaults: &'a Defaults,
-    server: Fields,
-    /// `[defaults]`.
-    shared: Fields,
-    entries: Vec<Entry>,
+impl Typed for Vec<Entry> {
+    const KIND: Kind = Kind::Services;
+
+    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
+        let value = cell.value;
+        let Some(services) = value.get_ref().as_table() else { return cell.mistyped() };
+        let context = cell.context.in_table(Table::Service);
+        let entry = |(name, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+            let (header, name) = (context.at(name.span()), name.get_ref());
+            let report = &mut cell.reader.report;
+            let Some(table) = value.get_ref().as_table() else {
+                let message = if is_name(name) {
+                    &*format!("a service is a table: [service.{name}]")
+                } else {
+                    "a service is a table"
+                };
+                report.error(&header, Fault::plain(message));
+                return None;
+            };
+            if !is_name(name) {
+                let message = "a service's name is up to 80 letters, digits and . _ -, and begins with a letter or digit";
+                report.error(&header, Fault::plain(message));
+            }
+            Some(Entry { name: name.to_string(), header, raw: cell.reader.table(context, table) })
+        };
+        Some(in_order(services).into_iter().filter_map(entry).collect())
+    }
 }
 
 impl Reader<'_> {
-    /// One file. Only the first one speaks for all.
-    fn file(&mut self, source: usize, document: &DeTable<'_>) {
-        let context = Context::of(source);
-        for (name, value) in in_order(document) {
-            let at_key = context.at(name.span());
-            let key = match Key::find(name.get_ref(), Table::File) {
-                Ok(key) => key,
-                Err(fault) => {
-                    self.report.error(&at_key, fault);
-                    continue;
-                }
-            };
-            if source > 0 && key.kind != Kind::Services {
-                let first = self.report.sources()[0].path.display().to_string();
-                let message = format!("`{}` stands in the file that includes the others: {first}", key.name);
-                self.report.error(&at_key, Fault::plain(message));
-                continue;
-            }
-            match (key.kind, value.get_ref()) {
-                (Kind::Services, DeValue::Table(services)) => self.services(context, services),
-                (Kind::Services, _) => {
-                    self.mistyped::<()>(&context.at(value.span()), key, value.get_ref());
-                }
-                _ => match (key.name, self.value(context, key, value)) {
-                    ("server", Some(Value::Table(fields))) => self.server = fields,
-                    ("defaults", Some(Value::Table(fields))) => self.shared = fields,
-                    _ => {}
-                },
-            }
-        }
-    }
-
-    fn services(&mut self, context: Context, services: &DeTable<'_>) {
-        for (name, value) in in_order(services) {
-            let header = context.at(name.span());
-            let DeValue::Table(table) = value.get_ref() else {
-                let message = format!("a service is a table: [service.{}]", name.get_ref());
-                let message =
-                    if is_name(name.get_ref()) { message } else { "a service is a table".to_owned() };
-                self.report.error(&header, Fault::plain(message));
-                continue;
-            };
-            if !is_name(name.get_ref()) {
-                let message = "a service's name is up to 80 letters, digits and . _ -, and begins with a letter or digit";
-                self.report.error(&header, Fault::plain(message));
-            }
-            let fields = self.fields(context, Table::Service, table);
-            if let Some(first) = self.entries.iter().find(|entry| entry.name == name.get_ref().as_ref()) {
-                let place = self.report.name(&first.header, &header);
-                let message = format!("the service `{}` stands {place} already", first.name);
-                self.report.error(&header, Fault::plain(message));
-                continue;
-            }
-            self.entries.push(Entry { name: name.get_ref().to_string(), header, fields });
-        }
-    }
-
     /// Everything that was read, joined.
-    fn plan(&mut self) -> (Plan, Vec<Spans>) {
-        let mut entries = std::mem::take(&mut self.entries);
-        let mut services = Vec::new();
-        for entry in &mut entries {
-            entry.fields = std::mem::take(&mut entry.fields).over(&self.shared);
+    fn plan(&mut self, server: &RawServer, shared: &RawService, all: Vec<Entry>) -> (Plan, Vec<Spans>) {
+        let mut entries: Vec<Entry> = Vec::new();
+        for mut entry in all {
+            if let Some(first) = entries.iter().find(|other| other.name == entry.name) {
+                let place = self.report.name(&first.header, &entry.header);
+                let message = format!("the service `{}` stands {place} already", first.name);
+                self.report.error(&entry.header, Fault::plain(message));
+                continue;
+            }
+            entry.fill(shared);
+            entries.push(entry);
         }
+        let mut services = Vec::new();
         for entry in &entries {
             services.extend(self.service(entry).map(|service| (entry, Arc::new(service))));
         }
         self.have_own_addresses(&entries);
-        let fields = std::mem::take(&mut self.server);
-        let server: Server = self.server(&fields);
+        let server = self.server(server);
         for (entry, service) in &services {
             self.outlives(&server, entry, service);
         }

@@ -4,46 +4,46 @@
 
 use ipnet::IpNet;
 
-use super::Reader;
-use super::fields::{Field, Fields};
+use super::keys::RawService;
+use super::raw::Field;
+use super::reader::Reader;
 use super::report::At;
 use super::units::{Fault, value};
-use super::value::Value;
 use crate::model::listen::Address;
 use crate::model::plan::Access;
 
 impl Reader<'_> {
     /// From where clients may come.
-    pub fn access(&mut self, fields: &Fields, listen: &[Address]) -> Access {
-        let (allow, deny) = (rules(fields, "allow"), rules(fields, "deny"));
+    pub fn access(&mut self, raw: &RawService, listen: &[Address]) -> Access {
         // A client that a PROXY header names may have an address of any family.
-        let named = expects_header(fields);
-        for list in [&allow, &deny].into_iter().flatten() {
-            self.has_none_twice(list.1);
-            if list.0.own && !named {
-                self.matches_addresses(list.1, listen);
+        let named = expects_header(raw);
+        for list in [&raw.allow, &raw.deny] {
+            let Some(networks) = list.get() else { continue };
+            self.has_none_twice(networks);
+            if list.own_at().is_some() && !named {
+                self.matches_addresses(networks, listen);
             }
         }
-        if let (Some((_, allow)), Some((_, deny))) = (&allow, &deny) {
+        if let (Some(allow), Some(deny)) = (raw.allow.get(), raw.deny.get()) {
             self.are_not_beaten(allow, deny);
         }
-        let networks = |(_, rules): (_, &[(IpNet, At)])| rules.iter().map(|(network, _)| *network).collect();
-        Access { allow: allow.map(networks), deny: deny.map(networks).unwrap_or_default() }
+        Access { allow: networks(&raw.allow), deny: networks(&raw.deny).unwrap_or_default() }
     }
 
     /// Whose PROXY header is believed, if one is expected.
-    pub fn proxy_protocol(&mut self, fields: &Fields, listen: &[Address]) -> Option<Vec<IpNet>> {
-        let (field, senders) = rules(fields, "proxy_protocol")?;
+    pub fn proxy_protocol(&mut self, raw: &RawService, listen: &[Address]) -> Option<Vec<IpNet>> {
+        let (senders, at) = (raw.proxy_protocol.get()?, raw.proxy_protocol.at()?);
+        let is_own = raw.proxy_protocol.own_at().is_some();
         self.has_none_twice(senders);
         let from_network = listen.iter().any(|address| matches!(address, Address::Tcp(_)));
         if senders.is_empty() && from_network {
             let hint = "name the proxies, as [\"192.0.2.7\"], or write `false` if there are none";
             let message = "nobody could connect: the header of no sender is trusted";
-            self.report.error(&field.at, Fault::new(message, hint));
+            self.report.error(at, Fault::new(message, hint));
         }
-        if field.own && from_network {
+        if is_own && from_network {
             self.matches_addresses(senders, listen);
-        } else if field.own && !listen.is_empty() {
+        } else if is_own && !listen.is_empty() {
             for (network, at) in senders {
                 let message = format!(
                     "{} never matches: this service listens on `unix:` addresses only",
@@ -53,7 +53,7 @@ impl Reader<'_> {
                 self.report.error(at, Fault::new(message, hint));
             }
         }
-        Some(senders.iter().map(|(network, _)| *network).collect())
+        networks(&raw.proxy_protocol)
     }
 
     fn has_none_twice(&mut self, rules: &[(IpNet, At)]) {
@@ -98,14 +98,10 @@ impl Reader<'_> {
 }
 
 /// Whether connections begin with a PROXY header, right or wrong as that is.
-pub(super) fn expects_header(fields: &Fields) -> bool {
-    fields.has("proxy_protocol") && !fields.is_off("proxy_protocol")
+pub(super) fn expects_header(raw: &RawService) -> bool {
+    raw.proxy_protocol.is_given() && !raw.proxy_protocol.is_off()
 }
 
-fn rules<'f>(fields: &'f Fields, name: &str) -> Option<(&'f Field, &'f [(IpNet, At)])> {
-    let field = fields.field(name)?;
-    match &field.value {
-        Some(Value::Networks(networks)) => Some((field, networks)),
-        _ => None,
-    }
+fn networks(list: &Field<Vec<(IpNet, At)>>) -> Option<Vec<IpNet>> {
+    Some(list.get()?.iter().map(|(network, _)| *network).collect())
 }

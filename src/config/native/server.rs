@@ -1,8 +1,7 @@
 //! `[server]`: what holds for the server as a whole.
 
-use super::Reader;
-use super::fields::Fields;
-use super::keys::Table;
+use super::keys::{RawServer, Table};
+use super::reader::{Reader, cannot};
 use super::service::Entry;
 use super::units::Fault;
 use crate::model::endings::OnStop;
@@ -10,27 +9,22 @@ use crate::model::plan::{EventLogExtent, STOP_GRACE, Server, Service, Stderr};
 use crate::sys::CAPABILITIES;
 
 impl Reader<'_> {
-    /// The server of these fields.
-    pub fn server(&mut self, fields: &Fields) -> Server {
-        let on_stop = match fields.choice("on_stop") {
-            Some("leave") => OnStop::Leave,
-            _ => OnStop::End,
-        };
-        if let Some(field) = fields.field("on_stop")
+    /// The server of this table.
+    pub fn server(&mut self, raw: &RawServer) -> Server {
+        let on_stop = raw.on_stop.value().unwrap_or(OnStop::End);
+        if let Some(at) = raw.on_stop.at()
             && on_stop == OnStop::Leave
             && !CAPABILITIES.sessions_outlive_us
         {
-            self.cannot(&field.at, Table::Server, "on_stop", "no session outlives the server on this system");
+            let why = "no session outlives the server on this system";
+            self.report.error(at, cannot(Table::Server, "on_stop", why));
         }
         Server {
-            max_connections: fields.number("max_connections"),
-            stop_grace: fields.duration("stop_grace").unwrap_or(STOP_GRACE),
+            max_connections: raw.max_connections.value(),
+            stop_grace: raw.stop_grace.value().unwrap_or(STOP_GRACE),
             on_stop,
-            log_file: fields.path("log_file"),
-            event_log: match fields.choice("event_log") {
-                Some("all") => EventLogExtent::All,
-                _ => EventLogExtent::Events,
-            },
+            log_file: raw.log_file.value(),
+            event_log: raw.event_log.value().unwrap_or(EventLogExtent::Events),
         }
     }
 

@@ -1,15 +1,14 @@
 //! The fields of a service become the service.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
-use super::Reader;
-use super::fields::Fields;
+use super::keys::RawService;
+use super::raw::{Field, Raw};
+use super::reader::Reader;
 use super::report::At;
 use super::rules::expects_header;
-use super::streams::stderr;
 use super::units::{Fault, quote, value};
-use super::value::Value;
+use super::value::Mode;
 use crate::config::loaded::Spans;
 use crate::config::missing_user::MissingUser;
 use crate::model::account::Credentials;
@@ -19,196 +18,198 @@ use crate::model::limits::{Limits, Times};
 use crate::model::listen::KEEPALIVE;
 use crate::model::listen::Keepalive;
 use crate::model::listen::{Address, UnixSocket};
-use crate::model::plan::{Admit, MAX_CONNECTIONS, Program, Service, Stdio, WhenFull};
+use crate::model::plan::{Admit, MAX_CONNECTIONS, Program, Service, Stderr, Stdio, WhenFull};
 use crate::model::secret::STORED;
 use crate::sys::account::parse_credentials;
 use crate::sys::command::Command;
 use crate::sys::text::same_name;
-use crate::sys::{self, CAPABILITIES, CommandFault};
+use crate::sys::{self, CAPABILITIES};
 
 /// A service as it stands in the files.
+#[derive(Clone)]
 pub(super) struct Entry {
     /// Its name.
     pub name: String,
     /// Where that was typed.
     pub header: At,
     /// What holds for it, its own or by default.
-    pub fields: Fields,
+    pub raw: RawService,
 }
 
 impl Entry {
+    /// Takes what it does not set itself from `[defaults]`. A service with a user of its own does
+    /// not get another one's password or group, nor one with a command of its own another
+    /// program's name.
+    pub fn fill(&mut self, shared: &RawService) {
+        let of_user = if self.raw.user.is_given() { &["password", "group"][..] } else { &[] };
+        let of_command = if self.raw.command.is_given() { &["argv0"][..] } else { &[] };
+        self.raw.fill(shared, false, &[of_user, of_command].concat());
+    }
+
     /// Its addresses, each with its place.
     pub fn addresses(&self) -> &[(Address, At)] {
-        match self.fields.value("listen") {
-            Some(Value::Addresses(addresses)) => addresses,
-            _ => &[],
-        }
+        self.raw.listen.get().map_or(&[], Vec::as_slice)
     }
 
     /// Whether it is served.
     pub fn enabled(&self) -> bool {
-        self.fields.flag("enabled").unwrap_or(true)
+        self.raw.enabled.value().unwrap_or(true)
     }
 
-    /// Where its parts stand.
+    /// Whether a key stands in the table for another system, and the service is
+    /// served only there.
+    fn has_elsewhere(&self, key: &str) -> bool {
+        !self.enabled() && self.raw.elsewhere.contains(key)
+    }
+
+    /// Where its parts stand: those that are not typed in its own file, at its header.
     pub fn spans(&self) -> Spans {
+        let raw = &self.raw;
+        let span = |at: Option<&At>| {
+            let here = at.filter(|at| at.source == self.header.source);
+            here.unwrap_or(&self.header).range.clone()
+        };
         Spans {
             source: self.header.source,
-            listen: self.place("listen"),
-            identity: self.place("user"),
-            command: self.place("command"),
-            tls: self.place("tls"),
+            listen: span(raw.listen.at()),
+            identity: span(raw.user.at()),
+            command: span(raw.command.at()),
+            tls: span(raw.tls.at()),
         }
-    }
-
-    /// Where a key was typed, if in the service's own file; else its header.
-    fn place(&self, name: &str) -> std::ops::Range<usize> {
-        let field = self.fields.field(name).filter(|field| field.at.source == self.header.source);
-        field.map_or(&self.header.range, |field| &field.at.range).clone()
     }
 }
 
 impl Reader<'_> {
     /// The service, if everything that it needs is there and right.
     pub fn service(&mut self, entry: &Entry) -> Option<Service> {
-        let fields = &entry.fields;
-        for name in ["listen", "command"] {
-            // One that is served on the other system only has its parts there.
-            let of_other = !entry.enabled() && fields.has_elsewhere(name);
-            if !fields.has(name) && !of_other {
+        let raw = &entry.raw;
+        for (name, is_given) in [("listen", raw.listen.is_given()), ("command", raw.command.is_given())] {
+            if !is_given && !entry.has_elsewhere(name) {
                 let message = format!("the service `{}` has no `{name}`", entry.name);
                 self.report.missing(&entry.header, Fault::plain(message));
             }
         }
         let listen: Vec<Address> = entry.addresses().iter().map(|(address, _)| address.clone()).collect();
-        self.fits_addresses(fields, &listen);
-        let access = self.access(fields, &listen);
-        let proxy_protocol = self.proxy_protocol(fields, &listen);
+        self.fits_addresses(raw, &listen);
+        let access = self.access(raw, &listen);
+        let proxy_protocol = self.proxy_protocol(raw, &listen);
         let stdio = self.stdio(entry, &listen);
         let program = self.program(entry, stdio);
-        let (tls, warm) = (self.tls(fields), self.warm(fields));
+        let (tls, warm) = (self.tls(raw), self.warm(raw));
         if listen.is_empty() {
             return None;
         }
         Some(Service {
             name: entry.name.clone(),
             enabled: entry.enabled(),
-            unix_socket: self.unix_socket(fields),
-            keepalive: keepalive(fields),
-            nodelay: fields.flag("nodelay").unwrap_or(stdio == Stdio::Pipe),
+            unix_socket: UnixSocket {
+                mode: raw.socket_mode.value().map_or(UnixSocket::default().mode, |Mode(mode)| mode),
+                user: raw.socket_user.value(),
+                group: raw.socket_group.value(),
+            },
+            keepalive: (!raw.keepalive.is_off())
+                .then(|| Keepalive { idle: raw.keepalive.value().unwrap_or(KEEPALIVE.idle), ..KEEPALIVE }),
+            nodelay: raw.nodelay.value().unwrap_or(stdio == Stdio::Pipe),
             admit: Admit {
                 access,
-                max_connections: fields.number("max_connections").unwrap_or(MAX_CONNECTIONS),
-                max_connections_per_source: fields.number("max_connections_per_source"),
-                when_full: match fields.choice("when_full") {
-                    Some("refuse") => WhenFull::Refuse,
-                    _ => WhenFull::Wait,
-                },
-                rate: fields.rate("rate"),
-                rate_per_source: fields.rate("rate_per_source"),
+                max_connections: raw.max_connections.value().unwrap_or(MAX_CONNECTIONS),
+                max_connections_per_source: raw.max_connections_per_source.value(),
+                when_full: raw.when_full.value().unwrap_or(WhenFull::Wait),
+                rate: raw.rate.value(),
+                rate_per_source: raw.rate_per_source.value(),
             },
-            refusal: fields.text("refusal").unwrap_or_default().as_bytes().to_vec(),
-            banner: fields.text("banner").unwrap_or_default().as_bytes().to_vec(),
+            refusal: raw.refusal.value().unwrap_or_default(),
+            banner: raw.banner.value().unwrap_or_default(),
             proxy_protocol,
             tls,
             warm,
             program: program?,
-            times: self.times(fields),
+            times: self.times(raw),
             listen,
         })
     }
 
     /// Keys that have a meaning for some addresses only.
-    fn fits_addresses(&mut self, fields: &Fields, listen: &[Address]) {
-        let is_unix = |address: &Address| matches!(address, Address::Unix(_));
-        if listen.is_empty() {
-            return;
+    fn fits_addresses(&mut self, raw: &RawService, listen: &[Address]) {
+        let unix = listen.iter().filter(|address| matches!(address, Address::Unix(_))).count();
+        let mut needless = Vec::new();
+        // That a system has no `unix:` sockets is said already.
+        if CAPABILITIES.unix_sockets && unix == 0 && !listen.is_empty() {
+            let keys = [
+                ("socket_mode", raw.socket_mode.own_at()),
+                ("socket_user", raw.socket_user.own_at()),
+                ("socket_group", raw.socket_group.own_at()),
+            ];
+            needless.extend(keys.map(|(name, at)| {
+                (at, format!("`{name}` is about `unix:` addresses, and this service has none"))
+            }));
+        } else if CAPABILITIES.unix_sockets && unix == listen.len() {
+            // A header names clients of networks at every address.
+            let rules = [("allow", raw.allow.own_at()), ("deny", raw.deny.own_at())];
+            needless.extend(rules.into_iter().filter(|_| !expects_header(raw)).map(|(name, at)| {
+                (at, format!(
+                    "`{name}` is about networks, and this service listens on `unix:` addresses only: `socket_mode` says who may connect"
+                ))
+            }));
+            let message =
+                "`keepalive` is about the network, and this service listens on `unix:` addresses only";
+            needless.push((raw.keepalive.own_at(), message.to_owned()));
         }
-        let needless: &[&str] = if !CAPABILITIES.unix_sockets {
-            // That there are none here is said already.
-            &[]
-        } else if !listen.iter().any(is_unix) {
-            &["socket_mode", "socket_user", "socket_group"]
-        } else if listen.iter().all(is_unix) {
-            &["allow", "deny", "keepalive"]
-        } else {
-            &[]
-        };
-        // A header names clients of networks at every address.
-        let needless =
-            needless.iter().filter(|name| !matches!(**name, "allow" | "deny") || !expects_header(fields));
-        for name in needless {
-            if let Some(field) = fields.field(name).filter(|field| field.own) {
-                let message = match *name {
-                    "allow" | "deny" => format!(
-                        "`{name}` is about networks, and this service listens on `unix:` addresses only: `socket_mode` says who may connect"
-                    ),
-                    "keepalive" => format!(
-                        "`{name}` is about the network, and this service listens on `unix:` addresses only"
-                    ),
-                    _ => format!("`{name}` is about `unix:` addresses, and this service has none"),
-                };
-                self.report.error(&field.at, Fault::plain(message));
+        for (at, message) in needless {
+            if let Some(at) = at.filter(|_| !listen.is_empty()) {
+                self.report.error(at, Fault::plain(message));
             }
         }
     }
 
-    fn unix_socket(&self, fields: &Fields) -> UnixSocket {
-        let name = |key| fields.text(key).map(str::to_owned);
-        let mode = match fields.value("socket_mode") {
-            Some(Value::Mode(mode)) => *mode,
-            _ => UnixSocket::default().mode,
-        };
-        UnixSocket { mode, user: name("socket_user"), group: name("socket_group") }
-    }
-
-    fn times(&self, fields: &Fields) -> Times {
-        let idle = if fields.is_off("idle_timeout") { None } else { self.defaults.idle_timeout };
+    fn times(&self, raw: &RawService) -> Times {
+        let idle = if raw.idle_timeout.is_off() { None } else { self.defaults.idle_timeout };
         Times {
-            idle_timeout: fields.duration("idle_timeout").or(idle),
-            session_timeout: fields.duration("session_timeout"),
-            linger_timeout: fields.duration("linger_timeout").unwrap_or(self.defaults.linger_timeout),
-            kill_grace: fields.duration("kill_grace").unwrap_or(KILL_GRACE),
+            idle_timeout: raw.idle_timeout.value().or(idle),
+            session_timeout: raw.session_timeout.value(),
+            linger_timeout: raw.linger_timeout.value().unwrap_or(self.defaults.linger_timeout),
+            kill_grace: raw.kill_grace.value().unwrap_or(KILL_GRACE),
         }
     }
 
     fn program(&mut self, entry: &Entry, stdio: Stdio) -> Option<Program> {
-        let fields = &entry.fields;
+        let raw = &entry.raw;
         let identity = self.identity(entry);
-        let limits = self.limits(fields);
-        let environment = self.environment(fields);
-        let leftovers = self.leftovers(fields);
-        let Some(Value::Command(command)) = fields.value("command") else { return None };
+        let limits = self.limits(raw);
+        let environment = self.environment(raw);
+        let leftovers = self.leftovers(raw);
+        let command = self.called(raw, raw.command.value()?)?;
         Some(Program {
-            command: self.called(fields, command.clone())?,
+            command,
             identity: identity?,
-            directory: fields.path("directory").unwrap_or_else(|| self.defaults.directory.clone()),
+            directory: raw.directory.value().unwrap_or_else(|| self.defaults.directory.clone()),
             environment,
-            inherit_environment: match fields.value("inherit_environment") {
-                Some(Value::Names(names)) => Some(names.iter().map(OsString::from).collect()),
-                _ => None,
-            },
+            inherit_environment: (raw.inherit_environment.get())
+                .map(|names| names.iter().map(OsString::from).collect()),
             stdio,
-            stderr: stderr(fields),
+            stderr: raw.stderr.value().unwrap_or(Stderr::Log),
             leftovers,
             limits,
         })
     }
 
     /// The command with the program's own name, where that is another one.
-    fn called(&mut self, fields: &Fields, command: CommandLine) -> Option<CommandLine> {
-        let Some(field) = fields.field("argv0") else { return Some(command) };
-        let fault = |fault: CommandFault| Fault { message: fault.message, hint: fault.hint };
-        let called = CommandLine { own_name: Some(fields.text("argv0")?.to_owned()), ..command };
-        self.said(&field.at, Command::new(&called).map(|_| called).map_err(fault))
+    fn called(&mut self, raw: &RawService, command: CommandLine) -> Option<CommandLine> {
+        let Some(at) = raw.argv0.at() else { return Some(command) };
+        let called = CommandLine { own_name: Some(raw.argv0.get()?.clone()), ..command };
+        match Command::new(&called) {
+            Ok(_) => Some(called),
+            Err(fault) => {
+                self.report.error(at, fault.into());
+                None
+            }
+        }
     }
 
     /// A service without `user`, where the server may have all rights: the
     /// program of every client would have them by an omission.
     fn missing_user(&mut self, entry: &Entry) {
-        let fields = &entry.fields;
-        let of_other = !entry.enabled() && fields.has_elsewhere("user");
-        if !fields.has("command") || of_other {
+        if !entry.raw.command.is_given() || entry.has_elsewhere("user") {
             return;
         }
         let (account, refused) = match self.defaults.missing_user {
@@ -232,30 +233,25 @@ impl Reader<'_> {
 
     /// As whom; outer `None` if that is wrong.
     fn identity(&mut self, entry: &Entry) -> Option<Option<Credentials>> {
-        let fields = &entry.fields;
-        let Some(field) = fields.field("user") else {
+        let raw = &entry.raw;
+        let Some(at) = raw.user.at() else {
             self.missing_user(entry);
-            self.needs_user(fields);
+            self.needs_user(raw);
             return Some(None);
         };
-        let user = fields.text("user")?;
+        let user = raw.user.get()?;
         if user == "none" {
-            self.needs_user(fields);
+            self.needs_user(raw);
             return Some(None);
         }
-        let password = fields.text("password");
-        if fields.has("password") && password.is_none() {
+        let password = raw.password.get();
+        if raw.password.is_given() && password.is_none() {
             return None;
         }
-        let mut credentials = match self.credentials(user, password) {
-            Ok(credentials) => credentials,
-            Err(fault) => {
-                self.report.error(&field.at, fault);
-                return None;
-            }
-        };
-        credentials.group = fields.text("group").map(str::to_owned);
-        if let Some(load_profile) = fields.flag("load_profile") {
+        let credentials = self.credentials(user, password.map(|password| password.as_str()));
+        let mut credentials = credentials.map_err(|fault| self.report.error(at, fault)).ok()?;
+        credentials.group = raw.group.value();
+        if let Some(load_profile) = raw.load_profile.value() {
             credentials.load_profile = load_profile;
         }
         Some(Some(credentials))
@@ -283,58 +279,52 @@ impl Reader<'_> {
     }
 
     /// What belongs to a user, typed for a service without one.
-    fn needs_user(&mut self, fields: &Fields) {
-        for name in ["password", "group", "load_profile"] {
-            if let Some(field) = fields.field(name).filter(|field| field.own && field.value.is_some()) {
-                self.report.missing(
-                    &field.at,
-                    Fault::plain(format!("`{name}` belongs to a `user`, and there is none")),
-                );
+    fn needs_user(&mut self, raw: &RawService) {
+        let keys = [
+            ("password", raw.password.own_at().filter(|_| raw.password.get().is_some())),
+            ("group", raw.group.own_at().filter(|_| raw.group.get().is_some())),
+            ("load_profile", raw.load_profile.own_at().filter(|_| raw.load_profile.get().is_some())),
+        ];
+        for (name, at) in keys {
+            if let Some(at) = at {
+                let message = format!("`{name}` belongs to a `user`, and there is none");
+                self.report.missing(at, Fault::plain(message));
             }
         }
     }
 
-    fn environment(&mut self, fields: &Fields) -> Vec<(OsString, OsString)> {
-        let Some(Value::Variables(variables)) = fields.value("environment") else { return Vec::new() };
+    fn environment(&mut self, raw: &RawService) -> Vec<(OsString, OsString)> {
+        let (Some(variables), Some(at)) = (raw.environment.get(), raw.environment.at()) else {
+            return Vec::new();
+        };
         for (number, (name, _)) in variables.iter().enumerate() {
             let twice =
                 variables[..number].iter().find(|(other, _)| same_name(other.as_ref(), name.as_ref()));
-            if let (Some((other, _)), Some(field)) = (twice, fields.field("environment")) {
+            if let Some((other, _)) = twice {
                 let message = format!("{} and {} are one variable on this system", quote(other), quote(name));
-                self.report.error(&field.at, Fault::plain(message));
+                self.report.error(at, Fault::plain(message));
             }
         }
         variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 
-    fn limits(&mut self, fields: &Fields) -> Limits {
-        let Some(Value::Table(limits)) = fields.value("limits") else { return Limits::default() };
-        if let Some(field) = limits.field("processes")
+    fn limits(&mut self, raw: &RawService) -> Limits {
+        let Some(limits) = raw.limits.get() else { return Limits::default() };
+        if let Some(at) = limits.processes.at()
             && let Some(why) = sys::limits::processes_fault()
         {
-            self.report.error(&field.at, Fault::plain(format!("`processes`: {why}")));
+            self.report.error(at, Fault::plain(format!("`processes`: {why}")));
         }
-        for name in ["processes", "open_files"] {
-            let room = u64::from(u32::MAX);
-            if let Some(field) =
-                limits.field(name).filter(|_| limits.number(name).is_some_and(|count: u64| count > room))
-            {
-                self.report.error(&field.at, Fault::plain("this is more than any system has"));
-            }
-        }
+        let mut count = |key: &Field<usize>| {
+            let count = u32::try_from(key.value()?);
+            let too_many = || Fault::plain("this is more than any system has");
+            count.map_err(|_| key.at().map(|at| self.report.error(at, too_many()))).ok()
+        };
         Limits {
-            memory: limits.number("memory"),
-            processes: limits.number("processes"),
-            cpu_time: limits.duration("cpu_time"),
-            open_files: limits.number("open_files"),
+            memory: limits.memory.value(),
+            processes: count(&limits.processes),
+            cpu_time: limits.cpu_time.value(),
+            open_files: count(&limits.open_files).map(u64::from),
         }
     }
-}
-
-fn keepalive(fields: &Fields) -> Option<Keepalive> {
-    if fields.is_off("keepalive") {
-        return None;
-    }
-    let idle: Duration = fields.duration("keepalive").unwrap_or(KEEPALIVE.idle);
-    Some(Keepalive { idle, ..KEEPALIVE })
 }

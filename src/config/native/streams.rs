@@ -1,17 +1,15 @@
 //! How a connection becomes the streams of a service's program, and the keys
 //! that have a say in it.
 
-use super::Reader;
-use super::fields::Fields;
-use super::keys::Table;
+use super::keys::{RawService, Table};
+use super::reader::{Reader, cannot};
 use super::report::At;
 use super::service::Entry;
 use super::units::{Fault, value};
-use super::value::Value;
 use crate::config::defaults::uncounted;
 use crate::model::endings::Leftovers;
 use crate::model::listen::Address;
-use crate::model::plan::{MAX_CONNECTIONS, Stderr, Stdio, Tls, Warm};
+use crate::model::plan::{MAX_CONNECTIONS, Stdio, Tls, Warm};
 use crate::sys::CAPABILITIES;
 
 /// What implies pipes.
@@ -26,12 +24,7 @@ pub(super) struct Implied<'f> {
 impl Reader<'_> {
     /// How a connection becomes a program's streams.
     pub fn stdio(&mut self, entry: &Entry, listen: &[Address]) -> Stdio {
-        let fields = &entry.fields;
-        let typed = match fields.choice("stdio") {
-            Some("socket") => Some(Stdio::Socket),
-            Some(_) => Some(Stdio::Pipe),
-            None => None,
-        };
+        let typed = entry.raw.stdio.value();
         let implied = self.implied(entry, listen);
         if implied.is_empty() {
             return typed.or(self.defaults.stdio).unwrap_or(CAPABILITIES.native_stdio);
@@ -50,41 +43,43 @@ impl Reader<'_> {
 
     /// Says at the place of `stdio` what is against it.
     fn is_no_socket(&mut self, entry: &Entry, implied: &[Implied<'_>]) {
-        let Some(field) = entry.fields.field("stdio") else { return };
+        let Some(stdio) = entry.raw.stdio.at() else { return };
+        let is_own = entry.raw.stdio.own_at().is_some();
         for Implied { name, at, why } in implied {
             // What stands for all services is right for the others.
-            let of = if field.own { String::new() } else { format!(" of the service `{}`", entry.name) };
-            let place = at.map(|at| self.report.name(at, &field.at)).unwrap_or_default();
+            let of = if is_own { String::new() } else { format!(" of the service `{}`", entry.name) };
+            let place = at.map(|at| self.report.name(at, stdio)).unwrap_or_default();
             let place = if place.is_empty() { place } else { format!(", {place},") };
             let message = format!("`{name}`{of}{place} implies `stdio = \"pipe\"`: {why}");
-            let hint = if field.own {
+            let hint = if is_own {
                 format!("leave `stdio` out, or `{name}`")
             } else {
                 "write `stdio = \"pipe\"` in that service".to_owned()
             };
-            self.report.error(&field.at, Fault::new(message, &hint));
+            self.report.error(stdio, Fault::new(message, &hint));
         }
     }
 
     /// Everything that implies pipes.
     pub fn implied<'f>(&self, entry: &'f Entry, listen: &[Address]) -> Vec<Implied<'f>> {
-        let fields = &entry.fields;
-        let key = |name: &'static str, why| {
-            let at = fields.field(name).map(|field| &field.at);
-            Implied { name, at, why }
-        };
+        let raw = &entry.raw;
         let mut all = Vec::new();
-        if matches!(fields.value("tls"), Some(Value::Table(_))) {
-            all.push(key("tls", "the server reads and writes in the program's place"));
+        if raw.tls.get().is_some() {
+            let why = "the server reads and writes in the program's place";
+            all.push(Implied { name: "tls", at: raw.tls.at(), why });
         }
-        if matches!(fields.value("warm"), Some(Value::Number(_))) {
-            all.push(key("warm", "the program is there before its client"));
+        if raw.warm.get().is_some() {
+            all.push(Implied {
+                name: "warm",
+                at: raw.warm.at(),
+                why: "the program is there before its client",
+            });
         }
         // Without addresses nothing is known of what is counted at them.
         if let Some(why) = uncounted(listen).filter(|_| !listen.is_empty()) {
-            if fields.duration("idle_timeout").is_some() {
-                all.push(key("idle_timeout", why));
-            } else if self.defaults.idle_timeout.is_some() && !fields.has("idle_timeout") {
+            if raw.idle_timeout.get().is_some() {
+                all.push(Implied { name: "idle_timeout", at: raw.idle_timeout.at(), why });
+            } else if self.defaults.idle_timeout.is_some() && !raw.idle_timeout.is_given() {
                 all.push(Implied { name: "--timeout", at: None, why });
             }
         }
@@ -92,74 +87,59 @@ impl Reader<'_> {
     }
 
     /// What becomes of processes that a program leaves behind.
-    pub fn leftovers(&mut self, fields: &Fields) -> Leftovers {
-        let Some(field) = fields.field("leftovers").filter(|_| fields.choice("leftovers") == Some("leave"))
-        else {
-            return Leftovers::End;
-        };
-        if !CAPABILITIES.leftovers_go_on {
+    pub fn leftovers(&mut self, raw: &RawService) -> Leftovers {
+        let leftovers = raw.leftovers.value().unwrap_or(Leftovers::End);
+        if let Some(at) = raw.leftovers.at()
+            && leftovers == Leftovers::Leave
+            && !CAPABILITIES.leftovers_go_on
+        {
             let why = "what a program leaves behind ends with it on this system";
-            self.cannot(&field.at, Table::Service, "leftovers", why);
+            self.report.error(at, cannot(Table::Service, "leftovers", why));
         }
-        Leftovers::Leave
+        leftovers
     }
 
     /// The files of TLS.
-    pub fn tls(&mut self, fields: &Fields) -> Option<Tls> {
-        let field = fields.field("tls")?;
-        let Some(Value::Table(files)) = &field.value else { return None };
-        for name in ["certificate", "key"] {
-            if !files.has(name) {
+    pub fn tls(&mut self, raw: &RawService) -> Option<Tls> {
+        let (files, at) = (raw.tls.get()?, raw.tls.at()?);
+        for (name, file) in [("certificate", &files.certificate), ("key", &files.key)] {
+            if !file.is_given() {
                 let message = format!("`tls` has no `{name}`");
                 let hint = "write tls = { certificate = \"cert.pem\", key = \"key.pem\" }";
-                self.report.missing(&field.at, Fault::new(message, hint));
+                self.report.missing(at, Fault::new(message, hint));
             }
         }
-        if let Some(list) = files.field("crl").filter(|_| !files.has("client_ca")) {
+        if let Some(list) = files.crl.at().filter(|_| !files.client_ca.is_given()) {
             let message =
                 "`crl` lists revoked client certificates, and without `client_ca` no client has one";
             let hint = "add `client_ca = \"ca.pem\"`, or leave `crl` out";
-            self.report.missing(&list.at, Fault::new(message, hint));
+            self.report.missing(list, Fault::new(message, hint));
         }
         Some(Tls {
-            certificate: files.path("certificate")?,
-            key: files.path("key")?,
-            client_ca: files.path("client_ca"),
-            crl: files.path("crl"),
+            certificate: files.certificate.value()?,
+            key: files.key.value()?,
+            client_ca: files.client_ca.value(),
+            crl: files.crl.value(),
         })
     }
 
     /// Programs that are started ahead.
-    pub fn warm(&mut self, fields: &Fields) -> Option<Warm> {
-        let header = fields.field("warm_header");
+    pub fn warm(&mut self, raw: &RawService) -> Option<Warm> {
         // One that is wrong is another error.
-        let is_there = fields.has("warm") && !fields.is_off("warm");
-        if let Some(field) = header.filter(|field| field.own && !is_there) {
+        let is_there = raw.warm.is_given() && !raw.warm.is_off();
+        if let Some(at) = raw.warm_header.own_at().filter(|_| !is_there) {
             let hint = "write `warm = 4`, or as many as shall wait for clients";
             let message = "`warm_header` is about programs of `warm`, and there are none";
-            self.report.missing(&field.at, Fault::new(message, hint));
+            self.report.missing(at, Fault::new(message, hint));
         }
-        let programs = fields.number("warm")?;
-        let most = fields.number("max_connections").unwrap_or(MAX_CONNECTIONS);
-        if let Some(field) = fields.field("warm").filter(|_| programs > most) {
-            let message = format!(
-                "{} programs wait, and only {} clients can be there at once",
-                value(programs),
-                value(most)
-            );
-            let hint =
-                format!("`warm = {}` is the most that can be of use; a tenth of it is usual", value(most));
-            self.report.warning(&field.at, Fault::new(message, &hint));
+        let programs = raw.warm.value()?;
+        let most = raw.max_connections.value().unwrap_or(MAX_CONNECTIONS);
+        if let Some(at) = raw.warm.at().filter(|_| programs > most) {
+            let (programs, most) = (value(programs), value(most));
+            let message = format!("{programs} programs wait, and only {most} clients can be there at once");
+            let hint = format!("`warm = {most}` is the most that can be of use; a tenth of it is usual");
+            self.report.warning(at, Fault::new(message, &hint));
         }
-        Some(Warm { programs, header: fields.flag("warm_header").unwrap_or(false) })
-    }
-}
-
-/// Where standard error goes.
-pub(super) fn stderr(fields: &Fields) -> Stderr {
-    match fields.choice("stderr") {
-        Some("client") => Stderr::Client,
-        Some("discard") => Stderr::Discard,
-        _ => Stderr::Log,
+        Some(Warm { programs, header: raw.warm_header.value().unwrap_or(false) })
     }
 }

@@ -1,0 +1,157 @@
+//! Tables as they stand in the file: structs whose fields are made from the table
+//! of keys.
+
+use std::collections::BTreeSet;
+
+use super::reader::Cell;
+use super::report::At;
+
+/// What a key says.
+#[derive(Clone)]
+pub(super) struct Field<T>(Option<Given<T>>);
+
+#[derive(Clone)]
+struct Given<T> {
+    at: At,
+    /// Whether it was typed for this service, and not for all.
+    own: bool,
+    setting: Setting<T>,
+}
+
+/// What stands behind a key.
+#[derive(Clone)]
+pub(super) enum Setting<T> {
+    /// It is not understood, which is said.
+    Wrong,
+    /// `false`, for none.
+    Off,
+    Is(T),
+}
+
+impl<T> Default for Field<T> {
+    fn default() -> Self {
+        Field(None)
+    }
+}
+
+impl<T> Field<T> {
+    pub fn of(at: At, setting: Setting<T>) -> Field<T> {
+        Field(Some(Given { at, own: true, setting }))
+    }
+
+    /// Where the value stands, right or wrong.
+    pub fn at(&self) -> Option<&At> {
+        self.0.as_ref().map(|given| &given.at)
+    }
+
+    /// The same, if it was typed for this service.
+    pub fn own_at(&self) -> Option<&At> {
+        self.0.as_ref().filter(|given| given.own).map(|given| &given.at)
+    }
+
+    /// Whether the key stands there, right or wrong.
+    pub fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether it is `false`, for none.
+    pub fn is_off(&self) -> bool {
+        self.0.as_ref().is_some_and(|given| matches!(given.setting, Setting::Off))
+    }
+
+    /// The value, if there is one and it is right.
+    pub fn get(&self) -> Option<&T> {
+        match &self.0.as_ref()?.setting {
+            Setting::Is(value) => Some(value),
+            Setting::Wrong | Setting::Off => None,
+        }
+    }
+
+    /// A copy of it.
+    pub fn value(&self) -> Option<T>
+    where
+        T: Clone,
+    {
+        self.get().cloned()
+    }
+
+    /// Takes what another table says, if this one says nothing.
+    pub fn fill(&mut self, other: &Field<T>, own: bool)
+    where
+        T: Clone,
+    {
+        if self.0.is_none() {
+            self.0 = other.0.clone().map(|given| Given { own, ..given });
+        }
+    }
+}
+
+/// A struct of fields.
+pub(super) trait Raw: Default {
+    /// Reads the value of a key into its field.
+    fn read(&mut self, cell: &mut Cell<'_, '_>);
+
+    /// Takes from another table what this one does not say, but for these keys.
+    fn fill(&mut self, other: &Self, own: bool, without: &[&str]);
+
+    /// Keys that stand in the table for another system.
+    fn elsewhere(&mut self) -> &mut BTreeSet<String>;
+}
+
+/// Makes the structs and the list of all keys: a line a key, with its name, its type and
+/// the arguments of [`super::keys::key`].
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident($table:ident) {
+        $($field:ident: $type:ty [$($key:tt)*] $(.$method:ident($($argument:tt)*))*;)*
+    })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Default)]
+            pub(super) struct $name {
+                $(pub $field: Field<$type>,)*
+                /// Keys that stand in the table for another system.
+                pub elsewhere: BTreeSet<String>,
+            }
+
+            impl Raw for $name {
+                fn read(&mut self, cell: &mut Cell<'_, '_>) {
+                    match cell.key.name {
+                        $(stringify!($field) => self.$field = cell.field(),)*
+                        _ => {}
+                    }
+                }
+
+                fn fill(&mut self, other: &Self, own: bool, without: &[&str]) {
+                    $(if !without.contains(&stringify!($field)) {
+                        self.$field.fill(&other.$field, own);
+                    })*
+                }
+
+                fn elsewhere(&mut self) -> &mut BTreeSet<String> {
+                    &mut self.elsewhere
+                }
+            }
+
+            impl Typed for $name {
+                const KIND: Kind = Kind::Table(Table::$table);
+
+                fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
+                    match (cell.key.kind, cell.value.get_ref()) {
+                        (Kind::Table(table), DeValue::Table(found)) => {
+                            Some(cell.reader.table(cell.context.in_table(table), found))
+                        }
+                        _ => cell.mistyped(),
+                    }
+                }
+            }
+        )*
+
+        /// All of them, in the order of the reference.
+        pub(super) const KEYS: &[Key] = &[
+            $($(key::<$type>(stringify!($field), $($key)*)$(.$method($($argument)*))*,)*)*
+            system("windows", "Keys of the table that it stands in, for Windows only."),
+            system("unix", "Keys of the table that it stands in, for Unix only."),
+        ];
+    };
+}
+pub(super) use tables;
