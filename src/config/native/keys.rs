@@ -29,15 +29,10 @@ use crate::sys::{CAPABILITIES, Capabilities};
 pub(super) enum Table {
     /// The file itself.
     File,
-    /// `[server]`.
     Server,
-    /// `[defaults]`.
     Defaults,
-    /// `[service.NAME]`.
     Service,
-    /// `limits` of a service.
     Limits,
-    /// `tls` of a service.
     Tls,
 }
 
@@ -60,25 +55,17 @@ pub(super) enum Kind {
     Text,
     /// A name of the system: a user, a group.
     Name,
-    /// A path.
     Path,
-    /// A password, which is never shown.
     Password,
-    /// A command line, or an array of arguments.
     Command,
-    /// Addresses to listen on.
     Listen,
-    /// Networks.
     Networks,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// The mode of a file, in octal digits.
     Mode,
-    /// Names and values of variables.
     Variables,
-    /// Names of variables.
     Names,
-    /// Patterns of files.
     Patterns,
     /// A table with keys of its own.
     Table(Table),
@@ -88,10 +75,8 @@ pub(super) enum Kind {
     System,
 }
 
-/// A key.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// Its name.
     pub name: &'static str,
     /// What may stand behind it.
     pub kind: Kind,

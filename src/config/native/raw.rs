@@ -61,10 +61,7 @@ impl<T> Field<T> {
 
     /// The value, if there is one and it is right.
     pub fn get(&self) -> Option<&T> {
-        match &self.0.as_ref()?.setting {
-            Setting::Is(value) => Some(value),
-            Setting::Wrong | Setting::Off => None,
-        }
+        if let Setting::Is(value) = &self.0.as_ref()?.setting { Some(value) } else { None }
     }
 
     /// A copy of it.

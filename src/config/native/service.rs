@@ -285,11 +285,9 @@ impl Reader<'_> {
             ("group", raw.group.own_at().filter(|_| raw.group.get().is_some())),
             ("load_profile", raw.load_profile.own_at().filter(|_| raw.load_profile.get().is_some())),
         ];
-        for (name, at) in keys {
-            if let Some(at) = at {
-                let message = format!("`{name}` belongs to a `user`, and there is none");
-                self.report.missing(at, Fault::plain(message));
-            }
+        for (name, at) in keys.into_iter().filter_map(|(name, at)| Some((name, at?))) {
+            let message = format!("`{name}` belongs to a `user`, and there is none");
+            self.report.missing(at, Fault::plain(message));
         }
     }
 

@@ -36,19 +36,25 @@ pub(super) struct Mode(pub u32);
 #[derive(Clone)]
 pub(super) struct Patterns;
 
-macro_rules! choices {
-    ($($type:ident { $($word:literal => $choice:ident),+ })+) => { $(
+macro_rules! typed {
+    ($($type:ty: $kind:expr, |$cell:ident| $read:expr;)+) => { $(
         impl Typed for $type {
-            const KIND: Kind = Kind::Choice(&[$($word),+]);
+            const KIND: Kind = $kind;
 
-            fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-                match cell.text()? {
-                    $($word => Some($type::$choice),)+
-                    _ => cell.unwanted(),
-                }
+            fn read($cell: &mut Cell<'_, '_>) -> Option<Self> {
+                $read
             }
         }
     )+ };
+}
+
+macro_rules! choices {
+    ($($type:ident { $($word:literal => $choice:ident),+ })+) => { typed! { $(
+        $type: Kind::Choice(&[$($word),+]), |cell| match cell.text()? {
+            $($word => Some($type::$choice),)+
+            _ => cell.unwanted(),
+        };
+    )+ } };
 }
 
 choices! {
@@ -60,116 +66,68 @@ choices! {
     WhenFull { "wait" => Wait, "refuse" => Refuse }
 }
 
-impl Typed for bool {
-    const KIND: Kind = Kind::Flag;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        cell.value.get_ref().as_bool().or_else(|| cell.mistyped())
-    }
+typed! {
+    bool: Kind::Flag, |cell| cell.value.get_ref().as_bool().or_else(|| cell.mistyped());
+    usize: Kind::Count, |cell| cell.count();
+    u64: Kind::Size, |cell| cell.with_unit("size", units::SIZE_HINT, units::size);
+    Rate: Kind::Rate, |cell| cell.with_unit("rate", units::RATE_HINT, units::rate);
+    Duration: Kind::Duration(0), |cell| cell.time();
+    Mode: Kind::Mode, |cell| cell.text().and_then(|text| cell.said(units::mode(text).map(Mode)));
+    Vec<u8>: Kind::Text, |cell| cell.sent_text();
+    Zeroizing<String>: Kind::Password, |cell| cell.text().map(|text| text.to_owned().into());
+    String: Kind::Name, |cell| cell.plain_text().map(str::to_owned);
+    PathBuf: Kind::Path, |cell| cell.path();
+    Vec<(Address, At)>: Kind::Listen, |cell| cell.addresses();
+    Vec<(IpNet, At)>: Kind::Networks, |cell| cell.networks();
+    Vec<String>: Kind::Names, |cell| cell.variable_names();
+    Vec<(String, String)>: Kind::Variables, |cell| cell.variables();
+    Patterns: Kind::Patterns, |cell| cell.each(|cell| cell.text().map(|_| ())).map(|_| Patterns);
 }
 
-impl Typed for usize {
-    const KIND: Kind = Kind::Count;
+fn number(integer: &DeInteger<'_>) -> Option<u64> {
+    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
 
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        let DeValue::Integer(integer) = cell.value.get_ref() else { return cell.mistyped() };
-        let most = if let Kind::UpTo(most) = cell.key.kind { most } else { u64::MAX };
+impl<'c> Cell<'c, '_> {
+    fn count(&mut self) -> Option<usize> {
+        let DeValue::Integer(integer) = self.value.get_ref() else { return self.mistyped() };
+        let most = if let Kind::UpTo(most) = self.key.kind { most } else { u64::MAX };
         let count = number(integer).filter(|count| (1..=most).contains(count));
-        count.and_then(|count| count.try_into().ok()).or_else(|| cell.unwanted())
+        count.and_then(|count| count.try_into().ok()).or_else(|| self.unwanted())
     }
-}
 
-/// Bytes.
-impl Typed for u64 {
-    const KIND: Kind = Kind::Size;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        cell.with_unit("size", units::SIZE_HINT, units::size)
-    }
-}
-
-impl Typed for Rate {
-    const KIND: Kind = Kind::Rate;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        cell.with_unit("rate", units::RATE_HINT, units::rate)
-    }
-}
-
-impl Typed for Duration {
-    const KIND: Kind = Kind::Duration(0);
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        let time = cell.with_unit("time", units::DURATION_HINT, units::duration)?;
-        let least = if let Kind::Duration(least) = cell.key.kind { least } else { 0 };
+    fn time(&mut self) -> Option<Duration> {
+        let time = self.with_unit("time", units::DURATION_HINT, units::duration)?;
+        let least = if let Kind::Duration(least) = self.key.kind { least } else { 0 };
         if time >= Duration::from_millis(least) {
             return Some(time);
         }
-        let message = format!("`{}` is at least {least} ms", cell.key.name);
-        let hint = cell.key.off.then(|| "`false` is for none".to_owned());
-        cell.fault(Fault { message, hint })
+        let message = format!("`{}` is at least {least} ms", self.key.name);
+        let hint = self.key.off.then(|| "`false` is for none".to_owned());
+        self.fault(Fault { message, hint })
     }
-}
 
-impl Typed for Mode {
-    const KIND: Kind = Kind::Mode;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        let mode = units::mode(cell.text()?);
-        cell.said(mode.map(Mode))
-    }
-}
-
-/// A text that is sent to clients.
-impl Typed for Vec<u8> {
-    const KIND: Kind = Kind::Text;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        let text = cell.text()?;
+    /// A text for clients.
+    fn sent_text(&mut self) -> Option<Vec<u8>> {
+        let text = self.text()?;
         if text.len() <= LONGEST_TEXT {
             return Some(text.as_bytes().to_vec());
         }
-        cell.fault(Fault::plain(format!("this has {} bytes: at most {LONGEST_TEXT} are sent", text.len())))
+        self.fault(Fault::plain(format!("this has {} bytes: at most {LONGEST_TEXT} are sent", text.len())))
     }
-}
 
-/// A password.
-impl Typed for Zeroizing<String> {
-    const KIND: Kind = Kind::Password;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        cell.text().map(|text| text.to_owned().into())
-    }
-}
-
-/// A name of the system.
-impl Typed for String {
-    const KIND: Kind = Kind::Name;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        cell.plain_text().map(str::to_owned)
-    }
-}
-
-impl Typed for PathBuf {
-    const KIND: Kind = Kind::Path;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        let text = cell.plain_text()?;
-        let folder = cell.reader.report.sources()[cell.context.source].path.parent();
+    /// Relative paths count from the folder of the file.
+    fn path(&mut self) -> Option<PathBuf> {
+        let text = self.plain_text()?;
+        let folder = self.reader.report.sources()[self.context.source].path.parent();
         Some(folder.map(PathBuf::from).unwrap_or_default().join(text))
     }
-}
 
-/// Addresses to listen on, each with its place.
-impl Typed for Vec<(Address, At)> {
-    const KIND: Kind = Kind::Listen;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        if cell.value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
-            return cell.fault(Fault::plain("there is no address to listen on"));
+    fn addresses(&mut self) -> Option<Vec<(Address, At)>> {
+        if self.value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
+            return self.fault(Fault::plain("there is no address to listen on"));
         }
-        let addresses = cell.each(|cell| {
+        let addresses = self.each(|cell| {
             let bind = &cell.reader.defaults.bind;
             let addresses = match cell.value.get_ref() {
                 DeValue::String(text) => address::listen(text, bind),
@@ -181,75 +139,44 @@ impl Typed for Vec<(Address, At)> {
         });
         Some(addresses?.concat())
     }
-}
 
-/// Networks, each with its place.
-impl Typed for Vec<(IpNet, At)> {
-    const KIND: Kind = Kind::Networks;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        let Some(array) = cell.value.get_ref().as_array() else { return cell.mistyped() };
-        let is_empty = array.is_empty();
+    fn networks(&mut self) -> Option<Vec<(IpNet, At)>> {
+        let Some(array) = self.value.get_ref().as_array() else { return self.mistyped() };
         // Those that are right are looked at further, beside one that is not.
-        let networks = cell.each(|cell| {
+        let networks = self.each(|cell| {
             let text = cell.text()?;
             Some(cell.said(address::network(text)).map(|network| (network, cell.at())))
         })?;
         let networks: Vec<_> = networks.into_iter().flatten().collect();
         // Nobody is left out of a list only because all of it is wrong.
-        (is_empty || !networks.is_empty()).then_some(networks)
+        (array.is_empty() || !networks.is_empty()).then_some(networks)
     }
-}
 
-/// Names of variables.
-impl Typed for Vec<String> {
-    const KIND: Kind = Kind::Names;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        if cell.value.get_ref().as_array().is_none() {
-            return cell.mistyped();
+    fn variable_names(&mut self) -> Option<Vec<String>> {
+        if self.value.get_ref().as_array().is_none() {
+            return self.mistyped();
         }
-        cell.each(|cell| {
+        self.each(|cell| {
             let (name, at) = (cell.text()?, cell.at());
             cell.variable_name(&at, name)
         })
     }
-}
 
-/// Names and values of variables.
-impl Typed for Vec<(String, String)> {
-    const KIND: Kind = Kind::Variables;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        let value = cell.value;
-        let Some(table) = value.get_ref().as_table() else { return cell.mistyped() };
-        all(table.iter().map(|(name, value)| {
-            let name = cell.variable_name(&cell.context.at(name.span()), name.get_ref())?;
-            match value.get_ref().as_str().filter(|text| !text.contains('\0')) {
-                Some(text) => Some((name, text.to_owned())),
-                None => {
-                    let fault = Fault::plain("the value of a variable is a string without NUL");
-                    cell.reader.report.error(&cell.context.at(value.span()), fault);
-                    None
-                }
+    fn variables(&mut self) -> Option<Vec<(String, String)>> {
+        let value = self.value;
+        let Some(table) = value.get_ref().as_table() else { return self.mistyped() };
+        let variables = table.iter().map(|(name, value)| {
+            let name = self.variable_name(&self.context.at(name.span()), name.get_ref())?;
+            let text = value.get_ref().as_str().filter(|text| !text.contains('\0'));
+            if text.is_none() {
+                let fault = Fault::plain("the value of a variable is a string without NUL");
+                self.reader.report.error(&self.context.at(value.span()), fault);
             }
-        }))
+            Some((name, text?.to_owned()))
+        });
+        all(variables)
     }
-}
 
-impl Typed for Patterns {
-    const KIND: Kind = Kind::Patterns;
-
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        cell.each(|cell| cell.text().map(|_| ())).map(|_| Patterns)
-    }
-}
-
-fn number(integer: &DeInteger<'_>) -> Option<u64> {
-    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
-}
-
-impl<'c> Cell<'c, '_> {
     /// Says that this value of the right type is none of those that the key takes.
     fn unwanted<T>(&mut self) -> Option<T> {
         self.fault(Fault::plain(format!("`{}` is {}", self.key.name, self.key.kind.wanted())))
