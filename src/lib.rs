@@ -55,7 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     match cli::run(&options) {
         Ok(exit) => exit,
         Err(error) => {
-            host::output::complain(&error.to_string());
+            host::output::complain(&options.color.shown(&error, &std::io::stderr()));
             error.exit()
         }
     }

@@ -140,8 +140,18 @@ fn an_empty_file_is_an_error_in_both_forms() {
 fn a_port_with_a_leading_zero_is_an_error_with_its_place() {
     let finished = check(b"# a comment\n0080 none cmd\n", &[]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
-    assert!(finished.errors.contains("    ^^^^\n    hint: write 80\n"), "{}", finished.errors);
+    assert!(finished.errors.contains("  | ^^^^\n  |\n  = hint: write 80\n"), "{}", finished.errors);
     assert_eq!(places(&finished.errors), ["2:1"]);
+}
+
+#[test]
+fn findings_have_colors_only_where_they_are_wanted() {
+    let colored = |arguments: &[&str]| check(b"0080 none cmd\n", arguments).errors.contains('\x1b');
+    assert!(!colored(&[]), "standard error is a pipe here");
+    assert!(!colored(&["--color", "never"]));
+    assert!(colored(&["--color", "always"]));
+    let warned = check(b"7001 none no-such-program\n", &["--color=always"]);
+    assert!(warned.output.contains('\x1b'), "{}", warned.output);
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
     }
     assert!(finished.errors.contains("w.toml:19:"), "{}", finished.errors);
     // What belongs to the password is not known in a file that does not parse.
-    assert!(finished.errors.contains("    listen = …\n             ^\n"), "{}", finished.errors);
+    assert!(finished.errors.contains("6 | listen = …\n  |          ^\n"), "{}", finished.errors);
     for value in ["hunter2", "localhost", "minutes", "8080", "example.org", "new.exe"] {
         assert!(!finished.errors.contains(value), "{value}: {}", finished.errors);
     }
@@ -223,8 +223,10 @@ fn a_leading_zero_in_an_address_is_an_error_with_its_place() {
         let said = said(&finished.errors, &format!("w.toml:{place}"));
         assert!(said.contains("leading zero"), "{said}");
         let behind = finished.errors.split_once(said).unwrap().1;
-        let lines: Vec<&str> = behind.lines().skip(1).take(3).map(str::trim).collect();
-        assert_eq!(lines[1..], [caret.to_owned(), format!("hint: write \"{plain}\"")], "{behind}");
+        let lines: Vec<&str> =
+            behind.lines().skip(3).take(3).map(|line| line.trim_matches([' ', '|'])).collect();
+        let hint = format!("= hint: write \"{plain}\"");
+        assert_eq!(lines, [caret, "", &*hint], "{behind}");
     }
     assert!(finished.errors.contains("5 errors"), "{}", finished.errors);
 }

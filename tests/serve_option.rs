@@ -59,7 +59,7 @@ fn what_is_wrong_with_it_is_said_with_its_place_and_nothing_is_served() {
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     for words in [
         "--serve:2:1: this is no address",
-        "    nowhere=x\n    ^^^^^^^\n",
+        "2 | nowhere=x\n  | ^^^^^^^\n",
         "--serve:3:1: [::1]:1 has a service already",
         "2 errors",
     ] {

@@ -64,7 +64,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
         diagnostics.extend(refused);
     }
     for diagnostic in &diagnostics {
-        let _ = writeln!(report, "{diagnostic}");
+        let _ = writeln!(report, "{}", options.color.shown(diagnostic, &std::io::stdout()));
     }
     let warnings = diagnostics.iter().filter(|found| found.severity == Severity::Warning).count();
     let count = loaded.plan.services.len();

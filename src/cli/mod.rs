@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+pub mod color;
 pub mod options;
 mod run;
 
@@ -32,7 +33,7 @@ pub fn run(options: &Options) -> Result<Exit, Error> {
         Verb::Explain(address) => ask::explain(options, address),
         Verb::Convert(file) => {
             let converted = convert::convert(&file, &options.stored, options.service_name())?;
-            remark(converted.notes.iter().map(ToString::to_string));
+            remark(converted.notes.iter().map(|note| options.color.shown(note, &std::io::stderr())));
             answer(&converted.text)?;
             Ok(Exit::Ok)
         }

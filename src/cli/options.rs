@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, CommandFactory, Parser};
 
+use super::color::Color;
 use crate::config::stored::{SERVICE_NAME, StartType, Stored, address};
 use crate::host;
 
@@ -96,6 +97,17 @@ pub struct Options {
     /// Let USER log on as a batch job, which programs of its need (Windows); alone or beside --install
     #[arg(long, value_name = "USER", conflicts_with_all = ["remove", "debug", "check", "convert", "run", "set_password", "reload", "status", "kill", "explain"], help_heading = "Verbs")]
     pub grant_batch_right: Option<String>,
+
+    /// Colors in findings: auto, always or never; auto is on terminals unless NO_COLOR is set [default: auto]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    pub color: Color,
 
     /// How to serve.
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::source::{Place, Source};
 
@@ -87,33 +87,32 @@ impl Diagnostic {
 const SHOWN: usize = 120;
 
 impl fmt::Display for Diagnostic {
+    /// The headline, the line with a caret, and the hint. The alternate form has colors.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Error => "",
-            Severity::Warning => "warning: ",
-            Severity::Note => "note: ",
+        let (severity, level) = match self.severity {
+            Severity::Error => ("", Level::ERROR),
+            Severity::Warning => ("warning: ", Level::WARNING),
+            Severity::Note => ("note: ", Level::NOTE),
         };
-        write!(formatter, "{}", self.headline_with(severity))?;
-        if self.cited.place.is_some() {
+        let title = level.no_name().primary_title(self.headline_with(severity));
+        let snippet = self.cited.place.map(|place| {
             let Range { start, end } = self.cited.range;
             // A line may be of any length: show the part around the place.
             let first = if end < SHOWN { 0 } else { start.saturating_sub(SHOWN / 4) };
+            let mark = if first > 0 { "…" } else { "" };
             let part: String = self.cited.line.chars().skip(first).take(SHOWN).collect();
-            let (part, mark) = (printable(&part), if first > 0 { "…" } else { "" });
-            let before: String = part.chars().take(start - first).collect();
-            let meant: usize = part
-                .chars()
-                .skip(start - first)
-                .take(end - start)
-                .map(|letter| letter.width().unwrap_or(1))
-                .sum();
-            let indent = before.width() + mark.width();
-            write!(formatter, "\n    {mark}{part}\n    {:indent$}{}", "", "^".repeat(meant.max(1)))?;
-        }
-        match &self.hint {
-            Some(hint) => write!(formatter, "\n    hint: {}", printable(hint)),
-            None => Ok(()),
-        }
+            let line = format!("{mark}{}", printable(&part));
+            let byte = |column: usize| {
+                let shown = column - first + mark.chars().count();
+                line.char_indices().nth(shown).map_or(line.len(), |(at, _)| at)
+            };
+            let span = byte(start)..byte(end);
+            Snippet::source(line).line_start(place.line).annotation(AnnotationKind::Primary.span(span))
+        });
+        let hint = self.hint.as_deref().map(|hint| Level::HELP.with_name("hint").message(printable(hint)));
+        let report = Group::with_title(title).elements(snippet).elements(hint);
+        let renderer = if formatter.alternate() { Renderer::styled() } else { Renderer::plain() };
+        formatter.write_str(&renderer.render(&[report]))
     }
 }
 
@@ -132,6 +131,8 @@ fn printable(text: &str) -> String {
 mod tests {
     use std::path::Path;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -141,7 +142,7 @@ mod tests {
             Diagnostic::at(Severity::Error, &source, &(4..9), "no such port").hint(Some("try 80".to_owned()));
         assert_eq!(
             error.to_string(),
-            "w.conf:2:1: no such port\n    99999 none cmd\n    ^^^^^\n    hint: try 80"
+            "w.conf:2:1: no such port\n  |\n2 | 99999 none cmd\n  | ^^^^^\n  |\n  = hint: try 80"
         );
     }
 
@@ -149,7 +150,7 @@ mod tests {
     fn the_caret_stands_below_wide_characters_too() {
         let source = Source::decode(Path::new("f"), "漢 x".as_bytes().to_vec());
         let error = Diagnostic::at(Severity::Warning, &source, &(4..5), "m");
-        assert_eq!(error.to_string(), "f:1:3: warning: m\n    漢 x\n       ^");
+        assert_eq!(error.to_string(), "f:1:3: warning: m\n  |\n1 | 漢 x\n  |    ^");
     }
 
     #[test]
@@ -160,6 +161,14 @@ mod tests {
     }
 
     #[test]
+    fn colors_come_with_the_alternate_form_only() {
+        let source = Source::decode(Path::new("f"), b"80 x".to_vec());
+        let error = Diagnostic::at(Severity::Error, &source, &(0..2), "m");
+        assert!(!error.to_string().contains('\x1b'));
+        assert!(format!("{error:#}").contains('\x1b'));
+    }
+
+    #[test]
     fn control_characters_do_not_reach_the_terminal() {
         let source = Source::decode(Path::new("f"), b"80 \x1b[31m".to_vec());
         assert!(
@@ -167,5 +176,15 @@ mod tests {
                 .to_string()
                 .contains(['\x1b', '\x07'])
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_range_of_any_bytes_is_shown(bytes: Vec<u8>, start in 0usize..120, length in 0usize..120) {
+            let source = Source::typed(Path::new("f"), bytes);
+            let shown = Diagnostic::at(Severity::Error, &source, &(start..start + length), "m").to_string();
+            prop_assert!(shown.starts_with("f:") && shown.contains('^'), "{}", shown);
+            prop_assert!(!shown.contains(|letter: char| letter.is_control() && letter != '\n'), "{:?}", shown);
+        }
     }
 }

@@ -85,6 +85,7 @@ impl Error {
 const MOST_SHOWN: usize = 200;
 
 impl fmt::Display for Error {
+    /// The alternate form has colors.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Unreadable { path, example, cause } => {
@@ -112,7 +113,10 @@ impl fmt::Display for Error {
 
 fn findings(formatter: &mut fmt::Formatter<'_>, diagnostics: &[Diagnostic], end: &str) -> fmt::Result {
     for diagnostic in diagnostics.iter().take(MOST_SHOWN) {
-        writeln!(formatter, "{diagnostic}")?;
+        match formatter.alternate() {
+            true => writeln!(formatter, "{diagnostic:#}")?,
+            false => writeln!(formatter, "{diagnostic}")?,
+        }
     }
     if let Some(more) = diagnostics.len().checked_sub(MOST_SHOWN).filter(|&more| more > 0) {
         writeln!(formatter, "… and {more} more; is this a configuration file?")?;

@@ -215,8 +215,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_shown_with_its_place() {
         let mut shown = error("eighty=cat");
-        shown.truncate(shown.find("\n    hint").unwrap());
-        assert_eq!(shown, "--serve:1:1: this is no address with a port\n    eighty=cat\n    ^^^^^^");
+        shown.truncate(shown.find("\n  |\n  = hint").unwrap());
+        assert_eq!(shown, "--serve:1:1: this is no address with a port\n  |\n1 | eighty=cat\n  | ^^^^^^");
         for (option, message) in [
             ("", "there is no ="),
             ("80", "there is no ="),

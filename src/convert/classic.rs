@@ -99,9 +99,9 @@ mod tests {
     use crate::config::stored::Stored;
 
     fn convert_text(text: &str, options: &Stored) -> (String, Vec<Diagnostic>) {
-        let mut source = Source::decode(Path::new("w.conf"), text.into());
+        let source = Source::decode(Path::new("w.conf"), text.into());
         let mut notes = Vec::new();
-        let document = convert(&mut source, &options.defaults("wininetd"), &mut notes).unwrap();
+        let document = convert(&source, &options.defaults("wininetd"), &mut notes).unwrap();
         (document.render(), notes)
     }
 

@@ -35,6 +35,11 @@ pub fn prepare() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the terminal of the standard streams shows colors.
+pub fn enable_colors() -> bool {
+    std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb")
+}
+
 /// Whoever started us may have ignored SIGCHLD, and then nobody could learn
 /// how a program ended, or blocked signals, and then we could not be stopped. And a
 /// log that reaches the largest size of a file (`ulimit -f`) is an error of writing

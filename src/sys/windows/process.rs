@@ -8,7 +8,8 @@ use windows_sys::Win32::Foundation::{INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
 use windows_sys::Win32::Networking::WinSock::{WSADATA, WSAStartup};
 use windows_sys::Win32::Security::{CheckTokenMembership, WinLocalSystemSid};
 use windows_sys::Win32::System::Console::{
-    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle,
+    ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE,
+    STD_OUTPUT_HANDLE, SetConsoleMode, SetStdHandle,
 };
 use windows_sys::Win32::System::Diagnostics::Debug::{
     SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX, SetErrorMode,
@@ -85,6 +86,20 @@ pub fn descriptor_limit() -> usize {
 /// Variables that every program inherits, whatever the file says: without them
 /// Winsock does not start, libraries are not found, and no shell runs.
 pub const NEEDED_BY_PROGRAMS: &[&str] = &["SystemRoot", "SystemDrive", "windir", "ComSpec", "PATHEXT"];
+
+/// Whether the console of the standard streams shows colors. It does once it is told to read
+/// escape sequences, which all streams of one console then do.
+pub fn enable_colors() -> bool {
+    [STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].into_iter().any(|stream| {
+        let mut mode = 0;
+        // SAFETY: the call takes a number and returns a handle that stays the process's.
+        let console = unsafe { GetStdHandle(stream) };
+        // SAFETY: a handle that is no console's is an error; the pointer is to a writable number.
+        let is_console = unsafe { GetConsoleMode(console, &raw mut mode) } != 0;
+        // SAFETY: the handle is a console's.
+        is_console && unsafe { SetConsoleMode(console, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING) } != 0
+    })
+}
 
 /// Whether somebody may read our standard error: a service has none.
 pub fn has_standard_error() -> bool {
