@@ -1,7 +1,7 @@
 //! What can end a run before it serves. An error carries what is known, its
 //! text is the sentence for the user, its exit code says whose fault it is.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::io;
 use std::path::PathBuf;
 
@@ -84,7 +84,7 @@ impl Error {
 /// Findings that are shown at once: more than anybody mends in one go.
 const MOST_SHOWN: usize = 200;
 
-impl fmt::Display for Error {
+impl Display for Error {
     /// The alternate form has colors.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -113,10 +113,8 @@ impl fmt::Display for Error {
 
 fn findings(formatter: &mut fmt::Formatter<'_>, diagnostics: &[Diagnostic], end: &str) -> fmt::Result {
     for diagnostic in diagnostics.iter().take(MOST_SHOWN) {
-        match formatter.alternate() {
-            true => writeln!(formatter, "{diagnostic:#}")?,
-            false => writeln!(formatter, "{diagnostic}")?,
-        }
+        diagnostic.fmt(formatter)?;
+        writeln!(formatter)?;
     }
     if let Some(more) = diagnostics.len().checked_sub(MOST_SHOWN).filter(|&more| more > 0) {
         writeln!(formatter, "… and {more} more; is this a configuration file?")?;

@@ -27,7 +27,6 @@ fn no_port() -> Fault {
     Fault::plain("this is not a port: ports are 1 to 65535")
 }
 
-/// One of the forms of an address.
 pub(super) fn listen(text: &str, bind: &[IpAddr]) -> Result<Vec<Address>, Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path).map(|address| vec![address]);

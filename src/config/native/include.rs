@@ -14,9 +14,7 @@ use crate::config::source::{EMPTY, EMPTY_HINT, Source};
 
 /// What is to be said of an `include`, once all files are known.
 pub(super) struct Found {
-    /// Where it stands.
     pub at: At,
-    /// What is wrong.
     pub fault: Fault,
     /// Whether it is only a warning.
     pub harmless: bool,

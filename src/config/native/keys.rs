@@ -24,10 +24,8 @@ use crate::model::listen::Address;
 use crate::model::plan::{EventLogExtent, Stderr, Stdio, WhenFull};
 use crate::sys::{CAPABILITIES, Capabilities};
 
-/// A table of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Table {
-    /// The file itself.
     File,
     Server,
     Defaults,
@@ -47,9 +45,7 @@ pub(super) enum Kind {
     UpTo(u64),
     /// A time, of at least so many milliseconds.
     Duration(u64),
-    /// Bytes.
     Size,
-    /// So many in so long.
     Rate,
     /// A text that is sent to clients.
     Text,
@@ -60,14 +56,12 @@ pub(super) enum Kind {
     Command,
     Listen,
     Networks,
-    /// One of these words.
     Choice(&'static [&'static str]),
     /// The mode of a file, in octal digits.
     Mode,
     Variables,
     Names,
     Patterns,
-    /// A table with keys of its own.
     Table(Table),
     /// Tables with names of their own: the services.
     Services,
@@ -82,11 +76,9 @@ pub(super) struct Key {
     pub kind: Kind,
     /// Whether `false` may as well, for none.
     pub off: bool,
-    /// Where it may stand.
     pub tables: &'static [Table],
     /// What holds without it, in words.
     pub default: &'static str,
-    /// What it does, in a sentence.
     pub doc: &'static str,
     /// Why this system can't honour it, if so.
     pub missing: fn(&Capabilities) -> Option<&'static str>,
@@ -112,7 +104,6 @@ const fn key<T: Typed>(
     Key { name, kind: T::KIND, off: false, tables, default, doc, missing: |_| None, unbuilt: None }
 }
 
-/// A table for one system.
 const fn system(name: &'static str, doc: &'static str) -> Key {
     let tables = &[Table::Server, Table::Defaults, Table::Service];
     Key { name, kind: Kind::System, off: false, tables, default: "", doc, missing: |_| None, unbuilt: None }
@@ -234,7 +225,6 @@ fn without(able: bool, why: &'static str) -> Option<&'static str> {
 const NO_SOCKETS: &str = "this system has no sockets in the file system for this";
 
 tables! {
-    /// A file.
     RawFile(File) {
         include: Patterns [FILE, "none", "More files with services; `*` stands for anything in the last part of a path."];
         server: RawServer [FILE, "", "What holds for the server as a whole."];

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::reader::Cell;
 use super::report::At;
 
-/// What a key says.
 #[derive(Clone)]
 pub(super) struct Field<T>(Option<Given<T>>);
 
@@ -64,7 +63,6 @@ impl<T> Field<T> {
         if let Setting::Is(value) = &self.0.as_ref()?.setting { Some(value) } else { None }
     }
 
-    /// A copy of it.
     pub fn value(&self) -> Option<T>
     where
         T: Clone,
@@ -83,9 +81,7 @@ impl<T> Field<T> {
     }
 }
 
-/// A struct of fields.
 pub(super) trait Raw: Default {
-    /// Reads the value of a key into its field.
     fn read(&mut self, cell: &mut Cell<'_, '_>);
 
     /// Takes from another table what this one does not say, but for these keys.

@@ -20,7 +20,6 @@ pub(super) struct Reader<'a> {
     pub defaults: &'a Defaults,
 }
 
-/// Where the reader is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context {
     /// The file, by its index.
@@ -38,12 +37,10 @@ impl Context {
         Context { source, table: Table::File, foreign: false, in_system: false }
     }
 
-    /// In this table of it.
     pub fn in_table(self, table: Table) -> Context {
         Context { table, ..self }
     }
 
-    /// A part of the file.
     pub fn at(self, range: Range<usize>) -> At {
         At { source: self.source, range }
     }
@@ -103,7 +100,6 @@ pub(super) fn cannot(table: Table, name: &str, why: &str) -> Fault {
 }
 
 impl Reader<'_> {
-    /// Reads a table.
     pub fn table<T: Raw>(&mut self, context: Context, found: &DeTable<'_>) -> T {
         let mut here = T::default();
         let mut for_system = T::default();
@@ -146,12 +142,10 @@ impl<'c> Cell<'c, '_> {
         }
     }
 
-    /// Where the value stands.
     pub fn at(&self) -> At {
         self.context.at(self.value.span())
     }
 
-    /// Says what is wrong with the value.
     pub fn fault<T>(&mut self, fault: Fault) -> Option<T> {
         let at = self.at();
         self.reader.report.error(&at, fault);

@@ -13,11 +13,9 @@ use crate::config::source::Source;
 pub(super) struct At {
     /// The file, by its place among those that were read.
     pub source: usize,
-    /// The bytes.
     pub range: Range<usize>,
 }
 
-/// Everything that was found so far.
 pub(super) struct Report<'a> {
     sources: &'a [Source],
     found: Vec<(At, Diagnostic)>,
@@ -32,12 +30,10 @@ pub(super) struct Report<'a> {
 const MOST: usize = 200;
 
 impl<'a> Report<'a> {
-    /// Nothing yet.
     pub fn new(sources: &'a [Source]) -> Report<'a> {
         Report { sources, found: Vec::new(), broken: HashSet::new(), more: 0 }
     }
 
-    /// The files.
     pub fn sources(&self) -> &'a [Source] {
         self.sources
     }
@@ -63,7 +59,6 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Somebody should look at this.
     pub fn warning(&mut self, at: &At, fault: Fault) {
         self.push(Severity::Warning, at, fault);
     }
@@ -78,7 +73,6 @@ impl<'a> Report<'a> {
         !self.broken.is_empty()
     }
 
-    /// Whether there are errors.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|(_, found)| found.severity == Severity::Error)
     }

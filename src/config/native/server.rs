@@ -9,7 +9,6 @@ use crate::model::plan::{EventLogExtent, STOP_GRACE, Server, Service, Stderr};
 use crate::sys::CAPABILITIES;
 
 impl Reader<'_> {
-    /// The server of this table.
     pub fn server(&mut self, raw: &RawServer) -> Server {
         let on_stop = raw.on_stop.value().unwrap_or(OnStop::End);
         if let Some(at) = raw.on_stop.at()

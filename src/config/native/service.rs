@@ -28,7 +28,6 @@ use crate::sys::{self, CAPABILITIES};
 /// A service as it stands in the files.
 #[derive(Clone)]
 pub(super) struct Entry {
-    /// Its name.
     pub name: String,
     /// Where that was typed.
     pub header: At,
@@ -46,12 +45,10 @@ impl Entry {
         self.raw.fill(shared, false, &[of_user, of_command].concat());
     }
 
-    /// Its addresses, each with its place.
     pub fn addresses(&self) -> &[(Address, At)] {
         self.raw.listen.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Whether it is served.
     pub fn enabled(&self) -> bool {
         self.raw.enabled.value().unwrap_or(true)
     }
@@ -132,33 +129,33 @@ impl Reader<'_> {
     /// Keys that have a meaning for some addresses only.
     fn fits_addresses(&mut self, raw: &RawService, listen: &[Address]) {
         let unix = listen.iter().filter(|address| matches!(address, Address::Unix(_))).count();
-        let mut needless = Vec::new();
         // That a system has no `unix:` sockets is said already.
-        if CAPABILITIES.unix_sockets && unix == 0 && !listen.is_empty() {
-            let keys = [
-                ("socket_mode", raw.socket_mode.own_at()),
-                ("socket_user", raw.socket_user.own_at()),
-                ("socket_group", raw.socket_group.own_at()),
-            ];
-            needless.extend(keys.map(|(name, at)| {
-                (at, format!("`{name}` is about `unix:` addresses, and this service has none"))
-            }));
-        } else if CAPABILITIES.unix_sockets && unix == listen.len() {
-            // A header names clients of networks at every address.
-            let rules = [("allow", raw.allow.own_at()), ("deny", raw.deny.own_at())];
-            needless.extend(rules.into_iter().filter(|_| !expects_header(raw)).map(|(name, at)| {
-                (at, format!(
-                    "`{name}` is about networks, and this service listens on `unix:` addresses only: `socket_mode` says who may connect"
-                ))
-            }));
-            let message =
-                "`keepalive` is about the network, and this service listens on `unix:` addresses only";
-            needless.push((raw.keepalive.own_at(), message.to_owned()));
+        if listen.is_empty() || !CAPABILITIES.unix_sockets {
+            return;
         }
-        for (at, message) in needless {
-            if let Some(at) = at.filter(|_| !listen.is_empty()) {
-                self.report.error(at, Fault::plain(message));
-            }
+        let unix_only = "and this service listens on `unix:` addresses only";
+        let none = || "is about `unix:` addresses, and this service has none".to_owned();
+        let rule = || format!("is about networks, {unix_only}: `socket_mode` says who may connect");
+        let needless = if unix == 0 {
+            vec![
+                ("socket_mode", raw.socket_mode.own_at(), none()),
+                ("socket_user", raw.socket_user.own_at(), none()),
+                ("socket_group", raw.socket_group.own_at(), none()),
+            ]
+        } else if unix == listen.len() {
+            // A header names clients of networks at every address.
+            let named = expects_header(raw);
+            vec![
+                ("allow", raw.allow.own_at().filter(|_| !named), rule()),
+                ("deny", raw.deny.own_at().filter(|_| !named), rule()),
+                ("keepalive", raw.keepalive.own_at(), format!("is about the network, {unix_only}")),
+            ]
+        } else {
+            return;
+        };
+        for (name, at, why) in needless {
+            let Some(at) = at else { continue };
+            self.report.error(at, Fault::plain(format!("`{name}` {why}")));
         }
     }
 

@@ -22,7 +22,6 @@ pub(super) struct Implied<'f> {
 }
 
 impl Reader<'_> {
-    /// How a connection becomes a program's streams.
     pub fn stdio(&mut self, entry: &Entry, listen: &[Address]) -> Stdio {
         let typed = entry.raw.stdio.value();
         let implied = self.implied(entry, listen);
@@ -60,7 +59,6 @@ impl Reader<'_> {
         }
     }
 
-    /// Everything that implies pipes.
     pub fn implied<'f>(&self, entry: &'f Entry, listen: &[Address]) -> Vec<Implied<'f>> {
         let raw = &entry.raw;
         let mut all = Vec::new();
@@ -86,7 +84,6 @@ impl Reader<'_> {
         all
     }
 
-    /// What becomes of processes that a program leaves behind.
     pub fn leftovers(&mut self, raw: &RawService) -> Leftovers {
         let leftovers = raw.leftovers.value().unwrap_or(Leftovers::End);
         if let Some(at) = raw.leftovers.at()
@@ -99,7 +96,6 @@ impl Reader<'_> {
         leftovers
     }
 
-    /// The files of TLS.
     pub fn tls(&mut self, raw: &RawService) -> Option<Tls> {
         let (files, at) = (raw.tls.get()?, raw.tls.at()?);
         for (name, file) in [("certificate", &files.certificate), ("key", &files.key)] {
@@ -123,7 +119,6 @@ impl Reader<'_> {
         })
     }
 
-    /// Programs that are started ahead.
     pub fn warm(&mut self, raw: &RawService) -> Option<Warm> {
         // One that is wrong is another error.
         let is_there = raw.warm.is_given() && !raw.warm.is_off();

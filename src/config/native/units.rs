@@ -7,14 +7,11 @@ use crate::model::limits::Rate;
 /// What is wrong with a text, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// What is wrong.
     pub message: String,
-    /// What to write, if known.
     pub hint: Option<String>,
 }
 
 impl Fault {
-    /// A fault with a hint.
     pub fn new(message: impl Into<String>, hint: &str) -> Fault {
         Fault { message: message.into(), hint: Some(hint.to_owned()) }
     }
@@ -65,7 +62,6 @@ pub(super) const SIZE_HINT: &str =
 /// The same of a rate.
 pub(super) const RATE_HINT: &str = "write how many in which time, as \"50/s\", \"10/m\" or \"100/h\"";
 
-/// `10s`, `5m`.
 pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
     let fault = || Fault::new(format!("{} is not a time", quote(text)), DURATION_HINT);
     let (number, unit) = split(text).ok_or_else(fault)?;
@@ -82,7 +78,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
     Some(Duration::from_millis(total)).filter(|&total| total <= LONGEST).ok_or_else(too_long)
 }
 
-/// `256MiB`.
 pub(super) fn size(text: &str) -> Result<u64, Fault> {
     let fault = || Fault::new(format!("{} is not a size", quote(text)), SIZE_HINT);
     let (number, unit) = split(text).ok_or_else(fault)?;
@@ -101,7 +96,6 @@ pub(super) fn size(text: &str) -> Result<u64, Fault> {
     }
 }
 
-/// `50/s`.
 pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
     let fault = || Fault::new(format!("{} is not a rate", quote(text)), RATE_HINT);
     let (number, unit) = split(text).ok_or_else(fault)?;
@@ -118,7 +112,6 @@ pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
     }
 }
 
-/// `0660`.
 pub(super) fn mode(text: &str) -> Result<u32, Fault> {
     let octal = (1..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
     let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| octal && mode <= 0o777);

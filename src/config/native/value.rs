@@ -28,7 +28,6 @@ pub(super) trait Typed: Sized {
     fn read(cell: &mut Cell<'_, '_>) -> Option<Self>;
 }
 
-/// The mode of a file.
 #[derive(Clone, Copy)]
 pub(super) struct Mode(pub u32);
 
@@ -107,7 +106,6 @@ impl<'c> Cell<'c, '_> {
         self.fault(Fault { message, hint })
     }
 
-    /// A text for clients.
     fn sent_text(&mut self) -> Option<Vec<u8>> {
         let text = self.text()?;
         if text.len() <= LONGEST_TEXT {
