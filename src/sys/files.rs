@@ -122,11 +122,13 @@ pub mod testing {
         std::fs::set_permissions(folder, PermissionsExt::from_mode(mode)).is_ok()
     }
 
+    /// Makes no link: that takes a right that tests may lack.
     #[cfg(windows)]
     pub fn link(_target: &Path, _path: &Path) -> bool {
         false
     }
 
+    /// Changes nothing: what accounts may do stands in an access control list.
     #[cfg(windows)]
     pub fn share(_folder: &Path, _shared: bool) -> bool {
         false
