@@ -124,7 +124,11 @@ fn a_log_file_of_the_configuration_is_judged_at_its_place() {
     let finished = builder.launch().finish();
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     let said = finished.errors.contains("wininetd.toml:2:12: the log file ");
-    assert!(said && finished.errors.contains("    log_file = 'log'\n"), "{}", finished.errors);
+    assert!(
+        said && finished.errors.contains("\n2 | log_file = 'log'\n  |            ^^^^^\n"),
+        "{}",
+        finished.errors
+    );
 }
 
 #[test]

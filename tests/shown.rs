@@ -76,11 +76,12 @@ fn check_shows_the_mistake_with_a_caret() {
     assert_eq!(format!("# wininetd --check --cfgfile five.conf\n{errors}"), shown);
 }
 
-/// Without each finding that is a warning, and the indented lines below it.
+/// Without each finding that is a warning, and the lines with its place and its hint.
 fn without_warnings(text: &str) -> String {
     let mut in_warning = false;
     let kept = text.lines().filter(|line| {
-        if !line.starts_with("    ") {
+        let of_the_file = line.trim_start_matches(|letter: char| letter.is_ascii_digit()).starts_with(" | ");
+        if !of_the_file && !line.starts_with(' ') {
             in_warning = line.contains(": warning: ");
         }
         !in_warning

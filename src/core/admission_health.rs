@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::super::throttle::{Gate, Throttle};
 use super::{Admission, Ticket};
+use crate::core::throttle::{Gate, Throttle};
 use crate::model::ids::ServiceId;
 
 impl Admission {

@@ -28,9 +28,9 @@ impl InjectedFailure {
 
 #[cfg(debug_assertions)]
 mod in_tests {
-    use super::super::super::fault::{Says, point};
-    use super::super::super::{Errors, Stdio};
     use super::{Failure, Start, Step, c_int};
+    use crate::sys::fault::{Says, point};
+    use crate::sys::{Errors, Stdio};
 
     /// The first step that is to fail, and the one that is to say that it worked
     /// and has done nothing.

@@ -99,11 +99,11 @@ pub(super) fn interpreter(path: &Path) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Program;
     use super::super::command::Command;
     use super::super::directories::system_directory;
     use super::*;
     use crate::model::command_line::CommandLine;
+    use crate::sys::Program;
 
     fn program(line: &str) -> Result<Program, ProgramFault> {
         Command::new(&CommandLine::line(line)).unwrap().program()
