@@ -1,29 +1,27 @@
-//! The log: one queue with a bound, one thread that writes. Whoever logs never
-//! waits; what does not fit is counted, and the count is written as soon as
-//! there is room.
+//! The log: one queue with a bound, one thread that writes (`writer`). Logging never waits;
+//! what does not fit is counted, and the count is written as soon as there is room.
 
 pub mod event;
 mod file;
 mod json;
 mod system;
 mod text;
+mod writer;
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::error::Error;
 use crate::config::trust::Strictness;
-use crate::model::level::Level;
 use crate::model::log_format::Format;
 use crate::model::plan::EventLogExtent;
 use event::Event;
 use file::RotatingFile;
-use system::SystemSink;
+use writer::Writer;
 
 use crate::sys::event_log::EventLog;
 use crate::sys::fault::{self, Says};
@@ -101,27 +99,10 @@ impl std::fmt::Debug for Message {
 impl Log {
     /// Starts the writer.
     pub fn start(targets: Targets<'_>) -> Result<(Log, LogThread), Error> {
-        let file = targets
-            .file
-            .map(|path| {
-                RotatingFile::open(path, targets.strictness)
-                    .map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
-            })
-            .transpose()?;
+        let file = open(targets.file, targets.strictness)?;
         let (queue, messages) = channel();
         let lines = Arc::new(Lines::default());
-        let format = targets.format;
-        let plain = Style { format, journal: false };
-        let console = match targets.console {
-            Console::Nobody => None,
-            Console::Plain => Some(plain),
-            Console::Journal => Some(Style { format, journal: true }),
-        };
-        let file = file.map(|file| Sink { target: Target::File(file), style: plain, lost: 0 });
-        let console = console.map(|style| Sink { target: Target::Console, style, lost: 0 });
-        let sinks = file.into_iter().chain(console).collect();
-        let system = targets.system.map(SystemSink::new);
-        let writer = Writer { format, queued: lines.clone(), sinks, system };
+        let writer = Writer::new(targets, file, lines.clone());
         let thread = fault::point("thread:log", Says::Processes)
             .and_then(|()| {
                 std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&messages))
@@ -141,18 +122,11 @@ impl Log {
         // Without its writer the process is about to end.
         let _ = self.queue.send(Message::Entry(Box::new(entry)));
     }
-}
 
-impl Log {
     /// Lines go to this file from now on, or to none: one that was moved away is
     /// made anew. If it can't be opened, all stays as it is.
     pub fn reopen(&self, path: Option<&Path>, strictness: Strictness) -> Result<(), Error> {
-        let open = |path: &Path| {
-            RotatingFile::open(path, strictness)
-                .map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
-        };
-        let file = path.map(open).transpose()?;
-        self.tell(Message::File(file));
+        self.tell(Message::File(open(path, strictness)?));
         Ok(())
     }
 
@@ -165,6 +139,13 @@ impl Log {
     fn tell(&self, message: Message) {
         let _ = self.queue.send(message);
     }
+}
+
+fn open(path: Option<&Path>, strictness: Strictness) -> Result<Option<RotatingFile>, Error> {
+    let open = |path: &Path| {
+        RotatingFile::open(path, strictness).map_err(|cause| Error::LogFile { path: path.to_owned(), cause })
+    };
+    path.map(open).transpose()
 }
 
 /// The writing thread.
@@ -185,185 +166,5 @@ impl LogThread {
         if self.queue.send(Message::Flush(done)).is_ok() {
             let _ = written.recv_timeout(LAST_WORDS);
         }
-    }
-}
-
-struct Writer {
-    format: Format,
-    /// What is known of the queue's lines.
-    queued: Arc<Lines>,
-    /// The file first: a console may be held for long, by as little as a
-    /// selection with the mouse.
-    sinks: Vec<Sink>,
-    system: Option<SystemSink>,
-}
-
-/// Where lines go, and how many could not go there since it last worked.
-struct Sink {
-    target: Target,
-    style: Style,
-    lost: u64,
-}
-
-/// How lines look there.
-#[derive(Debug, Clone, Copy)]
-struct Style {
-    format: Format,
-    journal: bool,
-}
-
-enum Target {
-    File(RotatingFile),
-    Console,
-    /// A console that nobody reads any more: its other end is closed.
-    Gone,
-}
-
-/// Failed writes are looked at again this often, without a new line too.
-const RETRY: Duration = Duration::from_secs(2);
-
-/// Lines that follow each other sooner than this are gathered: waking this thread
-/// for each record of a busy server costs more than the record. A line after a
-/// pause is written at once.
-const GATHER: Duration = Duration::from_millis(5);
-
-/// Lines in one go. So many at once are no reason to wait for more.
-const BATCH: usize = 512;
-
-impl Writer {
-    fn run(mut self, messages: &Receiver<Message>) {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut lines = Vec::new();
-        let mut gather_until: Option<Instant> = None;
-        loop {
-            let first = match messages.recv_timeout(RETRY) {
-                Ok(first) => Some(first),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if let (Some(Message::Entry(_)), Some(until)) = (&first, gather_until) {
-                #[allow(
-                    clippy::disallowed_methods,
-                    reason = "nothing is waited for, and this thread is its own"
-                )]
-                std::thread::sleep(until.saturating_duration_since(Instant::now()));
-            }
-            let mut flushed = Vec::new();
-            let mut count = 0;
-            // What has come meanwhile is written at once, in one go.
-            for message in first.into_iter().chain(messages.try_iter().take(BATCH)) {
-                count += 1;
-                match message {
-                    Message::Entry(entry) => {
-                        self.queued.waiting.fetch_sub(1, Ordering::Relaxed);
-                        entries.push(*entry);
-                    }
-                    Message::Flush(done) => flushed.push(done),
-                    Message::File(file) => {
-                        self.write(&mut entries, &mut lines);
-                        self.replace_file(file);
-                    }
-                    Message::System(extent) => {
-                        self.write(&mut entries, &mut lines);
-                        if let Some(system) = &mut self.system {
-                            system.extent = extent;
-                        }
-                    }
-                }
-            }
-            self.write(&mut entries, &mut lines);
-            gather_until = (1..BATCH).contains(&count).then(|| Instant::now() + GATHER);
-            for done in flushed {
-                let _ = done.try_send(());
-            }
-        }
-    }
-
-    fn write(&mut self, entries: &mut Vec<Entry>, lines: &mut Vec<u8>) {
-        let overflow = self.queued.lost.swap(0, Ordering::Relaxed);
-        for sink in &mut self.sinks {
-            sink.lost += overflow;
-            for entry in entries.iter() {
-                sink.style.line(lines, entry.time, &entry.event);
-            }
-            sink.write(lines);
-            lines.clear();
-        }
-        for entry in entries.drain(..) {
-            if let Some(system) = &mut self.system {
-                system.write(&entry.event);
-            }
-        }
-        let warnings = self.sinks.iter_mut().filter_map(|sink| match &mut sink.target {
-            Target::File(file) => file.take_warning(),
-            Target::Console | Target::Gone => None,
-        });
-        for message in warnings.collect::<Vec<_>>() {
-            let event = Event::Configuration { level: Level::Warning, message, hint: None };
-            self.write(&mut vec![Entry { time: jiff::Timestamp::now(), event }], lines);
-        }
-    }
-
-    /// The file is the first sink, if there is one.
-    fn replace_file(&mut self, mut file: Option<RotatingFile>) {
-        if let (Some(file), Some(Sink { target: Target::File(old), .. })) = (&mut file, self.sinks.first()) {
-            file.continue_from(old);
-        }
-        self.sinks.retain(|sink| !matches!(sink.target, Target::File(_)));
-        if let Some(file) = file {
-            let style = Style { format: self.format, journal: false };
-            self.sinks.insert(0, Sink { target: Target::File(file), style, lost: 0 });
-        }
-    }
-}
-
-impl Style {
-    fn line(self, lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
-        if self.journal {
-            // The numbers of syslog.
-            let priority: &[u8] = match event.level() {
-                Level::Error => b"<3>",
-                Level::Warning => b"<4>",
-                Level::Info => b"<6>",
-            };
-            lines.extend_from_slice(priority);
-        }
-        match self.format {
-            Format::Text => text::line(lines, (!self.journal).then_some(time), event),
-            Format::Json => json::line(lines, time, event),
-        }
-    }
-}
-
-impl Sink {
-    /// Writes lines, and before them how many were lost. What can't be
-    /// written is counted, until it can.
-    fn write(&mut self, lines: &[u8]) {
-        if self.lost > 0 {
-            let mut report = Vec::new();
-            self.style.line(&mut report, jiff::Timestamp::now(), &Event::LogLost { lines: self.lost });
-            if self.target.write(&report).is_ok() {
-                self.lost = 0;
-            }
-        }
-        if !lines.is_empty() && (self.lost > 0 || self.target.write(lines).is_err()) {
-            self.lost += lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        }
-    }
-}
-
-impl Target {
-    fn write(&mut self, lines: &[u8]) -> std::io::Result<()> {
-        let result = match self {
-            Target::File(file) => file.write(lines),
-            Target::Console => std::io::stderr().write_all(lines),
-            Target::Gone => Ok(()),
-        };
-        if let (Target::Console, Err(error)) = (&self, &result)
-            && error.kind() == std::io::ErrorKind::BrokenPipe
-        {
-            *self = Target::Gone;
-        }
-        result
     }
 }
