@@ -234,16 +234,21 @@ impl Source {
     /// Line and column of a byte.
     pub fn place(&self, offset: usize) -> Place {
         let offset = offset.min(self.text.len());
-        let line = self.line_starts.partition_point(|&start| start <= offset);
+        let line = self.line_number(offset);
         let before = &self.text[self.line_starts[line - 1]..offset];
         Place { line, column: String::from_utf8_lossy(before).chars().count() + 1 }
+    }
+
+    /// The line that a byte stands in, from 1.
+    pub(super) fn line_number(&self, offset: usize) -> usize {
+        self.line_starts.partition_point(|&start| start <= offset)
     }
 
     /// The line that a byte stands in: its text, and the part of it that
     /// `range` covers, in characters.
     pub(super) fn cite(&self, range: &Range<usize>) -> (String, Range<usize>) {
         let start = range.start.min(self.text.len());
-        let number = self.line_starts.partition_point(|&line_start| line_start <= start);
+        let number = self.line_number(start);
         let line_start = self.line_starts[number - 1];
         let line_end = self.line_starts.get(number).map_or(self.text.len(), |next| next - 1);
         let count = |part| self.shown(part).chars().count();

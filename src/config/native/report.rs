@@ -87,12 +87,17 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Whether errors are only counted from here on.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= MOST
+    }
+
     fn line(&self, at: &At) -> usize {
-        self.sources[at.source].place(at.range.start).line
+        self.sources[at.source].line_number(at.range.start)
     }
 
     fn push(&mut self, severity: Severity, at: &At, fault: Fault) {
-        if self.found.len() >= MOST {
+        if self.is_full() {
             self.more += 1;
             return;
         }

@@ -30,7 +30,8 @@ pub(super) fn parse<'a>(report: &mut Report<'a>, number: usize) -> Option<Spanne
         let end = text.len();
         let range = error.span().map_or(end..end, |span| span.start.min(end)..span.end.min(end));
         let mut hint = hint(text, range.start, error.message());
-        if error.message() == DUPLICATE {
+        // (Looking for a table takes time, and a full report shows no hint.)
+        if error.message() == DUPLICATE && !report.is_full() {
             if let Some((first, until)) = repeated_table(text, range.start) {
                 hint = Some(format!("it stands in line {first} already: a key or table stands once"));
                 table_until = until;
@@ -60,8 +61,8 @@ fn repeated_table(text: &str, at: usize) -> Option<(usize, usize)> {
 
 /// What to do about an error of TOML, where that is known.
 fn hint(text: &str, at: usize, message: &str) -> Option<String> {
-    let before = &text.as_bytes()[text[..at].rfind('\n').map_or(0, |end| end + 1)..at];
-    let backslash = text.as_bytes().get(at) == Some(&b'\\') || before.last() == Some(&b'\\');
+    let is_backslash = |at: usize| text.as_bytes().get(at) == Some(&b'\\');
+    let backslash = is_backslash(at) || at.checked_sub(1).is_some_and(is_backslash);
     if backslash || message.contains("escape") || message.contains("unicode value") {
         return Some(SINGLE_QUOTES.to_owned());
     }
