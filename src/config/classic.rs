@@ -18,7 +18,7 @@ use crate::sys::command::Command;
 /// Reads a classic file.
 pub fn read(mut source: Source, defaults: &Defaults) -> Loaded {
     hide_passwords(&mut source);
-    let mut reader = Reader { source: &source, defaults, ports: HashMap::new(), diagnostics: Vec::new() };
+    let mut reader = ClassicReader { source: &source, defaults, ports: HashMap::new(), diagnostics: Vec::new() };
     if let Some(at) = source.text.iter().position(|&byte| byte == 0) {
         let hint = "if this file is UTF-16, save it with a byte-order mark".to_owned();
         reader.error(&(at..at + 1), "a NUL character, which no configuration has", Some(hint));
@@ -66,7 +66,7 @@ fn other_form(source: &Source) -> Option<String> {
     }
 }
 
-struct Reader<'a> {
+struct ClassicReader<'a> {
     source: &'a Source,
     defaults: &'a Defaults,
     /// Where each port was first spans.
@@ -76,7 +76,7 @@ struct Reader<'a> {
 
 const COMMENT_HINT: &str = "put # in front to make this a comment";
 
-impl Reader<'_> {
+impl ClassicReader<'_> {
     fn error(&mut self, range: &Range<usize>, message: impl Into<String>, hint: Option<String>) {
         self.diagnostics.push(Diagnostic::at(Severity::Error, self.source, range, message).hint(hint));
     }

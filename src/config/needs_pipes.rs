@@ -7,17 +7,17 @@ use crate::sys::command::Command;
 use crate::sys::{CAPABILITIES, Program};
 
 /// A runtime, and what it does with a socket.
-struct Known {
+struct KnownRuntime {
     names: &'static [&'static str],
     does: &'static str,
 }
 
-const KNOWN: [Known; 2] = [
-    Known {
+const KNOWN: [KnownRuntime; 2] = [
+    KnownRuntime {
         names: &["node", "bun"],
         does: "cannot use a socket as its standard streams on Windows, and ends with an error",
     },
-    Known {
+    KnownRuntime {
         names: &["java", "javaw", "dotnet", "deno", "esbuild", "ruff"],
         does: "often reads and writes in two threads, which stand still with a socket on Windows: a write waits \
                while the other thread reads",
@@ -35,7 +35,7 @@ pub fn warning(service: &Service, program: Option<&Program>) -> Option<(String, 
     Some((format!("{name} {}", known.does), hint.to_owned()))
 }
 
-fn known(name: &str, _: &[&str]) -> Option<&'static Known> {
+fn known(name: &str, _: &[&str]) -> Option<&'static KnownRuntime> {
     KNOWN.iter().find(|known| known.names.iter().any(|other| name.eq_ignore_ascii_case(other)))
 }
 

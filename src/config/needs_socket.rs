@@ -8,7 +8,7 @@ use crate::sys::command::Command;
 
 /// A program, and what it does with pipes. Each entry was seen in a run of Debian 12's
 /// package.
-struct Known {
+struct KnownProgram {
     names: &'static [&'static str],
     /// Only with this argument.
     with: Option<&'static str>,
@@ -19,22 +19,22 @@ struct Known {
     instead: Option<&'static str>,
 }
 
-const KNOWN: [Known; 3] = [
-    Known {
+const KNOWN: [KnownProgram; 3] = [
+    KnownProgram {
         names: &["rsync"],
         with: Some("--daemon"),
         without: Some("--server"),
         does: "starts a daemon of its own on port 873, in clear text, and does not answer the client",
         instead: Some("`rsync --server --daemon .` answers through pipes and TLS"),
     },
-    Known {
+    KnownProgram {
         names: &["pure-ftpd"],
         with: None,
         without: None,
         does: "starts a daemon of its own on port 21, in clear text, and does not answer the client",
         instead: None,
     },
-    Known {
+    KnownProgram {
         names: &[
             "dropbear",
             "vsftpd",
@@ -70,7 +70,7 @@ pub fn warning(service: &Service, program: Option<&Program>) -> Option<(String, 
 }
 
 /// Whether a program with these words fails with pipes.
-fn known(name: &str, words: &[&str]) -> Option<&'static Known> {
+fn known(name: &str, words: &[&str]) -> Option<&'static KnownProgram> {
     let has = |argument: &str| words.contains(&argument);
     KNOWN.iter().find(|known| {
         known.names.contains(&name) && known.with.is_none_or(has) && !known.without.is_some_and(has)

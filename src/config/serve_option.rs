@@ -38,13 +38,13 @@ fn read(options: &[OsString], defaults: &Defaults) -> Loaded {
         text.push(b'\n');
     }
     let source = Source::typed(Path::new(NAME), text);
-    let mut reader = Reader { source: &source, defaults, taken: Vec::new(), diagnostics: Vec::new() };
+    let mut reader = ServeReader { source: &source, defaults, taken: Vec::new(), diagnostics: Vec::new() };
     let services = places.into_iter().filter_map(|place| reader.service(place)).collect();
     let diagnostics = reader.diagnostics;
     Loaded::of_one(source, services, diagnostics)
 }
 
-struct Reader<'a> {
+struct ServeReader<'a> {
     source: &'a Source,
     defaults: &'a Defaults,
     /// Addresses, and where each was first typed.
@@ -54,7 +54,7 @@ struct Reader<'a> {
 
 const FORM: &str = "write ADDRESS=COMMAND, such as 8080=cat or 192.0.2.1:8080=cat";
 
-impl Reader<'_> {
+impl ServeReader<'_> {
     fn error(&mut self, range: &Range<usize>, message: impl Into<String>, hint: Option<&str>) {
         let hint = hint.map(str::to_owned);
         self.diagnostics.push(Diagnostic::at(Severity::Error, self.source, range, message).hint(hint));

@@ -48,7 +48,7 @@ pub enum Request {
 #[serde(deny_unknown_fields)]
 struct Written {
     version: u64,
-    request: Name,
+    request: RequestName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     session: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ struct Written {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Name {
+enum RequestName {
     Status,
     Reload,
     Kill,
@@ -76,10 +76,10 @@ impl Request {
     /// As a line.
     pub fn to_line(&self) -> Vec<u8> {
         let (request, session, address, service) = match self.clone() {
-            Request::Status => (Name::Status, None, None, None),
-            Request::Reload => (Name::Reload, None, None, None),
-            Request::Kill { session } => (Name::Kill, Some(session), None, None),
-            Request::Explain { address, service } => (Name::Explain, None, Some(address), service),
+            Request::Status => (RequestName::Status, None, None, None),
+            Request::Reload => (RequestName::Reload, None, None, None),
+            Request::Kill { session } => (RequestName::Kill, Some(session), None, None),
+            Request::Explain { address, service } => (RequestName::Explain, None, Some(address), service),
         };
         line(&Written { version: VERSION, request, session, address, service })
     }
@@ -94,16 +94,16 @@ impl Request {
         }
         let written: Written = serde_json::from_slice(line).map_err(not_a_request)?;
         match written {
-            Written { request: Name::Status, session: None, address: None, service: None, .. } => {
+            Written { request: RequestName::Status, session: None, address: None, service: None, .. } => {
                 Ok(Request::Status)
             }
-            Written { request: Name::Reload, session: None, address: None, service: None, .. } => {
+            Written { request: RequestName::Reload, session: None, address: None, service: None, .. } => {
                 Ok(Request::Reload)
             }
-            Written { request: Name::Kill, session: Some(session), address: None, service: None, .. } => {
+            Written { request: RequestName::Kill, session: Some(session), address: None, service: None, .. } => {
                 Ok(Request::Kill { session })
             }
-            Written { request: Name::Explain, address: Some(address), service, session: None, .. } => {
+            Written { request: RequestName::Explain, address: Some(address), service, session: None, .. } => {
                 Ok(Request::Explain { address, service })
             }
             _ => Err("this is no request: kill has a session, explain an address and perhaps a service, and no other field has a place".to_owned()),

@@ -194,7 +194,7 @@ fn named(from: IpAddr, from_port: u16, to: IpAddr, to_port: u16) -> Named {
 
 /// What a header of version 2 has behind its fixed part.
 #[derive(Clone, Copy)]
-enum Block {
+enum AddressBlock {
     /// Something that is not looked at.
     Ignored,
     Inet,
@@ -202,14 +202,14 @@ enum Block {
     Unix,
 }
 
-impl Block {
+impl AddressBlock {
     /// The length of its addresses and ports, in bytes.
     fn least(self) -> usize {
         match self {
-            Block::Ignored => 0,
-            Block::Inet => 12,
-            Block::Inet6 => 36,
-            Block::Unix => 216,
+            AddressBlock::Ignored => 0,
+            AddressBlock::Inet => 12,
+            AddressBlock::Inet6 => 36,
+            AddressBlock::Unix => 216,
         }
     }
 }
@@ -229,7 +229,7 @@ fn binary(bytes: &[u8]) -> Result<Progress, Malformed> {
         return Err(Malformed("its command is neither LOCAL nor PROXY"));
     }
     let family = bytes.get(13).copied().unwrap_or(0);
-    let block = if command & 0x0f == 0 { Block::Ignored } else { block(family)? };
+    let block = if command & 0x0f == 0 { AddressBlock::Ignored } else { block(family)? };
     let Some(&[high, low]) = bytes.get(14..FIXED) else {
         return Ok(Progress::More(FIXED - bytes.len()));
     };
@@ -248,31 +248,31 @@ fn binary(bytes: &[u8]) -> Result<Progress, Malformed> {
 }
 
 /// What follows for a family and a protocol.
-fn block(family: u8) -> Result<Block, Malformed> {
+fn block(family: u8) -> Result<AddressBlock, Malformed> {
     match (family >> 4, family & 0x0f) {
         (4.., _) => Err(Malformed("its family is unknown")),
         (_, 2) => Err(Malformed("it is for datagrams")),
         (_, 3..) => Err(Malformed("its protocol is unknown")),
-        (1, 1) => Ok(Block::Inet),
-        (2, 1) => Ok(Block::Inet6),
-        (3, 1) => Ok(Block::Unix),
+        (1, 1) => Ok(AddressBlock::Inet),
+        (2, 1) => Ok(AddressBlock::Inet6),
+        (3, 1) => Ok(AddressBlock::Unix),
         // With one of the two unspecified, nobody knows what the addresses are
         // nor where they end.
-        _ => Ok(Block::Ignored),
+        _ => Ok(AddressBlock::Ignored),
     }
 }
 
 /// Reads a complete header of version 2.
-fn complete(header: &[u8], block: Block) -> Result<Named, Malformed> {
+fn complete(header: &[u8], block: AddressBlock) -> Result<Named, Malformed> {
     let mut rest = &header[FIXED..];
     let found = match block {
-        Block::Ignored => return Ok(Named::Peer),
-        Block::Unix => Named::Peer,
-        Block::Inet => {
+        AddressBlock::Ignored => return Ok(Named::Peer),
+        AddressBlock::Unix => Named::Peer,
+        AddressBlock::Inet => {
             let (from, to) = (taken::<4>(&mut rest)?, taken::<4>(&mut rest)?);
             two_ports(from.into(), to.into(), &mut rest)?
         }
-        Block::Inet6 => {
+        AddressBlock::Inet6 => {
             let (from, to) = (taken::<16>(&mut rest)?, taken::<16>(&mut rest)?);
             two_ports(from.into(), to.into(), &mut rest)?
         }

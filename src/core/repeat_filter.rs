@@ -50,11 +50,11 @@ const AFTER_RECOVERY: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct RepeatFilter<K> {
     rate: Rate,
-    kinds: HashMap<K, Kind>,
+    kinds: HashMap<K, RepeatedKind>,
 }
 
 #[derive(Debug)]
-struct Kind {
+struct RepeatedKind {
     budget: LineBudget,
     last: Duration,
     recovered: bool,
@@ -69,7 +69,7 @@ impl<K: Clone + Eq + Hash + Ord> RepeatFilter<K> {
     /// Whether a line of this kind may be logged; if not, it is counted.
     pub fn allow(&mut self, kind: K, now: Duration) -> bool {
         let full = LineBudget::new(self.rate);
-        let kind = self.kinds.entry(kind).or_insert(Kind { budget: full, last: now, recovered: false });
+        let kind = self.kinds.entry(kind).or_insert(RepeatedKind { budget: full, last: now, recovered: false });
         if kind.recovered && now >= kind.last + AFTER_RECOVERY {
             kind.budget.bucket = Bucket::new(self.rate);
         }

@@ -60,13 +60,13 @@ pub struct Targets<'a> {
 const QUEUE: usize = 8192;
 
 /// A line before it is formatted, which is the writer's work.
-struct Entry {
+struct QueuedEvent {
     time: jiff::Timestamp,
     event: Event,
 }
 
 enum Message {
-    Entry(Box<Entry>),
+    Event(Box<QueuedEvent>),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
     /// What comes after it goes to this file, which is opened anew.
@@ -118,9 +118,9 @@ impl Log {
             self.lines.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let entry = Entry { time: jiff::Timestamp::now(), event };
+        let entry = QueuedEvent { time: jiff::Timestamp::now(), event };
         // Without its writer the process is about to end.
-        let _ = self.queue.send(Message::Entry(Box::new(entry)));
+        let _ = self.queue.send(Message::Event(Box::new(entry)));
     }
 
     /// Lines go to this file from now on, or to none: one that was moved away is

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::event::Event;
 use super::file::RotatingFile;
 use super::system::SystemSink;
-use super::{Console, Entry, Lines, Message, Targets, json, text};
+use super::{Console, QueuedEvent, Lines, Message, Targets, json, text};
 use crate::model::level::Level;
 use crate::model::log_format::Format;
 
@@ -72,7 +72,7 @@ impl Writer {
     }
 
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<QueuedEvent> = Vec::new();
         let mut lines = Vec::new();
         let mut gather_until: Option<Instant> = None;
         loop {
@@ -81,7 +81,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            if let (Some(Message::Entry(_)), Some(until)) = (&first, gather_until) {
+            if let (Some(Message::Event(_)), Some(until)) = (&first, gather_until) {
                 #[allow(
                     clippy::disallowed_methods,
                     reason = "nothing is waited for, and this thread is its own"
@@ -94,7 +94,7 @@ impl Writer {
             for message in first.into_iter().chain(messages.try_iter().take(BATCH)) {
                 count += 1;
                 match message {
-                    Message::Entry(entry) => {
+                    Message::Event(entry) => {
                         self.queued.waiting.fetch_sub(1, Ordering::Relaxed);
                         entries.push(*entry);
                     }
@@ -119,7 +119,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, entries: &mut Vec<Entry>, lines: &mut Vec<u8>) {
+    fn write(&mut self, entries: &mut Vec<QueuedEvent>, lines: &mut Vec<u8>) {
         let overflow = self.queued.lost.swap(0, Ordering::Relaxed);
         for sink in &mut self.sinks {
             sink.lost += overflow;
@@ -140,7 +140,7 @@ impl Writer {
         });
         for message in warnings.collect::<Vec<_>>() {
             let event = Event::Configuration { level: Level::Warning, message, hint: None };
-            self.write(&mut vec![Entry { time: jiff::Timestamp::now(), event }], lines);
+            self.write(&mut vec![QueuedEvent { time: jiff::Timestamp::now(), event }], lines);
         }
     }
 

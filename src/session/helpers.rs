@@ -12,7 +12,7 @@ use crate::config::error::Error;
 use crate::core::helper_queue::{HelperQueue, Owner, STUCK_AFTER, THREADS};
 use crate::sys::fault::{self, Says};
 
-type Job = Box<dyn FnOnce() + Send>;
+type HelperCall = Box<dyn FnOnce() + Send>;
 
 /// Two threads, and one more for each that is stuck. A session that is stuck gets no
 /// second thread, so the sessions bound the threads. The end of the process ends them.
@@ -23,7 +23,7 @@ pub struct Helpers {
 
 struct Shared {
     name: &'static str,
-    queue: Mutex<HelperQueue<Job>>,
+    queue: Mutex<HelperQueue<HelperCall>>,
     /// Alive while a task looks for stuck threads. Locked before the queue.
     watch: Mutex<Weak<()>>,
     filled: Condvar,
@@ -37,7 +37,7 @@ impl std::fmt::Debug for Helpers {
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, HelperQueue<Job>> {
+    fn queue(&self) -> MutexGuard<'_, HelperQueue<HelperCall>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,7 +45,7 @@ impl Shared {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> (Owner, Job, Duration) {
+    fn next(&self) -> (Owner, HelperCall, Duration) {
         let mut queue = self.queue();
         loop {
             let now = self.began.elapsed();

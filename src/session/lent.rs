@@ -30,21 +30,21 @@ struct Ended {
 }
 
 /// What came of dropping what had arrived.
-enum Step {
+enum DropStep {
     More,
     Empty,
     Ended(Ended),
 }
 
-impl Step {
-    fn of(socket: &Socket, drained: Option<Drained>) -> Step {
+impl DropStep {
+    fn of(socket: &Socket, drained: Option<Drained>) -> DropStep {
         let is_broken = match drained {
-            Some(Drained::More) => return Step::More,
-            Some(Drained::Empty) => return Step::Empty,
+            Some(Drained::More) => return DropStep::More,
+            Some(Drained::Empty) => return DropStep::Empty,
             Some(Drained::End) => false,
             None => true,
         };
-        Step::Ended(Ended { counts: socket.counts(is_broken), is_broken })
+        DropStep::Ended(Ended { counts: socket.counts(is_broken), is_broken })
     }
 }
 
@@ -77,10 +77,10 @@ impl Lent {
         let first = self.call(|socket| {
             // One that takes no option any more is closed all the same.
             let _ = socket.reset_so_linger();
-            let step = Step::of(socket, socket.shutdown().and_then(|()| socket.drain()).ok());
+            let step = DropStep::of(socket, socket.shutdown().and_then(|()| socket.drain()).ok());
             match step {
-                Step::Ended(ended) => Err(ended),
-                Step::More | Step::Empty => Ok(socket.waiter()),
+                DropStep::Ended(ended) => Err(ended),
+                DropStep::More | DropStep::Empty => Ok(socket.waiter()),
             }
         });
         let waits = match first.await? {
@@ -89,10 +89,10 @@ impl Lent {
         };
         loop {
             let ready = waits.readable().await.ok()?;
-            match self.call(|socket| Step::of(socket, socket.drain().ok())).await? {
-                Step::More => {}
-                Step::Empty => ready.clear(),
-                Step::Ended(ended) => return Some(ended),
+            match self.call(|socket| DropStep::of(socket, socket.drain().ok())).await? {
+                DropStep::More => {}
+                DropStep::Empty => ready.clear(),
+                DropStep::Ended(ended) => return Some(ended),
             }
         }
     }

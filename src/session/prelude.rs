@@ -32,7 +32,7 @@ const HEADER: &str = "proxy_header";
 const TLS: &str = "tls";
 
 /// Why a step is not passed.
-enum Fault {
+enum PreludeFault {
     /// The client broke the connection off, in these words. Health checks and port scans
     /// do so: it is no alarm.
     Left(&'static str),
@@ -41,19 +41,19 @@ enum Fault {
 }
 
 /// The client broke the connection off before it sent anything,
-const SILENT: Fault = Fault::Left("the connection ended without sending anything");
+const SILENT: PreludeFault = PreludeFault::Left("the connection ended without sending anything");
 /// or in its handshake.
-const IN_HANDSHAKE: Fault = Fault::Left("the connection ended in the handshake");
+const IN_HANDSHAKE: PreludeFault = PreludeFault::Left("the connection ended in the handshake");
 
-impl From<String> for Fault {
-    fn from(words: String) -> Fault {
-        Fault::Words(words)
+impl From<String> for PreludeFault {
+    fn from(words: String) -> PreludeFault {
+        PreludeFault::Words(words)
     }
 }
 
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Fault {
-        Fault::Words(error.to_string())
+impl From<io::Error> for PreludeFault {
+    fn from(error: io::Error) -> PreludeFault {
+        PreludeFault::Words(error.to_string())
     }
 }
 
@@ -90,10 +90,10 @@ struct Stopped {
 }
 
 impl Stopped {
-    fn at(step: &'static str, fault: Fault) -> Stopped {
+    fn at(step: &'static str, fault: PreludeFault) -> Stopped {
         match fault {
-            Fault::Words(words) => Stopped::failed(step, words),
-            Fault::Left(words) => Stopped { left: true, ..Stopped::failed(step, words) },
+            PreludeFault::Words(words) => Stopped::failed(step, words),
+            PreludeFault::Left(words) => Stopped { left: true, ..Stopped::failed(step, words) },
         }
     }
 
@@ -245,7 +245,7 @@ async fn within<T>(
     step: &'static str,
     deadline: Instant,
     inbox: &mut Inbox,
-    doing: impl Future<Output = Result<T, Fault>>,
+    doing: impl Future<Output = Result<T, PreludeFault>>,
 ) -> Result<T, Stopped> {
     tokio::select! {
         biased;
@@ -266,7 +266,7 @@ async fn ended(inbox: &mut Inbox) -> &'static str {
 
 /// Reads exactly the header: what follows is the program's, which may get the
 /// socket itself, and to that nothing can be given back.
-async fn header(stream: &Stream, flow: &Flow) -> Result<Named, Fault> {
+async fn header(stream: &Stream, flow: &Flow) -> Result<Named, PreludeFault> {
     let mut bytes = Vec::with_capacity(128);
     loop {
         let more = match proxy_header::read(&bytes) {
@@ -295,7 +295,7 @@ async fn header(stream: &Stream, flow: &Flow) -> Result<Named, Fault> {
 
 /// Why nothing more can be read or written: `left` where the client has left. Some health
 /// checks end with a reset.
-fn cut(error: io::Error, left: Fault) -> Fault {
+fn cut(error: io::Error, left: PreludeFault) -> PreludeFault {
     match error.kind() {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => left,
         _ => error.into(),
@@ -348,7 +348,7 @@ async fn refuse(stream: &Stream, service: &Service) {
 }
 
 /// (Boxed, since every session has room for what it may wait for.)
-async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<Box<Connection>, Fault> {
+async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<Box<Connection>, PreludeFault> {
     let mut network = Network(stream);
     let mut nothing_yet = true;
     loop {

@@ -12,7 +12,7 @@ use crate::sys::{SpawnError, Step};
 
 /// All accounts that programs have asked for. Bounded by the configuration.
 pub(super) struct Accounts {
-    entries: Mutex<HashMap<Credentials, Arc<Mutex<Entry>>>>,
+    entries: Mutex<HashMap<Credentials, Arc<Mutex<AccountEntry>>>>,
     /// What sessions have given back. Giving the last one up may unload a
     /// profile, which takes long, so it is done on a spawn thread.
     returned: Mutex<Vec<Account>>,
@@ -24,7 +24,7 @@ pub(super) struct Accounts {
     remarked: Mutex<HashSet<UserName>>,
 }
 
-struct Entry {
+struct AccountEntry {
     logon: Logon,
     taken: Option<Arc<Account>>,
     /// What the last refusal said, for those who come meanwhile.
@@ -108,7 +108,7 @@ impl Accounts {
             return Some(now);
         }
         // One that is just being taken is asked after that.
-        let expires_at = |entry: &Arc<Mutex<Entry>>| entry.try_lock().ok()?.logon.expires_at();
+        let expires_at = |entry: &Arc<Mutex<AccountEntry>>| entry.try_lock().ok()?.logon.expires_at();
         lock(&self.entries).values().filter_map(expires_at).min()
     }
 
@@ -116,7 +116,7 @@ impl Accounts {
     /// What a session has stays until the session ends. May take long, but does not
     /// wait for another thread.
     pub(super) fn give_up_expired(&self, now: Duration) {
-        let is_expired = |entry: &mut Entry| {
+        let is_expired = |entry: &mut AccountEntry| {
             let is_expired = entry.logon.expires_at().is_some_and(|at| at <= now);
             if is_expired {
                 entry.logon.forget();
@@ -185,12 +185,12 @@ impl Accounts {
         }
     }
 
-    fn entry(&self, credentials: &Credentials) -> Arc<Mutex<Entry>> {
+    fn entry(&self, credentials: &Credentials) -> Arc<Mutex<AccountEntry>> {
         let mut entries = lock(&self.entries);
         if let Some(entry) = entries.get(credentials) {
             return entry.clone();
         }
-        let entry = Entry { logon: Logon::new(self.lifetime), taken: None, refusal: String::new() };
+        let entry = AccountEntry { logon: Logon::new(self.lifetime), taken: None, refusal: String::new() };
         entries.entry(credentials.clone()).or_insert(Arc::new(Mutex::new(entry))).clone()
     }
 }

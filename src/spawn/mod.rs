@@ -65,10 +65,10 @@ const GIVEN_UP_WITHIN: Duration = Duration::from_secs(3);
 /// The threads that start programs.
 #[derive(Debug, Clone)]
 pub struct Spawner {
-    shared: Arc<Shared>,
+    shared: Arc<SpawnerShared>,
 }
 
-struct Shared {
+struct SpawnerShared {
     queue: Mutex<SpawnQueue<Job>>,
     filled: Condvar,
     accounts: Accounts,
@@ -78,13 +78,13 @@ struct Shared {
     environment: environment::Inherited,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for SpawnerShared {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Shared")
     }
 }
 
-impl Shared {
+impl SpawnerShared {
     fn queue(&self) -> MutexGuard<'_, SpawnQueue<Job>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,7 +93,7 @@ impl Shared {
 impl Spawner {
     /// Starts the first threads.
     pub fn start(log: Log) -> std::io::Result<Spawner> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SpawnerShared {
             queue: Mutex::new(SpawnQueue::new()),
             filled: Condvar::new(),
             accounts: Accounts::new(Account::LIFETIME),
@@ -245,7 +245,7 @@ fn hangs_after() -> Duration {
 
 /// A spawn thread. It never ends: it is the parent of the programs that it
 /// started, and on Linux an orphan of its would be taken for something else.
-fn work(shared: &Shared) {
+fn work(shared: &SpawnerShared) {
     loop {
         let (service, job, began) = next(shared);
         let Job { service: plan, socket, variables, runtime, attempt, reply } = job;
@@ -266,7 +266,7 @@ fn work(shared: &Shared) {
     }
 }
 
-fn next(shared: &Shared) -> (ServiceId, Job, Duration) {
+fn next(shared: &SpawnerShared) -> (ServiceId, Job, Duration) {
     let mut queue = shared.queue();
     loop {
         let now = shared.began.elapsed();
@@ -298,7 +298,7 @@ fn stdio<'a>(theirs: &'a ChildEnds, socket: Option<&'a Socket>) -> Option<Stdio<
 }
 
 fn start(
-    shared: &Shared,
+    shared: &SpawnerShared,
     service: &Service,
     socket: Option<&Socket>,
     variables: Vec<(OsString, OsString)>,

@@ -29,17 +29,17 @@ pub struct Reloader {
 /// Work that is done by one thread at a time. What comes meanwhile is done by that
 /// one afterwards, and only the last of it: nothing piles up behind one that hangs.
 #[derive(Debug)]
-pub struct Turns<T>(Mutex<Turn<T>>);
+pub struct Turns<T>(Mutex<LastWork<T>>);
 
 #[derive(Debug)]
-struct Turn<T> {
+struct LastWork<T> {
     running: bool,
     next: Option<T>,
 }
 
 impl<T> Default for Turns<T> {
     fn default() -> Self {
-        Turns(Mutex::new(Turn { running: false, next: None }))
+        Turns(Mutex::new(LastWork { running: false, next: None }))
     }
 }
 

@@ -29,13 +29,13 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// All programs that wait or are being started or ended.
 #[derive(Debug, Default)]
 pub(super) struct Warm {
-    programs: BTreeMap<WarmId, Program>,
+    programs: BTreeMap<WarmId, WarmProgram>,
     pools: BTreeMap<ServiceId, Pool>,
     last: u64,
 }
 
 #[derive(Debug)]
-struct Program {
+struct WarmProgram {
     service: ServiceId,
     told: watch::Sender<Instructions>,
     /// Where a session asks for it; gone once one has, or it is to end.
@@ -115,7 +115,7 @@ impl Warm {
         }
         // One that has been waiting well may say so once the pause is over.
         let waits_well =
-            |program: &Program| program.service == id && program.worked && program.take.is_some();
+            |program: &WarmProgram| program.service == id && program.worked && program.take.is_some();
         if self.programs.values().any(waits_well) {
             with.works_alone(id);
         }
@@ -135,7 +135,7 @@ impl Warm {
             if let Some(pool) = self.pools.get_mut(&id) {
                 pool.usable.insert(warm);
             }
-            self.programs.insert(warm, Program { service: id, told, take: Some(take), worked: false });
+            self.programs.insert(warm, WarmProgram { service: id, told, take: Some(take), worked: false });
             let context = with.hub.context(id, with.services, with.certificates);
             let ahead = Ahead { id: warm, service: Arc::clone(&service), service_id: id };
             with.hub.workers.spawn(wait_for_client(ahead, context, inbox, taken));

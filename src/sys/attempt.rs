@@ -13,10 +13,10 @@ use super::Step;
 
 /// One start, shared by the thread that does it and the one that waits for it.
 #[derive(Debug, Clone, Default)]
-pub struct Attempt(Arc<Progress>);
+pub struct Attempt(Arc<AttemptProgress>);
 
 #[derive(Debug, Default)]
-struct Progress {
+struct AttemptProgress {
     cancelled: AtomicBool,
     /// The place in [`Step::ALL`] of the step that was reached last.
     step: AtomicUsize,

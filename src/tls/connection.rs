@@ -58,7 +58,7 @@ impl Connection {
         if !self.tls.wants_read() {
             return Err(ReadError::Network(ErrorKind::WouldBlock.into()));
         }
-        let mut network = Network { inner: network, failed: false };
+        let mut network = WatchedNetwork { inner: network, failed: false };
         let count = match self.tls.read_tls(&mut network) {
             Ok(count) => count,
             Err(error) if network.failed => return Err(ReadError::Network(error)),
@@ -158,12 +158,12 @@ impl Connection {
 }
 
 /// The network, and whether an error was its own.
-struct Network<'a> {
+struct WatchedNetwork<'a> {
     inner: &'a mut dyn Read,
     failed: bool,
 }
 
-impl Read for Network<'_> {
+impl Read for WatchedNetwork<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buffer).inspect_err(|_| self.failed = true)
     }

@@ -17,7 +17,7 @@ use crate::sys::account::{Account, parse_credentials};
 use crate::sys::{self, CAPABILITIES};
 
 /// Where files go, and whether a manager is to hear of it.
-struct Place {
+struct InstallRoot {
     root: Option<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ pub fn install(options: &Options) -> Result<Exit, Error> {
     if let Some(user) = &options.grant_batch_right {
         return super::grant_batch_right(user);
     }
-    let place = Place::of(options)?;
+    let place = InstallRoot::of(options)?;
     let program = place.program()?;
     let mut report = String::new();
     if place.root.is_none() {
@@ -104,7 +104,7 @@ pub fn install(options: &Options) -> Result<Exit, Error> {
 
 /// Unregisters the service.
 pub fn remove(options: &Options) -> Result<Exit, Error> {
-    let place = Place::of(options)?;
+    let place = InstallRoot::of(options)?;
     let (name, file) = (&options.service_name, place.service_file(&options.service_name));
     if !file.exists() {
         answer("not installed\n")?;
@@ -153,14 +153,14 @@ fn stopped(report: &mut String, name: &str) -> bool {
     }
 }
 
-impl Place {
-    fn of(options: &Options) -> Result<Place, Error> {
+impl InstallRoot {
+    fn of(options: &Options) -> Result<InstallRoot, Error> {
         if !cfg!(any(target_os = "linux", target_os = "macos")) {
             let why = "write a script for its service manager that starts wininetd without a verb";
             return Err(super::only_windows("--install", why));
         }
         let root = options.root.as_deref().map(std::path::absolute).transpose();
-        Ok(Place { root: root.map_err(|cause| Error::System { what: "--root", cause })? })
+        Ok(InstallRoot { root: root.map_err(|cause| Error::System { what: "--root", cause })? })
     }
 
     /// A path of the installed system, where it is now.

@@ -39,7 +39,7 @@ const ACCESS: ServiceAccess = ServiceAccess::QUERY_CONFIG
 pub fn install(options: &Options) -> Result<Exit, Error> {
     refuse_root(options)?;
     let name = &options.service_name;
-    let mut report = Report::default();
+    let mut report = InstallReport::default();
     // Everything that can be refused is, before anything is changed.
     let manager = manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)?;
     let program =
@@ -84,7 +84,7 @@ pub fn install(options: &Options) -> Result<Exit, Error> {
 
 /// What is said, warnings last.
 #[derive(Default)]
-struct Report {
+struct InstallReport {
     text: String,
     warnings: Vec<String>,
     /// Of the file: they say themselves what they are, and where.
@@ -96,7 +96,7 @@ fn is_running(service: &Service) -> bool {
     service.query_status().is_ok_and(|status| status.current_state != ServiceState::Stopped)
 }
 
-impl Report {
+impl InstallReport {
     fn all(&self) -> String {
         let findings = self.findings.iter().map(|finding| format!("{finding}\n"));
         let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
@@ -144,7 +144,7 @@ fn finish(
     old: Option<&Registration>,
     new: &Registration,
     account: Option<(&Account, &Secret)>,
-    report: &mut Report,
+    report: &mut InstallReport,
 ) -> Result<(), Error> {
     let raw = |what| move |cause| in_words(what, windows_service::Error::Winapi(cause));
     if let Some((account, password)) = account {
@@ -165,7 +165,7 @@ fn finish(
     Ok(())
 }
 
-fn tell(report: &mut Report, name: &str, old: Option<&Registration>, new: &Registration) {
+fn tell(report: &mut InstallReport, name: &str, old: Option<&Registration>, new: &Registration) {
     // Writing to a String can't fail.
     let _ = match old {
         None => writeln!(
@@ -184,7 +184,7 @@ fn tell(report: &mut Report, name: &str, old: Option<&Registration>, new: &Regis
 
 /// The file, the rights that its identities need, the firewall. What fails
 /// here is told, and is no reason to take the registration back.
-fn surroundings(report: &mut Report, options: &Options, name: &str, new: &Registration) -> Exit {
+fn surroundings(report: &mut InstallReport, options: &Options, name: &str, new: &Registration) -> Exit {
     let path = new.stored.config_path();
     let mut cannot_be_written = false;
     match example::write_if_missing(&path) {

@@ -13,7 +13,7 @@ use crate::sys::rights::{self, Right};
 use crate::sys::{prompt, scm};
 
 /// The account that a service is to run as.
-pub(super) struct Account {
+pub(super) struct ServiceAccount {
     pub(super) name: String,
     kind: AccountKind,
 }
@@ -29,13 +29,13 @@ enum AccountKind {
     User,
 }
 
-impl Account {
+impl ServiceAccount {
     /// Reads what was typed, in the forms that administrators use.
-    pub(super) fn parse(text: &str, service: &str) -> Result<Account, Error> {
+    pub(super) fn parse(text: &str, service: &str) -> Result<ServiceAccount, Error> {
         let refused = |message: String| Error::Refused { message, exit: Exit::Usage };
         let lower = text.to_lowercase();
         let bare = lower.strip_prefix("nt authority\\").unwrap_or(&lower);
-        let keyless = |name: String| Ok(Account { name, kind: AccountKind::Keyless });
+        let keyless = |name: String| Ok(ServiceAccount { name, kind: AccountKind::Keyless });
         match bare {
             "" => return Err(refused("--account needs a name".to_owned())),
             "localsystem" | "system" | ".\\localsystem" => return keyless(LOCAL_SYSTEM.to_owned()),
@@ -53,10 +53,10 @@ impl Account {
             return keyless(format!("NT SERVICE\\{service}"));
         }
         if lower.ends_with('$') && lower.contains('\\') {
-            return Ok(Account { name: text.to_owned(), kind: AccountKind::Managed });
+            return Ok(ServiceAccount { name: text.to_owned(), kind: AccountKind::Managed });
         }
         let name = if text.contains(['\\', '@']) { text.to_owned() } else { format!(".\\{text}") };
-        Ok(Account { name, kind: AccountKind::User })
+        Ok(ServiceAccount { name, kind: AccountKind::User })
     }
 
     /// Asks for what the service manager needs: a user's password, and nothing
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Option<(String, bool)> {
-        Account::parse(text, "web").ok().map(|account| (account.name, account.kind == AccountKind::User))
+        ServiceAccount::parse(text, "web").ok().map(|account| (account.name, account.kind == AccountKind::User))
     }
 
     #[test]

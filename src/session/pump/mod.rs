@@ -33,10 +33,10 @@ pub enum Phase {
 /// A pump at work, which may be waited for more than once.
 pub struct Pump<'a> {
     /// None when it is done. (Boxed: sessions with nothing to move do not pay for it.)
-    work: Option<Work<'a>>,
+    work: Option<PumpFuture<'a>>,
 }
 
-type Work<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+type PumpFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl<'a> Pump<'a> {
     /// Moves bytes until both directions and the errors have come to their ends.
@@ -48,7 +48,7 @@ impl<'a> Pump<'a> {
         phases: watch::Receiver<Phase>,
     ) -> Self {
         let moves = ours.pipes.is_some() || (ours.errors.is_some() && errors.is_some());
-        let work = moves.then(|| Box::pin(carry(link, ours, errors, flow, phases)) as Work<'a>);
+        let work = moves.then(|| Box::pin(carry(link, ours, errors, flow, phases)) as PumpFuture<'a>);
         Pump { work }
     }
 
@@ -59,7 +59,7 @@ impl<'a> Pump<'a> {
         phases: watch::Receiver<Phase>,
     ) -> Self {
         let work = reader.zip(errors);
-        Pump { work: work.map(|(reader, errors)| Box::pin(tell(reader, errors, phases)) as Work<'a>) }
+        Pump { work: work.map(|(reader, errors)| Box::pin(tell(reader, errors, phases)) as PumpFuture<'a>) }
     }
 
     /// Works as long as it is waited for.

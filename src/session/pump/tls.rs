@@ -40,14 +40,14 @@ impl Write for Network<'_> {
 
 /// What happened to one step.
 #[derive(PartialEq, Eq)]
-enum Step {
+enum PumpStep {
     /// Bytes moved, or an end did.
     Moved(usize),
     /// Its side is not ready, or there is nothing to move.
     Waits,
 }
 
-struct Pump<'a> {
+struct TlsPump<'a> {
     stream: &'a Stream,
     tls: &'a mut Connection,
     flow: &'a Flow,
@@ -76,7 +76,7 @@ pub(super) async fn carry(
     mut phase: watch::Receiver<Phase>,
 ) {
     let Pipes { input, output } = pipes;
-    let mut pump = Pump {
+    let mut pump = TlsPump {
         stream,
         tls,
         flow,
@@ -99,7 +99,7 @@ pub(super) async fn carry(
         let mut moved = false;
         let rest = now == Phase::Over && !pipe::END_ALWAYS_COMES;
         for step in [pump.output(rest), pump.send(), pump.receive(), pump.input()] {
-            if let Step::Moved(count) = step {
+            if let PumpStep::Moved(count) = step {
                 moved = true;
                 // A step of few bytes, or of none, takes its time as well.
                 turn += count.max(LEAST);
@@ -118,15 +118,15 @@ pub(super) async fn carry(
     }
 }
 
-impl Pump<'_> {
+impl TlsPump<'_> {
     fn is_done(&self) -> bool {
         self.output.is_none() && self.input.is_none() && (self.network_broken || !self.tls.wants_write())
     }
 
     /// From the program into TLS, as far as that has room.
-    fn output(&mut self, rest: bool) -> Step {
+    fn output(&mut self, rest: bool) -> PumpStep {
         if !self.has_room() {
-            return Step::Waits;
+            return PumpStep::Waits;
         }
         if !self.unsent.is_empty() {
             let taken = self.tls.write_plain(&self.unsent);
@@ -136,9 +136,9 @@ impl Pump<'_> {
                 // said any more.
                 return self.breaks();
             }
-            return Step::Moved(taken);
+            return PumpStep::Moved(taken);
         }
-        let Some(output) = &self.output else { return Step::Waits };
+        let Some(output) = &self.output else { return PumpStep::Waits };
         let read = scratch::with(|room| {
             let count = if rest { output.read_now(room)? } else { output.try_read(room)? };
             let taken = self.tls.write_plain(&room[..count]);
@@ -149,14 +149,14 @@ impl Pump<'_> {
             Ok(count) if count > 0 => {
                 self.growth.moved(output, count);
                 self.flow.sent(count);
-                return Step::Moved(count);
+                return PumpStep::Moved(count);
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !rest => return Step::Waits,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !rest => return PumpStep::Waits,
             _ => {}
         }
         self.tls.close();
         self.output = None;
-        Step::Moved(0)
+        PumpStep::Moved(0)
     }
 
     /// TLS takes a read of the program's output only when it has sent what it has.
@@ -165,9 +165,9 @@ impl Pump<'_> {
     }
 
     /// From TLS to the client.
-    fn send(&mut self) -> Step {
+    fn send(&mut self) -> PumpStep {
         if self.network_broken {
-            return Step::Waits;
+            return PumpStep::Waits;
         }
         if !self.tls.wants_write() {
             if self.output.is_none() && !self.shut {
@@ -175,11 +175,11 @@ impl Pump<'_> {
                 // A client that is gone already needs no end.
                 let _ = self.stream.shutdown();
             }
-            return Step::Waits;
+            return PumpStep::Waits;
         }
         match self.tls.write_to(&mut Network(self.stream)) {
-            Ok(count) => Step::Moved(count),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
+            Ok(count) => PumpStep::Moved(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => PumpStep::Waits,
             Err(_) => {
                 self.network_broken = true;
                 self.breaks()
@@ -189,29 +189,29 @@ impl Pump<'_> {
 
     /// Nothing of the program's reaches its client any more; the program finds out
     /// when it writes next.
-    fn breaks(&mut self) -> Step {
+    fn breaks(&mut self) -> PumpStep {
         self.output = None;
         self.unsent = Vec::new();
         self.flow.end_received();
-        Step::Moved(0)
+        PumpStep::Moved(0)
     }
 
     /// From the client into TLS.
-    fn receive(&mut self) -> Step {
+    fn receive(&mut self) -> PumpStep {
         if self.network_ended || self.input.is_none() || !self.pending.is_empty() || !self.tls.wants_read() {
-            return Step::Waits;
+            return PumpStep::Waits;
         }
         match self.tls.read_from(&mut Network(self.stream)) {
             Ok(0) => {
                 self.network_ended = true;
-                Step::Moved(0)
+                PumpStep::Moved(0)
             }
-            Ok(count) => Step::Moved(count),
-            Err(ReadError::Network(error)) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
+            Ok(count) => PumpStep::Moved(count),
+            Err(ReadError::Network(error)) if error.kind() == ErrorKind::WouldBlock => PumpStep::Waits,
             // What came before it may still be plain text for the program.
             Err(ReadError::Network(_)) => {
                 self.network_ended = true;
-                Step::Moved(0)
+                PumpStep::Moved(0)
             }
             // An alert goes out, and after that nothing.
             Err(ReadError::Tls(_)) => {
@@ -222,8 +222,8 @@ impl Pump<'_> {
     }
 
     /// From TLS to the program.
-    fn input(&mut self) -> Step {
-        let Some(input) = &self.input else { return Step::Waits };
+    fn input(&mut self) -> PumpStep {
+        let Some(input) = &self.input else { return PumpStep::Waits };
         if self.pending.is_empty() {
             let read = scratch::with(|room| {
                 let count = self.tls.read_plain(room)?;
@@ -234,13 +234,13 @@ impl Pump<'_> {
             match read {
                 Ok(count) if count > 0 => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock && !self.network_ended => {
-                    return Step::Waits;
+                    return PumpStep::Waits;
                 }
                 // The end, in good order or not: a program can't be told which.
                 _ => {
                     self.end_input();
                     self.flow.end_received();
-                    return Step::Moved(0);
+                    return PumpStep::Moved(0);
                 }
             }
         }
@@ -251,13 +251,13 @@ impl Pump<'_> {
                 if self.start >= self.pending.len() {
                     self.pending = Vec::new();
                 }
-                Step::Moved(count)
+                PumpStep::Moved(count)
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Waits,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => PumpStep::Waits,
             // The program reads no more.
             Err(_) => {
                 self.end_input();
-                Step::Moved(0)
+                PumpStep::Moved(0)
             }
         }
     }

@@ -64,7 +64,7 @@ impl Drop for Stack {
 }
 
 /// What the child writes before it gives up, read once it has.
-struct Shared<'a> {
+struct ChildShared<'a> {
     setup: &'a ChildSetup<'a>,
     attempt: &'a Attempt,
     failure: Cell<Option<Failure>>,
@@ -75,7 +75,7 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
     // lives and stands still until this child is gone. `_exit` ends the
     // child without running anything of the parent's.
     unsafe {
-        let shared = &*shared.cast::<Shared<'_>>();
+        let shared = &*shared.cast::<ChildShared<'_>>();
         // The child says so itself, since its parent sleeps. Until it takes the identity
         // only root can stop it.
         let failure = if shared.attempt.set_child(libc::getpid()) {
@@ -100,7 +100,7 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
         if !attempt.begin() {
             return Err((Step::Spawn, libc::ECANCELED));
         }
-        let shared = Shared { setup, attempt, failure: Cell::new(None) };
+        let shared = ChildShared { setup, attempt, failure: Cell::new(None) };
         let mut pidfd: c_int = -1;
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
         // SAFETY: the child runs on a stack of its own, in our memory, while this

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use super::super::fault;
 use super::account::Account;
 use super::check;
-use super::terminal_relay::Relay;
+use super::terminal_relay::TerminalRelay;
 use super::terminal_signals::set_mask;
 use crate::model::exit_status::ExitStatus;
 
@@ -43,7 +43,7 @@ pub fn separate() -> io::Result<Option<ExitStatus>> {
     }
     // The relay does not hold the program's end: its last close is an event.
     let relay = pty.map(|pty| pty.relay);
-    Relay::new(runner, relay, &streams)?.run().map(Some)
+    TerminalRelay::new(runner, relay, &streams)?.run().map(Some)
 }
 
 impl Pty {

@@ -34,26 +34,26 @@ const PASSED: [c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP];
 const NEWS: [c_int; 3] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGWINCH];
 
 /// How the runner is.
-enum State {
+enum RunnerState {
     Runs,
     Stopped,
     Ended(ExitStatus),
 }
 
 /// The relay of one run.
-pub(super) struct Relay {
+pub(super) struct TerminalRelay {
     runner: libc::pid_t,
     signals: File,
     /// Whether SIGTSTP was not ignored by what started us.
     can_stop: bool,
-    link: Option<Link>,
+    link: Option<TerminalLink>,
 }
 
-impl Relay {
+impl TerminalRelay {
     /// For this runner, with the relay's end of the program's terminal. `streams` are
     /// those that were the caller's terminal.
-    pub(super) fn new(runner: libc::pid_t, pty: Option<OwnedFd>, streams: &[c_int]) -> io::Result<Relay> {
-        let made = Relay::make(runner, pty, streams);
+    pub(super) fn new(runner: libc::pid_t, pty: Option<OwnedFd>, streams: &[c_int]) -> io::Result<TerminalRelay> {
+        let made = TerminalRelay::make(runner, pty, streams);
         if made.is_err() {
             // SAFETY: no pointers; the runner is our child and not reaped yet.
             unsafe { libc::kill(runner, libc::SIGKILL) };
@@ -61,7 +61,7 @@ impl Relay {
         made
     }
 
-    fn make(runner: libc::pid_t, pty: Option<OwnedFd>, streams: &[c_int]) -> io::Result<Relay> {
+    fn make(runner: libc::pid_t, pty: Option<OwnedFd>, streams: &[c_int]) -> io::Result<TerminalRelay> {
         let (reader, writer) = io::pipe()?;
         let (signals, writer) = (File::from(OwnedFd::from(reader)), File::from(OwnedFd::from(writer)));
         set_nonblocking(&signals)?;
@@ -75,20 +75,20 @@ impl Relay {
         }
         // What came since the fork was blocked.
         set_mask(false)?;
-        let link = pty.map(|pty| Link::new(pty, streams)).transpose()?;
-        Ok(Relay { runner, signals, can_stop: !is_ignored(libc::SIGTSTP), link })
+        let link = pty.map(|pty| TerminalLink::new(pty, streams)).transpose()?;
+        Ok(TerminalRelay { runner, signals, can_stop: !is_ignored(libc::SIGTSTP), link })
     }
 
     /// Relays until the runner has ended.
     pub(super) fn run(mut self) -> io::Result<ExitStatus> {
         loop {
             match self.state()? {
-                State::Ended(exit) => {
+                RunnerState::Ended(exit) => {
                     self.finish();
                     return Ok(exit);
                 }
-                State::Stopped => self.suspend()?,
-                State::Runs => {}
+                RunnerState::Stopped => self.suspend()?,
+                RunnerState::Runs => {}
             }
             if let Some(link) = &mut self.link {
                 link.attach();
@@ -97,17 +97,17 @@ impl Relay {
         }
     }
 
-    fn state(&self) -> io::Result<State> {
+    fn state(&self) -> io::Result<RunnerState> {
         let mut status = 0;
         // SAFETY: the pointer is valid for the call; the runner is our child.
         let asked =
             check(unsafe { libc::waitpid(self.runner, &raw mut status, libc::WNOHANG | libc::WUNTRACED) });
         Ok(match asked {
-            Ok(0) => State::Runs,
-            Ok(_) if libc::WIFSTOPPED(status) => State::Stopped,
-            Ok(_) if libc::WIFSIGNALED(status) => State::Ended(ExitStatus::Signal(libc::WTERMSIG(status))),
-            Ok(_) => State::Ended(ExitStatus::Code(libc::WEXITSTATUS(status).unsigned_abs())),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => State::Runs,
+            Ok(0) => RunnerState::Runs,
+            Ok(_) if libc::WIFSTOPPED(status) => RunnerState::Stopped,
+            Ok(_) if libc::WIFSIGNALED(status) => RunnerState::Ended(ExitStatus::Signal(libc::WTERMSIG(status))),
+            Ok(_) => RunnerState::Ended(ExitStatus::Code(libc::WEXITSTATUS(status).unsigned_abs())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => RunnerState::Runs,
             Err(error) => return Err(error),
         })
     }
@@ -184,8 +184,8 @@ impl Relay {
     fn take(&mut self, signal: c_int) {
         match signal {
             libc::SIGCHLD => {}
-            libc::SIGWINCH => self.link.iter().for_each(Link::resize),
-            libc::SIGCONT => self.link.iter_mut().for_each(Link::attach_again),
+            libc::SIGWINCH => self.link.iter().for_each(TerminalLink::resize),
+            libc::SIGCONT => self.link.iter_mut().for_each(TerminalLink::attach_again),
             signal if PASSED.contains(&signal) => self.tell(signal),
             _ => {
                 self.tell(libc::SIGTERM);
@@ -202,7 +202,7 @@ const fn wait_for(fd: c_int, events: libc::c_short) -> libc::pollfd {
 }
 
 /// Both terminals, and what is on its way between them.
-struct Link {
+struct TerminalLink {
     /// The relay's end of the program's terminal.
     pty: File,
     pty_is_open: bool,
@@ -217,14 +217,14 @@ struct Link {
     shown: Vec<u8>,
 }
 
-impl Link {
-    fn new(pty: OwnedFd, streams: &[c_int]) -> io::Result<Link> {
+impl TerminalLink {
+    fn new(pty: OwnedFd, streams: &[c_int]) -> io::Result<TerminalLink> {
         let pty = File::from(pty);
         set_nonblocking(&pty)?;
         let screen = streams.iter().copied().find(|&stream| stream > 0).unwrap_or(0);
         // SAFETY: standard streams, which stay open: neither is closed here.
         let stream = |number| ManuallyDrop::new(unsafe { File::from_raw_fd(number) });
-        Ok(Link {
+        Ok(TerminalLink {
             pty,
             pty_is_open: true,
             screen: stream(screen),
@@ -366,7 +366,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for TerminalLink {
     fn drop(&mut self) {
         self.detach();
     }

@@ -29,7 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub struct Child {
     pid: u32,
     // Before the process's handle: the wait must end while the handle is open.
-    ended: Option<Ended>,
+    ended: Option<ProcessEnd>,
     process: OwnedHandle,
     job: Job,
 }
@@ -49,7 +49,7 @@ impl Child {
     /// says so is refused.
     pub async fn wait(&mut self, _leftovers: Leftovers) -> io::Result<ExitStatus> {
         if self.ended.is_none() {
-            self.ended = Ended::of(&self.process).ok();
+            self.ended = ProcessEnd::of(&self.process).ok();
         }
         match &self.ended {
             Some(ended) => {
@@ -107,18 +107,18 @@ impl Child {
 
 /// A wait of the system's thread pool for the end of a process.
 #[derive(Debug)]
-struct Ended {
+struct ProcessEnd {
     notify: Arc<Notify>,
     wait: HANDLE,
 }
 
 // SAFETY: a wait handle may be used from any thread.
-unsafe impl Send for Ended {}
+unsafe impl Send for ProcessEnd {}
 // SAFETY: nothing is done through a shared reference.
-unsafe impl Sync for Ended {}
+unsafe impl Sync for ProcessEnd {}
 
-impl Ended {
-    fn of(process: &OwnedHandle) -> io::Result<Ended> {
+impl ProcessEnd {
+    fn of(process: &OwnedHandle) -> io::Result<ProcessEnd> {
         fault::point("watch:process", Says::Memory)?;
         let notify = Arc::new(Notify::new());
         let mut wait = INVALID_HANDLE_VALUE;
@@ -135,11 +135,11 @@ impl Ended {
                 WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD,
             )
         })?;
-        Ok(Ended { notify, wait })
+        Ok(ProcessEnd { notify, wait })
     }
 }
 
-impl Drop for Ended {
+impl Drop for ProcessEnd {
     fn drop(&mut self) {
         // SAFETY: the wait is ours; INVALID_HANDLE_VALUE makes the call return
         // only when the callback, which is short, is not running.

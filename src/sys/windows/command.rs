@@ -21,14 +21,14 @@ use crate::model::command_line::{CommandLine, CommandText};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     line: String,
-    name: Name,
+    name: ProgramName,
     /// The program receives this in the place of its name in the line.
     own_name: Option<String>,
 }
 
 /// How the command line names its program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Name {
+enum ProgramName {
     /// In quotes, or without a blank in it.
     Clear(String),
     /// A path without quotes that may go on behind each blank.
@@ -61,12 +61,12 @@ impl Command {
             let Some((name, _)) = rest.split_once('"') else {
                 return Err(fault("this \" has no closing \"", Some("put one behind the program's path")));
             };
-            Name::Clear(name.to_owned())
+            ProgramName::Clear(name.to_owned())
         } else {
             let (first, rest) = line.split_once([' ', '\t']).unwrap_or((&line, ""));
-            if is_path(first) && !rest.is_empty() { Name::Blanks } else { Name::Clear(first.to_owned()) }
+            if is_path(first) && !rest.is_empty() { ProgramName::Blanks } else { ProgramName::Clear(first.to_owned()) }
         };
-        if name == Name::Clear(String::new()) {
+        if name == ProgramName::Clear(String::new()) {
             return Err(fault("the program's name is empty", None));
         }
         if let Some(message) = too_long(&line, LONGEST_LINE) {
@@ -109,7 +109,7 @@ impl Command {
         if let Some(message) = too_long(&line, LONGEST_LINE) {
             return Err(refused(0, &message, None));
         }
-        Ok(Command { line, name: Name::Clear(name.clone()), own_name: None })
+        Ok(Command { line, name: ProgramName::Clear(name.clone()), own_name: None })
     }
 
     /// The whole command line, for a look at what it starts.
@@ -120,7 +120,7 @@ impl Command {
     /// Where the program is now. May touch the disk or the network.
     pub fn program(&self) -> Result<Program, ProgramFault> {
         let mut program = match &self.name {
-            Name::Clear(name) if is_path(name) => {
+            ProgramName::Clear(name) if is_path(name) => {
                 let path = PathBuf::from(name);
                 if !path.is_absolute() {
                     return Err(not_whole(name));
@@ -129,8 +129,8 @@ impl Command {
                     usable(&path, &self.line).map_err(|fault| self.quoted_whole(name).unwrap_or(fault))?;
                 Program { path: found, warning: None }
             }
-            Name::Clear(name) => Program { path: in_search_path(name, &self.line)?, warning: None },
-            Name::Blanks => self.program_with_blanks()?,
+            ProgramName::Clear(name) => Program { path: in_search_path(name, &self.line)?, warning: None },
+            ProgramName::Blanks => self.program_with_blanks()?,
         };
         let is_batch = is_batch(&program.path);
         if let Some(own_name) = self.own_name.as_ref().filter(|_| is_batch) {
@@ -210,9 +210,9 @@ impl Command {
     /// The command line behind the program's name, with the blank before it.
     fn behind_name(&self, path: &Path) -> &str {
         let end = match &self.name {
-            Name::Clear(name) if self.line.starts_with('"') => name.len() + 2,
-            Name::Clear(name) => name.len(),
-            Name::Blanks => path.to_string_lossy().len(),
+            ProgramName::Clear(name) if self.line.starts_with('"') => name.len() + 2,
+            ProgramName::Clear(name) => name.len(),
+            ProgramName::Blanks => path.to_string_lossy().len(),
         };
         self.line.get(end..).unwrap_or_default()
     }

@@ -149,18 +149,18 @@ pub(super) fn assert_synchronous(handle: HANDLE) -> io::Result<()> {
 }
 
 /// The attributes of a new process, and the memory that they point to.
-struct Attributes<'a> {
+struct AttributeList<'a> {
     list: Vec<u64>,
     _pointed_to: std::marker::PhantomData<&'a ()>,
 }
 
-impl<'a> Attributes<'a> {
-    fn new(handles: &'a [HANDLE; 3], jobs: &'a [HANDLE; 1]) -> io::Result<Attributes<'a>> {
+impl<'a> AttributeList<'a> {
+    fn new(handles: &'a [HANDLE; 3], jobs: &'a [HANDLE; 1]) -> io::Result<AttributeList<'a>> {
         fault::point("process:attributes", Says::Memory)?;
         let mut bytes = 0;
         // SAFETY: a null list asks for the size that two attributes need.
         unsafe { InitializeProcThreadAttributeList(std::ptr::null_mut(), 2, 0, &raw mut bytes) };
-        let mut attributes = Attributes {
+        let mut attributes = AttributeList {
             list: vec![0; bytes.div_ceil(size_of::<u64>())],
             _pointed_to: std::marker::PhantomData,
         };
@@ -196,7 +196,7 @@ impl<'a> Attributes<'a> {
     }
 }
 
-impl Drop for Attributes<'_> {
+impl Drop for AttributeList<'_> {
     fn drop(&mut self) {
         // SAFETY: a list of zeroes that was never initialised is empty.
         unsafe { DeleteProcThreadAttributeList(self.raw()) };
@@ -219,7 +219,7 @@ fn create_process(
     let mut desktop = wide("");
     let (handles, jobs) = (streams.raw(), [job.raw()]);
     let mut attributes =
-        Attributes::new(&handles, &jobs).map_err(|error| SpawnError::new(Step::Spawn, error))?;
+        AttributeList::new(&handles, &jobs).map_err(|error| SpawnError::new(Step::Spawn, error))?;
     // SAFETY: zeroes are a valid STARTUPINFOEXW.
     let mut startup: STARTUPINFOEXW = unsafe { std::mem::zeroed() };
     startup.StartupInfo.cb = size::<STARTUPINFOEXW>();
