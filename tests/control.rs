@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use testkit::{Finished, run};
 use tokio::sync::{mpsc, oneshot};
-use wininetd::control::protocol::{Explanation, Reply, Request, Service, Session, State, Status, Verdict};
-use wininetd::control::server::{Command, serve};
+use wininetd::control::protocol::{
+    Explanation, Reply, Request, ServiceState, ServiceStatus, SessionStatus, Status, Verdict,
+};
+use wininetd::control::server::{ControlCommand, serve};
 use wininetd::model::exit_code::Exit;
 use wininetd::sys::control::Channel;
 
@@ -41,7 +43,7 @@ impl Server {
             runtime.block_on(async {
                 let channel = Channel::open(&at).unwrap();
                 opened.send(()).unwrap();
-                let (sender, mut commands) = mpsc::channel::<Command>(1);
+                let (sender, mut commands) = mpsc::channel::<ControlCommand>(1);
                 let answer = async {
                     while let Some(command) = commands.recv().await {
                         let _ = command.reply.send(supervisor(command.request));
@@ -68,7 +70,7 @@ fn ask(path: &Path, words: &[&str]) -> Finished {
 }
 
 fn supervisor(request: Request) -> Reply {
-    let session = Session {
+    let session = SessionStatus {
         id: 7,
         client: "192.0.2.1:5\u{1b}[2J".to_owned(),
         pid: Some(42),
@@ -81,9 +83,9 @@ fn supervisor(request: Request) -> Reply {
             version: "0.0.1".to_owned(),
             pid: 1,
             uptime_seconds: 90.0,
-            services: vec![Service {
+            services: vec![ServiceStatus {
                 name: "web".to_owned(),
-                state: State::Listening,
+                state: ServiceState::Listening,
                 reason: None,
                 listen: vec!["127.0.0.1:80".to_owned()],
                 live: 1,

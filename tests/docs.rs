@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use testkit::run;
-use wininetd::log::event::{Event, Kind, Outcome, Record};
+use wininetd::log::event::{EventKind, LogEvent, Outcome, Record};
 use wininetd::model::exit_status::ExitStatus;
 use wininetd::model::ids::SessionId;
 use wininetd::model::level::Level;
@@ -84,8 +84,11 @@ fn the_pages_have_every_event_as_the_table_does() {
     let (log, events) = (page("log.md").unwrap(), page("events.md").unwrap());
     let (log, events) = (rows(&log), rows(&events));
     let mut faults = Vec::new();
-    assert!(Kind::ALL.is_sorted_by_key(|kind| kind.id), "the Windows message file takes only rising numbers");
-    for kind in Kind::ALL {
+    assert!(
+        EventKind::ALL.is_sorted_by_key(|kind| kind.id),
+        "the Windows message file takes only rising numbers"
+    );
+    for kind in EventKind::ALL {
         let (id, name) = (kind.id.to_string(), format!("`{}`", kind.name));
         let (level, viewer) = match kind.level {
             Level::Error => ("error", "error"),
@@ -119,7 +122,7 @@ fn the_pages_have_every_event_as_the_table_does() {
     }
     let known = |row: &Vec<&str>| {
         let mut ids = row[0].split(", ").filter_map(|id| id.parse::<u32>().ok());
-        ids.all(|id| Kind::ALL.iter().any(|kind| kind.id == id))
+        ids.all(|id| EventKind::ALL.iter().any(|kind| kind.id == id))
     };
     let strange = log.iter().chain(&events).filter(|row| !known(row));
     faults.extend(strange.map(|row| format!("no event has the number of this row: {row:?}")));
@@ -149,7 +152,7 @@ fn the_log_page_has_every_field_of_a_record() {
             bytes_in: Some(0),
             bytes_out: Some(0),
         };
-        Event::session(record).fields(&mut |name, _| {
+        LogEvent::session(record).fields(&mut |name, _| {
             let documents = |row: &Vec<&str>| row[0].split(", ").any(|field| field == format!("`{name}`"));
             assert!(rows(&page).iter().any(documents), "log.md: | `{name}` | what it means |");
         });

@@ -217,8 +217,8 @@ impl Options {
     }
 
     /// What the verbs of a host need of it.
-    pub fn host(&self) -> host::Options {
-        host::Options {
+    pub fn host(&self) -> host::HostOptions {
+        host::HostOptions {
             stored: self.stored.clone(),
             service_name: self.service_name().to_owned(),
             serve: self.serve.clone(),

@@ -20,7 +20,7 @@ use crate::spawn::{Running, hung};
 use crate::sys::account::Account;
 use crate::sys::attempt::Attempt;
 use crate::sys::stop::BesideProgram;
-use crate::sys::{self, Errors, SpawnError, Start, Stdio, process};
+use crate::sys::{self, ErrorStream, SpawnError, Start, Stdio, process};
 
 /// Runs the program of the service with this name, and ends as it does.
 pub(super) fn run(options: &Options, name: &str) -> Result<ExitStatus, Error> {
@@ -142,7 +142,7 @@ fn start(service: &Service, attempt: &Attempt) -> Result<Running, SpawnError> {
     let program = &service.program;
     let account = program.identity.as_ref().map(Account::take).transpose()?.map(Arc::new);
     let variables = environment::of_service(&service.name);
-    let environment = environment::Inherited::ours().with(account.as_deref(), program, variables);
+    let environment = environment::ServerEnvironment::ours().with(account.as_deref(), program, variables);
     let child = sys::spawn::spawn(&Start {
         command: &program.command,
         directory: &program.directory,
@@ -150,7 +150,7 @@ fn start(service: &Service, attempt: &Attempt) -> Result<Running, SpawnError> {
         account: account.as_deref(),
         stdio: Stdio::Console,
         // Whoever sits here wants to see it, wherever clients' goes.
-        errors: Errors::Output,
+        errors: ErrorStream::Output,
         limits: &program.limits,
         attempt,
     })?;

@@ -18,7 +18,8 @@ use crate::sys::command::Command;
 /// Reads a classic file.
 pub fn read(mut source: Source, defaults: &Defaults) -> Loaded {
     hide_passwords(&mut source);
-    let mut reader = ClassicReader { source: &source, defaults, ports: HashMap::new(), diagnostics: Vec::new() };
+    let mut reader =
+        ClassicReader { source: &source, defaults, ports: HashMap::new(), diagnostics: Vec::new() };
     if let Some(at) = source.text.iter().position(|&byte| byte == 0) {
         let hint = "if this file is UTF-16, save it with a byte-order mark".to_owned();
         reader.error(&(at..at + 1), "a NUL character, which no configuration has", Some(hint));

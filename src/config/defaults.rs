@@ -19,9 +19,9 @@ use crate::sys::CAPABILITIES;
 pub struct Defaults {
     /// The addresses that a port listens on.
     pub bind: Vec<IpAddr>,
-    /// See [`Service::idle_timeout`].
+    /// See [`Times::idle_timeout`].
     pub idle_timeout: Option<Duration>,
-    /// See [`Service::linger_timeout`].
+    /// See [`Times::linger_timeout`].
     pub linger_timeout: Duration,
     /// How a connection becomes a program's streams, if that was said.
     pub stdio: Option<Stdio>,

@@ -4,7 +4,7 @@
 use super::program_name::find;
 use crate::model::plan::{Service, Stdio};
 use crate::sys::command::Command;
-use crate::sys::{CAPABILITIES, Program};
+use crate::sys::{CAPABILITIES, FoundProgram};
 
 /// A runtime, and what it does with a socket.
 struct KnownRuntime {
@@ -25,7 +25,7 @@ const KNOWN: [KnownRuntime; 2] = [
 ];
 
 /// The warning for a service whose program needs pipes and gets the socket, and what to do.
-pub fn warning(service: &Service, program: Option<&Program>) -> Option<(String, String)> {
+pub fn warning(service: &Service, program: Option<&FoundProgram>) -> Option<(String, String)> {
     if service.program.stdio != Stdio::Socket || !CAPABILITIES.serial_sockets {
         return None;
     }

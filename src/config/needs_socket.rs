@@ -3,7 +3,7 @@
 
 use super::program_name::find;
 use crate::model::plan::Service;
-use crate::sys::Program;
+use crate::sys::FoundProgram;
 use crate::sys::command::Command;
 
 /// A program, and what it does with pipes. Each entry was seen in a run of Debian 12's
@@ -54,7 +54,7 @@ const KNOWN: [KnownProgram; 3] = [
 ];
 
 /// The warning for a service whose program needs a socket and gets pipes, and what to do.
-pub fn warning(service: &Service, program: Option<&Program>) -> Option<(String, String)> {
+pub fn warning(service: &Service, program: Option<&FoundProgram>) -> Option<(String, String)> {
     if !service.has_pipes() {
         return None;
     }

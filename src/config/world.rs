@@ -19,7 +19,7 @@ use crate::tls::Keys;
 #[derive(Debug)]
 pub struct Finding {
     /// The program, as it would be started now.
-    pub program: Option<sys::Program>,
+    pub program: Option<sys::FoundProgram>,
     /// What somebody should look at.
     pub warnings: Vec<Diagnostic>,
 }

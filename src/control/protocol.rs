@@ -193,16 +193,16 @@ pub struct Status {
     /// Since when it has been running.
     pub uptime_seconds: f64,
     /// Its services, in the order of the configuration.
-    pub services: Vec<Service>,
+    pub services: Vec<ServiceStatus>,
 }
 
 /// A service and how it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Service {
+pub struct ServiceStatus {
     /// Its name.
     pub name: String,
     /// How it is.
-    pub state: State,
+    pub state: ServiceState,
     /// Why it is not listening, or not everywhere.
     pub reason: Option<String>,
     /// The addresses that are bound.
@@ -219,13 +219,13 @@ pub struct Service {
     /// Sessions that failed, since the start.
     pub failed: u64,
     /// The sessions that have not ended, in the order of their numbers.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<SessionStatus>,
 }
 
 /// How a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum ServiceState {
     /// Clients can come in.
     Listening,
     /// It failed by itself, and its clients wait.
@@ -236,21 +236,21 @@ pub enum State {
     Disabled,
 }
 
-impl State {
+impl ServiceState {
     /// Its name, as on the wire.
     pub fn name(self) -> &'static str {
         match self {
-            State::Listening => "listening",
-            State::Paused => "paused",
-            State::Retrying => "retrying",
-            State::Disabled => "disabled",
+            ServiceState::Listening => "listening",
+            ServiceState::Paused => "paused",
+            ServiceState::Retrying => "retrying",
+            ServiceState::Disabled => "disabled",
         }
     }
 }
 
 /// A session that has not ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Session {
+pub struct SessionStatus {
     /// Its number, which `--kill` takes.
     pub id: u64,
     /// Whose it is.
@@ -350,7 +350,7 @@ mod tests {
     }
 
     fn status() -> Status {
-        let session = Session {
+        let session = SessionStatus {
             id: 7,
             client: "192.0.2.1:5".to_owned(),
             pid: Some(42),
@@ -362,9 +362,9 @@ mod tests {
             version: "0.0.1".to_owned(),
             pid: 9,
             uptime_seconds: 60.25,
-            services: vec![Service {
+            services: vec![ServiceStatus {
                 name: "a".to_owned(),
-                state: State::Paused,
+                state: ServiceState::Paused,
                 reason: None,
                 listen: vec!["127.0.0.1:1".to_owned()],
                 live: 1,

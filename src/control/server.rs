@@ -14,7 +14,7 @@ use crate::sys::control::{Channel, Stream};
 
 /// What the supervisor is asked. Who drops `reply` unanswered is stopping.
 #[derive(Debug)]
-pub struct Command {
+pub struct ControlCommand {
     /// What is wanted.
     pub request: Request,
     /// Where the answer goes.
@@ -49,11 +49,11 @@ const PATIENCE: Patience = Patience {
 
 /// Answers clients until nobody takes commands any more. Dropping it closes
 /// the channel.
-pub async fn serve(channel: Channel, commands: mpsc::Sender<Command>) {
+pub async fn serve(channel: Channel, commands: mpsc::Sender<ControlCommand>) {
     serve_with(channel, commands, PATIENCE).await;
 }
 
-async fn serve_with(mut channel: Channel, commands: mpsc::Sender<Command>, patience: Patience) {
+async fn serve_with(mut channel: Channel, commands: mpsc::Sender<ControlCommand>, patience: Patience) {
     let mut clients = JoinSet::new();
     let mut paused = false;
     loop {
@@ -73,7 +73,7 @@ async fn serve_with(mut channel: Channel, commands: mpsc::Sender<Command>, patie
 }
 
 /// One client, from its request to its going away.
-async fn attend(mut stream: Stream, commands: mpsc::Sender<Command>, patience: Patience) {
+async fn attend(mut stream: Stream, commands: mpsc::Sender<ControlCommand>, patience: Patience) {
     let Some(reply) = reply_to(&mut stream, &commands, patience).await else { return };
     let until = Instant::now() + patience.reply;
     let deliver = async {
@@ -91,7 +91,7 @@ async fn attend(mut stream: Stream, commands: mpsc::Sender<Command>, patience: P
 /// What a client is to be told; nothing where it has asked nothing.
 async fn reply_to(
     stream: &mut Stream,
-    commands: &mpsc::Sender<Command>,
+    commands: &mpsc::Sender<ControlCommand>,
     patience: Patience,
 ) -> Option<Reply> {
     let line = match timeout_at(Instant::now() + patience.request, read_line(stream)).await {
@@ -105,7 +105,7 @@ async fn reply_to(
     };
     let (reply, answer) = oneshot::channel();
     // A supervisor that is gone drops the one end, and so the other fails.
-    let _ = commands.send(Command { request, reply }).await;
+    let _ = commands.send(ControlCommand { request, reply }).await;
     let too_long = "this takes too long; the log tells what comes of it";
     Some(match tokio::time::timeout(patience.work, answer).await {
         Ok(reply) => reply.unwrap_or_else(|_| Reply::refused("the server is stopping", Exit::Unavailable)),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// A server whose commands the test answers itself.
-    fn server(patience: Patience) -> (mpsc::Receiver<Command>, PathBuf, tempfile::TempDir) {
+    fn server(patience: Patience) -> (mpsc::Receiver<ControlCommand>, PathBuf, tempfile::TempDir) {
         let (channel, path, folder) = channel();
         let (sender, commands) = mpsc::channel(1);
         tokio::spawn(serve_with(channel, sender, patience));

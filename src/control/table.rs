@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::protocol::{Explanation, Service, Session, Status};
+use super::protocol::{Explanation, ServiceStatus, SessionStatus, Status};
 use crate::log::escaped;
 
 /// The columns of numbers, whose digits stand below each other.
@@ -47,7 +47,7 @@ pub fn explanations(explanations: &[Explanation]) -> String {
     explanations.iter().map(line).collect()
 }
 
-fn row(service: &Service) -> [String; 7] {
+fn row(service: &ServiceStatus) -> [String; 7] {
     let listen = if service.listen.is_empty() { "-".to_owned() } else { service.listen.join(" ") };
     [
         escaped(&service.name),
@@ -61,7 +61,7 @@ fn row(service: &Service) -> [String; 7] {
 }
 
 /// Why it is not listening, and its sessions.
-fn below(text: &mut String, service: &Service) {
+fn below(text: &mut String, service: &ServiceStatus) {
     if let Some(reason) = &service.reason {
         let _ = writeln!(text, "    {}", escaped(reason));
     }
@@ -93,7 +93,7 @@ fn below(text: &mut String, service: &Service) {
 }
 
 /// What moved on a session's connection, as far as somebody counts it.
-fn moved(session: &Session) -> String {
+fn moved(session: &SessionStatus) -> String {
     let one = |bytes: Option<u64>, way| bytes.map(|bytes| format!("{bytes} {way}"));
     let ways = [one(session.bytes_in, "in"), one(session.bytes_out, "out")];
     ways.into_iter().flatten().collect::<Vec<_>>().join(", ")
@@ -138,13 +138,13 @@ fn lasting(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::protocol::{State, Verdict};
+    use super::super::protocol::{ServiceState, Verdict};
     use super::*;
 
-    fn service(name: &str, sessions: Vec<Session>) -> Service {
-        Service {
+    fn service(name: &str, sessions: Vec<SessionStatus>) -> ServiceStatus {
+        ServiceStatus {
             name: name.to_owned(),
-            state: State::Listening,
+            state: ServiceState::Listening,
             reason: None,
             listen: vec!["127.0.0.1:1".to_owned(), "[::1]:1".to_owned()],
             live: sessions.len() as u64,
@@ -156,13 +156,13 @@ mod tests {
         }
     }
 
-    fn shown(services: Vec<Service>) -> String {
+    fn shown(services: Vec<ServiceStatus>) -> String {
         status(&Status { version: "1.2.3".to_owned(), pid: 42, uptime_seconds: 3_725.4, services })
     }
 
     #[test]
     fn columns_stand_below_each_other_and_sessions_below_their_service() {
-        let session = |id, client: &str, pid| Session {
+        let session = |id, client: &str, pid| SessionStatus {
             id,
             client: client.to_owned(),
             pid,
@@ -173,7 +173,8 @@ mod tests {
         let sessions = vec![session(9, "192.0.2.1:5", Some(77)), session(10, "[2001:db8::1]:50000", None)];
         let mut paused = service("b", vec![]);
         paused.warm = Some(3);
-        (paused.state, paused.reason, paused.listen) = (State::Paused, Some("it failed".to_owned()), vec![]);
+        (paused.state, paused.reason, paused.listen) =
+            (ServiceState::Paused, Some("it failed".to_owned()), vec![]);
         let expected = "\
 wininetd 1.2.3, process 42, up 1 h 2 min
 
@@ -191,7 +192,7 @@ b        paused        0    1200        0       7  -
     #[test]
     fn nothing_that_steers_a_terminal_is_shown() {
         let hostile = "\x1b[2J\u{202e}\r\n\u{9b}31m";
-        let session = Session {
+        let session = SessionStatus {
             id: 1,
             client: hostile.to_owned(),
             pid: None,

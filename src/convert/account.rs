@@ -1,6 +1,6 @@
 //! The account of an entry of inetd or xinetd, as a native file names it.
 
-use super::toml::{Entry, literal, string};
+use super::toml::{TomlEntry, literal, string};
 use super::world::World;
 use crate::model::secret::STORED;
 use crate::sys::CAPABILITIES;
@@ -15,7 +15,7 @@ pub(super) fn unnameable(user: &str) -> Option<String> {
 
 /// Writes the user, and its password where this system needs one. The result is what to do
 /// about that.
-pub(super) fn write_user(entry: &mut Entry, user: &str) -> Option<String> {
+pub(super) fn write_user(entry: &mut TomlEntry, user: &str) -> Option<String> {
     entry.keys.set("user", string(user));
     let reads = |password| parse_credentials(user, password, "wininetd").is_ok();
     if reads(None) || !reads(Some(STORED)) {
@@ -26,7 +26,7 @@ pub(super) fn write_user(entry: &mut Entry, user: &str) -> Option<String> {
 }
 
 /// Writes the group: for Unix alone where this system has none.
-pub(super) fn write_group(entry: &mut Entry, group: &str) {
+pub(super) fn write_group(entry: &mut TomlEntry, group: &str) {
     entry.keys.set_if(CAPABILITIES.groups, "group", string(group));
 }
 

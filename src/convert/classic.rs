@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::loadable::keep_loadable;
 use super::note;
-use super::toml::{Document, Entry, Item, Keys, literal, string};
+use super::toml::{Document, Item, Keys, TomlEntry, literal, string};
 use crate::config::classic;
 use crate::config::defaults::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
@@ -67,7 +67,7 @@ fn item(source: &Source, service: &Service, spans: &Spans, notes: &mut Vec<Diagn
         return Item::Comment(vec![comment]);
     };
     let (name, listen, typed_at) = (service.name.clone(), service.listen.clone(), spans.command.clone());
-    let mut entry = Entry { name, listen, typed: typed_at, ..Entry::default() };
+    let mut entry = TomlEntry { name, listen, typed: typed_at, ..TomlEntry::default() };
     entry.keys.set("command", literal(command));
     if service.program.identity.is_none() {
         // Written, since a server of root takes no service without it.

@@ -1,11 +1,11 @@
 //! The program of an entry of inetd or xinetd: what its first argument said,
 //! and what stood before it.
 
-use super::toml::{Entry, array, string};
+use super::toml::{TomlEntry, array, string};
 
 /// A program as it is to be started.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Started {
+pub(super) struct ConvertedProgram {
     /// The program and its arguments.
     pub command: Vec<String>,
     /// The name that it is started under, where that is another one.
@@ -24,7 +24,7 @@ const DAEMONS: &str = "/usr/sbin";
 const APPLETS: [&str; 2] = ["busybox", "toybox"];
 
 /// `arguments` begin with the name that the program is started under.
-pub(super) fn started(program: &str, arguments: &[&str]) -> Started {
+pub(super) fn started(program: &str, arguments: &[&str]) -> ConvertedProgram {
     let name = arguments.first().copied().unwrap_or(program);
     let wrapped = base(program) == "tcpd" && base(name) != "tcpd";
     let assumed = wrapped && !name.contains('/');
@@ -41,7 +41,7 @@ pub(super) fn started(program: &str, arguments: &[&str]) -> Started {
     let is_applet = differs && has_applets && !own_name.is_empty() && !own_name.starts_with('-');
     let applet = is_applet.then(|| own_name.to_owned());
     let rest = arguments.iter().skip(1).map(|&argument| argument.to_owned());
-    Started {
+    ConvertedProgram {
         argv0: (differs && !is_applet).then(|| name.to_owned()),
         command: std::iter::once(real).chain(applet).chain(rest).collect(),
         wrapped,
@@ -53,9 +53,9 @@ fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
 
-impl Started {
+impl ConvertedProgram {
     /// Writes the keys of the program.
-    pub(super) fn write(&self, entry: &mut Entry) {
+    pub(super) fn write(&self, entry: &mut TomlEntry) {
         entry.keys.set("command", array(&self.command));
         if let Some(name) = &self.argv0 {
             entry.keys.set("argv0", string(name));

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::note;
-use super::toml::{Entry, Item};
+use super::toml::{Item, TomlEntry};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::native::collide;
 use crate::config::source::Source;
@@ -24,7 +24,7 @@ pub(super) enum Winner {
 /// One address and all addresses of its family overlap as well. The first of these counts:
 /// on Linux the second one cannot be bound while the first one listens.
 pub(super) fn settle(items: &mut [Item], sources: &[Source], winner: Winner, notes: &mut Vec<Diagnostic>) {
-    let mut entries: Vec<&mut Entry> = Vec::new();
+    let mut entries: Vec<&mut TomlEntry> = Vec::new();
     for item in items {
         let Item::Service(entry) = item else { continue };
         once_each(&mut entry.listen);
@@ -72,7 +72,7 @@ pub(super) fn settle(items: &mut [Item], sources: &[Source], winner: Winner, not
 
 /// The last service for each address. One without another address comes before those with
 /// several, which go on without it.
-fn last_of_each(entries: &[&mut Entry]) -> HashMap<Address, usize> {
+fn last_of_each(entries: &[&mut TomlEntry]) -> HashMap<Address, usize> {
     let mut last: HashMap<Address, usize> = HashMap::new();
     for several in [true, false] {
         for (number, entry) in entries.iter().enumerate() {
@@ -84,7 +84,7 @@ fn last_of_each(entries: &[&mut Entry]) -> HashMap<Address, usize> {
     last
 }
 
-impl Entry {
+impl TomlEntry {
     fn switch_off(&mut self, sources: &[Source], why: String, notes: &mut Vec<Diagnostic>) {
         self.disabled = true;
         let source = &sources[self.source];
@@ -92,7 +92,7 @@ impl Entry {
     }
 }
 
-fn place(entry: &Entry, sources: &[Source]) -> String {
+fn place(entry: &TomlEntry, sources: &[Source]) -> String {
     let source = &sources[entry.source];
     format!("{}:{}", source.path.display(), source.place(entry.typed.start).line)
 }
@@ -125,7 +125,7 @@ mod tests {
             .enumerate()
             .map(|(number, listen)| {
                 let listen = listen.iter().map(|text| Address::Tcp(text.parse().unwrap())).collect();
-                Item::Service(Entry { name: number.to_string(), listen, ..Entry::default() })
+                Item::Service(TomlEntry { name: number.to_string(), listen, ..TomlEntry::default() })
             })
             .collect();
         settle(&mut items, &[source], winner, &mut Vec::new());

@@ -23,14 +23,14 @@ pub(super) struct Document {
 /// A part of the file.
 pub(super) enum Item {
     /// A service.
-    Service(Entry),
+    Service(TomlEntry),
     /// What has no service: why, and what it was.
     Comment(Vec<String>),
 }
 
 /// A service as it is being written.
 #[derive(Default)]
-pub(super) struct Entry {
+pub(super) struct TomlEntry {
     /// Its name, before it is made unique.
     pub name: String,
     /// What there is to say about it.
@@ -50,13 +50,13 @@ pub(super) struct Entry {
 /// Keys in their order.
 #[derive(Default)]
 pub(super) struct Keys {
-    here: Vec<(&'static str, Setting, &'static str)>,
+    here: Vec<(&'static str, TomlValue, &'static str)>,
     /// Keys that this system does not have, with values as TOML.
     unix: Vec<(&'static str, String)>,
 }
 
 /// What stands behind a key.
-enum Setting {
+enum TomlValue {
     Toml(String),
     /// Networks of clients: those that can come to the addresses of the service.
     Networks(Vec<IpNet>),
@@ -70,7 +70,7 @@ impl Keys {
 
     /// A key with a comment that says why.
     pub(super) fn explain(&mut self, key: &'static str, value: impl Into<String>, why: &'static str) {
-        self.here.push((key, Setting::Toml(value.into()), why));
+        self.here.push((key, TomlValue::Toml(value.into()), why));
     }
 
     /// A key that this system may lack: there it stands in the table for Unix.
@@ -84,7 +84,7 @@ impl Keys {
 
     /// A key with networks.
     pub(super) fn networks(&mut self, key: &'static str, networks: Vec<IpNet>, why: &'static str) {
-        self.here.push((key, Setting::Networks(networks), why));
+        self.here.push((key, TomlValue::Networks(networks), why));
     }
 
     /// The lines, for a service with these addresses.
@@ -92,8 +92,8 @@ impl Keys {
         let mut lines = Vec::new();
         for (key, setting, why) in &self.here {
             let value = match setting {
-                Setting::Toml(value) => value.clone(),
-                Setting::Networks(networks) => {
+                TomlValue::Toml(value) => value.clone(),
+                TomlValue::Networks(networks) => {
                     let comes = networks.iter().filter(|network| can_come(network, listen));
                     let comes: Vec<String> = comes.map(ToString::to_string).collect();
                     // An empty list of `allow` lets no client in, one of `deny` says nothing.
@@ -129,7 +129,7 @@ pub(super) fn can_come(network: &IpNet, listen: &[Address]) -> bool {
     })
 }
 
-impl Entry {
+impl TomlEntry {
     /// Its lines, behind its header.
     fn render(&self, text: &mut String) {
         if self.disabled {
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn services_of_one_name_are_told_apart() {
-        let entry = |name: &str| Item::Service(Entry { name: name.to_owned(), ..Entry::default() });
+        let entry = |name: &str| Item::Service(TomlEntry { name: name.to_owned(), ..TomlEntry::default() });
         let document =
             Document { items: vec![entry("a"), entry("a"), entry("../_x y")], ..Document::default() };
         let text = document.render();

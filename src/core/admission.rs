@@ -18,7 +18,7 @@ use super::slots::Slots;
 use super::throttle::{Gate, Throttle};
 pub use super::ticket::Ticket;
 use crate::model::ids::{ServiceId, SessionId};
-use crate::model::peer::{Peer, Source};
+use crate::model::peer::{ClientSource, Peer};
 use crate::model::plan::{Admit, WhenFull};
 
 /// What to do with a client that waits to be accepted.
@@ -49,7 +49,7 @@ pub struct Admission {
     total: Slots,
     services: HashMap<ServiceId, ServiceAdmission>,
     /// Live sessions of each source and service. No larger than the sessions.
-    sources: HashMap<(ServiceId, Source), usize>,
+    sources: HashMap<(ServiceId, ClientSource), usize>,
     buckets: SourceBuckets,
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// What was counted, on any scale that only grows.
-pub type Moved = (u64, u64);
+pub type MovedBytes = (u64, u64);
 
 /// What to do after a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum IdleCheck {
 #[derive(Debug)]
 pub struct Idle {
     timeout: Duration,
-    moved: Moved,
+    moved: MovedBytes,
     last: Duration,
 }
 
@@ -31,7 +31,7 @@ impl Idle {
 
     /// A look at `now`; `quiet` is the time since the last movement, as far as
     /// the counter knows it.
-    pub fn look(&mut self, now: Duration, moved: Moved, quiet: Duration) -> IdleCheck {
+    pub fn look(&mut self, now: Duration, moved: MovedBytes, quiet: Duration) -> IdleCheck {
         if moved != self.moved {
             self.moved = moved;
             // Never before what we knew: a counter's clock is its own.

@@ -13,7 +13,7 @@ use crate::model::listen::Address;
 
 /// A socket that was passed to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct InheritedSocket {
     /// What it is bound to.
     pub address: Address,
     /// An IPv6 socket that takes IPv4 clients too.
@@ -30,7 +30,7 @@ pub struct Assignment {
 }
 
 /// Matches sockets with the addresses that services want.
-pub fn assign(wanted: &[(ServiceId, Address)], given: &[Given]) -> Assignment {
+pub fn assign(wanted: &[(ServiceId, Address)], given: &[InheritedSocket]) -> Assignment {
     let mut taken: Vec<Option<usize>> = vec![None; given.len()];
     for (place, socket) in given.iter().enumerate() {
         // Their own address first, so that a bare port does not take it from them.
@@ -43,7 +43,7 @@ pub fn assign(wanted: &[(ServiceId, Address)], given: &[Given]) -> Assignment {
             listeners.push((*service, given[place].address.clone(), Some(place)));
         }
         // A bare port is open where the manager has opened it, and nowhere else.
-        let opened = |(place, socket): (usize, &Given)| {
+        let opened = |(place, socket): (usize, &InheritedSocket)| {
             let same = taken[place].is_some_and(|want| wanted[want].0 == *service);
             let bare = match (address, &socket.address) {
                 (Address::Tcp(wanted), Address::Tcp(given)) => {
@@ -61,7 +61,7 @@ pub fn assign(wanted: &[(ServiceId, Address)], given: &[Given]) -> Assignment {
     Assignment { listeners, unwanted }
 }
 
-impl Given {
+impl InheritedSocket {
     /// Whether it is nothing but what a bare port means without any socket.
     pub fn is_bare_port(&self) -> bool {
         self.dual_stack && self.address.is_all()
@@ -89,12 +89,12 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn given(text: &str) -> Given {
-        Given { address: address(text).into(), dual_stack: false }
+    fn given(text: &str) -> InheritedSocket {
+        InheritedSocket { address: address(text).into(), dual_stack: false }
     }
 
     /// What is listened on: `=` for a given socket.
-    fn listeners(wanted: &[(ServiceId, &str)], sockets: &[Given]) -> (Vec<String>, Vec<usize>) {
+    fn listeners(wanted: &[(ServiceId, &str)], sockets: &[InheritedSocket]) -> (Vec<String>, Vec<usize>) {
         let wanted: Vec<_> = wanted.iter().map(|(service, text)| (*service, address(text).into())).collect();
         let Assignment { listeners, unwanted } = assign(&wanted, sockets);
         let shown = listeners.iter().map(|(service, address, place)| {
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_dual_stack_socket_stands_for_both_of_a_port() {
-        let both = Given { address: address("[::]:80").into(), dual_stack: true };
+        let both = InheritedSocket { address: address("[::]:80").into(), dual_stack: true };
         let (found, unwanted) = listeners(&BARE, &[both]);
         assert_eq!(found, ["0=[::]:80", "1 0.0.0.0:81", "1 [::]:81"]);
         assert!(unwanted.is_empty());
@@ -133,7 +133,8 @@ mod tests {
     fn a_socket_in_the_file_system_stands_for_its_own_path() {
         let unix = |path: &str| Address::Unix(path.into());
         let wanted = [(A, unix("/run/a")), (B, unix("/run/b"))];
-        let given = ["/run/b", "/run/c"].map(|path| Given { address: unix(path), dual_stack: false });
+        let given =
+            ["/run/b", "/run/c"].map(|path| InheritedSocket { address: unix(path), dual_stack: false });
         let Assignment { listeners, unwanted } = assign(&wanted, &given);
         assert_eq!(listeners, [(A, unix("/run/a"), None), (B, unix("/run/b"), Some(0))]);
         assert_eq!(unwanted, [1]);

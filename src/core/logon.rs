@@ -13,7 +13,7 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// What to do for a program that wants the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LogonAction {
     /// The account that was taken before is still good.
     UseTaken,
     /// Take it (again).
@@ -43,16 +43,16 @@ impl Logon {
     }
 
     /// A program wants the account.
-    pub fn wanted(&mut self, now: Duration) -> Verdict {
+    pub fn wanted(&mut self, now: Duration) -> LogonAction {
         if let Some(taken) = self.taken_at {
             if self.lifetime.is_none_or(|lifetime| now < taken + lifetime) {
-                return Verdict::UseTaken;
+                return LogonAction::UseTaken;
             }
             self.taken_at = None;
         }
         match self.refused_until {
-            Some(until) if now < until => Verdict::Refuse(until - now),
-            _ => Verdict::Take,
+            Some(until) if now < until => LogonAction::Refuse(until - now),
+            _ => LogonAction::Take,
         }
     }
 
@@ -96,15 +96,15 @@ mod tests {
         let mut logon = Logon::new(Some(s(600)));
         let mut now = s(0);
         for pause in [60, 120, 240, 480, 960, 1920, 3600, 3600] {
-            assert_eq!(logon.wanted(now), Verdict::Take);
+            assert_eq!(logon.wanted(now), LogonAction::Take);
             logon.refused(now, true);
-            assert_eq!(logon.wanted(now), Verdict::Refuse(s(pause)));
+            assert_eq!(logon.wanted(now), LogonAction::Refuse(s(pause)));
             now += s(pause);
         }
         logon.taken(now);
         logon.forget();
         logon.refused(now, true);
-        assert_eq!(logon.wanted(now), Verdict::Refuse(s(60)));
+        assert_eq!(logon.wanted(now), LogonAction::Refuse(s(60)));
     }
 
     #[test]
@@ -112,18 +112,18 @@ mod tests {
         let mut logon = Logon::new(Some(s(600)));
         logon.taken(s(5));
         assert_eq!(logon.expires_at(), Some(s(605)));
-        assert_eq!(logon.wanted(s(604)), Verdict::UseTaken);
-        assert_eq!(logon.wanted(s(605)), Verdict::Take);
+        assert_eq!(logon.wanted(s(604)), LogonAction::UseTaken);
+        assert_eq!(logon.wanted(s(605)), LogonAction::Take);
         let mut forever = Logon::new(None);
         forever.taken(s(0));
         assert_eq!((forever.expires_at(), logon.expires_at()), (None, None));
-        assert_eq!(forever.wanted(s(1 << 30)), Verdict::UseTaken);
+        assert_eq!(forever.wanted(s(1 << 30)), LogonAction::UseTaken);
     }
 
     #[test]
     fn a_refusal_that_costs_nothing_is_tried_again_at_once() {
         let mut logon = Logon::new(None);
         logon.refused(s(0), false);
-        assert_eq!(logon.wanted(s(0)), Verdict::Take);
+        assert_eq!(logon.wanted(s(0)), LogonAction::Take);
     }
 }

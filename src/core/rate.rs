@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::ids::ServiceId;
 use crate::model::limits::Rate;
-use crate::model::peer::Source;
+use crate::model::peer::ClientSource;
 
 /// A bucket of one rate. As many may come at once as in one period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,18 +70,18 @@ const MOST: usize = 32_768;
 #[derive(Debug, Default)]
 pub struct SourceBuckets {
     /// Those used since the last turn. When it is full, it becomes the old one.
-    young: HashMap<(ServiceId, Source), Duration>,
-    old: HashMap<(ServiceId, Source), Duration>,
+    young: HashMap<(ServiceId, ClientSource), Duration>,
+    old: HashMap<(ServiceId, ClientSource), Duration>,
 }
 
 impl SourceBuckets {
     /// How long until this source has a token; nothing if it has one.
-    pub fn wait(&self, rate: Rate, key: (ServiceId, Source), now: Duration) -> Option<Duration> {
+    pub fn wait(&self, rate: Rate, key: (ServiceId, ClientSource), now: Duration) -> Option<Duration> {
         look(rate, self.full_at(key), now).err()
     }
 
     /// Takes a token. False if there was none.
-    pub fn take(&mut self, rate: Rate, key: (ServiceId, Source), now: Duration) -> bool {
+    pub fn take(&mut self, rate: Rate, key: (ServiceId, ClientSource), now: Duration) -> bool {
         let Ok(taken) = look(rate, self.full_at(key), now) else { return false };
         if self.young.len() >= MOST && !self.young.contains_key(&key) {
             self.turn(now);
@@ -101,7 +101,7 @@ impl SourceBuckets {
         self.len() == 0
     }
 
-    fn full_at(&self, key: (ServiceId, Source)) -> Duration {
+    fn full_at(&self, key: (ServiceId, ClientSource)) -> Duration {
         self.young.get(&key).or_else(|| self.old.get(&key)).copied().unwrap_or_default()
     }
 
@@ -146,17 +146,17 @@ mod tests {
     #[test]
     fn sources_do_not_take_from_each_other() {
         let mut sources = SourceBuckets::default();
-        let key = |last| (SERVICE, Source::V4([192, 0, 2, last]));
+        let key = |last| (SERVICE, ClientSource::V4([192, 0, 2, last]));
         while sources.take(TEN_A_MINUTE, key(1), ms(0)) {}
         assert!(sources.wait(TEN_A_MINUTE, key(1), ms(0)).is_some());
         assert!(sources.take(TEN_A_MINUTE, key(2), ms(0)));
-        assert!(sources.take(TEN_A_MINUTE, (ServiceId(2), Source::V4([192, 0, 2, 1])), ms(0)));
+        assert!(sources.take(TEN_A_MINUTE, (ServiceId(2), ClientSource::V4([192, 0, 2, 1])), ms(0)));
     }
 
     #[test]
     fn a_rate_that_has_changed_is_waited_for_as_it_says_now() {
         let mut sources = SourceBuckets::default();
-        let key = (SERVICE, Source::V4([192, 0, 2, 1]));
+        let key = (SERVICE, ClientSource::V4([192, 0, 2, 1]));
         assert!(sources.take(Rate { count: 1, per: Duration::from_hours(1) }, key, ms(0)));
         let now = Rate { count: 100, per: Duration::from_secs(1) };
         assert_eq!(sources.wait(now, key, ms(0)), Some(ms(10)));
@@ -166,11 +166,11 @@ mod tests {
     fn a_flood_of_sources_is_remembered_in_bounded_memory_and_refuses_nobody_new() {
         let mut sources = SourceBuckets::default();
         for number in 0..300_000u32 {
-            assert!(sources.take(TEN_A_MINUTE, (SERVICE, Source::V4(number.to_be_bytes())), ms(1)));
+            assert!(sources.take(TEN_A_MINUTE, (SERVICE, ClientSource::V4(number.to_be_bytes())), ms(1)));
             assert!(sources.len() <= 2 * MOST);
         }
         // Those of this moment are still known.
-        let last = (SERVICE, Source::V4(299_999u32.to_be_bytes()));
+        let last = (SERVICE, ClientSource::V4(299_999u32.to_be_bytes()));
         assert_eq!((0..20).filter(|_| sources.take(TEN_A_MINUTE, last, ms(1))).count(), 9);
     }
 

@@ -69,7 +69,8 @@ impl<K: Clone + Eq + Hash + Ord> RepeatFilter<K> {
     /// Whether a line of this kind may be logged; if not, it is counted.
     pub fn allow(&mut self, kind: K, now: Duration) -> bool {
         let full = LineBudget::new(self.rate);
-        let kind = self.kinds.entry(kind).or_insert(RepeatedKind { budget: full, last: now, recovered: false });
+        let kind =
+            self.kinds.entry(kind).or_insert(RepeatedKind { budget: full, last: now, recovered: false });
         if kind.recovered && now >= kind.last + AFTER_RECOVERY {
             kind.budget.bucket = Bucket::new(self.rate);
         }

@@ -13,7 +13,7 @@ pub const CLIENT_LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// The times of a stop, on the scale of `now`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stop {
+pub struct StopTimes {
     /// Sessions are asked to end.
     pub ask: Duration,
     /// Whole trees are ended.
@@ -22,7 +22,7 @@ pub struct Stop {
     pub end: Duration,
 }
 
-impl Stop {
+impl StopTimes {
     /// A stop that was requested now. `kill_grace` is the longest of the live
     /// sessions; the system ends us by force after `at_most`.
     pub fn requested(
@@ -30,25 +30,25 @@ impl Stop {
         grace: Duration,
         kill_grace: Duration,
         at_most: Option<Duration>,
-    ) -> Stop {
+    ) -> StopTimes {
         let most = at_most.unwrap_or(Duration::MAX);
         let kill = grace.saturating_add(kill_grace).min(most);
         // Asking needs some of the time that there is.
         let ask = if kill == most { grace.min(most / 2) } else { grace };
-        Stop::of(now.saturating_add(ask), now.saturating_add(kill))
+        StopTimes::of(now.saturating_add(ask), now.saturating_add(kill))
     }
 
     /// It is requested once more: the grace is over. A third time nobody is
     /// asked any more.
-    pub fn requested_again(self, now: Duration) -> Stop {
+    pub fn requested_again(self, now: Duration) -> StopTimes {
         if self.ask <= now {
-            return Stop::of(self.ask, self.kill.min(now));
+            return StopTimes::of(self.ask, self.kill.min(now));
         }
-        Stop::of(now, self.kill - self.ask + now)
+        StopTimes::of(now, self.kill - self.ask + now)
     }
 
-    fn of(ask: Duration, kill: Duration) -> Stop {
-        Stop { ask, kill, end: kill.saturating_add(LAST_RESORT) }
+    fn of(ask: Duration, kill: Duration) -> StopTimes {
+        StopTimes { ask, kill, end: kill.saturating_add(LAST_RESORT) }
     }
 }
 
@@ -62,19 +62,19 @@ mod tests {
 
     #[test]
     fn the_grace_then_the_polite_end_then_whole_trees() {
-        let stop = Stop::requested(s(100), s(10), s(5), None);
+        let stop = StopTimes::requested(s(100), s(10), s(5), None);
         assert_eq!((stop.ask, stop.kill, stop.end), (s(110), s(115), s(120)));
     }
 
     #[test]
     fn where_the_system_waits_for_less_all_of_it_fits() {
-        let stop = Stop::requested(s(100), s(10), s(5), Some(s(4)));
+        let stop = StopTimes::requested(s(100), s(10), s(5), Some(s(4)));
         assert_eq!((stop.ask, stop.kill), (s(102), s(104)));
     }
 
     #[test]
     fn a_second_request_skips_the_grace_and_a_third_asks_nobody() {
-        let stop = Stop::requested(s(0), s(10), s(5), None).requested_again(s(1));
+        let stop = StopTimes::requested(s(0), s(10), s(5), None).requested_again(s(1));
         assert_eq!((stop.ask, stop.kill), (s(1), s(6)));
         let stop = stop.requested_again(s(2));
         assert_eq!((stop.ask, stop.kill, stop.end), (s(1), s(2), s(7)));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::model::ids::{ServiceId, SessionId};
-use crate::model::peer::Source;
+use crate::model::peer::ClientSource;
 
 /// A session that was admitted. It ends by `Admission::ended`, which takes the ticket. So
 /// nothing can be given back twice, and a session without a start gives its token back.
@@ -14,7 +14,7 @@ pub struct Ticket {
     pub(super) session: SessionId,
     pub(super) service: ServiceId,
     /// Where the client comes from, once that is known.
-    pub(super) source: Option<Source>,
+    pub(super) source: Option<ClientSource>,
     /// How many connections that source had then.
     pub(super) connections: usize,
     pub(super) entered: Duration,

@@ -25,7 +25,7 @@ pub use system::{debug, end_like, grant_batch_right, serve_for_manager, set_pass
 
 /// What the verbs of a host need of the command line.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct HostOptions {
     /// How to serve.
     pub stored: Stored,
     /// The name under which the service is registered.

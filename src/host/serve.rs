@@ -15,9 +15,9 @@ use crate::config::stored::Stored;
 use crate::config::trust::Strictness;
 use crate::config::{self, Loaded, world};
 use crate::control;
-use crate::control::server::Command;
+use crate::control::server::ControlCommand;
 use crate::core::backoff::Retry;
-use crate::log::event::Event;
+use crate::log::event::LogEvent;
 use crate::log::{Console, Log, Targets};
 use crate::model::exit_code::Exit;
 use crate::model::level::Level;
@@ -58,11 +58,11 @@ pub struct Host<'a> {
     /// How to listen for requests to stop. Called within the loop.
     pub stop: Box<dyn FnOnce() -> std::io::Result<Stop> + 'a>,
     /// What else is to be done once the plan is known, beside the loop.
-    pub beside: Option<Beside>,
+    pub beside: Option<PlanHook>,
 }
 
 /// Work that may block, on a thread of its own, each time the plan is new.
-pub type Beside = Arc<dyn Fn(&Plan, &Log) + Send + Sync>;
+pub type PlanHook = Arc<dyn Fn(&Plan, &Log) + Send + Sync>;
 
 /// Reads the configuration and serves it until a stop is requested.
 pub fn serve(options: &Stored, mut host: Host<'_>) -> Result<Exit, Error> {
@@ -79,7 +79,7 @@ pub fn serve(options: &Stored, mut host: Host<'_>) -> Result<Exit, Error> {
     let tells_log = host.tells_log;
     let result = load_and_serve(options, host, &log);
     if let (Err(error), true) = (&result, tells_log) {
-        log.event(Event::StartFailed { message: error.to_string(), exit: error.exit().code() });
+        log.event(LogEvent::StartFailed { message: error.to_string(), exit: error.exit().code() });
     }
     thread.flush();
     result
@@ -138,7 +138,7 @@ fn read(options: &Stored, host: &Host<'_>) -> Result<(Loaded, Reloader), Error> 
                     }
                     error => format!("{error}; lines go where they went before"),
                 };
-                log.event(Event::Configuration { level: Level::Warning, message, hint: None });
+                log.event(LogEvent::Configuration { level: Level::Warning, message, hint: None });
             }
         }),
         look: Arc::new(move |loaded, log| look(loaded, log, beside.as_ref())),
@@ -169,13 +169,13 @@ fn usable(findings: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Error> {
 
 fn announce(loaded: &Loaded, mut warnings: Vec<String>, log: &Log) {
     let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
-    log.event(Event::Starting { version, pid, config: loaded.main().path.clone() });
+    log.event(LogEvent::Starting { version, pid, config: loaded.main().path.clone() });
     for diagnostic in &loaded.diagnostics {
         log.event(configuration(diagnostic));
     }
     warnings.extend(sys::process::stdio_fault());
     for message in warnings {
-        log.event(Event::Configuration { level: Level::Warning, message, hint: None });
+        log.event(LogEvent::Configuration { level: Level::Warning, message, hint: None });
     }
 }
 
@@ -207,10 +207,10 @@ async fn run(
 
 /// Answers whoever asks at the control channel. Without one the server serves
 /// all the same, and tries again: the server of before may be stopping.
-fn answer(path: PathBuf, questions: Sender<Command>, log: Log) {
+fn answer(path: PathBuf, questions: Sender<ControlCommand>, log: Log) {
     let mut opened = Channel::open(&path);
     let say = move |level, message, hint: Option<&str>| {
-        log.event(Event::Configuration { level, message, hint: hint.map(str::to_owned) });
+        log.event(LogEvent::Configuration { level, message, hint: hint.map(str::to_owned) });
     };
     tokio::spawn(async move {
         let mut retry = Retry::default();
@@ -236,7 +236,7 @@ fn answer(path: PathBuf, questions: Sender<Command>, log: Log) {
 }
 
 /// Looks at accounts and programs.
-fn look(loaded: &Loaded, log: &Log, beside: Option<&Beside>) {
+fn look(loaded: &Loaded, log: &Log, beside: Option<&PlanHook>) {
     if let Some(beside) = beside {
         beside(&loaded.plan, log);
     }
@@ -245,11 +245,11 @@ fn look(loaded: &Loaded, log: &Log, beside: Option<&Beside>) {
     }
 }
 
-fn configuration(diagnostic: &Diagnostic) -> Event {
+fn configuration(diagnostic: &Diagnostic) -> LogEvent {
     let level = match diagnostic.severity {
         Severity::Error => Level::Error,
         Severity::Warning => Level::Warning,
         Severity::Note => Level::Info,
     };
-    Event::Configuration { level, message: diagnostic.headline(), hint: diagnostic.hint.clone() }
+    LogEvent::Configuration { level, message: diagnostic.headline(), hint: diagnostic.hint.clone() }
 }

@@ -6,7 +6,7 @@ pub struct ListenerId(pub usize);
 
 /// What a listener tells its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum ListenEvent {
     /// Clients wait to be accepted. Not told again before the owner has looked.
     ClientsWait(ListenerId),
 }

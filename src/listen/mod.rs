@@ -2,7 +2,7 @@
 
 mod event;
 
-pub use event::{Event, ListenerId};
+pub use event::{ListenEvent, ListenerId};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl Slot {
     pub async fn bind(
         &mut self,
         id: ListenerId,
-        tell: impl Fn(Event) + Send + 'static,
+        tell: impl Fn(ListenEvent) + Send + 'static,
     ) -> std::io::Result<()> {
         if let Some(closing) = self.close() {
             let _ = closing.await;
@@ -95,7 +95,7 @@ impl Slot {
         }
     }
 
-    fn watch(&mut self, id: ListenerId, listener: Listener, tell: impl Fn(Event) + Send + 'static) {
+    fn watch(&mut self, id: ListenerId, listener: Listener, tell: impl Fn(ListenEvent) + Send + 'static) {
         let listener = Arc::new(listener);
         let again = Arc::new(Notify::new());
         let watch = tokio::spawn(watch(id, listener.clone(), again.clone(), tell));
@@ -161,9 +161,9 @@ impl Slot {
 
 /// Says that clients wait, then is silent until the supervisor has looked:
 /// while it does not accept, they wait in the backlog and cost nothing.
-async fn watch(id: ListenerId, listener: Arc<Listener>, again: Arc<Notify>, tell: impl Fn(Event)) {
+async fn watch(id: ListenerId, listener: Arc<Listener>, again: Arc<Notify>, tell: impl Fn(ListenEvent)) {
     while listener.readable().await.is_ok() {
-        tell(Event::ClientsWait(id));
+        tell(ListenEvent::ClientsWait(id));
         again.notified().await;
     }
 }

@@ -12,12 +12,12 @@ use crate::model::peer::Peer;
 
 /// What all events of one number have in common.
 #[derive(Debug, Clone, Copy)]
-pub struct Kind {
+pub struct EventKind {
     /// Its number in the log and in Event Viewer.
     pub id: u32,
     /// Its name in the `event` field; events of several numbers may share one.
     pub name: &'static str,
-    /// How much it usually matters; [`Event::level`] knows the exceptions.
+    /// How much it usually matters; [`LogEvent::level`] knows the exceptions.
     pub level: Level,
     /// Its fields, in the order of the log.
     pub fields: &'static [&'static str],
@@ -33,34 +33,34 @@ macro_rules! events {
         /// Something that happened.
         #[derive(Debug, Clone)]
         #[allow(missing_docs, reason = "docs/log.md has the fields")]
-        pub enum Event {
+        pub enum LogEvent {
             $(#[doc = $sentence] $variant $({ $($field: $type),* })?,)*
         }
 
         #[allow(non_upper_case_globals, reason = "a kind is named as its events are")]
-        impl Kind {
+        impl EventKind {
             $(
                 #[doc = $sentence]
-                pub const $variant: Kind = Kind {
+                pub const $variant: EventKind = EventKind {
                     id: $id, name: $name, level: Level::$level, fields: &[$($(stringify!($field)),*)?],
                 };
             )*
             /// All of them, in the order of their numbers.
-            pub const ALL: &'static [Kind] = &[$(Kind::$variant),*];
+            pub const ALL: &'static [EventKind] = &[$(EventKind::$variant),*];
         }
 
-        impl Event {
+        impl LogEvent {
             /// What this event has in common with others of its number.
-            pub fn kind(&self) -> Kind {
+            pub fn kind(&self) -> EventKind {
                 match self {
-                    $(Event::$variant { .. } => Kind::$variant,)*
+                    $(LogEvent::$variant { .. } => EventKind::$variant,)*
                 }
             }
 
             /// Shows the fields, in their order.
             pub fn fields(&self, show: Show<'_>) {
                 match self {
-                    $(Event::$variant $({ $($field),* })? => {
+                    $(LogEvent::$variant $({ $($field),* })? => {
                         $($($field.show(stringify!($field), show);)*)?
                     })*
                 }
@@ -71,24 +71,24 @@ macro_rules! events {
 
 mod table;
 
-pub use table::Event;
+pub use table::LogEvent;
 
-impl Event {
+impl LogEvent {
     /// The one log entry in which a connection ends.
-    pub fn session(record: Record) -> Event {
+    pub fn session(record: Record) -> LogEvent {
         let record = Box::new(record);
         match record.outcome {
-            Outcome::Served => Event::Served { record },
-            Outcome::Refused => Event::Refused { record },
-            Outcome::Failed => Event::Failed { record },
+            Outcome::Served => LogEvent::Served { record },
+            Outcome::Refused => LogEvent::Refused { record },
+            Outcome::Failed => LogEvent::Failed { record },
         }
     }
 
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Event::Configuration { level, .. } => *level,
-            Event::Failed { record } if record.left => Level::Info,
+            LogEvent::Configuration { level, .. } => *level,
+            LogEvent::Failed { record } if record.left => Level::Info,
             event => event.kind().level,
         }
     }
@@ -96,7 +96,7 @@ impl Event {
 
 /// The value of a field, as formats tell them apart.
 #[derive(Debug, Clone, Copy)]
-pub enum Value<'a> {
+pub enum FieldValue<'a> {
     /// Text; in records some of it comes from outside.
     Text(&'a str),
     /// A count.
@@ -108,16 +108,16 @@ pub enum Value<'a> {
 }
 
 /// Takes the name and the value of each field.
-pub type Show<'a> = &'a mut dyn FnMut(&'static str, Value<'_>);
+pub type Show<'a> = &'a mut dyn FnMut(&'static str, FieldValue<'_>);
 
 /// The type of a field: what is shown of it under its name.
-trait Field {
+trait FieldType {
     fn show(&self, name: &'static str, show: Show<'_>);
 }
 
 macro_rules! fields {
     ($($type:ty: |$field:ident| $value:expr;)*) => {$(
-        impl Field for $type {
+        impl FieldType for $type {
             fn show(&self, name: &'static str, show: Show<'_>) {
                 let $field = self;
                 show(name, $value);
@@ -127,21 +127,21 @@ macro_rules! fields {
 }
 
 fields! {
-    &'static str: |text| Value::Text(text);
-    String: |text| Value::Text(text);
-    PathBuf: |path| Value::Text(&path.to_string_lossy());
-    Address: |address| Value::Text(&address.to_string());
-    Peer: |peer| Value::Text(&peer.to_string());
-    Vec<String>: |texts| Value::List(texts);
-    Duration: |duration| Value::Seconds(*duration);
-    u8: |number| Value::Number((*number).into());
-    u32: |number| Value::Number((*number).into());
-    u64: |number| Value::Number(*number);
-    usize: |number| Value::Number(*number as u64);
-    SessionId: |session| Value::Number(session.0);
+    &'static str: |text| FieldValue::Text(text);
+    String: |text| FieldValue::Text(text);
+    PathBuf: |path| FieldValue::Text(&path.to_string_lossy());
+    Address: |address| FieldValue::Text(&address.to_string());
+    Peer: |peer| FieldValue::Text(&peer.to_string());
+    Vec<String>: |texts| FieldValue::List(texts);
+    Duration: |duration| FieldValue::Seconds(*duration);
+    u8: |number| FieldValue::Number((*number).into());
+    u32: |number| FieldValue::Number((*number).into());
+    u64: |number| FieldValue::Number(*number);
+    usize: |number| FieldValue::Number(*number as u64);
+    SessionId: |session| FieldValue::Number(session.0);
 }
 
-impl<T: Field> Field for Option<T> {
+impl<T: FieldType> FieldType for Option<T> {
     fn show(&self, name: &'static str, show: Show<'_>) {
         if let Some(field) = self {
             field.show(name, show);
@@ -149,12 +149,12 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-impl Field for Level {
+impl FieldType for Level {
     /// Every line begins with its level.
     fn show(&self, _: &'static str, _: Show<'_>) {}
 }
 
-impl Field for ExitStatus {
+impl FieldType for ExitStatus {
     fn show(&self, _: &'static str, show: Show<'_>) {
         match self {
             ExitStatus::Code(code) => code.show("exit", show),
@@ -174,7 +174,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl Field for Outcome {
+impl FieldType for Outcome {
     fn show(&self, name: &'static str, show: Show<'_>) {
         let word = match self {
             Outcome::Served => "served",
@@ -222,9 +222,9 @@ pub struct Record {
     pub bytes_out: Option<u64>,
 }
 
-impl Field for Box<Record> {
+impl FieldType for Box<Record> {
     fn show(&self, _: &'static str, show: Show<'_>) {
-        let fields: [(_, &dyn Field); 15] = [
+        let fields: [(_, &dyn FieldType); 15] = [
             ("service", &self.service),
             ("session", &self.session),
             ("peer", &self.peer),

@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 use serde_json::{Map, Serializer, Value as Json};
 
-use super::event::{Event, Value};
+use super::event::{FieldValue, LogEvent};
 use super::text::{LONGEST, is_unsafe};
 
 /// Appends one line.
-pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
+pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &LogEvent) {
     let kind = event.kind();
     let mut object = Map::new();
     object.insert("time".to_owned(), format!("{time:.3}").into());
@@ -19,13 +19,13 @@ pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
     object.insert("id".to_owned(), kind.id.into());
     event.fields(&mut |name, value| {
         let value = match value {
-            Value::Text(text) => cut(text),
-            Value::Number(number) => number.into(),
-            Value::Seconds(duration) => {
+            FieldValue::Text(text) => cut(text),
+            FieldValue::Number(number) => number.into(),
+            FieldValue::Seconds(duration) => {
                 let milliseconds = (duration.as_secs_f64() * 1000.0).round();
                 serde_json::Number::from_f64(milliseconds / 1000.0).map_or(Json::Null, Json::Number)
             }
-            Value::List(texts) => texts.iter().map(|text| cut(text)).collect(),
+            FieldValue::List(texts) => texts.iter().map(|text| cut(text)).collect(),
         };
         object.insert(name.to_owned(), value);
     });
@@ -73,7 +73,7 @@ mod tests {
     fn a_line_is_one_object_with_the_same_fields() {
         let mut lines = Vec::new();
         let event =
-            Event::Stopping { reason: "a\nb", sessions: 2, grace_seconds: Duration::from_millis(1500) };
+            LogEvent::Stopping { reason: "a\nb", sessions: 2, grace_seconds: Duration::from_millis(1500) };
         line(&mut lines, jiff::Timestamp::UNIX_EPOCH, &event);
         assert_eq!(lines.iter().filter(|&&byte| byte == b'\n').count(), 1);
         let read: Json = serde_json::from_slice(&lines).unwrap();
@@ -86,7 +86,7 @@ mod tests {
 
     fn shown(message: &str) -> String {
         let mut lines = Vec::new();
-        line(&mut lines, jiff::Timestamp::UNIX_EPOCH, &Event::Fault { message: message.to_owned() });
+        line(&mut lines, jiff::Timestamp::UNIX_EPOCH, &LogEvent::Fault { message: message.to_owned() });
         String::from_utf8(lines).unwrap()
     }
 

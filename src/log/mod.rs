@@ -19,9 +19,9 @@ use crate::config::error::Error;
 use crate::config::trust::Strictness;
 use crate::model::log_format::Format;
 use crate::model::plan::EventLogExtent;
-use event::Event;
+use event::LogEvent;
 use file::RotatingFile;
-use writer::Writer;
+use writer::LogWriter;
 
 use crate::sys::event_log::EventLog;
 use crate::sys::fault::{self, Says};
@@ -62,7 +62,7 @@ const QUEUE: usize = 8192;
 /// A line before it is formatted, which is the writer's work.
 struct QueuedEvent {
     time: jiff::Timestamp,
-    event: Event,
+    event: LogEvent,
 }
 
 enum Message {
@@ -79,11 +79,11 @@ enum Message {
 #[derive(Debug, Clone)]
 pub struct Log {
     queue: Sender<Message>,
-    lines: Arc<Lines>,
+    lines: Arc<LineCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Lines {
+struct LineCounts {
     /// Lines in the queue.
     waiting: AtomicUsize,
     /// Lines that found no room there.
@@ -101,8 +101,8 @@ impl Log {
     pub fn start(targets: Targets<'_>) -> Result<(Log, LogThread), Error> {
         let file = open(targets.file, targets.strictness)?;
         let (queue, messages) = channel();
-        let lines = Arc::new(Lines::default());
-        let writer = Writer::new(targets, file, lines.clone());
+        let lines = Arc::new(LineCounts::default());
+        let writer = LogWriter::new(targets, file, lines.clone());
         let thread = fault::point("thread:log", Says::Processes)
             .and_then(|()| {
                 std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&messages))
@@ -112,7 +112,7 @@ impl Log {
     }
 
     /// Logs an event, now.
-    pub fn event(&self, event: Event) {
+    pub fn event(&self, event: LogEvent) {
         if self.lines.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
             self.lines.waiting.fetch_sub(1, Ordering::Relaxed);
             self.lines.lost.fetch_add(1, Ordering::Relaxed);

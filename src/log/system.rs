@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::event::{Event, Value};
+use super::event::{FieldValue, LogEvent};
 use super::text::escaped;
 use crate::core::repeat_filter::RepeatFilter;
 use crate::model::level::Level;
@@ -38,9 +38,9 @@ impl SystemSink {
         }
     }
 
-    pub(super) fn write(&mut self, event: &Event) {
+    pub(super) fn write(&mut self, event: &LogEvent) {
         let Some(silent) = self.judge(event) else { return };
-        if self.lost > 0 && self.report(&Event::LogLost { lines: self.lost }, 0) {
+        if self.lost > 0 && self.report(&LogEvent::LogLost { lines: self.lost }, 0) {
             self.lost = 0;
         }
         if !self.report(event, silent) {
@@ -48,12 +48,12 @@ impl SystemSink {
         }
     }
 
-    fn report(&self, event: &Event, silent: u64) -> bool {
+    fn report(&self, event: &LogEvent, silent: u64) -> bool {
         self.log.report(event.level(), event.kind().id, &entry(event, silent)).is_ok()
     }
 
     /// Whether to write an entry, and if so, how many like it were not written.
-    fn judge(&mut self, event: &Event) -> Option<u64> {
+    fn judge(&mut self, event: &LogEvent) -> Option<u64> {
         if let Some(subject) = recovery(event) {
             self.failures.recover(|(failed, _)| *failed == subject);
         }
@@ -66,7 +66,10 @@ impl SystemSink {
         };
         let is_of_client = matches!(
             event,
-            Event::Served { .. } | Event::Refused { .. } | Event::Failed { .. } | Event::Refusals { .. }
+            LogEvent::Served { .. }
+                | LogEvent::Refused { .. }
+                | LogEvent::Failed { .. }
+                | LogEvent::Refusals { .. }
         );
         let all = self.extent == EventLogExtent::All && is_of_client;
         written.or(all.then_some(0))
@@ -74,59 +77,59 @@ impl SystemSink {
 }
 
 /// The subject and the cause of a failure that may repeat.
-fn failure(event: &Event) -> Option<(String, &'static str)> {
+fn failure(event: &LogEvent) -> Option<(String, &'static str)> {
     match event {
-        Event::Refused { record } => Some((record.service.clone(), "refused")),
-        Event::Failed { record } if !record.left => {
+        LogEvent::Refused { record } => Some((record.service.clone(), "refused")),
+        LogEvent::Failed { record } if !record.left => {
             Some((record.service.clone(), record.step.unwrap_or("unknown")))
         }
-        Event::ListenFailed { address, .. } => Some((address.to_string(), "listen")),
-        Event::AcceptPaused { .. } => Some((String::new(), "accept")),
-        Event::ServicePaused { service, .. } => Some((service.clone(), "paused")),
+        LogEvent::ListenFailed { address, .. } => Some((address.to_string(), "listen")),
+        LogEvent::AcceptPaused { .. } => Some((String::new(), "accept")),
+        LogEvent::ServicePaused { service, .. } => Some((service.clone(), "paused")),
         _ => None,
     }
 }
 
 /// The subject that works again.
-fn recovery(event: &Event) -> Option<String> {
+fn recovery(event: &LogEvent) -> Option<String> {
     match event {
-        Event::Served { record } => Some(record.service.clone()),
-        Event::ListenRecovered { address, .. } => Some(address.to_string()),
-        Event::AcceptResumed => Some(String::new()),
-        Event::ServiceResumed { service } => Some(service.clone()),
+        LogEvent::Served { record } => Some(record.service.clone()),
+        LogEvent::ListenRecovered { address, .. } => Some(address.to_string()),
+        LogEvent::AcceptResumed => Some(String::new()),
+        LogEvent::ServiceResumed { service } => Some(service.clone()),
         _ => None,
     }
 }
 
 /// Of events that are no failures.
-fn is_always_written(event: &Event) -> bool {
+fn is_always_written(event: &LogEvent) -> bool {
     match event {
-        Event::Served { .. } | Event::Failed { .. } => false,
-        Event::AcceptResumed | Event::ServiceResumed { .. } => false,
+        LogEvent::Served { .. } | LogEvent::Failed { .. } => false,
+        LogEvent::AcceptResumed | LogEvent::ServiceResumed { .. } => false,
         // The first of them has an entry of its own.
-        Event::Refusals { .. } => false,
-        Event::FamilyMissing { .. } => false,
+        LogEvent::Refusals { .. } => false,
+        LogEvent::FamilyMissing { .. } => false,
         // The service writes it itself, since there may be no log by then.
-        Event::StartFailed { .. } => false,
-        Event::Configuration { level, .. } => *level != Level::Info,
+        LogEvent::StartFailed { .. } => false,
+        LogEvent::Configuration { level, .. } => *level != Level::Info,
         _ => true,
     }
 }
 
 /// The text of an entry: a field a line. Text that may come from outside stays
 /// on its line; our own messages show the lines that they cite.
-fn entry(event: &Event, silent: u64) -> String {
+fn entry(event: &LogEvent, silent: u64) -> String {
     let mut text = String::new();
     event.fields(&mut |name, value| {
         // Writing to a String can't fail.
         let _ = match value {
-            Value::Text(value) if name == "message" => {
+            FieldValue::Text(value) if name == "message" => {
                 write!(text, "{}", value.replace("\r\n", "\n").replace('\n', "\r\n"))
             }
-            Value::Text(value) => write!(text, "{name}: {}", escaped(value)),
-            Value::Number(value) => write!(text, "{name}: {value}"),
-            Value::Seconds(value) => write!(text, "{name}: {:.3}", value.as_secs_f64()),
-            Value::List(values) => write!(text, "{name}: {}", values.join(" ")),
+            FieldValue::Text(value) => write!(text, "{name}: {}", escaped(value)),
+            FieldValue::Number(value) => write!(text, "{name}: {value}"),
+            FieldValue::Seconds(value) => write!(text, "{name}: {:.3}", value.as_secs_f64()),
+            FieldValue::List(values) => write!(text, "{name}: {}", values.join(" ")),
         };
         text.push_str("\r\n");
     });
@@ -143,9 +146,9 @@ mod tests {
     #[test]
     fn a_message_keeps_its_lines_and_other_text_stays_on_one() {
         let message = "f:1:1: x\n    80".to_owned();
-        let found = Event::Configuration { level: Level::Warning, message, hint: None };
+        let found = LogEvent::Configuration { level: Level::Warning, message, hint: None };
         assert_eq!(entry(&found, 0), "f:1:1: x\r\n    80\r\n");
-        let paused = Event::AcceptPaused { cause: "a\nb".to_owned() };
+        let paused = LogEvent::AcceptPaused { cause: "a\nb".to_owned() };
         assert_eq!(entry(&paused, 0), "cause: a\\nb\r\n");
     }
 }

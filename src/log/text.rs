@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::event::{Event, Value};
+use super::event::{FieldValue, LogEvent};
 
 /// The longest text of a field that is shown, in characters. What comes from
 /// outside must not fill a disk with one line.
@@ -10,7 +10,7 @@ pub(super) const LONGEST: usize = 1024;
 
 /// Appends one line. Where the reader puts the time and the level itself,
 /// `time` is none and both are left out.
-pub(super) fn line(lines: &mut Vec<u8>, time: Option<jiff::Timestamp>, event: &Event) {
+pub(super) fn line(lines: &mut Vec<u8>, time: Option<jiff::Timestamp>, event: &LogEvent) {
     let name = event.kind().name;
     // Writing to a Vec can't fail.
     let _ = match time {
@@ -20,11 +20,11 @@ pub(super) fn line(lines: &mut Vec<u8>, time: Option<jiff::Timestamp>, event: &E
     event.fields(&mut |name, value| {
         let _ = write!(lines, " {name}=");
         match value {
-            Value::Text(text) => word(lines, text, LONGEST),
-            Value::Number(number) => drop(write!(lines, "{number}")),
-            Value::Seconds(duration) => drop(write!(lines, "{:.3}", duration.as_secs_f64())),
+            FieldValue::Text(text) => word(lines, text, LONGEST),
+            FieldValue::Number(number) => drop(write!(lines, "{number}")),
+            FieldValue::Seconds(duration) => drop(write!(lines, "{:.3}", duration.as_secs_f64())),
             // Our own, and wanted whole.
-            Value::List(texts) => word(lines, &texts.join(","), usize::MAX),
+            FieldValue::List(texts) => word(lines, &texts.join(","), usize::MAX),
         }
     });
     lines.push(b'\n');
@@ -86,7 +86,7 @@ mod tests {
 
     fn shown(message: &str) -> String {
         let mut lines = Vec::new();
-        line(&mut lines, Some(jiff::Timestamp::UNIX_EPOCH), &Event::Fault { message: message.to_owned() });
+        line(&mut lines, Some(jiff::Timestamp::UNIX_EPOCH), &LogEvent::Fault { message: message.to_owned() });
         String::from_utf8(lines).unwrap()
     }
 

@@ -7,17 +7,17 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::event::Event;
+use super::event::LogEvent;
 use super::file::RotatingFile;
 use super::system::SystemSink;
-use super::{Console, QueuedEvent, Lines, Message, Targets, json, text};
+use super::{Console, LineCounts, Message, QueuedEvent, Targets, json, text};
 use crate::model::level::Level;
 use crate::model::log_format::Format;
 
-pub(super) struct Writer {
+pub(super) struct LogWriter {
     format: Format,
     /// What is known of the queue's lines.
-    queued: Arc<Lines>,
+    queued: Arc<LineCounts>,
     /// The file first: a console may be held for long, by as little as a
     /// selection with the mouse.
     sinks: Vec<Sink>,
@@ -56,8 +56,12 @@ const GATHER: Duration = Duration::from_millis(5);
 /// Lines in one go. So many at once are no reason to wait for more.
 const BATCH: usize = 512;
 
-impl Writer {
-    pub(super) fn new(targets: Targets<'_>, file: Option<RotatingFile>, queued: Arc<Lines>) -> Writer {
+impl LogWriter {
+    pub(super) fn new(
+        targets: Targets<'_>,
+        file: Option<RotatingFile>,
+        queued: Arc<LineCounts>,
+    ) -> LogWriter {
         let format = targets.format;
         let console = match targets.console {
             Console::Nobody => None,
@@ -66,7 +70,7 @@ impl Writer {
         };
         let console = console.map(|style| Sink { target: Target::Console, style, lost: 0 });
         let system = targets.system.map(SystemSink::new);
-        let mut writer = Writer { format, queued, sinks: console.into_iter().collect(), system };
+        let mut writer = LogWriter { format, queued, sinks: console.into_iter().collect(), system };
         writer.replace_file(file);
         writer
     }
@@ -139,7 +143,7 @@ impl Writer {
             Target::Console | Target::Gone => None,
         });
         for message in warnings.collect::<Vec<_>>() {
-            let event = Event::Configuration { level: Level::Warning, message, hint: None };
+            let event = LogEvent::Configuration { level: Level::Warning, message, hint: None };
             self.write(&mut vec![QueuedEvent { time: jiff::Timestamp::now(), event }], lines);
         }
     }
@@ -158,7 +162,7 @@ impl Writer {
 }
 
 impl Style {
-    fn line(self, lines: &mut Vec<u8>, time: jiff::Timestamp, event: &Event) {
+    fn line(self, lines: &mut Vec<u8>, time: jiff::Timestamp, event: &LogEvent) {
         if self.journal {
             // The numbers of syslog.
             let priority: &[u8] = match event.level() {
@@ -181,7 +185,7 @@ impl Sink {
     fn write(&mut self, lines: &[u8]) {
         if self.lost > 0 {
             let mut report = Vec::new();
-            self.style.line(&mut report, jiff::Timestamp::now(), &Event::LogLost { lines: self.lost });
+            self.style.line(&mut report, jiff::Timestamp::now(), &LogEvent::LogLost { lines: self.lost });
             if self.target.write(&report).is_ok() {
                 self.lost = 0;
             }

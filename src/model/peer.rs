@@ -19,7 +19,7 @@ pub enum Peer {
 
 /// What is counted as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum ClientSource {
     /// An IPv4 address.
     V4([u8; 4]),
     /// The first half of an IPv6 address: one host has all addresses of a /64.
@@ -38,23 +38,23 @@ impl Peer {
     }
 
     /// What it is counted as.
-    pub fn source(&self) -> Source {
+    pub fn source(&self) -> ClientSource {
         match *self {
-            Peer::Unix { user, .. } => Source::User(user),
-            Peer::Inet(address) => Source::of(address.ip()),
+            Peer::Unix { user, .. } => ClientSource::User(user),
+            Peer::Inet(address) => ClientSource::of(address.ip()),
         }
     }
 }
 
-impl Source {
+impl ClientSource {
     /// What an address is counted as.
-    pub fn of(ip: IpAddr) -> Source {
+    pub fn of(ip: IpAddr) -> ClientSource {
         match ip.to_canonical() {
-            IpAddr::V4(ip) => Source::V4(ip.octets()),
+            IpAddr::V4(ip) => ClientSource::V4(ip.octets()),
             IpAddr::V6(ip) => {
                 let [a, b, c, d, ..] = ip.segments();
                 let [a, b, c, d] = [a, b, c, d].map(u16::to_be_bytes);
-                Source::V6([a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]])
+                ClientSource::V6([a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]])
             }
         }
     }
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_host_is_one_source_with_all_of_its_addresses() {
-        let source = |text: &str| Source::of(text.parse().unwrap());
+        let source = |text: &str| ClientSource::of(text.parse().unwrap());
         assert_eq!(source("2001:db8:0:1::1"), source("2001:db8:0:1:ffff::2"));
         assert_ne!(source("2001:db8:0:1::1"), source("2001:db8:0:2::1"));
         assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::closing::Closed;
-use super::event::{Event, Inbox, Instructions, reached};
+use super::event::{Inbox, Instructions, SessionEvent, reached};
 use super::link::Link;
 use super::pump::Pump;
 use super::run::{Ended, Ran};
-use super::{Context, Session};
+use super::{Session, SessionContext};
 use crate::core::ending::EndReason;
 use crate::core::stop::CLIENT_LEAVES_WITHIN;
 use crate::log::event::Record;
@@ -42,7 +42,12 @@ pub(super) async fn drain_pipes(
 }
 
 /// Delivers what the system still holds for the client.
-pub(super) async fn deliver(session: &Session, ran: Ran, context: &Context, inbox: &mut Inbox) -> Closed {
+pub(super) async fn deliver(
+    session: &Session,
+    ran: Ran,
+    context: &SessionContext,
+    inbox: &mut Inbox,
+) -> Closed {
     let Ran { mut link, client, connection, running, ended, over, mut cut } = ran;
     let seconds = over - session.began;
     let mut record = Record { client: session.named(client), seconds, ..session.record() };
@@ -81,7 +86,7 @@ pub(super) async fn deliver(session: &Session, ran: Ran, context: &Context, inbo
 
 /// Whether a process that the program left behind has the connection. Many descriptors
 /// may have to be looked at, so a helper does it.
-async fn is_left(connection: Option<connection::Id>, session: &Session, context: &Context) -> bool {
+async fn is_left(connection: Option<connection::Id>, session: &Session, context: &SessionContext) -> bool {
     let Some(connection) = connection else { return false };
     let looked = context.looks.run(session.owner(), move || child::leftovers_have(&connection));
     looked.await.unwrap_or(false)
@@ -109,13 +114,18 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What moved on the connection. While some process keeps it from answering, the session
 /// keeps its slot: connections that cannot be closed must not take all descriptors.
-async fn last_counts(link: &Link, session: &Session, context: &Context, inbox: &mut Inbox) -> Option<Counts> {
+async fn last_counts(
+    link: &Link,
+    session: &Session,
+    context: &SessionContext,
+    inbox: &mut Inbox,
+) -> Option<Counts> {
     let asked = link.counts(&session.counted);
     tokio::pin!(asked);
     if let Ok(counts) = timeout(ANSWERS_WITHIN, &mut asked).await {
         return counts;
     }
-    context.events.session(Event::IsHeld(session.id));
+    context.events.session(SessionEvent::IsHeld(session.id));
     tokio::select! {
         counts = asked => counts,
         () = reached(inbox, Instructions::stop_at) => None,

@@ -18,7 +18,7 @@ use crate::sys::child::Child;
 pub(super) const QUICK: Duration = Duration::from_secs(1);
 
 /// What goes on beside a program while it runs.
-pub(super) struct Beside<Work, Idle, Works, EndInput> {
+pub(super) struct RunTasks<Work, Idle, Works, EndInput> {
     /// Moves what the program reads and writes. Its result is the end of the wait.
     pub work: Work,
     /// Returns when the connection is idle.
@@ -47,14 +47,14 @@ pub(super) async fn until_over<T>(
     leftovers: Leftovers,
     mut ending: Ending,
     inbox: &mut Inbox,
-    beside: Beside<
+    beside: RunTasks<
         impl Future<Output = T>,
         impl Future<Output = ()>,
         impl FnOnce(),
         impl FnMut(bool) -> bool,
     >,
 ) -> Over<T> {
-    let Beside { work, idle, mut works, mut end_input } = beside;
+    let RunTasks { work, idle, mut works, mut end_input } = beside;
     let (mut work, mut idle) = (pin!(work), pin!(idle));
     let mut is_idle = false;
     let began = Instant::now();

@@ -16,7 +16,7 @@ use crate::model::peer::Peer;
 /// Receives what sessions and waiting programs tell.
 pub trait Events: Debug + Send + Sync {
     /// Something happened in a session.
-    fn session(&self, event: Event);
+    fn session(&self, event: SessionEvent);
 
     /// Something happened to a program that was started ahead.
     fn warm(&self, event: WarmEvent);
@@ -27,7 +27,7 @@ pub trait Events: Debug + Send + Sync {
 
 /// What a session tells the supervisor.
 #[derive(Debug)]
-pub enum Event {
+pub enum SessionEvent {
     /// A PROXY header has named the client. The session waits for an answer.
     Named(SessionId, Peer),
     /// Header and handshake are done. The session waits for an answer.
@@ -96,10 +96,10 @@ pub struct Instructions {
     /// A client waits for the slot: a session that lingers, or is still at its header or
     /// handshake, gives it up at once.
     pub evicted: bool,
-    /// The answer to [`Event::Named`]: how many connections the client's source has, or why
+    /// The answer to [`SessionEvent::Named`]: how many connections the client's source has, or why
     /// the client is refused.
     pub named: Option<Result<usize, Reason>>,
-    /// The answer to [`Event::Passed`]: whether the session is the probe that may end a pause,
+    /// The answer to [`SessionEvent::Passed`]: whether the session is the probe that may end a pause,
     /// or why its program may not start.
     pub passed: Option<Result<bool, Reason>>,
 }

@@ -32,7 +32,7 @@ use crate::sys::net::Socket;
 use crate::tls::Keys;
 use closing::Closed;
 pub use delivery::refuse;
-use event::{Event, Events, Inbox};
+use event::{Events, Inbox, SessionEvent};
 use flow::{Counted, Flow};
 pub use process::Process;
 pub use pump::StderrBudget;
@@ -66,7 +66,7 @@ pub struct Session {
 
 /// What a session needs of the server.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub struct SessionContext {
     /// Starts programs.
     pub spawner: Spawner,
     /// Where it tells what happens.
@@ -84,10 +84,10 @@ pub struct Context {
 }
 
 /// Serves one connection, from its header to its record.
-pub async fn serve(session: Session, socket: Socket, context: Context, mut inbox: Inbox) {
+pub async fn serve(session: Session, socket: Socket, context: SessionContext, mut inbox: Inbox) {
     let (Ok(Closed { record, link }) | Err(Closed { record, link })) =
         story(&session, socket, &context, &mut inbox).await;
-    context.events.session(Event::Ended(Box::new(record)));
+    context.events.session(SessionEvent::Ended(Box::new(record)));
     // Last: a client that sees the end may come again at once, and must find the slot free.
     if let Some(link) = link {
         link.close().await;
@@ -98,7 +98,7 @@ pub async fn serve(session: Session, socket: Socket, context: Context, mut inbox
 async fn story(
     session: &Session,
     socket: Socket,
-    context: &Context,
+    context: &SessionContext,
     inbox: &mut Inbox,
 ) -> Result<Closed, Closed> {
     // Boxed: the state of the first two steps is large, and dead once the program runs.

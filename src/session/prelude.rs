@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::closing::Closed;
 use super::delivery::REFUSED_WITHIN;
-use super::event::{Event, Inbox, Instructions, ServiceHealth};
+use super::event::{Inbox, Instructions, ServiceHealth, SessionEvent};
 use super::flow::Flow;
 use super::link::{self, Link};
 use super::pump::Network;
-use super::{Context, Session};
+use super::{Session, SessionContext};
 use crate::core::ending::EndReason;
 use crate::core::proxy_header::{self, LONGEST, Named, Progress};
 use crate::core::refusals::Reason;
@@ -119,7 +119,7 @@ impl Stopped {
 pub(super) async fn pass(
     session: &Session,
     socket: Socket,
-    context: &Context,
+    context: &SessionContext,
     inbox: &mut Inbox,
 ) -> Result<Passed, Closed> {
     if session.service.nodelay {
@@ -128,7 +128,7 @@ pub(super) async fn pass(
         let _ = socket.set_nodelay();
     }
     let failed = |(stopped, link): (Stopped, Option<Link>)| {
-        context.events.session(Event::Health(session.id, ServiceHealth::Unknown));
+        context.events.session(SessionEvent::Health(session.id, ServiceHealth::Unknown));
         Closed { record: stopped.record(session), link }
     };
     steps(session, socket, context, inbox).await.map_err(failed)
@@ -138,7 +138,7 @@ pub(super) async fn pass(
 async fn steps(
     session: &Session,
     socket: Socket,
-    context: &Context,
+    context: &SessionContext,
     inbox: &mut Inbox,
 ) -> Result<Passed, (Stopped, Option<Link>)> {
     let service = &*session.service;
@@ -173,7 +173,7 @@ async fn steps(
         }
     };
     if service.has_prelude() {
-        let answer = ask(Event::Passed(session.id), |told| told.passed.clone(), context, inbox).await;
+        let answer = ask(SessionEvent::Passed(session.id), |told| told.passed.clone(), context, inbox).await;
         passed.is_probe = match answer {
             Ok(is_probe) => is_probe,
             Err(reason) => {
@@ -204,7 +204,7 @@ struct Client {
 async fn name(
     session: &Session,
     stream: &Stream,
-    context: &Context,
+    context: &SessionContext,
     inbox: &mut Inbox,
     deadline: Instant,
 ) -> Result<Option<Client>, Stopped> {
@@ -215,7 +215,7 @@ async fn name(
         Named::Client { client, local } => (Peer::Inet(client), Address::Tcp(local)),
         Named::Peer => (session.peer, session.local.clone()),
     };
-    match ask(Event::Named(session.id, client), |told| told.named.clone(), context, inbox).await {
+    match ask(SessionEvent::Named(session.id, client), |told| told.named.clone(), context, inbox).await {
         Ok(connections) => Ok(Some(Client { client, local, connections })),
         Err(reason) => Err(not_let_in(reason, client, stream, &session.service).await),
     }
@@ -225,7 +225,7 @@ async fn name(
 async fn secure(
     service: &Service,
     stream: &Stream,
-    context: &Context,
+    context: &SessionContext,
     inbox: &mut Inbox,
     deadline: Instant,
 ) -> Result<Option<Box<Connection>>, Stopped> {
@@ -313,9 +313,9 @@ async fn wait(stream: &Stream, error: io::Error) -> io::Result<()> {
 /// Asks whether a client may go on; if not, why. A server that stops gives no answer and no
 /// reason.
 async fn ask<T>(
-    question: Event,
+    question: SessionEvent,
     answer: impl Fn(&Instructions) -> Option<Result<T, Reason>>,
-    context: &Context,
+    context: &SessionContext,
     inbox: &mut Inbox,
 ) -> Result<T, Option<Reason>> {
     context.events.session(question);
@@ -348,7 +348,10 @@ async fn refuse(stream: &Stream, service: &Service) {
 }
 
 /// (Boxed, since every session has room for what it may wait for.)
-async fn handshake(stream: &Stream, mut connection: Box<Connection>) -> Result<Box<Connection>, PreludeFault> {
+async fn handshake(
+    stream: &Stream,
+    mut connection: Box<Connection>,
+) -> Result<Box<Connection>, PreludeFault> {
     let mut network = Network(stream);
     let mut nothing_yet = true;
     loop {

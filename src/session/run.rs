@@ -7,12 +7,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::delivery;
-use super::ending::{Beside, Over, QUICK, until_over};
-use super::event::{Event, Inbox, ServiceHealth};
+use super::ending::{Over, QUICK, RunTasks, until_over};
+use super::event::{Inbox, ServiceHealth, SessionEvent};
 use super::link::Link;
 use super::pump::{Phase, Pump};
-use super::start::{Program, Started};
-use super::{Context, Session};
+use super::start::{RunningProgram, Started};
+use super::{Session, SessionContext};
 use crate::core::ending::{EndReason, Ending};
 use crate::core::idle::{Idle, IdleCheck};
 use crate::model::exit_status::ExitStatus;
@@ -53,9 +53,14 @@ pub(super) struct Ran {
 
 /// Moves bytes until the program and its tree are over and all that it wrote is moved. Says
 /// on the way what the session says of its service.
-pub(super) async fn run(session: &Session, started: Started, context: &Context, inbox: &mut Inbox) -> Ran {
+pub(super) async fn run(
+    session: &Session,
+    started: Started,
+    context: &SessionContext,
+    inbox: &mut Inbox,
+) -> Ran {
     let Started { mut link, client, connection, program, is_probe, client_sets_names } = started;
-    let Program { mut running, ours, mut errors } = program;
+    let RunningProgram { mut running, ours, mut errors } = program;
     session.process.began(running.child.pid());
     let (phase, phases) = watch::channel(Phase::Runs);
     let mut pump = Pump::new(&mut link, ours, errors.as_mut(), &session.flow, phases);
@@ -65,12 +70,12 @@ pub(super) async fn run(session: &Session, started: Started, context: &Context, 
         ending.ask_at(timeout, EndReason::Timeout);
     }
     let mut health_told = false;
-    let beside = Beside {
+    let beside = RunTasks {
         work: pump.run(),
         idle: idle(session, context, times.idle_timeout),
         works: is_probe.then_some(|| {
             health_told = true;
-            context.events.session(Event::Health(session.id, ServiceHealth::Works));
+            context.events.session(SessionEvent::Health(session.id, ServiceHealth::Works));
         }),
         end_input: |was_asked: bool| {
             let can_ask = !was_asked && session.service.has_pipes();
@@ -93,14 +98,14 @@ pub(super) async fn run(session: &Session, started: Started, context: &Context, 
             true => ServiceHealth::Works,
             false => ended.health(session, context, &running).await,
         };
-        context.events.session(Event::Health(session.id, health));
+        context.events.session(SessionEvent::Health(session.id, health));
     }
     let cut = match ended {
         // No client listens where nothing moved for so long.
         Ended::Known { why: Some(why @ EndReason::Idle), .. } => Some(why.text()),
         Ended::Known { .. } => {
             let cut = delivery::drain_pipes(&mut pump, over + times.linger_timeout, inbox).await;
-            context.events.session(Event::Lingers(session.id));
+            context.events.session(SessionEvent::Lingers(session.id));
             cut
         }
         Ended::Left | Ended::Unknown(_) => None,
@@ -124,7 +129,7 @@ impl Ended {
     /// anything. What a client can cause is no failure of the service, or one client could
     /// pause it for all. Where the client's bytes are not counted, only a program that was
     /// not loaded counts.
-    async fn health(&self, session: &Session, context: &Context, running: &Running) -> ServiceHealth {
+    async fn health(&self, session: &Session, context: &SessionContext, running: &Running) -> ServiceHealth {
         let Ended::Known { exit, why: None } = self else { return ServiceHealth::Works };
         // A program that has waited for its client has lived longer than with it.
         if running.born.elapsed() >= QUICK || !exit.is_abnormal() {
@@ -146,7 +151,7 @@ impl Ended {
 
 /// Returns when the connection is idle for the timeout; never without one.
 /// Where the counts cannot be asked the session goes on: `session_timeout` bounds it.
-async fn idle(session: &Session, context: &Context, timeout: Option<Duration>) {
+async fn idle(session: &Session, context: &SessionContext, timeout: Option<Duration>) {
     let Some(timeout) = timeout else { return std::future::pending().await };
     let began = Instant::now();
     let mut idle = Idle::new(timeout);

@@ -6,12 +6,12 @@ use std::io::ErrorKind;
 use tokio::sync::oneshot;
 
 use super::closing::Closed;
-use super::event::{Event, Inbox, Order, ServiceHealth};
+use super::event::{Inbox, Order, ServiceHealth, SessionEvent};
 use super::lent::Lent;
 use super::link::Link;
 use super::prelude::Passed;
 use super::pump::Errors;
-use super::{Context, Session};
+use super::{Session, SessionContext};
 use crate::core::ending::EndReason;
 use crate::core::proxy_header;
 use crate::core::spawn_queue::STUCK_AFTER;
@@ -27,7 +27,7 @@ use crate::sys::{self, SpawnError, Step, connection};
 
 /// A program that runs.
 #[derive(Debug)]
-pub struct Program {
+pub struct RunningProgram {
     pub running: Running,
     /// The server's ends of its pipes.
     pub ours: ServerEnds,
@@ -43,7 +43,7 @@ pub(super) struct Started {
     /// By what the connection is known among the descriptors of processes, if the program has
     /// it and may leave it to others.
     pub connection: Option<connection::Id>,
-    pub program: Program,
+    pub program: RunningProgram,
     /// The session is the probe that may end a pause of its service.
     pub is_probe: bool,
     /// Names that the client chose are in the program's environment.
@@ -54,7 +54,7 @@ pub(super) struct Started {
 pub(super) async fn start(
     session: &Session,
     passed: Passed,
-    context: &Context,
+    context: &SessionContext,
     inbox: &mut Inbox,
 ) -> Result<Started, Closed> {
     let variables = variables(session, &passed);
@@ -71,7 +71,7 @@ pub(super) async fn start(
             let own = !sys::spawn::ran_out(&error) && inbox.borrow().order == Order::Serve;
             let fault = || format!("{}: {}", error.step.name(), error.cause);
             let health = if own { ServiceHealth::Failed(fault()) } else { ServiceHealth::Unknown };
-            context.events.session(Event::Health(session.id, health));
+            context.events.session(SessionEvent::Health(session.id, health));
             let record = Record {
                 outcome: Outcome::Failed,
                 step: Some(error.step.name()),
@@ -96,9 +96,9 @@ async fn program(
     link: Link,
     (client, local): (Peer, &Address),
     variables: Vec<(OsString, OsString)>,
-    context: &Context,
+    context: &SessionContext,
     inbox: &mut Inbox,
-) -> Result<(Link, Program), (SpawnError, Option<Link>)> {
+) -> Result<(Link, RunningProgram), (SpawnError, Option<Link>)> {
     let service = &session.service;
     if service.warm.is_some()
         && let Some(mut waited) = waiting(session, context).await
@@ -131,12 +131,12 @@ async fn program(
     // One that reads nothing need not know.
     let _ = introduce(service, &ours, client, local).await;
     let errors = Errors::of_program(service, Some(session.id), context);
-    Ok((link, Program { running, ours, errors }))
+    Ok((link, RunningProgram { running, ours, errors }))
 }
 
-impl Program {
+impl RunningProgram {
     /// Ends it: no session has a use for it.
-    pub(super) async fn end(self, context: &Context) {
+    pub(super) async fn end(self, context: &SessionContext) {
         let Running { mut child, account, .. } = self.running;
         child.end_tree();
         let _ = child.wait(Leftovers::End).await;
@@ -158,7 +158,7 @@ pub(super) async fn is_too_late(inbox: &mut Inbox) -> &'static str {
 }
 
 /// A program that waits for a client, if one does.
-async fn waiting(session: &Session, context: &Context) -> Option<Program> {
+async fn waiting(session: &Session, context: &SessionContext) -> Option<RunningProgram> {
     let (reply, answer) = oneshot::channel();
     context.events.want_program(session.id, reply);
     answer.await.ok()

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::Context;
-use super::ending::{Beside, Over, QUICK, until_over};
+use super::SessionContext;
+use super::ending::{Over, QUICK, RunTasks, until_over};
 use super::event::{Inbox, Order, Waited, WarmEvent, WarmId};
 use super::pump::{Errors, Phase, Pump};
-use super::start::{Program, is_too_late};
+use super::start::{RunningProgram, is_too_late};
 use crate::core::ending::Ending;
 use crate::model::ids::ServiceId;
 use crate::model::plan::Service;
@@ -19,7 +19,7 @@ use crate::spawn::stdio::ServerEnds;
 use crate::sys::{self, SpawnError};
 
 /// Takes a waiting program for a session.
-pub type WarmRequest = oneshot::Sender<Program>;
+pub type WarmRequest = oneshot::Sender<RunningProgram>;
 
 /// A program to be started ahead.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Ahead {
 /// ordered to.
 pub async fn wait_for_client(
     ahead: Ahead,
-    context: Context,
+    context: SessionContext,
     mut inbox: Inbox,
     take: oneshot::Receiver<WarmRequest>,
 ) {
@@ -50,7 +50,7 @@ pub async fn wait_for_client(
     context.events.warm(WarmEvent::Over(ahead.id, waited));
 }
 
-async fn start(ahead: &Ahead, context: &Context, inbox: &mut Inbox) -> Result<Program, Waited> {
+async fn start(ahead: &Ahead, context: &SessionContext, inbox: &mut Inbox) -> Result<RunningProgram, Waited> {
     let service = &ahead.service;
     let failed = |error: SpawnError| Waited::Failed {
         own: !sys::spawn::ran_out(&error),
@@ -61,23 +61,23 @@ async fn start(ahead: &Ahead, context: &Context, inbox: &mut Inbox) -> Result<Pr
     let spawned = context.spawner.spawn(ahead.service_id, service.clone(), None, variables, cut);
     let (_, started) = spawned.await.map_err(failed)?;
     let (running, ours) = started.map_err(failed)?;
-    Ok(Program { running, ours, errors: Errors::of_program(service, None, context) })
+    Ok(RunningProgram { running, ours, errors: Errors::of_program(service, None, context) })
 }
 
 /// Keeps the program until a session takes it or it is over.
 async fn keep(
     ahead: &Ahead,
-    program: Program,
-    context: &Context,
+    program: RunningProgram,
+    context: &SessionContext,
     inbox: &mut Inbox,
     take: oneshot::Receiver<WarmRequest>,
 ) -> Waited {
-    let Program { mut running, ours: ServerEnds { mut pipes, errors: reader }, mut errors } = program;
+    let RunningProgram { mut running, ours: ServerEnds { mut pipes, errors: reader }, mut errors } = program;
     let began = Instant::now();
     let (phase, phases) = watch::channel(Phase::Runs);
     let mut pump = Pump::of_errors(reader.as_ref(), errors.as_mut(), phases);
     let told = inbox.clone();
-    let beside = Beside {
+    let beside = RunTasks {
         work: async {
             tokio::select! {
                 request = taken(take, told) => request,
@@ -101,7 +101,7 @@ async fn keep(
     let (exit, why) = match over {
         Over::Exit(exit, why) => (exit, why),
         Over::Worked(request) => {
-            let program = Program { running, ours: ServerEnds { pipes, errors: reader }, errors };
+            let program = RunningProgram { running, ours: ServerEnds { pipes, errors: reader }, errors };
             let Err(unwanted) = request.send(program) else { return Waited::Taken };
             // The session that came for it is gone meanwhile.
             unwanted.end(context).await;
@@ -109,7 +109,7 @@ async fn keep(
         }
         // No session will come for it.
         Over::Left => {
-            Program { running, ours: ServerEnds { pipes, errors: reader }, errors }.end(context).await;
+            RunningProgram { running, ours: ServerEnds { pipes, errors: reader }, errors }.end(context).await;
             return Waited::Gone;
         }
     };

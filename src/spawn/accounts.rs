@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::core::logon::{Logon, Verdict};
+use crate::core::logon::{Logon, LogonAction};
 use crate::model::account::{Credentials, UserName};
 use crate::sys::account::{Account, counts_against_account};
 use crate::sys::{SpawnError, Step};
@@ -57,16 +57,16 @@ impl Accounts {
         // Held while the account is taken: others of the same account wait.
         let mut entry = lock(&entry);
         match entry.logon.wanted(now()) {
-            Verdict::UseTaken => {
+            LogonAction::UseTaken => {
                 if let Some(account) = &entry.taken {
                     return Ok(account.clone());
                 }
             }
-            Verdict::Refuse(rest) => {
+            LogonAction::Refuse(rest) => {
                 let cause = format!("{} (not tried again for {} seconds)", entry.refusal, rest.as_secs() + 1);
                 return Err(SpawnError::new(Step::Logon, cause));
             }
-            Verdict::Take => {}
+            LogonAction::Take => {}
         }
         // An old token is given back before a new one is asked for.
         entry.taken = None;

@@ -40,17 +40,17 @@ fn is_harmless(name: &str) -> bool {
 
 /// Our own environment, as far as programs may have it.
 #[derive(Debug)]
-pub struct Inherited {
+pub struct ServerEnvironment {
     /// For programs without an identity.
     all: Variables,
     /// For programs with one.
     harmless: Variables,
 }
 
-impl Inherited {
+impl ServerEnvironment {
     /// That of this process.
     pub fn ours() -> Self {
-        Inherited::from(std::env::vars_os())
+        ServerEnvironment::from(std::env::vars_os())
     }
 
     fn from(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
@@ -62,7 +62,7 @@ impl Inherited {
             })
             .collect();
         let harmless = all.iter().filter(|(name, _)| is_harmless(&name.to_string_lossy())).cloned().collect();
-        Inherited { all, harmless }
+        ServerEnvironment { all, harmless }
     }
 
     /// The whole environment of a program: what it inherits by default, its
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn inherited_copies_of_session_and_manager_names_are_removed() {
-        let inherited = Inherited::from(
+        let inherited = ServerEnvironment::from(
             variables(&["A", "CLIENT_IP", "LISTEN_FDS", "LISTEN_X", "NOTIFY_SOCKET", "TCPREMOTEHOST"])
                 .into_iter(),
         );
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn with_an_identity_only_harmless_variables_are_inherited() {
         let inherited =
-            Inherited::from(variables(&["A", "PATH", "LC_ALL", "TZ", "LANG", "HOME"]).into_iter());
+            ServerEnvironment::from(variables(&["A", "PATH", "LC_ALL", "TZ", "LANG", "HOME"]).into_iter());
         assert_eq!(names(&inherited.harmless), ["PATH", "LC_ALL", "TZ", "LANG"]);
     }
 
@@ -213,7 +213,7 @@ mod tests {
 
     /// The names of an environment of which `A`, `PATH` and `TZ` could be inherited.
     fn merged(account: Option<&[&str]>, inherit: Option<&[&str]>) -> Vec<String> {
-        let inherited = Inherited::from(variables(&["A", "PATH", "TZ"]).into_iter());
+        let inherited = ServerEnvironment::from(variables(&["A", "PATH", "TZ"]).into_iter());
         let inherit: Option<Vec<OsString>> =
             inherit.map(|names| names.iter().map(|&name| name.into()).collect());
         names(&inherited.merged(account.map(variables), inherit.as_deref(), &[], Vec::new()))
@@ -235,14 +235,14 @@ mod tests {
 
     #[test]
     fn names_of_the_service_manager_are_not_inherited_by_name_either() {
-        let inherited = Inherited::from(variables(&["NOTIFY_SOCKET", "CLIENT_IP"]).into_iter());
+        let inherited = ServerEnvironment::from(variables(&["NOTIFY_SOCKET", "CLIENT_IP"]).into_iter());
         let names = ["NOTIFY_SOCKET".into(), "CLIENT_IP".into()];
         assert_eq!(inherited.merged(None, Some(&names), &[], Vec::new()), []);
     }
 
     #[test]
     fn variables_of_the_file_win_over_what_is_inherited_and_lose_to_the_session() {
-        let inherited = Inherited::from(variables(&["A", "B"]).into_iter());
+        let inherited = ServerEnvironment::from(variables(&["A", "B"]).into_iter());
         let own: Variables =
             ["A", "CLIENT_IP", "TCPREMOTEHOST"].map(|name| (name.into(), "file".into())).into();
         let session = vec![("CLIENT_IP".into(), "session".into())];
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_programs_need_is_inherited_whatever_a_list_says() {
-        let needed = Inherited::from(variables(NEEDED_BY_PROGRAMS).into_iter());
+        let needed = ServerEnvironment::from(variables(NEEDED_BY_PROGRAMS).into_iter());
         assert_eq!(names(&needed.merged(None, Some(&[]), &[], Vec::new())), NEEDED_BY_PROGRAMS);
     }
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::core::spawn_queue::{HANGS_AFTER, STUCK_AFTER, SpawnQueue, THREADS};
 use crate::log::Log;
-use crate::log::event::Event;
+use crate::log::event::LogEvent;
 use crate::model::ids::ServiceId;
 use crate::model::level::Level;
 use crate::model::plan::{Service, Stderr};
@@ -24,7 +24,7 @@ use crate::sys::attempt::Attempt;
 use crate::sys::child::Child;
 use crate::sys::fault::{self, Says};
 use crate::sys::net::Socket;
-use crate::sys::{Errors, SpawnError, Start, Stdio, Step};
+use crate::sys::{ErrorStream, SpawnError, Start, Stdio, Step};
 use accounts::Accounts;
 use stdio::{ChildEnds, ServerEnds};
 
@@ -44,7 +44,7 @@ pub struct Running {
 pub type Spawned = (Option<Socket>, Result<(Running, ServerEnds), SpawnError>);
 
 /// One program to start.
-struct Job {
+struct StartJob {
     service: Arc<Service>,
     /// The connection, where it becomes the program's streams itself.
     socket: Option<Socket>,
@@ -69,13 +69,13 @@ pub struct Spawner {
 }
 
 struct SpawnerShared {
-    queue: Mutex<SpawnQueue<Job>>,
+    queue: Mutex<SpawnQueue<StartJob>>,
     filled: Condvar,
     accounts: Accounts,
     log: Log,
     began: Instant,
     /// Our own environment, without what is ours alone.
-    environment: environment::Inherited,
+    environment: environment::ServerEnvironment,
 }
 
 impl std::fmt::Debug for SpawnerShared {
@@ -85,7 +85,7 @@ impl std::fmt::Debug for SpawnerShared {
 }
 
 impl SpawnerShared {
-    fn queue(&self) -> MutexGuard<'_, SpawnQueue<Job>> {
+    fn queue(&self) -> MutexGuard<'_, SpawnQueue<StartJob>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,7 +99,7 @@ impl Spawner {
             accounts: Accounts::new(Account::LIFETIME),
             log,
             began: Instant::now(),
-            environment: environment::Inherited::ours(),
+            environment: environment::ServerEnvironment::ours(),
         });
         let spawner = Spawner { shared };
         for _ in 0..THREADS {
@@ -128,7 +128,7 @@ impl Spawner {
     ) -> Result<Spawned, SpawnError> {
         let (reply, mut answer) = oneshot::channel();
         let (runtime, attempt) = (Handle::current(), Attempt::new());
-        let job = Job { service, socket, variables, runtime, attempt: attempt.clone(), reply };
+        let job = StartJob { service, socket, variables, runtime, attempt: attempt.clone(), reply };
         self.shared.queue().push(id, job);
         self.shared.filled.notify_one();
         tokio::pin!(cut);
@@ -150,7 +150,7 @@ impl Spawner {
         };
         attempt.cancel();
         let waiting = self.shared.queue().take_out(|job| job.attempt.is(&attempt));
-        if let Some(Job { socket, .. }) = waiting {
+        if let Some(StartJob { socket, .. }) = waiting {
             return Ok((socket, Err(SpawnError::new(attempt.step(), why))));
         }
         match timeout(STUCK_AFTER, &mut answer).await {
@@ -248,7 +248,7 @@ fn hangs_after() -> Duration {
 fn work(shared: &SpawnerShared) {
     loop {
         let (service, job, began) = next(shared);
-        let Job { service: plan, socket, variables, runtime, attempt, reply } = job;
+        let StartJob { service: plan, socket, variables, runtime, attempt, reply } = job;
         shared.accounts.try_clear_returned();
         // A session that is gone needs no program.
         let result = if reply.is_closed() {
@@ -266,7 +266,7 @@ fn work(shared: &SpawnerShared) {
     }
 }
 
-fn next(shared: &SpawnerShared) -> (ServiceId, Job, Duration) {
+fn next(shared: &SpawnerShared) -> (ServiceId, StartJob, Duration) {
     let mut queue = shared.queue();
     loop {
         let now = shared.began.elapsed();
@@ -312,7 +312,7 @@ fn start(
             let account = shared.accounts.take(credentials, || shared.began.elapsed())?;
             if let Some(remark) = shared.accounts.remark(credentials, &account) {
                 let (level, message) = (Level::Warning, remark.to_owned());
-                shared.log.event(Event::Configuration { level, message, hint: None });
+                shared.log.event(LogEvent::Configuration { level, message, hint: None });
             }
             Some(account)
         }
@@ -330,9 +330,9 @@ fn start(
         stdio: stdio(&theirs, socket)
             .ok_or_else(|| SpawnError::new(Step::Stdio, "the connection is gone"))?,
         errors: match (&theirs.errors, service.program.stderr) {
-            (Some(end), _) => Errors::Pipe(end),
-            (None, Stderr::Client) => Errors::Output,
-            (None, Stderr::Discard | Stderr::Log) => Errors::Nowhere,
+            (Some(end), _) => ErrorStream::Pipe(end),
+            (None, Stderr::Client) => ErrorStream::Output,
+            (None, Stderr::Discard | Stderr::Log) => ErrorStream::Nowhere,
         },
         limits: &service.program.limits,
         attempt,

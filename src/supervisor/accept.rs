@@ -16,7 +16,7 @@ use crate::core::admission::{Connect, Stage};
 use crate::core::exhaustion::{CALM_AFTER, Exhaustion};
 use crate::core::refusals::Reason;
 use crate::listen::ListenerId;
-use crate::log::event::{Event as Logged, Outcome, Record};
+use crate::log::event::{LogEvent, Outcome, Record};
 use crate::model::ids::ServiceId;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
@@ -87,7 +87,7 @@ impl AcceptQueue {
     /// Accepting has worked for a while.
     pub fn calm(&mut self, hub: &Hub) {
         if self.exhaustion.is_over(hub.now()) {
-            hub.log.event(Logged::AcceptResumed);
+            hub.log.event(LogEvent::AcceptResumed);
         }
     }
 
@@ -102,7 +102,7 @@ impl AcceptQueue {
     fn hold_back(&mut self, error: &std::io::Error, hub: &Hub) {
         let pause = self.exhaustion.ran_out();
         if pause.begins {
-            hub.log.event(Logged::AcceptPaused { cause: error.to_string() });
+            hub.log.event(LogEvent::AcceptPaused { cause: error.to_string() });
         }
         self.held_back = true;
         if !self.retry_pending {
@@ -113,7 +113,7 @@ impl AcceptQueue {
 }
 
 /// What came of one listener's turn.
-enum Turn {
+enum AcceptResult {
     /// A client was accepted; more may wait.
     Accepted,
     /// No client waits.
@@ -149,26 +149,26 @@ impl Supervisor {
             }
             let Some(id) = self.accepting.queue.pop_front() else { return };
             match self.turn(id) {
-                Turn::Accepted => {
+                AcceptResult::Accepted => {
                     budget -= 1;
                     full = 0;
                     self.accepting.queue.push_back(id);
                 }
-                Turn::Empty => {
+                AcceptResult::Empty => {
                     if let Some(slot) = self.listeners.get(id) {
                         slot.wait_again();
                     }
                 }
-                Turn::Full => {
+                AcceptResult::Full => {
                     full += 1;
                     self.accepting.queue.push_back(id);
                 }
-                Turn::Later(wait) => {
+                AcceptResult::Later(wait) => {
                     full += 1;
                     token_in = Some(token_in.map_or(wait, |other| other.min(wait)));
                     self.accepting.queue.push_back(id);
                 }
-                Turn::HeldBack => self.accepting.queue.push_front(id),
+                AcceptResult::HeldBack => self.accepting.queue.push_front(id),
             }
         }
         // A listener that found no slot keeps its turn: the round has come full circle.
@@ -177,27 +177,27 @@ impl Supervisor {
         }
     }
 
-    fn turn(&mut self, id: ListenerId) -> Turn {
+    fn turn(&mut self, id: ListenerId) -> AcceptResult {
         // At a listener that was closed no client waits.
-        let Some(slot) = self.listeners.get(id) else { return Turn::Empty };
+        let Some(slot) = self.listeners.get(id) else { return AcceptResult::Empty };
         let service = slot.service;
-        let Some(listener) = slot.listener().cloned() else { return Turn::Empty };
+        let Some(listener) = slot.listener().cloned() else { return AcceptResult::Empty };
         let now = self.hub.now();
         match self.admission.may_connect(service, now) {
             Connect::Accept => {}
-            Connect::WaitFor(wait) => return Turn::Later(wait),
+            Connect::WaitFor(wait) => return AcceptResult::Later(wait),
             Connect::Wait => {
                 if self.admission.can_evict(service, now) {
                     // A lingering session gives up its last bytes for a client that
                     // is really there, never for one that may come.
                     if !listener.has_client() {
-                        return Turn::Empty;
+                        return AcceptResult::Empty;
                     }
                     if let Some(session) = self.admission.evict(service, now) {
                         self.sessions.evict(session);
                     }
                 }
-                return Turn::Full;
+                return AcceptResult::Full;
             }
         }
         let accepted = listener.accept();
@@ -209,18 +209,18 @@ impl Supervisor {
                 let local = socket.local_addr().or_else(|_| listener.local_addr());
                 let local = local.unwrap_or_else(|_| slot.address.clone());
                 self.begin(service, socket, peer, local);
-                Turn::Accepted
+                AcceptResult::Accepted
             }
-            Ok(None) => Turn::Empty,
+            Ok(None) => AcceptResult::Empty,
             Err(error) => match sys::net::accept_fault(&error) {
-                AcceptFault::Connection => Turn::Accepted,
+                AcceptFault::Connection => AcceptResult::Accepted,
                 AcceptFault::Exhausted => {
                     self.accepting.hold_back(&error, &self.hub);
-                    Turn::HeldBack
+                    AcceptResult::HeldBack
                 }
                 AcceptFault::Listener => {
                     self.listeners.broke(id, &error, &self.services, &self.hub);
-                    Turn::Empty
+                    AcceptResult::Empty
                 }
             },
         }
@@ -277,7 +277,7 @@ impl Supervisor {
         if self.refused.has_line(session.service_id, reason, &self.hub) {
             let (outcome, reason, seconds) = (Outcome::Refused, Some(reason.to_string()), Duration::ZERO);
             let record = Record { outcome, reason, seconds, ..session.record() };
-            self.hub.log.event(Logged::session(record));
+            self.hub.log.event(LogEvent::session(record));
         }
         // A client that expects TLS would not understand it.
         let service = &session.service;

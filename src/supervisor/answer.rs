@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use super::Supervisor;
 use super::sessions::Live;
-use crate::control::protocol::{self, Explanation, Reply, Request, State, Status};
-use crate::control::server::Command;
+use crate::control::protocol::{self, Explanation, Reply, Request, ServiceState, Status};
+use crate::control::server::ControlCommand;
 use crate::core::ending::EndReason;
 use crate::core::explain::{Verdict, behind_proxy, explain};
 use crate::model::ids::{ServiceId, SessionId};
@@ -24,8 +24,8 @@ use crate::supervisor::manager::Manager;
 const COUNTED_WITHIN: Duration = Duration::from_millis(300);
 
 impl Supervisor {
-    pub(super) fn answer(&mut self, command: Command, manager: &mut dyn Manager) {
-        let Command { request, reply } = command;
+    pub(super) fn answer(&mut self, command: ControlCommand, manager: &mut dyn Manager) {
+        let ControlCommand { request, reply } = command;
         let answer = match request {
             Request::Reload => {
                 return self.reloads.ask("--reload", Some(reply), &self.hub, manager);
@@ -104,7 +104,7 @@ impl Supervisor {
         }
     }
 
-    fn status_of(&self, service: &Service) -> protocol::Service {
+    fn status_of(&self, service: &Service) -> protocol::ServiceStatus {
         let Some((id, served)) = self.services.named(&service.name) else {
             return self.without_listeners(service, None);
         };
@@ -112,7 +112,7 @@ impl Supervisor {
         let slots = self.listeners.of(id);
         let listen =
             slots.filter_map(|slot| slot.listener()?.local_addr().ok()).map(|address| address.to_string());
-        protocol::Service {
+        protocol::ServiceStatus {
             name: service.name.clone(),
             state,
             reason,
@@ -127,7 +127,7 @@ impl Supervisor {
     }
 
     /// Services that are in the file no more, while sessions of theirs go on.
-    fn gone(&self) -> impl Iterator<Item = protocol::Service> {
+    fn gone(&self) -> impl Iterator<Item = protocol::ServiceStatus> {
         let named =
             |service: &Service| self.services.in_order().iter().any(|other| other.name == service.name);
         let gone = self.services.retired().iter().filter(move |(_, service)| !named(service));
@@ -137,11 +137,11 @@ impl Supervisor {
         gone.filter(|service| service.live > 0)
     }
 
-    fn without_listeners(&self, service: &Service, reason: Option<String>) -> protocol::Service {
+    fn without_listeners(&self, service: &Service, reason: Option<String>) -> protocol::ServiceStatus {
         let sessions = self.sessions_of(&service.name);
-        protocol::Service {
+        protocol::ServiceStatus {
             name: service.name.clone(),
-            state: State::Disabled,
+            state: ServiceState::Disabled,
             reason,
             listen: Vec::new(),
             live: sessions.len() as u64,
@@ -153,12 +153,12 @@ impl Supervisor {
         }
     }
 
-    fn sessions_of(&self, name: &str) -> Vec<protocol::Session> {
+    fn sessions_of(&self, name: &str) -> Vec<protocol::SessionStatus> {
         let mut sessions: Vec<_> = self
             .sessions
             .iter()
             .filter(|live| live.session.service.name == name)
-            .map(|Live { session, client, .. }| protocol::Session {
+            .map(|Live { session, client, .. }| protocol::SessionStatus {
                 id: session.id.0,
                 client: client.unwrap_or(session.peer).to_string(),
                 pid: session.process.running(),
@@ -171,22 +171,22 @@ impl Supervisor {
         sessions
     }
 
-    fn state_of(&self, id: ServiceId, service: &Service) -> (State, Option<String>) {
+    fn state_of(&self, id: ServiceId, service: &Service) -> (ServiceState, Option<String>) {
         if let Some(fault) = self.certificates.fault_of(service) {
-            return (State::Paused, Some(fault));
+            return (ServiceState::Paused, Some(fault));
         }
         if let Some((cause, rest)) = self.admission.pause_of(id, self.hub.now()) {
             let when = match rest {
                 Duration::ZERO => "the next client tries it".to_owned(),
                 rest => format!("tried again in {} s", rest.as_secs_f64().ceil()),
             };
-            return (State::Paused, Some(format!("{cause}; {when}")));
+            return (ServiceState::Paused, Some(format!("{cause}; {when}")));
         }
         let mut slots = self.listeners.of(id);
         let fault = slots.find_map(|slot| Some(format!("{}: {}", slot.address, slot.fault()?)));
         match fault {
-            Some(fault) => (State::Retrying, Some(fault)),
-            None => (State::Listening, None),
+            Some(fault) => (ServiceState::Retrying, Some(fault)),
+            None => (ServiceState::Listening, None),
         }
     }
 }

@@ -14,9 +14,9 @@ use super::services::Services;
 use crate::model::level::Level;
 use crate::model::plan::{self, Plan, Service};
 use crate::sys::fault::{self, Says};
-use crate::tls::Fault;
 use crate::tls::Keys;
-use crate::tls::keyring::{self, Finding, Keyring, News, Read};
+use crate::tls::TlsFault;
+use crate::tls::keyring::{self, KeyFinding, Keyring, News, Read};
 
 /// After this they are read again. A disk that fails is asked no more often.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ impl Certificates {
     /// is new, and what can't.
     pub fn renew(&mut self, keys: Read, services: &Services, hub: &Hub) -> Renewal {
         let mut renewal = Renewal { said: String::new(), all_good: true };
-        for Finding { files, news } in self.keyring.renew(keys) {
+        for KeyFinding { files, news } in self.keyring.renew(keys) {
             let names = names_with(&files, services);
             let until = |keys: &Keys| {
                 keys.until().map_or(String::new(), |until| format!(", which is valid until {until}"))
@@ -158,7 +158,7 @@ impl Certificates {
 
     /// Warns once of each revocation list in use that has expired meanwhile.
     pub fn say_expired_lists(&mut self, services: &Services, hub: &Hub) {
-        for Finding { files, news } in self.keyring.expired_lists() {
+        for KeyFinding { files, news } in self.keyring.expired_lists() {
             let News::Expired(fault) = news else { continue };
             let message = format!("{}: {}", names_with(&files, services), of_expired_list(&fault));
             hub.say(Level::Warning, message, fault.hint);
@@ -182,7 +182,7 @@ fn names_with(files: &plan::Tls, services: &Services) -> String {
 }
 
 /// What holds while an expired list is in use.
-fn of_expired_list(fault: &Fault) -> String {
+fn of_expired_list(fault: &TlsFault) -> String {
     format!(
         "{fault}; it stays in force: certificates that it revokes are refused, later revocations are unknown"
     )

@@ -17,8 +17,8 @@ use crate::tls::keyring::Read;
 /// What the loop hears.
 #[derive(Debug)]
 pub(super) enum Event {
-    Listener(listen::Event),
-    Session(session::Event),
+    Listener(listen::ListenEvent),
+    Session(session::SessionEvent),
     Warm(session::WarmEvent),
     /// A session takes a program that waits; without one it hears nothing.
     WantsProgram(SessionId, WarmRequest),
@@ -67,7 +67,7 @@ impl Sender {
 }
 
 impl session::Events for Sender {
-    fn session(&self, event: session::Event) {
+    fn session(&self, event: session::SessionEvent) {
         self.send(Event::Session(event));
     }
 

@@ -13,10 +13,10 @@ use super::services::Services;
 use super::workers::Workers;
 use crate::config::error::Error;
 use crate::log::Log;
-use crate::log::event::Event as Logged;
+use crate::log::event::LogEvent;
 use crate::model::ids::ServiceId;
 use crate::model::level::Level;
-use crate::session::Context;
+use crate::session::SessionContext;
 use crate::session::helpers::Helpers;
 use crate::spawn::Spawner;
 
@@ -53,13 +53,13 @@ impl Hub {
 
     /// Says something about the configuration.
     pub fn say(&self, level: Level, message: String, hint: Option<String>) {
-        self.log.event(Logged::Configuration { level, message, hint });
+        self.log.event(LogEvent::Configuration { level, message, hint });
     }
 
     /// What a session or a program of this service needs of the server.
-    pub fn context(&self, id: ServiceId, services: &Services, certificates: &Certificates) -> Context {
+    pub fn context(&self, id: ServiceId, services: &Services, certificates: &Certificates) -> SessionContext {
         let served = services.get(id);
-        Context {
+        SessionContext {
             spawner: self.spawner.clone(),
             events: Arc::new(self.sender.clone()),
             log: self.log.clone(),

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::event::Event;
 use super::hub::Hub;
 use super::services::Services;
-use crate::core::inherited::{Assignment, Given, assign};
+use crate::core::inherited::{Assignment, InheritedSocket, assign};
 use crate::listen::{ListenerId, Slot};
-use crate::log::event::Event as Logged;
+use crate::log::event::LogEvent;
 use crate::model::ids::ServiceId;
 use crate::model::level::Level;
 use crate::model::listen::Address;
@@ -29,7 +29,7 @@ pub(super) struct Listeners {
     /// What a service manager has opened for us, with the listener that has the
     /// socket. Kept when that is closed: a bare port is open where the manager
     /// opened it and nowhere else, whatever is reloaded.
-    pub inherited: Vec<(Given, Option<ListenerId>)>,
+    pub inherited: Vec<(InheritedSocket, Option<ListenerId>)>,
     last: usize,
 }
 
@@ -166,7 +166,7 @@ impl Listeners {
         if sys::net::family_is_missing(&error) && slot.address.is_all() {
             slot.is_missing = true;
             if !said {
-                hub.log.event(Logged::FamilyMissing { address: slot.address.clone() });
+                hub.log.event(LogEvent::FamilyMissing { address: slot.address.clone() });
             }
             return true;
         }
@@ -194,7 +194,7 @@ impl Listeners {
         match bound {
             Ok(()) => {
                 let (service, address) = (services.name(slot.service), slot.address.clone());
-                hub.log.event(Logged::ListenRecovered { service, address });
+                hub.log.event(LogEvent::ListenRecovered { service, address });
             }
             Err(error) => self.bind_later(id, &error, services, hub),
         }
@@ -204,7 +204,7 @@ impl Listeners {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         let retry = slot.failed(error);
         let (service, address) = (slot.service, slot.address.clone());
-        hub.log.event(Logged::ListenFailed {
+        hub.log.event(LogEvent::ListenFailed {
             service: services.name(service),
             cause: error.to_string(),
             hint: sys::net::bind_hint(error, &address),
@@ -217,17 +217,20 @@ impl Listeners {
 
 /// Passed sockets, each with the path under which it is wanted: /var/run/name is
 /// /run/name where one folder is a link to the other.
-pub(super) fn named_as_wanted(given: Vec<Given>, wanted: &[(ServiceId, Address)]) -> Vec<Given> {
+pub(super) fn named_as_wanted(
+    given: Vec<InheritedSocket>,
+    wanted: &[(ServiceId, Address)],
+) -> Vec<InheritedSocket> {
     let paths = wanted.iter().filter_map(|(_, address)| match address {
         Address::Unix(path) => Some((resolved(path), address)),
         Address::Tcp(_) => None,
     });
     let paths: Vec<_> = paths.collect();
-    let named = |given: Given| {
+    let named = |given: InheritedSocket| {
         let Address::Unix(path) = &given.address else { return given };
         let own = resolved(path);
         match paths.iter().find(|(resolved, _)| *resolved == own) {
-            Some((_, address)) => Given { address: (*address).clone(), ..given },
+            Some((_, address)) => InheritedSocket { address: (*address).clone(), ..given },
             None => given,
         }
     };

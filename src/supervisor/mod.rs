@@ -26,15 +26,15 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::config::error::Error;
-use crate::control::server::Command;
+use crate::control::server::ControlCommand;
 use crate::core::admission::Admission;
 use crate::listen;
 use crate::log::Log;
-use crate::log::event::Event as Logged;
+use crate::log::event::LogEvent;
 use crate::model::plan::{self, Plan};
-use crate::session::event::{Event as Said, WarmEvent};
+use crate::session::event::{SessionEvent, WarmEvent};
 use crate::sys;
-use crate::sys::Request;
+use crate::sys::SystemRequest;
 use crate::sys::net::Inherited;
 use crate::sys::stop::Stop;
 use crate::tls::keyring::Keyring;
@@ -48,7 +48,7 @@ use refused::Refused;
 use reload::Reloads;
 use services::Services;
 use sessions::Sessions;
-use warm::Warm;
+use warm::WarmPrograms;
 
 /// While sessions live, what their programs left behind is reaped this often,
 /// and while something lasts, a service manager is told so.
@@ -65,7 +65,7 @@ pub struct Supervisor {
     admission: Admission,
     refused: Refused,
     sessions: Sessions,
-    warm: Warm,
+    warm: WarmPrograms,
     certificates: Certificates,
     reloads: Reloads,
     events: mpsc::UnboundedReceiver<Event>,
@@ -90,7 +90,7 @@ impl Supervisor {
             admission: Admission::new(0),
             refused: Refused::new(),
             sessions: Sessions::default(),
-            warm: Warm::default(),
+            warm: WarmPrograms::default(),
             certificates: Certificates::default(),
             reloads: Reloads::new(reloader),
             events,
@@ -115,7 +115,7 @@ impl Supervisor {
     pub async fn run(
         mut self,
         stop: &mut Stop,
-        mut commands: mpsc::Receiver<Command>,
+        mut commands: mpsc::Receiver<ControlCommand>,
         manager: &mut dyn Manager,
     ) {
         // Clients are served from the beginning; the service manager is told later.
@@ -134,8 +134,8 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 request = stop.requested() => match request {
-                    Request::Stop(request) => break request,
-                    Request::Reload { why } => self.reloads.ask(why, None, &self.hub, manager),
+                    SystemRequest::Stop(request) => break request,
+                    SystemRequest::Reload { why } => self.reloads.ask(why, None, &self.hub, manager),
                 },
                 // These before clients, so that a flood of them hides nothing.
                 Some(command) = commands.recv() => self.answer(command, manager),
@@ -155,7 +155,7 @@ impl Supervisor {
                 }
                 Some(event) = self.events.recv() => {
                     // What a program has left behind may end when no session is left.
-                    orphans |= matches!(event, Event::Session(Said::Ended(_)) | Event::Warm(WarmEvent::Over(..)));
+                    orphans |= matches!(event, Event::Session(SessionEvent::Ended(_)) | Event::Warm(WarmEvent::Over(..)));
                     self.route(event, manager).await;
                 }
             }
@@ -166,14 +166,14 @@ impl Supervisor {
     fn say_ready(&self, manager: &mut dyn Manager) {
         let addresses = self.listeners.addresses();
         manager.ready(addresses.len());
-        self.hub.log.event(Logged::Ready { services: self.services.len(), listen: addresses });
+        self.hub.log.event(LogEvent::Ready { services: self.services.len(), listen: addresses });
     }
 
     /// Gives an event to the component that it concerns. Where a client may wait for what came
     /// of it, clients are accepted.
     async fn route(&mut self, event: Event, manager: &mut dyn Manager) {
         match event {
-            Event::Listener(listen::Event::ClientsWait(listener)) => self.accepting.push(listener),
+            Event::Listener(listen::ListenEvent::ClientsWait(listener)) => self.accepting.push(listener),
             Event::AcceptMore => {
                 self.accepting.more();
                 // A flood must not keep the loop from its other tasks.
@@ -207,19 +207,19 @@ impl Supervisor {
         self.accept();
     }
 
-    fn hear(&mut self, said: Said) {
+    fn hear(&mut self, said: SessionEvent) {
         let Supervisor { sessions, services, admission, refused, hub, .. } = self;
         match said {
-            Said::Named(session, client) => sessions.named(session, client, admission, hub),
-            Said::Passed(session) => sessions.passed(session, admission, hub),
-            Said::Health(session, health) => {
+            SessionEvent::Named(session, client) => sessions.named(session, client, admission, hub),
+            SessionEvent::Passed(session) => sessions.passed(session, admission, hub),
+            SessionEvent::Health(session, health) => {
                 sessions.judge(session, health, admission, hub);
                 let (warm, mut around) = self.warm();
                 warm.fill_all(&mut around);
             }
-            Said::Lingers(session) => sessions.lingers(session, admission),
-            Said::IsHeld(session) => sessions.is_held(session, admission),
-            Said::Ended(record) => {
+            SessionEvent::Lingers(session) => sessions.lingers(session, admission),
+            SessionEvent::IsHeld(session) => sessions.is_held(session, admission),
+            SessionEvent::Ended(record) => {
                 sessions.ended(*record, admission, services, refused, hub);
                 self.accepting.something_is_free();
             }
@@ -227,7 +227,7 @@ impl Supervisor {
     }
 
     /// The programs that wait, and what they ask of others.
-    fn warm(&mut self) -> (&mut Warm, warm::Around<'_>) {
+    fn warm(&mut self) -> (&mut WarmPrograms, warm::Around<'_>) {
         let Supervisor { warm, sessions, services, certificates, admission, hub, .. } = self;
         (warm, warm::Around { sessions, services, certificates, admission, hub })
     }

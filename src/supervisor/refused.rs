@@ -7,7 +7,7 @@ use super::hub::Hub;
 use super::services::Services;
 use crate::core::refusals::{RECORDS, Reason, TOLD_EVERY};
 use crate::core::repeat_filter::RepeatFilter;
-use crate::log::event::Event as Logged;
+use crate::log::event::LogEvent;
 use crate::model::ids::ServiceId;
 use crate::session;
 use crate::sys::net::Socket;
@@ -78,7 +78,7 @@ impl Refused {
             let retired =
                 || services.retired().iter().find(|(other, _)| *other == id).map(|(_, service)| service);
             if let Some(service) = services.plan(id).or_else(retired) {
-                hub.log.event(Logged::Refusals { service: service.name.clone(), reason, count });
+                hub.log.event(LogEvent::Refusals { service: service.name.clone(), reason, count });
             }
         }
     }

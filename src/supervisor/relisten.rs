@@ -3,7 +3,7 @@
 use super::hub::Hub;
 use super::listeners::{Listeners, named_as_wanted};
 use super::services::Services;
-use crate::core::inherited::{Assignment, Given, assign};
+use crate::core::inherited::{Assignment, InheritedSocket, assign};
 use crate::core::reload::changes;
 use crate::listen::{ListenerId, Slot};
 use crate::model::ids::ServiceId;
@@ -68,7 +68,7 @@ impl Listeners {
     /// and what is wanted besides. In the place of one that is closed already its
     /// address is wanted.
     fn inherited_for(&self, wanted: &[(ServiceId, Address)]) -> InheritedListeners {
-        let with_socket = |(socket, id): &(Given, Option<ListenerId>)| {
+        let with_socket = |(socket, id): &(InheritedSocket, Option<ListenerId>)| {
             let id = id.filter(|id| self.slots.contains_key(id));
             // We can't bind both families at once, but each.
             (id.is_some() || !socket.is_bare_port()).then(|| (socket.clone(), id))

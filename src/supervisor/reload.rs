@@ -16,7 +16,7 @@ use crate::config::diagnostic::Severity;
 use crate::config::error::Error;
 use crate::control::protocol::Reply;
 use crate::core::capacity::{share_of_total, total_from_descriptors};
-use crate::log::event::Event as Logged;
+use crate::log::event::LogEvent;
 use crate::model::exit_code::Exit;
 use crate::model::ids::ServiceId;
 use crate::model::level::Level;
@@ -61,7 +61,7 @@ impl Reloads {
         }
         self.running = true;
         self.waiting = std::mem::take(&mut self.next);
-        hub.log.event(Logged::Reloading { reason: why });
+        hub.log.event(LogEvent::Reloading { reason: why });
         manager.reloading();
         let (load, sender) = (self.reloader.load.clone(), hub.sender.clone());
         let read = move || {
@@ -136,7 +136,7 @@ impl Supervisor {
 
     fn refuse_reload(&self, why: &str, exit: Exit) -> Reply {
         let message = format!("{why}the configuration of before stays");
-        self.hub.log.event(Logged::ReloadFailed { message: message.clone() });
+        self.hub.log.event(LogEvent::ReloadFailed { message: message.clone() });
         Reply::Refused { message, exit: exit.code() }
     }
 
@@ -157,7 +157,7 @@ impl Supervisor {
         let message = renewal.said + &summary(&loaded, &self.listeners, ids.len(), &changes);
         let exit = if renewal.all_good { Exit::Ok } else { Exit::Config };
         let Difference { added, removed, changed } = changes;
-        self.hub.log.event(Logged::Reloaded { services: ids.len(), added, removed, changed });
+        self.hub.log.event(LogEvent::Reloaded { services: ids.len(), added, removed, changed });
         self.reloads.reloader.look_beside(loaded, self.hub.log.clone());
         Reply::Reloaded { message, exit: exit.code() }
     }

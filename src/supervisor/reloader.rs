@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::Loaded;
 use crate::config::error::Error;
 use crate::log::Log;
-use crate::log::event::Event as Logged;
+use crate::log::event::LogEvent;
 use crate::model::level::Level;
 use crate::sys::fault::{self, Says};
 
 /// Work on files that were read, on a thread that it may block.
-pub type Work = Arc<dyn Fn(&Loaded, &Log) + Send + Sync>;
+pub type ReloadWork = Arc<dyn Fn(&Loaded, &Log) + Send + Sync>;
 
 /// How the files are read, and what is done beside once they are.
 #[derive(Clone)]
@@ -19,9 +19,9 @@ pub struct Reloader {
     pub load: Arc<dyn Fn() -> Result<Loaded, Error> + Send + Sync>,
     /// Says what there is to say of their text, and opens the log's file anew. May
     /// block.
-    pub follow: Work,
+    pub follow: ReloadWork,
     /// Looks at the world that they are about. May block.
-    pub look: Work,
+    pub look: ReloadWork,
     /// What is still to be looked at.
     pub looking: Arc<Turns<Loaded>>,
 }
@@ -82,7 +82,7 @@ impl Reloader {
                 "accounts and programs were not looked at, nor was the log's file opened anew: a thread for it: {cause}"
             );
             let hint = Some("reload once the system has threads to give".to_owned());
-            own.event(Logged::Configuration { level: Level::Warning, message, hint });
+            own.event(LogEvent::Configuration { level: Level::Warning, message, hint });
         }
     }
 }

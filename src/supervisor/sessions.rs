@@ -10,7 +10,7 @@ use super::refused::Refused;
 use super::services::Services;
 use crate::core::admission::{Admission, Ticket};
 use crate::core::refusals::Reason;
-use crate::log::event::{Event as Logged, Record};
+use crate::log::event::{LogEvent, Record};
 use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::Peer;
 use crate::model::plan::Service;
@@ -114,7 +114,7 @@ impl Sessions {
         let cause = match health {
             ServiceHealth::Works => {
                 if admission.worked(ticket) {
-                    hub.log.event(Logged::ServiceResumed { service: service() });
+                    hub.log.event(LogEvent::ServiceResumed { service: service() });
                 }
                 return;
             }
@@ -124,7 +124,7 @@ impl Sessions {
             ServiceHealth::Failed(cause) | ServiceHealth::FailedOrRanOut(cause) => cause,
         };
         if let Some(pause) = admission.failed(ticket, &cause, now) {
-            hub.log.event(Logged::ServicePaused { service: service(), cause, pause_seconds: pause });
+            hub.log.event(LogEvent::ServicePaused { service: service(), cause, pause_seconds: pause });
         }
     }
 
@@ -159,7 +159,7 @@ impl Sessions {
         {
             return;
         }
-        hub.log.event(Logged::session(record));
+        hub.log.event(LogEvent::session(record));
     }
 
     /// Even a session that can't be brought to an end has a record.
@@ -167,7 +167,7 @@ impl Sessions {
         for (_, Live { session, .. }) in self.live.drain() {
             let mut record = session.record();
             record.reason = Some("could not be ended".to_owned());
-            hub.log.event(Logged::session(record));
+            hub.log.event(LogEvent::session(record));
         }
     }
 }

@@ -6,16 +6,16 @@ use tokio::time::Instant;
 
 use super::event::Event;
 use super::{EVERY_SECOND, Supervisor};
-use crate::control::server::Command;
+use crate::control::server::ControlCommand;
 use crate::core::ending::EndReason;
-use crate::core::stop::Stop as Times;
-use crate::log::event::Event as Logged;
+use crate::core::stop::StopTimes;
+use crate::log::event::LogEvent;
 use crate::model::endings::OnStop;
-use crate::session::event::{Event as Said, Order, WarmEvent};
+use crate::session::event::{Order, SessionEvent, WarmEvent};
 use crate::supervisor::manager::Manager;
 use crate::sys;
 use crate::sys::stop::Stop;
-use crate::sys::{Request, StopRequest};
+use crate::sys::{StopRequest, SystemRequest};
 
 impl Supervisor {
     /// No new client at once; then the grace; then whole trees are ended. A
@@ -24,7 +24,7 @@ impl Supervisor {
         mut self,
         request: StopRequest,
         stop: &mut Stop,
-        mut commands: mpsc::Receiver<Command>,
+        mut commands: mpsc::Receiver<ControlCommand>,
         manager: &mut dyn Manager,
     ) {
         self.listeners.close_all().await;
@@ -35,10 +35,10 @@ impl Supervisor {
         let kill_grace = services.map(|service| service.times.kill_grace).max().unwrap_or_default();
         let began = self.hub.began;
         let mut times =
-            Times::requested(began.elapsed(), self.server.stop_grace, kill_grace, request.at_most);
+            StopTimes::requested(began.elapsed(), self.server.stop_grace, kill_grace, request.at_most);
         let leaves = self.server.on_stop == OnStop::Leave;
         let grace = times.ask.saturating_sub(began.elapsed());
-        self.hub.log.event(Logged::Stopping {
+        self.hub.log.event(LogEvent::Stopping {
             reason: request.why,
             sessions: self.sessions.len(),
             grace_seconds: grace,
@@ -50,7 +50,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 request = stop.requested() => {
-                    if let Request::Stop(_) = request {
+                    if let SystemRequest::Stop(_) = request {
                         times = times.requested_again(began.elapsed());
                         self.order_end(times, false);
                     }
@@ -59,7 +59,7 @@ impl Supervisor {
                 Some(command) = commands.recv() => drop(command),
                 Some(event) = self.events.recv() => {
                     match event {
-                        Event::Session(said @ Said::Ended(_)) => self.hear(said),
+                        Event::Session(said @ SessionEvent::Ended(_)) => self.hear(said),
                         Event::Warm(said @ WarmEvent::Over(..)) => {
                             let (warm, mut around) = self.warm();
                             warm.says(said, &mut around);
@@ -80,12 +80,12 @@ impl Supervisor {
         self.hub.spawner.give_up_accounts().await;
         // A client that was refused after its header is counted at its end.
         self.refused.tell(&self.services, &self.hub);
-        self.hub.log.event(Logged::Stopped);
+        self.hub.log.event(LogEvent::Stopped);
     }
 
     /// Ends all sessions at these times. With `leaves` those go on by themselves
     /// that can: a session with pipes needs the server.
-    fn order_end(&mut self, times: Times, leaves: bool) {
+    fn order_end(&mut self, times: StopTimes, leaves: bool) {
         let (ask, kill) = (self.hub.began + times.ask, Some(self.hub.began + times.kill));
         for live in self.sessions.iter() {
             let order = if leaves && !live.session.service.has_pipes() {

@@ -16,7 +16,7 @@ use super::sessions::Sessions;
 use crate::core::admission::Admission;
 use crate::core::backoff::Backoff;
 use crate::core::ending::EndReason;
-use crate::log::event::Event as Logged;
+use crate::log::event::LogEvent;
 use crate::model::ids::{ServiceId, SessionId};
 use crate::session::event::{Instructions, Order, Waited, WarmEvent, WarmId};
 use crate::session::warm::{Ahead, WarmRequest, wait_for_client};
@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// All programs that wait or are being started or ended.
 #[derive(Debug, Default)]
-pub(super) struct Warm {
+pub(super) struct WarmPrograms {
     programs: BTreeMap<WarmId, WarmProgram>,
     pools: BTreeMap<ServiceId, Pool>,
     last: u64,
@@ -57,7 +57,7 @@ struct Pool {
     not_before: Option<Instant>,
 }
 
-impl Warm {
+impl WarmPrograms {
     pub fn is_empty(&self) -> bool {
         self.programs.is_empty()
     }
@@ -230,7 +230,7 @@ impl Warm {
             Waited::Failed { cause, own: true } => {
                 if let Some(pause) = with.admission.failed_alone(service, &cause, with.hub.now()) {
                     let service = with.services.name(service);
-                    with.hub.log.event(Logged::ServicePaused { service, cause, pause_seconds: pause });
+                    with.hub.log.event(LogEvent::ServicePaused { service, cause, pause_seconds: pause });
                 }
                 self.fill(service, with);
             }
@@ -259,7 +259,7 @@ impl Around<'_> {
     fn works_alone(&mut self, service: ServiceId) -> bool {
         let recovered = self.admission.works_alone(service, self.hub.now());
         if recovered {
-            self.hub.log.event(Logged::ServiceResumed { service: self.services.name(service) });
+            self.hub.log.event(LogEvent::ServiceResumed { service: self.services.name(service) });
         }
         recovered
     }

@@ -66,9 +66,9 @@ pub use imp::{
     spawn, stop, terminal, text, trust,
 };
 pub use others::{Other, Others};
-pub use program::{CommandFault, Program, ProgramFault};
-pub use requests::{ControlFault, Request, StopRequest};
-pub use start::{Errors, Start, Stdio};
+pub use program::{CommandFault, FoundProgram, ProgramFault};
+pub use requests::{ControlFault, StopRequest, SystemRequest};
+pub use start::{ErrorStream, Start, Stdio};
 pub use step::{SpawnError, Step};
 pub use traffic::{AcceptFault, Broken, Counts, Drained, Moved};
 #[cfg(all(target_os = "linux", not(portable_unix)))]

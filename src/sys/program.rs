@@ -31,7 +31,7 @@ impl From<CommandFault> for ProgramFault {
 
 /// The program that a command line means at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub struct FoundProgram {
     /// Where it is.
     pub path: PathBuf,
     /// Said where the way it was found is worth a warning.

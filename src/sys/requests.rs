@@ -2,7 +2,7 @@
 
 /// What the system wants of us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub enum SystemRequest {
     /// To stop.
     Stop(StopRequest),
     /// To read the files again.

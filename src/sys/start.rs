@@ -23,7 +23,7 @@ pub struct Start<'a> {
     /// What becomes the three streams.
     pub stdio: Stdio<'a>,
     /// Where what it writes to the third of them goes.
-    pub errors: Errors<'a>,
+    pub errors: ErrorStream<'a>,
     /// What the program may use.
     pub limits: &'a Limits,
     /// How far the start has come, for the thread that waits for it.
@@ -48,7 +48,7 @@ pub enum Stdio<'a> {
 
 /// Where what a program writes to its standard error goes.
 #[derive(Debug, Clone, Copy)]
-pub enum Errors<'a> {
+pub enum ErrorStream<'a> {
     /// Where its output goes.
     Output,
     /// Nowhere.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::model::plan;
 use crate::model::plan::Plan;
-use crate::tls::Fault;
 pub use crate::tls::Keys;
+use crate::tls::TlsFault;
 
 /// Keys and certificates, or why they can't be used.
 #[derive(Debug, Default)]
@@ -21,28 +21,28 @@ pub struct Keyring {
 }
 
 /// What was just read, by its files.
-pub type Read = HashMap<plan::Tls, Result<Keys, Fault>>;
+pub type Read = HashMap<plan::Tls, Result<Keys, TlsFault>>;
 
 /// What came of reading some files again.
 #[derive(Debug)]
-pub struct Finding {
+pub struct KeyFinding {
     /// The files.
     pub files: plan::Tls,
     /// What came of it.
     pub news: News,
 }
 
-/// See [`Finding`].
+/// See [`KeyFinding`].
 #[derive(Debug)]
 pub enum News {
     /// Another certificate is there, and in use.
     Renewed(Keys),
     /// They can't be used; what there was before goes on.
-    Kept(Fault, Keys),
+    Kept(TlsFault, Keys),
     /// They can't be used, nor is there anything else.
-    Missing(Fault),
+    Missing(TlsFault),
     /// Their revocation list has expired, and stays in force.
-    Expired(Fault),
+    Expired(TlsFault),
 }
 
 impl Keyring {
@@ -57,7 +57,7 @@ impl Keyring {
     }
 
     /// Takes what was read. What can't be used leaves what there was.
-    pub fn renew(&mut self, read: Read) -> Vec<Finding> {
+    pub fn renew(&mut self, read: Read) -> Vec<KeyFinding> {
         let mut findings = Vec::new();
         let mut before = std::mem::take(&mut self.keys);
         self.unread.clear();
@@ -75,7 +75,7 @@ impl Keyring {
                 (Err(fault), Some(Ok(old))) => (Ok(old.clone()), Some(News::Kept(fault, old))),
                 (Err(fault), _) => (Err(Arc::from(fault.to_string())), Some(News::Missing(fault))),
             };
-            findings.extend(news.map(|news| Finding { files: files.clone(), news }));
+            findings.extend(news.map(|news| KeyFinding { files: files.clone(), news }));
             self.keys.insert(files, keys);
         }
         findings.extend(self.expired_lists());
@@ -83,12 +83,12 @@ impl Keyring {
     }
 
     /// Revocation lists in use that have expired since this was last asked.
-    pub fn expired_lists(&mut self) -> Vec<Finding> {
+    pub fn expired_lists(&mut self) -> Vec<KeyFinding> {
         let mut findings = Vec::new();
         for (files, keys) in &self.keys {
             let Some(fault) = keys.as_ref().ok().and_then(Keys::expired_list) else { continue };
             if self.expired.insert(files.clone()) {
-                findings.push(Finding { files: files.clone(), news: News::Expired(fault) });
+                findings.push(KeyFinding { files: files.clone(), news: News::Expired(fault) });
             }
         }
         findings
@@ -137,7 +137,7 @@ impl Keyring {
 }
 
 /// Why a service cannot start with these keys.
-pub fn fault_at_start(keys: &Result<Keys, Fault>) -> Option<Fault> {
+pub fn fault_at_start(keys: &Result<Keys, TlsFault>) -> Option<TlsFault> {
     match keys {
         Ok(keys) => keys.expired_list(),
         Err(fault) => Some(fault.clone()),
@@ -147,7 +147,10 @@ pub fn fault_at_start(keys: &Result<Keys, Fault>) -> Option<Fault> {
 /// An expired revocation list is a fault where the service starts with it. Where it
 /// takes the place of a list in use it is none, so that a certificate can be renewed
 /// beside it; but then it must not be the older one, or revoked certificates come back.
-fn judge_list(keys: Result<Keys, Fault>, in_use: Option<&Result<Keys, Arc<str>>>) -> Result<Keys, Fault> {
+fn judge_list(
+    keys: Result<Keys, TlsFault>,
+    in_use: Option<&Result<Keys, Arc<str>>>,
+) -> Result<Keys, TlsFault> {
     let keys = keys?;
     let may_follow = in_use.is_some_and(|old| old.as_ref().is_ok_and(|old| !keys.has_older_list(old)));
     match keys.expired_list() {

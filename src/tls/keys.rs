@@ -15,7 +15,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{Error, InconsistentKeys, RootCertStore, ServerConfig};
 
 use super::revocation::Revocation;
-use super::{Fault, certificate, pem, words};
+use super::{TlsFault, certificate, pem, words};
 use crate::model::plan::Tls;
 
 /// What a service needs to speak TLS. Cheap to clone.
@@ -23,7 +23,7 @@ use crate::model::plan::Tls;
 pub struct Keys {
     pub(super) config: Arc<ServerConfig>,
     chain: Arc<[CertificateDer<'static>]>,
-    complaint: Option<Arc<Fault>>,
+    complaint: Option<Arc<TlsFault>>,
     revocation: Option<Arc<Revocation>>,
 }
 
@@ -42,12 +42,12 @@ impl Keys {
     ///
     /// A revocation list that has expired is no fault here, see
     /// [`Keys::expired_list`].
-    pub fn load(files: &Tls) -> Result<Keys, Fault> {
+    pub fn load(files: &Tls) -> Result<Keys, TlsFault> {
         let chain = pem::certificates(&files.certificate).map_err(|fault| swapped(files).unwrap_or(fault))?;
         let provider = Arc::new(default_provider());
         let complaint = chain.first().and_then(|own| complaint(&files.certificate, own));
         let certified = certified(files, chain.clone(), signing_key(&files.key, &provider)?)?;
-        let other = |error: Error| Fault::of(&files.certificate, format!("can't be used: {error}"));
+        let other = |error: Error| TlsFault::of(&files.certificate, format!("can't be used: {error}"));
         let (verifier, revocation) = match &files.client_ca {
             Some(path) => verifier(path, files.crl.as_deref(), &provider)?,
             None => (WebPkiClientVerifier::no_client_auth(), None),
@@ -77,9 +77,9 @@ impl Keys {
 
     /// All that is wrong with files that can't be loaded, as far as one file says
     /// it without the others. Blocks.
-    pub fn faults(files: &Tls) -> Vec<Fault> {
+    pub fn faults(files: &Tls) -> Vec<TlsFault> {
         let provider = Arc::new(default_provider());
-        let mut found: Vec<Fault> = match swapped(files) {
+        let mut found: Vec<TlsFault> = match swapped(files) {
             Some(fault) => vec![fault],
             None => match (pem::certificates(&files.certificate), signing_key(&files.key, &provider)) {
                 (Ok(chain), Ok(key)) => {
@@ -119,19 +119,19 @@ impl Keys {
     /// What clients will hold against the certificate, although it could be
     /// loaded: its time is over, or has not come. A warning and no error: our
     /// clock may be the one that is wrong, and clients ask their own.
-    pub fn complaint(&self) -> Option<&Fault> {
+    pub fn complaint(&self) -> Option<&TlsFault> {
         self.complaint.as_deref()
     }
 
     /// What is wrong with the revocation lists, although they were loaded.
-    pub fn list_warnings(&self) -> Vec<Fault> {
+    pub fn list_warnings(&self) -> Vec<TlsFault> {
         let Some(revocation) = &self.revocation else { return Vec::new() };
         revocation.expired(UnixTime::now()).into_iter().chain(revocation.missing.clone()).collect()
     }
 
     /// The fault of a revocation list that has expired by now. What it revokes stays
     /// refused. What its authority revoked later is not known.
-    pub fn expired_list(&self) -> Option<Fault> {
+    pub fn expired_list(&self) -> Option<TlsFault> {
         self.revocation.as_ref()?.expired(UnixTime::now())
     }
 
@@ -148,30 +148,30 @@ impl Keys {
     }
 }
 
-fn complaint(path: &Path, own: &CertificateDer<'_>) -> Option<Fault> {
+fn complaint(path: &Path, own: &CertificateDer<'_>) -> Option<TlsFault> {
     let now = UnixTime::now().as_secs();
     let (from, until) = certificate::validity(own)?;
     if now > until.to_unix_duration().as_secs() {
-        return Some(Fault::of(path, format!("holds a certificate that has expired ({until})")));
+        return Some(TlsFault::of(path, format!("holds a certificate that has expired ({until})")));
     }
     (now < from.to_unix_duration().as_secs())
-        .then(|| Fault::of(path, format!("holds a certificate that is not valid before {from}")))
+        .then(|| TlsFault::of(path, format!("holds a certificate that is not valid before {from}")))
 }
 
 /// Each file holds what the other should, and nothing of what it should.
-fn swapped(files: &Tls) -> Option<Fault> {
+fn swapped(files: &Tls) -> Option<TlsFault> {
     let (first, second) = (pem::held(&files.certificate)?, pem::held(&files.key)?);
     (!first.certificate && first.key && second.certificate && !second.key).then(|| {
         let other = files.key.display();
         let what =
             format!("holds a private key and {other} a certificate: certificate and key seem to be swapped");
-        Fault::of(&files.certificate, what)
+        TlsFault::of(&files.certificate, what)
     })
 }
 
-fn signing_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, Fault> {
+fn signing_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, TlsFault> {
     provider.key_provider.load_private_key(pem::private_key(path)?).map_err(|_| {
-        Fault::of(
+        TlsFault::of(
             path,
             "holds a private key that is damaged or of a kind that can't be used: RSA with 2048 to 4096 bits, \
              ECDSA with P-256 or P-384 and Ed25519 can",
@@ -185,7 +185,7 @@ fn certified(
     files: &Tls,
     chain: Vec<CertificateDer<'static>>,
     key: Arc<dyn SigningKey>,
-) -> Result<CertifiedKey, Fault> {
+) -> Result<CertifiedKey, TlsFault> {
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
@@ -196,13 +196,13 @@ fn certified(
                 };
             let certificate = files.certificate.display();
             let fault =
-                Fault::of(&files.key, format!("holds a private key that is not that of the certificate in {certificate}"));
+                TlsFault::of(&files.key, format!("holds a private key that is not that of the certificate in {certificate}"));
             Err(match certified.cert.iter().any(belongs) {
                 true => fault.hint("the server's own certificate has to be the first there"),
                 false => fault.hint("they are made together; perhaps only one of the two files was replaced"),
             })
         }
-        Err(error) => Err(Fault::of(
+        Err(error) => Err(TlsFault::of(
             &files.certificate,
             format!("holds a certificate that can't be used ({})", words::of_certificate(&error)),
         )
@@ -216,13 +216,13 @@ fn verifier(
     path: &Path,
     crl: Option<&Path>,
     provider: &Arc<CryptoProvider>,
-) -> Result<(Arc<dyn ClientCertVerifier>, Option<Revocation>), Fault> {
+) -> Result<(Arc<dyn ClientCertVerifier>, Option<Revocation>), TlsFault> {
     let mut roots = RootCertStore::empty();
     for (number, authority) in (1..).zip(pem::certificates(path)?) {
         // One that is left out would be a client that is turned away without a reason.
         roots.add(authority).map_err(|error| {
             let what = words::of_certificate(&error);
-            Fault::of(path, format!("holds an authority that can't be used (number {number}: {what})"))
+            TlsFault::of(path, format!("holds an authority that can't be used (number {number}: {what})"))
         })?;
     }
     let mut revocation = crl.map(Revocation::load).transpose()?;
@@ -242,8 +242,8 @@ fn verifier(
             let bad = lists.iter().position(|list| build(std::slice::from_ref(list)).is_err());
             let number = bad.map_or(1, |index| index + 1);
             let what = words::of_revocation_list(&error);
-            Err(Fault::of(crl, format!("holds a revocation list that {what} (number {number})")))
+            Err(TlsFault::of(crl, format!("holds a revocation list that {what} (number {number})")))
         }
-        (Err(error), _) => Err(Fault::of(path, format!("cannot be used: {error}"))),
+        (Err(error), _) => Err(TlsFault::of(path, format!("cannot be used: {error}"))),
     }
 }

@@ -36,7 +36,7 @@ pub use without::{Connection, Keys};
 /// Why the files of a service can't be used. The administrator's fault, or the
 /// system's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct TlsFault {
     /// The file.
     pub path: PathBuf,
     /// What is wrong with it, as the end of a sentence that begins with it.
@@ -47,24 +47,24 @@ pub struct Fault {
     pub may_heal: bool,
 }
 
-impl Fault {
-    fn of(path: &Path, message: impl Into<String>) -> Fault {
-        Fault { path: path.to_owned(), message: message.into(), hint: None, may_heal: false }
+impl TlsFault {
+    fn of(path: &Path, message: impl Into<String>) -> TlsFault {
+        TlsFault { path: path.to_owned(), message: message.into(), hint: None, may_heal: false }
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Fault {
+    fn hint(mut self, hint: impl Into<String>) -> TlsFault {
         self.hint = Some(hint.into());
         self
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for TlsFault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}", self.path.display(), self.message)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for TlsFault {}
 
 /// Why nothing was read.
 #[derive(Debug)]

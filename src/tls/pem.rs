@@ -7,7 +7,7 @@ use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::Fault;
+use super::TlsFault;
 use crate::sys::fault::{self, Says};
 use crate::sys::files;
 
@@ -23,7 +23,7 @@ const CERTIFICATE: &str = "CERTIFICATE";
 const LIST: &str = "X509 CRL";
 
 /// All certificates of a file; at least one.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     let text = read(path, LARGEST, "certificates")?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(plain(&text)).collect();
     let found = found.map_err(|error| damaged(path, &error))?;
@@ -34,7 +34,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> 
 }
 
 /// All revocation lists of a file; at least one.
-pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFault> {
     let text = read(path, LARGEST_LIST, "revocation lists")?;
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(plain(&text)).collect();
     let found = found.map_err(|error| damaged(path, &error))?;
@@ -45,11 +45,11 @@ pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<
 }
 
 /// The private key of a file; the first, if it has several.
-pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
     let text = read(path, LARGEST, "a private key")?;
     if is_encrypted(&text) {
         let name = path.display();
-        return Err(Fault::of(
+        return Err(TlsFault::of(
             path,
             "holds an encrypted private key, and there is nobody to ask for its password",
         )
@@ -80,14 +80,14 @@ pub fn held(path: &Path) -> Option<Held> {
 
 /// The bytes of a file, which may be a private key; `largest` bytes at most. `kind` is what
 /// the file is to hold.
-fn read(path: &Path, largest: u64, kind: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
+fn read(path: &Path, largest: u64, kind: &str) -> Result<Zeroizing<Vec<u8>>, TlsFault> {
     let unreadable = |error: io::Error| {
-        let fault = Fault::of(path, format!("can't be read: {error}"));
+        let fault = TlsFault::of(path, format!("can't be read: {error}"));
         match error.kind() {
             ErrorKind::NotFound => fault.hint("a relative path counts from the folder of the configuration"),
             ErrorKind::PermissionDenied => fault.hint("the server's own account must be able to read it"),
             _ if files::is_no_file(&error) => fault,
-            _ => Fault { may_heal: true, ..fault },
+            _ => TlsFault { may_heal: true, ..fault },
         }
     };
     let file = fault::point("key-open", Says::Descriptors)
@@ -99,7 +99,7 @@ fn read(path: &Path, largest: u64, kind: &str) -> Result<Zeroizing<Vec<u8>>, Fau
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > largest) {
-        return Err(Fault::of(path, format!("is too large for {kind}")));
+        return Err(TlsFault::of(path, format!("is too large for {kind}")));
     }
     Ok(bytes)
 }
@@ -129,7 +129,7 @@ fn is_encrypted(bytes: &[u8]) -> bool {
     labels(bytes).contains(&"ENCRYPTED PRIVATE KEY") || bytes.windows(own.len()).any(|part| part == own)
 }
 
-fn damaged(path: &Path, error: &Error) -> Fault {
+fn damaged(path: &Path, error: &Error) -> TlsFault {
     // (Not the error itself: it may quote the file, which may be a key.)
     let message = match error {
         Error::MissingSectionEnd { .. } => "ends in the middle of a section",
@@ -137,31 +137,31 @@ fn damaged(path: &Path, error: &Error) -> Fault {
         Error::Base64Decode(_) => "has a section that is not base64",
         _ => "is damaged",
     };
-    Fault::of(path, message).hint("a copy that was cut off or changed? Take it from its source again")
+    TlsFault::of(path, message).hint("a copy that was cut off or changed? Take it from its source again")
 }
 
 /// Says what is in a file instead of what was wanted.
-fn nothing(path: &Path, bytes: &[u8], wanted: &str, label: &str) -> Fault {
+fn nothing(path: &Path, bytes: &[u8], wanted: &str, label: &str) -> TlsFault {
     let name = path.display();
     let pem = format!("it has to be in PEM, which begins with -----BEGIN {label}-----");
     match plain(bytes) {
-        [] => Fault::of(path, "is empty"),
-        text if text.iter().all(u8::is_ascii_whitespace) => Fault::of(path, "is empty"),
+        [] => TlsFault::of(path, "is empty"),
+        text if text.iter().all(u8::is_ascii_whitespace) => TlsFault::of(path, "is empty"),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            Fault::of(path, "is in UTF-16").hint("save it as plain text, in ASCII or UTF-8")
+            TlsFault::of(path, "is in UTF-16").hint("save it as plain text, in ASCII or UTF-8")
         }
         // A sequence that begins with the number 3.
-        [0x30, 0x82, _, _, 0x02, 0x01, 0x03, ..] => Fault::of(path, "is in PKCS#12, not in PEM").hint(format!(
+        [0x30, 0x82, _, _, 0x02, 0x01, 0x03, ..] => TlsFault::of(path, "is in PKCS#12, not in PEM").hint(format!(
             "openssl pkcs12 -in {name} -nokeys -out cert.pem, and: openssl pkcs12 -in {name} -nocerts -noenc \
              -out key.pem"
         )),
-        [0x30, 0x81..=0x84, ..] => Fault::of(path, "is in DER, not in PEM").hint(match label {
+        [0x30, 0x81..=0x84, ..] => TlsFault::of(path, "is in DER, not in PEM").hint(match label {
             CERTIFICATE => format!("openssl x509 -in {name} -inform DER -out {name}.pem"),
             LIST => format!("openssl crl -in {name} -inform DER -out {name}.pem"),
             _ => format!("openssl pkey -in {name} -inform DER -out {name}.pem"),
         }),
         text => match labels(text).first() {
-            None => Fault::of(path, format!("holds no {wanted}")).hint(pem),
+            None => TlsFault::of(path, format!("holds no {wanted}")).hint(pem),
             Some(other) => {
                 let other = match *other {
                     CERTIFICATE => "a certificate".to_owned(),
@@ -173,7 +173,7 @@ fn nothing(path: &Path, bytes: &[u8], wanted: &str, label: &str) -> Fault {
                     }
                     other => format!("`{other}`"),
                 };
-                Fault::of(path, format!("holds {other} and no {wanted}")).hint(pem)
+                TlsFault::of(path, format!("holds {other} and no {wanted}")).hint(pem)
             }
         },
     }

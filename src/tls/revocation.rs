@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateRevocationListDer, UnixTime};
 use x509_cert::der::{Decode, Header, Reader, Result, SliceReader, Tag};
 use x509_cert::time::Time;
 
-use super::{Fault, pem};
+use super::{TlsFault, pem};
 
 /// The revocation lists of one file.
 #[derive(Debug)]
@@ -21,12 +21,12 @@ pub struct Revocation {
     /// The earliest `nextUpdate` of the lists.
     next_update: Time,
     /// Authorities without a list.
-    pub missing: Option<Fault>,
+    pub missing: Option<TlsFault>,
 }
 
 impl Revocation {
     /// Reads a file in PEM with one or more lists. Blocks.
-    pub fn load(path: &Path) -> std::result::Result<Revocation, Fault> {
+    pub fn load(path: &Path) -> std::result::Result<Revocation, TlsFault> {
         let lists = pem::revocation_lists(path)?;
         let mut issuers = Vec::new();
         let mut earliest: Option<Time> = None;
@@ -35,7 +35,7 @@ impl Revocation {
                 let message = format!(
                     "holds a revocation list that is damaged or has no `nextUpdate` (number {number})"
                 );
-                Fault::of(path, message)
+                TlsFault::of(path, message)
             })?;
             issuers.push(issuer.to_owned());
             let seconds = |time: &Time| time.to_unix_duration();
@@ -43,7 +43,7 @@ impl Revocation {
                 earliest = Some(next_update);
             }
         }
-        let next_update = earliest.ok_or_else(|| Fault::of(path, "holds no revocation list"))?;
+        let next_update = earliest.ok_or_else(|| TlsFault::of(path, "holds no revocation list"))?;
         Ok(Revocation { path: path.to_owned(), lists, issuers, next_update, missing: None })
     }
 
@@ -62,7 +62,7 @@ impl Revocation {
                 numbers.join(", ")
             );
             let hint = "append the list of each authority, also one that revokes nothing";
-            self.missing = Some(Fault::of(&self.path, message).hint(hint));
+            self.missing = Some(TlsFault::of(&self.path, message).hint(hint));
         }
     }
 
@@ -77,10 +77,10 @@ impl Revocation {
     }
 
     /// The fault of a list that has expired.
-    pub fn expired(&self, now: UnixTime) -> Option<Fault> {
+    pub fn expired(&self, now: UnixTime) -> Option<TlsFault> {
         let until = &self.next_update;
         let fault = || {
-            Fault::of(&self.path, format!("holds a revocation list that has expired ({until})"))
+            TlsFault::of(&self.path, format!("holds a revocation list that has expired ({until})"))
                 .hint("put a new list of its authority there, then reload")
         };
         self.expires_in(now).is_none().then(fault)

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
-use super::{Fault, ReadError};
+use super::{ReadError, TlsFault};
 use crate::model::plan::Tls;
 
 /// What a service would need to speak TLS. There are none.
@@ -14,13 +14,13 @@ pub struct Keys(Infallible);
 
 impl Keys {
     /// Says that this can't be had.
-    pub fn load(files: &Tls) -> Result<Keys, Fault> {
-        Err(Fault::of(&files.certificate, "can't be used: this program was built without TLS")
+    pub fn load(files: &Tls) -> Result<Keys, TlsFault> {
+        Err(TlsFault::of(&files.certificate, "can't be used: this program was built without TLS")
             .hint("build it with its feature `tls`"))
     }
 
     /// The same.
-    pub fn faults(files: &Tls) -> Vec<Fault> {
+    pub fn faults(files: &Tls) -> Vec<TlsFault> {
         Keys::load(files).err().into_iter().collect()
     }
 
@@ -40,17 +40,17 @@ impl Keys {
     }
 
     /// What clients will hold against the certificate.
-    pub fn complaint(&self) -> Option<&Fault> {
+    pub fn complaint(&self) -> Option<&TlsFault> {
         match self.0 {}
     }
 
     /// What is wrong with the revocation lists, although they were loaded.
-    pub fn list_warnings(&self) -> Vec<Fault> {
+    pub fn list_warnings(&self) -> Vec<TlsFault> {
         match self.0 {}
     }
 
     /// The fault of a revocation list that has expired by now.
-    pub fn expired_list(&self) -> Option<Fault> {
+    pub fn expired_list(&self) -> Option<TlsFault> {
         match self.0 {}
     }
 

@@ -10,7 +10,7 @@ use wininetd::core::admission::{Admission, Connect, Stage, Ticket};
 use wininetd::core::ending::{EndAction, EndReason, Ending};
 use wininetd::core::refusals::{RECORDS, Reason};
 use wininetd::core::repeat_filter::RepeatFilter;
-use wininetd::core::stop::Stop;
+use wininetd::core::stop::StopTimes;
 use wininetd::model::ids::{ServiceId, SessionId};
 use wininetd::model::listen::Address;
 use wininetd::model::peer::Peer;
@@ -67,7 +67,7 @@ pub struct World {
     pub bound: Vec<Address>,
     pub lines: u64,
     pub told: u64,
-    pub stop: Option<Stop>,
+    pub stop: Option<StopTimes>,
     pub sums: Sums,
 }
 
@@ -379,7 +379,7 @@ impl World {
                     self.sums.arrived -= service.backlog.len() as u64;
                     service.backlog.clear();
                 }
-                Stop::requested(self.now, GRACE, longest, at_most)
+                StopTimes::requested(self.now, GRACE, longest, at_most)
             }
             Some(stop) => stop.requested_again(self.now),
         };

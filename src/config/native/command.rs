@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::keys::Kind;
+use super::keys::ValueKind;
 use super::reader::Cell;
 use super::report::At;
 use super::units::Fault;
@@ -13,7 +13,7 @@ use crate::sys::CommandFault;
 use crate::sys::command::Command;
 
 impl Typed for CommandLine {
-    const KIND: Kind = Kind::Command;
+    const KIND: ValueKind = ValueKind::Command;
 
     fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
         match cell.value.get_ref() {

@@ -12,14 +12,14 @@ use crate::model::secret::STORED;
 
 /// Hides what must not be shown.
 pub(super) fn hide(source: &mut Source) {
-    let mut found = Found::default();
+    let mut found = Secrets::default();
     let mut is_sound = false;
     if let Ok(text) = std::str::from_utf8(&source.text) {
         let (document, errors) = DeTable::parse_recoverable(text);
         is_sound = errors.is_empty();
         found.in_table(text, document.get_ref(), false);
     }
-    let Found { mut ranges, has_passwords } = found;
+    let Secrets { mut ranges, has_passwords } = found;
     if is_sound {
         ranges.sort_by_key(|range| range.start);
         source.hide(ranges, has_passwords);
@@ -44,12 +44,12 @@ fn values(source: &Source) -> Vec<Range<usize>> {
 
 /// What a sound text has to hide.
 #[derive(Default)]
-struct Found {
+struct Secrets {
     ranges: Vec<Range<usize>>,
     has_passwords: bool,
 }
 
-impl Found {
+impl Secrets {
     /// Looks through a table; all of its values are hidden if it is a `password` itself.
     fn in_table(&mut self, text: &str, table: &DeTable<'_>, is_secret: bool) {
         for (key, value) in table {

@@ -13,7 +13,7 @@ use super::units::{Fault, value};
 use crate::config::source::{EMPTY, EMPTY_HINT, Source};
 
 /// What is to be said of an `include`, once all files are known.
-pub(super) struct Found {
+pub(super) struct IncludeFault {
     pub at: At,
     pub fault: Fault,
     /// Whether it is only a warning.
@@ -21,14 +21,14 @@ pub(super) struct Found {
 }
 
 /// Reads the files that the first one includes, behind it.
-pub(super) fn read(sources: &mut Vec<Source>) -> Vec<Found> {
+pub(super) fn read(sources: &mut Vec<Source>) -> Vec<IncludeFault> {
     let main = sources[0].path.clone();
     let folder = main.parent().unwrap_or(Path::new(""));
     let mut known = vec![identity(&main)];
     let mut found = Vec::new();
     for pattern in patterns(&sources[0]) {
         let at = At { source: 0, range: pattern.span() };
-        let mut say = |fault, harmless| found.push(Found { at: at.clone(), fault, harmless });
+        let mut say = |fault, harmless| found.push(IncludeFault { at: at.clone(), fault, harmless });
         let (paths, is_pattern) = match resolve(folder, pattern.get_ref(), &mut sources[0]) {
             Ok(Resolved::Name(path)) => (vec![path], false),
             Ok(Resolved::Matches(paths)) => (paths, true),

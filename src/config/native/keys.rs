@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use super::raw::{Field, Raw, tables};
 use super::reader::Cell;
 use super::report::At;
-use super::service::Entry;
+use super::service::ServiceEntry;
 use super::units::{Fault, quote};
 use super::value::{Mode, Patterns, Typed};
 use crate::model::command_line::CommandLine;
@@ -36,7 +36,7 @@ pub(super) enum Table {
 
 /// What may stand behind a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     /// `true` or `false`.
     Flag,
     /// A whole number, at least 1.
@@ -73,7 +73,7 @@ pub(super) enum Kind {
 pub(super) struct Key {
     pub name: &'static str,
     /// What may stand behind it.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Whether `false` may as well, for none.
     pub off: bool,
     pub tables: &'static [Table],
@@ -106,7 +106,16 @@ const fn key<T: Typed>(
 
 const fn system(name: &'static str, doc: &'static str) -> Key {
     let tables = &[Table::Server, Table::Defaults, Table::Service];
-    Key { name, kind: Kind::System, off: false, tables, default: "", doc, missing: |_| None, unbuilt: None }
+    Key {
+        name,
+        kind: ValueKind::System,
+        off: false,
+        tables,
+        default: "",
+        doc,
+        missing: |_| None,
+        unbuilt: None,
+    }
 }
 
 impl Key {
@@ -116,17 +125,17 @@ impl Key {
     }
 
     const fn at_least(mut self, milliseconds: u64) -> Key {
-        self.kind = Kind::Duration(milliseconds);
+        self.kind = ValueKind::Duration(milliseconds);
         self
     }
 
     const fn at_most(mut self, count: u64) -> Key {
-        self.kind = Kind::UpTo(count);
+        self.kind = ValueKind::UpTo(count);
         self
     }
 
     const fn in_table(mut self, table: Table) -> Key {
-        self.kind = Kind::Table(table);
+        self.kind = ValueKind::Table(table);
         self
     }
 
@@ -164,28 +173,30 @@ impl Key {
     }
 }
 
-impl Kind {
+impl ValueKind {
     /// What may stand there, as the end of a sentence.
     pub fn wanted(self) -> String {
         match self {
-            Kind::Flag => "`true` or `false`".to_owned(),
-            Kind::Count => "a whole number from 1 on".to_owned(),
-            Kind::UpTo(most) => format!("a whole number from 1 to {most}"),
-            Kind::Duration(_) => "a time, as \"10s\" or \"5m\"".to_owned(),
-            Kind::Size => "a size, as \"256MiB\"".to_owned(),
-            Kind::Rate => "a rate, as \"50/s\"".to_owned(),
-            Kind::Text | Kind::Name | Kind::Password | Kind::Path => "a string".to_owned(),
-            Kind::Command => "a string or an array of strings".to_owned(),
-            Kind::Listen => "a port, a string or an array of these".to_owned(),
-            Kind::Networks => "an array of networks, as [\"10.0.0.0/8\"]".to_owned(),
-            Kind::Choice(words) => {
+            ValueKind::Flag => "`true` or `false`".to_owned(),
+            ValueKind::Count => "a whole number from 1 on".to_owned(),
+            ValueKind::UpTo(most) => format!("a whole number from 1 to {most}"),
+            ValueKind::Duration(_) => "a time, as \"10s\" or \"5m\"".to_owned(),
+            ValueKind::Size => "a size, as \"256MiB\"".to_owned(),
+            ValueKind::Rate => "a rate, as \"50/s\"".to_owned(),
+            ValueKind::Text | ValueKind::Name | ValueKind::Password | ValueKind::Path => {
+                "a string".to_owned()
+            }
+            ValueKind::Command => "a string or an array of strings".to_owned(),
+            ValueKind::Listen => "a port, a string or an array of these".to_owned(),
+            ValueKind::Networks => "an array of networks, as [\"10.0.0.0/8\"]".to_owned(),
+            ValueKind::Choice(words) => {
                 words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
             }
-            Kind::Mode => "a string of octal digits, as \"0660\"".to_owned(),
-            Kind::Variables => "a table of strings, as { LANG = \"C\" }".to_owned(),
-            Kind::Names | Kind::Patterns => "an array of strings".to_owned(),
-            Kind::Table(_) | Kind::System => "a table".to_owned(),
-            Kind::Services => "tables with names: [service.NAME]".to_owned(),
+            ValueKind::Mode => "a string of octal digits, as \"0660\"".to_owned(),
+            ValueKind::Variables => "a table of strings, as { LANG = \"C\" }".to_owned(),
+            ValueKind::Names | ValueKind::Patterns => "an array of strings".to_owned(),
+            ValueKind::Table(_) | ValueKind::System => "a table".to_owned(),
+            ValueKind::Services => "tables with names: [service.NAME]".to_owned(),
         }
     }
 }
@@ -229,7 +240,7 @@ tables! {
         include: Patterns [FILE, "none", "More files with services; `*` stands for anything in the last part of a path."];
         server: RawServer [FILE, "", "What holds for the server as a whole."];
         defaults: RawService [FILE, "", "Keys that hold for every service that does not set them."] .in_table(Table::Defaults);
-        service: Vec<Entry> [FILE, "", "The services, each a table `[service.NAME]`."];
+        service: Vec<ServiceEntry> [FILE, "", "The services, each a table `[service.NAME]`."];
     }
 
     /// `[server]`.

@@ -34,11 +34,11 @@ use super::loaded::{Loaded, Spans};
 use super::source::Source;
 use crate::model::plan::Plan;
 pub use address::collide;
-use keys::{Kind, RawFile, RawServer, RawService, Table};
-use reader::{Cell, Context, Reader, in_order};
+use keys::{RawFile, RawServer, RawService, Table, ValueKind};
+use reader::{Cell, Context, NativeReader, in_order};
 use report::{At, Report};
 pub use schema::schema;
-use service::Entry;
+use service::ServiceEntry;
 use units::{Fault, value};
 use value::Typed;
 
@@ -56,7 +56,7 @@ pub fn read(mut main: Source, defaults: &Defaults) -> Loaded {
             report.error(&found.at, found.fault);
         }
     }
-    let mut reader = Reader { report, defaults };
+    let mut reader = NativeReader { report, defaults };
     let (mut server, mut shared, mut entries) = (RawServer::default(), RawService::default(), Vec::new());
     for (number, document) in documents.iter().enumerate() {
         let Some(document) = document else { continue };
@@ -75,8 +75,8 @@ pub fn read(mut main: Source, defaults: &Defaults) -> Loaded {
     Loaded { sources, plan, spans, log_file_span, diagnostics }
 }
 
-impl Typed for Vec<Entry> {
-    const KIND: Kind = Kind::Services;
+impl Typed for Vec<ServiceEntry> {
+    const KIND: ValueKind = ValueKind::Services;
 
     fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
         let value = cell.value;
@@ -98,16 +98,21 @@ impl Typed for Vec<Entry> {
                 let message = "a service's name is up to 80 letters, digits and . _ -, and begins with a letter or digit";
                 report.error(&header, Fault::plain(message));
             }
-            Some(Entry { name: name.to_string(), header, raw: cell.reader.table(context, table) })
+            Some(ServiceEntry { name: name.to_string(), header, raw: cell.reader.table(context, table) })
         };
         Some(in_order(services).into_iter().filter_map(entry).collect())
     }
 }
 
-impl Reader<'_> {
+impl NativeReader<'_> {
     /// Everything that was read, joined.
-    fn plan(&mut self, server: &RawServer, shared: &RawService, all: Vec<Entry>) -> (Plan, Vec<Spans>) {
-        let mut entries: Vec<Entry> = Vec::new();
+    fn plan(
+        &mut self,
+        server: &RawServer,
+        shared: &RawService,
+        all: Vec<ServiceEntry>,
+    ) -> (Plan, Vec<Spans>) {
+        let mut entries: Vec<ServiceEntry> = Vec::new();
         for mut entry in all {
             if let Some(first) = entries.iter().find(|other| other.name == entry.name) {
                 let place = self.report.name(&first.header, &entry.header);
@@ -138,7 +143,7 @@ impl Reader<'_> {
     }
 
     /// No two sockets can be bound to one address.
-    fn have_own_addresses(&mut self, entries: &[Entry]) {
+    fn have_own_addresses(&mut self, entries: &[ServiceEntry]) {
         let all: Vec<_> = entries
             .iter()
             .flat_map(|entry| entry.addresses().iter().map(move |(address, at)| (entry, address, at)))

@@ -92,7 +92,7 @@ pub(super) trait Raw: Default {
 }
 
 /// Makes the structs and the list of all keys: a line a key, with its name, its type and
-/// the arguments of [`super::keys::key`].
+/// the arguments of `key` in `keys.rs`.
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident($table:ident) {
         $($field:ident: $type:ty [$($key:tt)*] $(.$method:ident($($argument:tt)*))*;)*
@@ -126,11 +126,11 @@ macro_rules! tables {
             }
 
             impl Typed for $name {
-                const KIND: Kind = Kind::Table(Table::$table);
+                const KIND: ValueKind = ValueKind::Table(Table::$table);
 
                 fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
                     match (cell.key.kind, cell.value.get_ref()) {
-                        (Kind::Table(table), DeValue::Table(found)) => {
+                        (ValueKind::Table(table), DeValue::Table(found)) => {
                             Some(cell.reader.table(cell.context.in_table(table), found))
                         }
                         _ => cell.mistyped(),

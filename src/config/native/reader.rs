@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::keys::{Key, Kind, Table};
+use super::keys::{Key, Table, ValueKind};
 use super::raw::{Field, Raw, Setting};
 use super::report::{At, Report};
 use super::units::Fault;
@@ -15,7 +15,7 @@ use crate::config::defaults::Defaults;
 use crate::sys::CAPABILITIES;
 
 /// What all steps of reading share.
-pub(super) struct Reader<'a> {
+pub(super) struct NativeReader<'a> {
     pub report: Report<'a>,
     pub defaults: &'a Defaults,
 }
@@ -48,7 +48,7 @@ impl Context {
 
 /// One value, with everything that is known of it before it is read.
 pub(super) struct Cell<'c, 'r> {
-    pub reader: &'c mut Reader<'r>,
+    pub reader: &'c mut NativeReader<'r>,
     pub context: Context,
     pub key: &'static Key,
     pub value: &'c Spanned<DeValue<'c>>,
@@ -72,7 +72,7 @@ impl Cell<'_, '_> {
     /// Why the key can't be used in this file, on this system or with this program.
     fn refused(&self) -> Option<Fault> {
         let (Key { name, .. }, Context { source, table, .. }) = (self.key, self.context);
-        if source > 0 && table == Table::File && self.key.kind != Kind::Services {
+        if source > 0 && table == Table::File && self.key.kind != ValueKind::Services {
             let first = self.reader.report.sources()[0].path.display().to_string();
             let message = format!("`{name}` stands in the file that includes the others: {first}");
             return Some(Fault::plain(message));
@@ -99,7 +99,7 @@ pub(super) fn cannot(table: Table, name: &str, why: &str) -> Fault {
     Fault::new(format!("`{name}`: {why}"), &hint)
 }
 
-impl Reader<'_> {
+impl NativeReader<'_> {
     pub fn table<T: Raw>(&mut self, context: Context, found: &DeTable<'_>) -> T {
         let mut here = T::default();
         let mut for_system = T::default();
@@ -108,7 +108,7 @@ impl Reader<'_> {
             match Key::find(name.get_ref(), context.table) {
                 Ok(key) => {
                     let mut cell = Cell { reader: self, context, key, value, at_key };
-                    if key.kind == Kind::System {
+                    if key.kind == ValueKind::System {
                         cell.for_system(&mut for_system);
                     } else {
                         here.read(&mut cell);

@@ -6,13 +6,13 @@ use ipnet::IpNet;
 
 use super::keys::RawService;
 use super::raw::Field;
-use super::reader::Reader;
+use super::reader::NativeReader;
 use super::report::At;
 use super::units::{Fault, value};
 use crate::model::listen::Address;
 use crate::model::plan::Access;
 
-impl Reader<'_> {
+impl NativeReader<'_> {
     /// From where clients may come.
     pub fn access(&mut self, raw: &RawService, listen: &[Address]) -> Access {
         // A client that a PROXY header names may have an address of any family.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KEYS, Key, Kind, Table};
+use super::keys::{KEYS, Key, Table, ValueKind};
 
 /// The schema, as text.
 pub fn schema() -> String {
@@ -45,7 +45,7 @@ fn reference(which: Table, systems: bool) -> Value {
 fn table(which: Table, systems: bool) -> Value {
     let mut properties = Map::new();
     let here = KEYS.iter().filter(|key| key.tables.contains(&which));
-    for key in here.filter(|key| systems || key.kind != Kind::System) {
+    for key in here.filter(|key| systems || key.kind != ValueKind::System) {
         let mut value = value(key, which);
         if let Value::Object(value) = &mut value {
             let default = match key.default {
@@ -61,30 +61,30 @@ fn table(which: Table, systems: bool) -> Value {
 
 fn value(key: &Key, which: Table) -> Value {
     let one = match key.kind {
-        Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Count => json!({ "type": "integer", "minimum": 1 }),
-        Kind::UpTo(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
-        Kind::Duration(_) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }),
-        Kind::Size => json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" }),
-        Kind::Rate => json!({ "type": "string", "pattern": "^[0-9]+/[smh]$" }),
-        Kind::Text => json!({ "type": "string", "maxLength": crate::model::plan::LONGEST_TEXT }),
-        Kind::Name | Kind::Path => json!({ "type": "string", "minLength": 1 }),
-        Kind::Password => json!({ "type": "string" }),
-        Kind::Mode => json!({ "type": "string", "pattern": "^0?[0-7]{1,3}$" }),
-        Kind::Command => json!({ "oneOf": [{ "type": "string", "minLength": 1 }, strings(1)] }),
-        Kind::Networks | Kind::Names => strings(0),
-        Kind::Patterns => json!({ "oneOf": [{ "type": "string" }, strings(0)] }),
-        Kind::Choice(words) => json!({ "enum": words }),
-        Kind::Variables => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
-        Kind::Listen => {
+        ValueKind::Flag => json!({ "type": "boolean" }),
+        ValueKind::Count => json!({ "type": "integer", "minimum": 1 }),
+        ValueKind::UpTo(most) => json!({ "type": "integer", "minimum": 1, "maximum": most }),
+        ValueKind::Duration(_) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }),
+        ValueKind::Size => json!({ "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" }),
+        ValueKind::Rate => json!({ "type": "string", "pattern": "^[0-9]+/[smh]$" }),
+        ValueKind::Text => json!({ "type": "string", "maxLength": crate::model::plan::LONGEST_TEXT }),
+        ValueKind::Name | ValueKind::Path => json!({ "type": "string", "minLength": 1 }),
+        ValueKind::Password => json!({ "type": "string" }),
+        ValueKind::Mode => json!({ "type": "string", "pattern": "^0?[0-7]{1,3}$" }),
+        ValueKind::Command => json!({ "oneOf": [{ "type": "string", "minLength": 1 }, strings(1)] }),
+        ValueKind::Networks | ValueKind::Names => strings(0),
+        ValueKind::Patterns => json!({ "oneOf": [{ "type": "string" }, strings(0)] }),
+        ValueKind::Choice(words) => json!({ "enum": words }),
+        ValueKind::Variables => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        ValueKind::Listen => {
             let port = json!({ "type": "integer", "minimum": 1, "maximum": 65535 });
             let text = json!({ "type": "string", "minLength": 1 });
             let several = json!({ "type": "array", "minItems": 1, "items": { "oneOf": [port, text] } });
             json!({ "oneOf": [port, text, several] })
         }
-        Kind::Table(inner) => reference(inner, true),
-        Kind::System => reference(which, false),
-        Kind::Services => json!({
+        ValueKind::Table(inner) => reference(inner, true),
+        ValueKind::System => reference(which, false),
+        ValueKind::Services => json!({
             "type": "object",
             "propertyNames": { "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$" },
             "additionalProperties": reference(Table::Service, true),

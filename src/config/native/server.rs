@@ -1,14 +1,14 @@
 //! `[server]`: what holds for the server as a whole.
 
 use super::keys::{RawServer, Table};
-use super::reader::{Reader, cannot};
-use super::service::Entry;
+use super::reader::{NativeReader, cannot};
+use super::service::ServiceEntry;
 use super::units::Fault;
 use crate::model::endings::OnStop;
 use crate::model::plan::{EventLogExtent, STOP_GRACE, Server, Service, Stderr};
 use crate::sys::CAPABILITIES;
 
-impl Reader<'_> {
+impl NativeReader<'_> {
     pub fn server(&mut self, raw: &RawServer) -> Server {
         let on_stop = raw.on_stop.value().unwrap_or(OnStop::End);
         if let Some(at) = raw.on_stop.at()
@@ -29,7 +29,7 @@ impl Reader<'_> {
 
     /// Says of a service whose sessions need the server that they end with it,
     /// where others go on.
-    pub fn outlives(&mut self, server: &Server, entry: &Entry, service: &Service) {
+    pub fn outlives(&mut self, server: &Server, entry: &ServiceEntry, service: &Service) {
         if server.on_stop != OnStop::Leave || !CAPABILITIES.sessions_outlive_us || !service.enabled {
             return;
         }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::keys::RawService;
 use super::raw::{Field, Raw};
-use super::reader::Reader;
+use super::reader::NativeReader;
 use super::report::At;
 use super::rules::expects_header;
 use super::units::{Fault, quote, value};
@@ -27,7 +27,7 @@ use crate::sys::{self, CAPABILITIES};
 
 /// A service as it stands in the files.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct ServiceEntry {
     pub name: String,
     /// Where that was typed.
     pub header: At,
@@ -35,7 +35,7 @@ pub(super) struct Entry {
     pub raw: RawService,
 }
 
-impl Entry {
+impl ServiceEntry {
     /// Takes what it does not set itself from `[defaults]`. A service with a user of its own does
     /// not get another one's password or group, nor one with a command of its own another
     /// program's name.
@@ -76,9 +76,9 @@ impl Entry {
     }
 }
 
-impl Reader<'_> {
+impl NativeReader<'_> {
     /// The service, if everything that it needs is there and right.
-    pub fn service(&mut self, entry: &Entry) -> Option<Service> {
+    pub fn service(&mut self, entry: &ServiceEntry) -> Option<Service> {
         let raw = &entry.raw;
         for (name, is_given) in [("listen", raw.listen.is_given()), ("command", raw.command.is_given())] {
             if !is_given && !entry.has_elsewhere(name) {
@@ -169,7 +169,7 @@ impl Reader<'_> {
         }
     }
 
-    fn program(&mut self, entry: &Entry, stdio: Stdio) -> Option<Program> {
+    fn program(&mut self, entry: &ServiceEntry, stdio: Stdio) -> Option<Program> {
         let raw = &entry.raw;
         let identity = self.identity(entry);
         let limits = self.limits(raw);
@@ -205,7 +205,7 @@ impl Reader<'_> {
 
     /// A service without `user`, where the server may have all rights: the
     /// program of every client would have them by an omission.
-    fn missing_user(&mut self, entry: &Entry) {
+    fn missing_user(&mut self, entry: &ServiceEntry) {
         if !entry.raw.command.is_given() || entry.has_elsewhere("user") {
             return;
         }
@@ -229,7 +229,7 @@ impl Reader<'_> {
     }
 
     /// As whom; outer `None` if that is wrong.
-    fn identity(&mut self, entry: &Entry) -> Option<Option<Credentials>> {
+    fn identity(&mut self, entry: &ServiceEntry) -> Option<Option<Credentials>> {
         let raw = &entry.raw;
         let Some(at) = raw.user.at() else {
             self.missing_user(entry);

@@ -2,9 +2,9 @@
 //! that have a say in it.
 
 use super::keys::{RawService, Table};
-use super::reader::{Reader, cannot};
+use super::reader::{NativeReader, cannot};
 use super::report::At;
-use super::service::Entry;
+use super::service::ServiceEntry;
 use super::units::{Fault, value};
 use crate::config::defaults::uncounted;
 use crate::model::endings::Leftovers;
@@ -21,8 +21,8 @@ pub(super) struct Implied<'f> {
     why: &'static str,
 }
 
-impl Reader<'_> {
-    pub fn stdio(&mut self, entry: &Entry, listen: &[Address]) -> Stdio {
+impl NativeReader<'_> {
+    pub fn stdio(&mut self, entry: &ServiceEntry, listen: &[Address]) -> Stdio {
         let typed = entry.raw.stdio.value();
         let implied = self.implied(entry, listen);
         if implied.is_empty() {
@@ -41,7 +41,7 @@ impl Reader<'_> {
     }
 
     /// Says at the place of `stdio` what is against it.
-    fn is_no_socket(&mut self, entry: &Entry, implied: &[Implied<'_>]) {
+    fn is_no_socket(&mut self, entry: &ServiceEntry, implied: &[Implied<'_>]) {
         let Some(stdio) = entry.raw.stdio.at() else { return };
         let is_own = entry.raw.stdio.own_at().is_some();
         for Implied { name, at, why } in implied {
@@ -59,7 +59,7 @@ impl Reader<'_> {
         }
     }
 
-    pub fn implied<'f>(&self, entry: &'f Entry, listen: &[Address]) -> Vec<Implied<'f>> {
+    pub fn implied<'f>(&self, entry: &'f ServiceEntry, listen: &[Address]) -> Vec<Implied<'f>> {
         let raw = &entry.raw;
         let mut all = Vec::new();
         if raw.tls.get().is_some() {

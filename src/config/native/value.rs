@@ -8,7 +8,7 @@ use toml::de::{DeInteger, DeValue};
 use zeroize::Zeroizing;
 
 use super::address;
-use super::keys::Kind;
+use super::keys::ValueKind;
 use super::reader::{Cell, all};
 use super::report::At;
 use super::text::SINGLE_QUOTES;
@@ -22,7 +22,7 @@ use crate::model::plan::{EventLogExtent, LONGEST_TEXT, Stderr, Stdio, WhenFull};
 /// A type of values.
 pub(super) trait Typed: Sized {
     /// What may stand there; a key may narrow it.
-    const KIND: Kind;
+    const KIND: ValueKind;
 
     /// Reads a value. What is wrong with it is said.
     fn read(cell: &mut Cell<'_, '_>) -> Option<Self>;
@@ -38,7 +38,7 @@ pub(super) struct Patterns;
 macro_rules! typed {
     ($($type:ty: $kind:expr, |$cell:ident| $read:expr;)+) => { $(
         impl Typed for $type {
-            const KIND: Kind = $kind;
+            const KIND: ValueKind = $kind;
 
             fn read($cell: &mut Cell<'_, '_>) -> Option<Self> {
                 $read
@@ -49,7 +49,7 @@ macro_rules! typed {
 
 macro_rules! choices {
     ($($type:ident { $($word:literal => $choice:ident),+ })+) => { typed! { $(
-        $type: Kind::Choice(&[$($word),+]), |cell| match cell.text()? {
+        $type: ValueKind::Choice(&[$($word),+]), |cell| match cell.text()? {
             $($word => Some($type::$choice),)+
             _ => cell.unwanted(),
         };
@@ -66,21 +66,21 @@ choices! {
 }
 
 typed! {
-    bool: Kind::Flag, |cell| cell.value.get_ref().as_bool().or_else(|| cell.mistyped());
-    usize: Kind::Count, |cell| cell.count();
-    u64: Kind::Size, |cell| cell.with_unit("size", units::SIZE_HINT, units::size);
-    Rate: Kind::Rate, |cell| cell.with_unit("rate", units::RATE_HINT, units::rate);
-    Duration: Kind::Duration(0), |cell| cell.time();
-    Mode: Kind::Mode, |cell| cell.text().and_then(|text| cell.said(units::mode(text).map(Mode)));
-    Vec<u8>: Kind::Text, |cell| cell.sent_text();
-    Zeroizing<String>: Kind::Password, |cell| cell.text().map(|text| text.to_owned().into());
-    String: Kind::Name, |cell| cell.plain_text().map(str::to_owned);
-    PathBuf: Kind::Path, |cell| cell.path();
-    Vec<(Address, At)>: Kind::Listen, |cell| cell.addresses();
-    Vec<(IpNet, At)>: Kind::Networks, |cell| cell.networks();
-    Vec<String>: Kind::Names, |cell| cell.variable_names();
-    Vec<(String, String)>: Kind::Variables, |cell| cell.variables();
-    Patterns: Kind::Patterns, |cell| cell.each(|cell| cell.text().map(|_| ())).map(|_| Patterns);
+    bool: ValueKind::Flag, |cell| cell.value.get_ref().as_bool().or_else(|| cell.mistyped());
+    usize: ValueKind::Count, |cell| cell.count();
+    u64: ValueKind::Size, |cell| cell.with_unit("size", units::SIZE_HINT, units::size);
+    Rate: ValueKind::Rate, |cell| cell.with_unit("rate", units::RATE_HINT, units::rate);
+    Duration: ValueKind::Duration(0), |cell| cell.time();
+    Mode: ValueKind::Mode, |cell| cell.text().and_then(|text| cell.said(units::mode(text).map(Mode)));
+    Vec<u8>: ValueKind::Text, |cell| cell.sent_text();
+    Zeroizing<String>: ValueKind::Password, |cell| cell.text().map(|text| text.to_owned().into());
+    String: ValueKind::Name, |cell| cell.plain_text().map(str::to_owned);
+    PathBuf: ValueKind::Path, |cell| cell.path();
+    Vec<(Address, At)>: ValueKind::Listen, |cell| cell.addresses();
+    Vec<(IpNet, At)>: ValueKind::Networks, |cell| cell.networks();
+    Vec<String>: ValueKind::Names, |cell| cell.variable_names();
+    Vec<(String, String)>: ValueKind::Variables, |cell| cell.variables();
+    Patterns: ValueKind::Patterns, |cell| cell.each(|cell| cell.text().map(|_| ())).map(|_| Patterns);
 }
 
 fn number(integer: &DeInteger<'_>) -> Option<u64> {
@@ -90,14 +90,14 @@ fn number(integer: &DeInteger<'_>) -> Option<u64> {
 impl<'c> Cell<'c, '_> {
     fn count(&mut self) -> Option<usize> {
         let DeValue::Integer(integer) = self.value.get_ref() else { return self.mistyped() };
-        let most = if let Kind::UpTo(most) = self.key.kind { most } else { u64::MAX };
+        let most = if let ValueKind::UpTo(most) = self.key.kind { most } else { u64::MAX };
         let count = number(integer).filter(|count| (1..=most).contains(count));
         count.and_then(|count| count.try_into().ok()).or_else(|| self.unwanted())
     }
 
     fn time(&mut self) -> Option<Duration> {
         let time = self.with_unit("time", units::DURATION_HINT, units::duration)?;
-        let least = if let Kind::Duration(least) = self.key.kind { least } else { 0 };
+        let least = if let ValueKind::Duration(least) = self.key.kind { least } else { 0 };
         if time >= Duration::from_millis(least) {
             return Some(time);
         }

@@ -76,7 +76,7 @@ pub(super) fn bounds(text: &str) -> Option<Bounds> {
 
 /// `user`, `user:group`, `user.group`, with `/login-class` behind on FreeBSD.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Owner<'a> {
+pub(super) struct UserField<'a> {
     /// The user.
     pub user: &'a str,
     /// The group in the place of the user's own.
@@ -86,7 +86,7 @@ pub(super) struct Owner<'a> {
 }
 
 /// Reads the user's field.
-pub(super) fn owner(text: &str) -> Owner<'_> {
+pub(super) fn owner(text: &str) -> UserField<'_> {
     let (text, class) = match text.split_once('/') {
         Some((text, class)) => (text, Some(class)),
         None => (text, None),
@@ -95,7 +95,7 @@ pub(super) fn owner(text: &str) -> Owner<'_> {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
     };
-    Owner { user, group: group.filter(|group| !group.is_empty()), class }
+    UserField { user, group: group.filter(|group| !group.is_empty()), class }
 }
 
 /// The addresses before the name, and the name. Without addresses an empty
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn users_have_groups_and_classes() {
         let parts = |text| {
-            let Owner { user, group, class } = owner(text);
+            let UserField { user, group, class } = owner(text);
             (user, group, class)
         };
         assert_eq!(parts("root"), ("root", None, None));

@@ -12,7 +12,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::source::Source;
 use crate::sys::CAPABILITIES;
 use dialect::Dialect;
-use service::Reader;
+use service::InetdReader;
 
 /// inetd has no bound on programs at once. As many as that are none in practice,
 /// and a bound all the same.
@@ -24,7 +24,7 @@ const RATE: &str = "256/m";
 
 /// The same services.
 pub(super) fn convert(source: &Source, world: &World, notes: &mut Vec<Diagnostic>) -> Document {
-    let mut reader = Reader::new(source, world, notes, Dialect::of(source, world));
+    let mut reader = InetdReader::new(source, world, notes, Dialect::of(source, world));
     let mut document =
         Document { head: head(source), server: server(), defaults: defaults(), ..Document::default() };
     for (start, line) in source.lines() {

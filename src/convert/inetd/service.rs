@@ -11,13 +11,13 @@ use crate::config::source::Source;
 use crate::convert::account::{is_number, unnameable, write_group, write_user};
 use crate::convert::note;
 use crate::convert::program::started;
-use crate::convert::toml::{Entry, Item, string};
+use crate::convert::toml::{Item, TomlEntry, string};
 use crate::convert::words::{Word, listed, no_address, words};
 use crate::convert::world::World;
 use crate::model::listen::Address;
 
 /// Reads lines, and says what there is to say about them.
-pub(super) struct Reader<'a> {
+pub(super) struct InetdReader<'a> {
     source: &'a Source,
     world: &'a World,
     notes: &'a mut Vec<Diagnostic>,
@@ -34,19 +34,27 @@ pub(super) struct Reader<'a> {
 /// Why a line has no service, and where in it.
 type Refusal = (Range<usize>, String);
 
-impl<'a> Reader<'a> {
+impl<'a> InetdReader<'a> {
     /// For the lines of a file of this dialect.
     pub(super) fn new(
         source: &'a Source,
         world: &'a World,
         notes: &'a mut Vec<Diagnostic>,
         dialect: Dialect,
-    ) -> Reader<'a> {
-        Reader { source, world, notes, dialect, hosts: Ok(Vec::new()), policy: None, said: HashSet::new() }
+    ) -> InetdReader<'a> {
+        InetdReader {
+            source,
+            world,
+            notes,
+            dialect,
+            hosts: Ok(Vec::new()),
+            policy: None,
+            said: HashSet::new(),
+        }
     }
 }
 
-impl Reader<'_> {
+impl InetdReader<'_> {
     fn note(&mut self, severity: Severity, range: &Range<usize>, message: impl Into<String>) -> String {
         note(self.notes, severity, self.source, range, message)
     }
@@ -110,7 +118,7 @@ impl Reader<'_> {
         }
     }
 
-    fn service(&mut self, words: &[Word<'_>], off: bool) -> Result<Entry, Refusal> {
+    fn service(&mut self, words: &[Word<'_>], off: bool) -> Result<TomlEntry, Refusal> {
         let refused = |word: &Word<'_>, message: &str| Err((word.range(), message.to_owned()));
         let [name, socket_type, protocol, wait, user, program, arguments @ ..] = words else {
             let range = words[0].start..words[words.len() - 1].range().end;
@@ -148,7 +156,7 @@ impl Reader<'_> {
             );
         };
         let typed = words[0].range();
-        let mut entry = Entry { disabled: off, typed, ..Entry::default() };
+        let mut entry = TomlEntry { disabled: off, typed, ..TomlEntry::default() };
         if family == Family::Unix {
             unix(name, &mut entry)?;
         } else {
@@ -170,7 +178,7 @@ impl Reader<'_> {
         Ok(entry)
     }
 
-    fn tcp(&mut self, field: &Word<'_>, family: Family, entry: &mut Entry) -> Result<(), Refusal> {
+    fn tcp(&mut self, field: &Word<'_>, family: Family, entry: &mut TomlEntry) -> Result<(), Refusal> {
         let (hosts, name) = addresses(field.text);
         let has_hosts = field.text.contains(':');
         let hosts = if has_hosts { hosts.map_err(str::to_owned) } else { self.hosts.clone() };
@@ -204,7 +212,7 @@ impl Reader<'_> {
         family: Family,
         port: u16,
         field: &Range<usize>,
-        entry: &mut Entry,
+        entry: &mut TomlEntry,
     ) -> Vec<IpAddr> {
         let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8]));
         let dialect = &self.dialect;
@@ -239,7 +247,7 @@ impl Reader<'_> {
         listen
     }
 
-    fn program(&mut self, program: &Word<'_>, arguments: &[Word<'_>], entry: &mut Entry) {
+    fn program(&mut self, program: &Word<'_>, arguments: &[Word<'_>], entry: &mut TomlEntry) {
         let texts: Vec<&str> = arguments.iter().map(|word| word.text).collect();
         let started = started(program.text, &texts);
         started.write(entry);
@@ -274,7 +282,7 @@ impl Reader<'_> {
         }
     }
 
-    fn identity(&mut self, field: &Word<'_>, entry: &mut Entry) -> Result<(), Refusal> {
+    fn identity(&mut self, field: &Word<'_>, entry: &mut TomlEntry) -> Result<(), Refusal> {
         let owner = owner(field.text);
         if let Some(why) = unnameable(owner.user) {
             return Err((field.range(), why));
@@ -304,7 +312,7 @@ impl Reader<'_> {
 }
 
 /// A path, on FreeBSD with `:user:group:mode:` before it.
-fn unix(field: &Word<'_>, entry: &mut Entry) -> Result<(), Refusal> {
+fn unix(field: &Word<'_>, entry: &mut TomlEntry) -> Result<(), Refusal> {
     let parts: Vec<&str> = field.text.splitn(5, ':').collect();
     let (path, owner) = match parts[..] {
         ["", user, group, mode, path] => (path, Some((user, group, mode))),
@@ -330,7 +338,7 @@ fn unix(field: &Word<'_>, entry: &mut Entry) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn limits(bounds: &Bounds, entry: &mut Entry) {
+fn limits(bounds: &Bounds, entry: &mut TomlEntry) {
     let numbers =
         [("max_connections", bounds.at_once), ("max_connections_per_source", bounds.at_once_per_source)];
     for (key, number) in numbers {

@@ -1,9 +1,9 @@
 //! Limits, banners and the rest of a service of xinetd.
 
 use super::attributes::{Attributes, Value};
-use super::service::Reader;
+use super::service::XinetdReader;
 use crate::convert::inetd::UNLIMITED;
-use crate::convert::toml::{Entry, string, table};
+use crate::convert::toml::{TomlEntry, string, table};
 use crate::model::plan::LONGEST_TEXT;
 use crate::sys::CAPABILITIES;
 
@@ -64,9 +64,9 @@ const USED: [&str; 34] = [
     "v6only",
 ];
 
-impl Reader<'_> {
+impl XinetdReader<'_> {
     /// How many, how often, and what a program may use.
-    pub(super) fn limits(&mut self, attributes: &Attributes, entry: &mut Entry) {
+    pub(super) fn limits(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let number = |value: &Value| {
             value.words.first().and_then(|word| word.parse::<u32>().ok()).filter(|&count| count > 0)
         };
@@ -123,7 +123,7 @@ impl Reader<'_> {
     }
 
     /// Banners are files there and texts here.
-    pub(super) fn texts(&mut self, attributes: &Attributes, entry: &mut Entry) {
+    pub(super) fn texts(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         for (key, names) in [("refusal", ["banner", "banner_fail"]), ("banner", ["banner", "banner_success"])]
         {
             let mut text = String::new();
@@ -143,7 +143,7 @@ impl Reader<'_> {
     }
 
     /// What has no key here: harmless, or a reason to stay closed.
-    pub(super) fn others(&mut self, attributes: &Attributes, entry: &mut Entry) {
+    pub(super) fn others(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         for (name, value) in attributes.names() {
             if let Some((_, why)) = HARMLESS.iter().find(|(known, _)| *known == name) {
                 self.once(entry, &value.at, format!("{name} is not carried over: {why}"));

@@ -19,7 +19,7 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 use crate::sys::CAPABILITIES;
 use attributes::Attributes;
-use service::Reader;
+use service::XinetdReader;
 
 /// What xinetd has unless told otherwise.
 const RATE: &str = "50/s";
@@ -39,7 +39,7 @@ pub(super) fn convert(
         Document { head: head(&path), server: server(), defaults: common(), ..Document::default() };
     document.head.extend(findings.iter().map(Diagnostic::headline));
     notes.extend(findings);
-    let mut reader = Reader { sources: &sources, world, notes, said: HashSet::new() };
+    let mut reader = XinetdReader { sources: &sources, world, notes, said: HashSet::new() };
     for block in &services {
         let attributes = Attributes::merge(defaults.as_ref(), block);
         document.items.push(reader.service(block, &attributes));

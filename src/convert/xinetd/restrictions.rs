@@ -5,15 +5,15 @@ use ipnet::IpNet;
 use super::access;
 use super::attributes::{Attributes, Value};
 use super::read::Block;
-use super::service::Reader;
+use super::service::XinetdReader;
 use crate::config::diagnostic::Severity;
 use crate::config::zeros::without_leading_zeros;
-use crate::convert::toml::{Entry, can_come};
+use crate::convert::toml::{TomlEntry, can_come};
 use crate::convert::words::no_address;
 
-impl Reader<'_> {
+impl XinetdReader<'_> {
     /// `only_from` and `no_access` as networks, and what else restricts.
-    pub(super) fn access(&mut self, attributes: &Attributes, entry: &mut Entry) {
+    pub(super) fn access(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let allowed = attributes.value("only_from").map(|value| self.networks("only_from", value, entry));
         let denied = attributes.value("no_access").map(|value| self.networks("no_access", value, entry));
         match (allowed, denied) {
@@ -41,7 +41,7 @@ impl Reader<'_> {
         }
     }
 
-    fn networks(&mut self, name: &str, value: &Value, entry: &mut Entry) -> Vec<IpNet> {
+    fn networks(&mut self, name: &str, value: &Value, entry: &mut TomlEntry) -> Vec<IpNet> {
         let mut found: Vec<IpNet> = Vec::new();
         let mut left_out: Vec<String> = Vec::new();
         for word in &value.words {
@@ -74,7 +74,7 @@ impl Reader<'_> {
     }
 
     /// Flags, and the rules of TCP wrappers.
-    pub(super) fn flags(&mut self, block: &Block, attributes: &Attributes, entry: &mut Entry) {
+    pub(super) fn flags(&mut self, block: &Block, attributes: &Attributes, entry: &mut TomlEntry) {
         let (mut wrapped, mut nodelay) = (true, false);
         if let Some(flags) = attributes.value("flags") {
             for flag in &flags.words {

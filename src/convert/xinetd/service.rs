@@ -12,13 +12,13 @@ use crate::config::source::Source;
 use crate::convert::account::{User, is_number, unnameable, user_of_number, write_group, write_user};
 use crate::convert::note;
 use crate::convert::program::started;
-use crate::convert::toml::{Entry, Item, array, string, table};
+use crate::convert::toml::{Item, TomlEntry, array, string, table};
 use crate::convert::words::{listed, no_address};
 use crate::convert::world::World;
 use crate::sys::text::same_name;
 
 /// Writes services, and says what there is to say about them.
-pub(super) struct Reader<'a> {
+pub(super) struct XinetdReader<'a> {
     /// The files that were read.
     pub sources: &'a [Source],
     /// What is known of the system.
@@ -29,19 +29,19 @@ pub(super) struct Reader<'a> {
     pub said: HashSet<String>,
 }
 
-impl Reader<'_> {
+impl XinetdReader<'_> {
     pub(super) fn note(&mut self, severity: Severity, at: &Span, message: impl Into<String>) -> String {
         note(self.notes, severity, &self.sources[at.source], &at.range, message)
     }
 
     /// The service does not open wider than it was.
-    pub(super) fn close(&mut self, entry: &mut Entry, at: &Span, why: &str) {
+    pub(super) fn close(&mut self, entry: &mut TomlEntry, at: &Span, why: &str) {
         entry.disabled = true;
         entry.comments.push(self.note(Severity::Warning, at, format!("switched off: {why}")));
     }
 
     /// Something that is no one's harm, once.
-    pub(super) fn once(&mut self, entry: &mut Entry, at: &Span, message: String) {
+    pub(super) fn once(&mut self, entry: &mut TomlEntry, at: &Span, message: String) {
         if self.said.insert(message.clone()) {
             entry.comments.push(self.note(Severity::Note, at, message));
         }
@@ -51,7 +51,7 @@ impl Reader<'_> {
     pub(super) fn service(&mut self, block: &Block, attributes: &Attributes) -> Item {
         let id = attributes.word("id").unwrap_or(&block.name);
         let Span { source, range: typed } = block.at.clone();
-        let mut entry = Entry { name: id.to_owned(), source, typed, ..Entry::default() };
+        let mut entry = TomlEntry { name: id.to_owned(), source, typed, ..TomlEntry::default() };
         let refusal = why_not(block, attributes).or_else(|| self.listen(block, attributes, &mut entry).err());
         if let Some((at, why)) = refusal {
             let off = is_off(id, attributes);
@@ -91,7 +91,7 @@ impl Reader<'_> {
         &mut self,
         block: &Block,
         attributes: &Attributes,
-        entry: &mut Entry,
+        entry: &mut TomlEntry,
     ) -> Result<(), (Span, String)> {
         let typed = attributes.word("port").unwrap_or(&block.name);
         let place = attributes.value("port").map_or(&block.at, |value| &value.at);
@@ -138,7 +138,7 @@ impl Reader<'_> {
     }
 
     /// The user and the group. xinetd takes digits as numbers.
-    fn identity(&mut self, attributes: &Attributes, entry: &mut Entry) {
+    fn identity(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let mut own_group = attributes.word("group").map(str::to_owned);
         if let Some(value) = attributes.value("user") {
             let typed = value.words.first().map_or("", |word| &**word);
@@ -194,7 +194,7 @@ impl Reader<'_> {
         }
     }
 
-    fn program(&mut self, attributes: &Attributes, entry: &mut Entry) {
+    fn program(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let Some(server) = attributes.value("server") else { return };
         let arguments: Vec<&str> = attributes.words("server_args").iter().map(|word| &**word).collect();
         let program = server.words.first().map_or("", |word| &**word);
@@ -219,7 +219,7 @@ impl Reader<'_> {
     }
 
     /// `env` and `passenv`, without what a native file cannot hold.
-    fn environment(&mut self, attributes: &Attributes, entry: &mut Entry) {
+    fn environment(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         if let Some(value) = attributes.value("env").filter(|value| !value.words.is_empty()) {
             // The last of a name counts; TOML takes each once.
             let mut pairs: Vec<(&str, String)> = Vec::new();
@@ -244,7 +244,7 @@ impl Reader<'_> {
     }
 
     /// Whether a native file takes the variable; why it does not is said.
-    fn is_variable(&mut self, name: &str, text: &str, value: &Value, entry: &mut Entry) -> bool {
+    fn is_variable(&mut self, name: &str, text: &str, value: &Value, entry: &mut TomlEntry) -> bool {
         let why = if is_of_session(name.as_ref()) {
             "the server sets it for each session"
         } else if name.is_empty() || name.contains(['=', '\0']) || text.contains('\0') {

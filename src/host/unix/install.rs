@@ -4,12 +4,12 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::launchd::{self, Job};
+use super::launchd::{self, LaunchdJob};
 use super::systemd::{Unit, words};
 use crate::config::error::Error;
 use crate::config::stored::{StartType, Stored};
 use crate::config::{self, defaults::Defaults, missing_user::MissingUser, trust::Strictness};
-use crate::host::Options;
+use crate::host::HostOptions;
 use crate::host::output::answer;
 use crate::host::{example, own_file, refuse_missing_log_folder};
 use crate::model::exit_code::Exit;
@@ -30,7 +30,7 @@ struct Registration {
 }
 
 /// Registers the service.
-pub fn install(options: &Options) -> Result<Exit, Error> {
+pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     if options.stored.firewall == Some(true) {
         return Err(super::only_windows("--firewall", "its firewall has rules for programs"));
     }
@@ -67,7 +67,7 @@ pub fn install(options: &Options) -> Result<Exit, Error> {
     }
     let text = if cfg!(target_os = "macos") {
         let (name, account) = (&options.service_name, new.account.as_deref());
-        Job { name, program: &program, options: &new.stored, account, start: new.start }.text()
+        LaunchdJob { name, program: &program, options: &new.stored, account, start: new.start }.text()
     } else {
         let unit = Unit {
             program: &program,
@@ -103,7 +103,7 @@ pub fn install(options: &Options) -> Result<Exit, Error> {
 }
 
 /// Unregisters the service.
-pub fn remove(options: &Options) -> Result<Exit, Error> {
+pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
     let place = InstallRoot::of(options)?;
     let (name, file) = (&options.service_name, place.service_file(&options.service_name));
     if !file.exists() {
@@ -154,7 +154,7 @@ fn stopped(report: &mut String, name: &str) -> bool {
 }
 
 impl InstallRoot {
-    fn of(options: &Options) -> Result<InstallRoot, Error> {
+    fn of(options: &HostOptions) -> Result<InstallRoot, Error> {
         if !cfg!(any(target_os = "linux", target_os = "macos")) {
             let why = "write a script for its service manager that starts wininetd without a verb";
             return Err(super::only_windows("--install", why));
@@ -195,7 +195,7 @@ impl InstallRoot {
 }
 
 impl Registration {
-    fn merged(old: Option<&Registration>, options: &Options) -> Registration {
+    fn merged(old: Option<&Registration>, options: &HostOptions) -> Registration {
         let before = old.map(|old| old.stored.clone()).unwrap_or_default();
         let mut stored = before.replaced_by(options.stored.clone().absolute());
         stored.cfgfile = Some(stored.config_path());
@@ -291,7 +291,7 @@ fn changes(report: &mut String, file: &Path, old: Option<&Registration>, new: &R
 }
 
 /// Has the manager read its files; false if it did not.
-fn tell_manager(report: &mut String, options: &Options, is_new: bool, file: &Path) -> bool {
+fn tell_manager(report: &mut String, options: &HostOptions, is_new: bool, file: &Path) -> bool {
     let name = &options.service_name;
     if cfg!(target_os = "macos") {
         let _ = writeln!(report, "start it with: launchctl bootstrap system {}", file.display());
@@ -401,7 +401,7 @@ mod tests {
         let stored = Stored { cfgfile: Some("/etc/a&b <c>.conf".into()), ..Stored::default() };
         let program = Path::new("/usr/local/sbin/wininetd");
         let (options, account) = (&stored, Some("nobody"));
-        let job = Job { name: "w", program, options, account, start: StartType::Manual };
+        let job = LaunchdJob { name: "w", program, options, account, start: StartType::Manual };
         let back = read_back(&job.text()).unwrap();
         assert_eq!(
             (back.stored, back.account.as_deref(), back.start),

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::stored::{StartType, Stored};
 
 /// A job of launchd.
-pub(super) struct Job<'a> {
+pub(super) struct LaunchdJob<'a> {
     pub(super) name: &'a str,
     pub(super) program: &'a Path,
     pub(super) options: &'a Stored,
@@ -13,7 +13,7 @@ pub(super) struct Job<'a> {
     pub(super) start: StartType,
 }
 
-impl Job<'_> {
+impl LaunchdJob<'_> {
     pub(super) fn text(&self) -> String {
         let program = self.program.as_os_str().to_owned();
         let words: String = std::iter::once(program)
@@ -83,7 +83,13 @@ mod tests {
     fn a_job_starts_the_program_with_its_options() {
         let options = Stored { cfgfile: Some("/etc/a&b.conf".into()), ..Stored::default() };
         let program = Path::new("/usr/local/sbin/wininetd");
-        let job = Job { name: "wininetd", program, options: &options, account: None, start: StartType::Auto };
+        let job = LaunchdJob {
+            name: "wininetd",
+            program,
+            options: &options,
+            account: None,
+            start: StartType::Auto,
+        };
         let text = job.text();
         let words = "<string>/usr/local/sbin/wininetd</string>\n        <string>--cfgfile</string>\n        <string>/etc/a&amp;b.conf</string>\n";
         assert!(text.contains(words), "{text}");

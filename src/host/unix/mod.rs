@@ -6,7 +6,7 @@ mod systemd;
 
 use crate::config::error::Error;
 use crate::config::trust::Strictness;
-use crate::host::Options;
+use crate::host::HostOptions;
 use crate::host::own_file;
 use crate::host::serve::{Host, serve};
 use crate::log::Console;
@@ -19,16 +19,16 @@ use crate::sys::notify::journal_reads_us;
 use systemd::Systemd;
 
 /// Serves in this console.
-pub fn debug(options: &Options) -> Result<Exit, Error> {
+pub fn debug(options: &HostOptions) -> Result<Exit, Error> {
     start(options, true)
 }
 
 /// A service manager runs us as we are.
-pub fn serve_for_manager(options: &Options, _usage: &str) -> Result<Exit, Error> {
+pub fn serve_for_manager(options: &HostOptions, _usage: &str) -> Result<Exit, Error> {
     start(options, false)
 }
 
-fn start(options: &Options, attended: bool) -> Result<Exit, Error> {
+fn start(options: &HostOptions, attended: bool) -> Result<Exit, Error> {
     let first = sys::init::stay_if_first()
         .map_err(|cause| Error::System { what: "starting below process 1", cause })?;
     if let Some(code) = first {

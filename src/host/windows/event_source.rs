@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::sys::event_log::MESSAGE_FILE;
-use crate::sys::registry::{self, Key};
+use crate::sys::registry::{self, RegistryKey};
 
 /// Beside the program, where only administrators can write.
 const FILE_NAME: &str = "wininetd-events.dll";
@@ -18,7 +18,7 @@ pub(super) fn register(name: &str) -> io::Result<()> {
     let file = std::env::current_exe()?.with_file_name(FILE_NAME);
     write_message_file(&file)?;
     refuse_strange(name)?;
-    let key = Key::create(&key(name), None)?;
+    let key = RegistryKey::create(&key(name), None)?;
     key.set_path("EventMessageFile", &file)?;
     const ERRORS_WARNINGS_INFORMATION: u32 = 7;
     key.set_number("TypesSupported", ERRORS_WARNINGS_INFORMATION)
@@ -35,7 +35,7 @@ pub(super) fn forget(name: &str) -> io::Result<()> {
 
 /// A source of this name may be another program's.
 fn refuse_strange(name: &str) -> io::Result<()> {
-    let Some(known) = Key::open(&key(name))? else { return Ok(()) };
+    let Some(known) = RegistryKey::open(&key(name))? else { return Ok(()) };
     match known.path("EventMessageFile")? {
         Some(file) if !file.to_lowercase().ends_with(FILE_NAME) => {
             Err(io::Error::other(format!("the source {name} is another program's, {file}")))

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::model::listen::Address;
 use crate::model::plan::Plan;
-use crate::sys::registry::Key;
+use crate::sys::registry::RegistryKey;
 use crate::sys::tool;
 
 /// Makes the rules anew for a plan. What was done, or why it was not.
@@ -44,7 +44,7 @@ pub(super) fn remove(service: &str) -> Result<(), String> {
 fn rules() -> Vec<String> {
     const RULES: &str =
         r"SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules";
-    let key = Key::open(RULES).ok().flatten();
+    let key = RegistryKey::open(RULES).ok().flatten();
     key.and_then(|key| key.texts().ok()).unwrap_or_default()
 }
 

@@ -18,7 +18,7 @@ use crate::config::missing_user::MissingUser;
 use crate::config::stored::StartType;
 use crate::config::trust::Strictness;
 use crate::core::stop::LAST_RESORT;
-use crate::host::Options;
+use crate::host::HostOptions;
 use crate::host::output::answer;
 use crate::host::{example, own_file, refuse_missing_log_folder};
 use crate::model::exit_code::Exit;
@@ -36,7 +36,7 @@ const ACCESS: ServiceAccess = ServiceAccess::QUERY_CONFIG
     .union(ServiceAccess::DELETE);
 
 /// Registers the service.
-pub fn install(options: &Options) -> Result<Exit, Error> {
+pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     refuse_root(options)?;
     let name = &options.service_name;
     let mut report = InstallReport::default();
@@ -105,7 +105,7 @@ impl InstallReport {
     }
 }
 
-fn refuse_root(options: &Options) -> Result<(), Error> {
+fn refuse_root(options: &HostOptions) -> Result<(), Error> {
     match options.root {
         None => Ok(()),
         Some(_) => Err(Error::OtherSystem {
@@ -119,7 +119,7 @@ fn merged(
     program: &Path,
     old: Option<&Registration>,
     account: Option<&Account>,
-    options: &Options,
+    options: &HostOptions,
 ) -> Registration {
     let before = old.map(|old| old.stored.clone()).unwrap_or_default();
     let mut stored = before.replaced_by(options.stored.clone().absolute());
@@ -184,7 +184,7 @@ fn tell(report: &mut InstallReport, name: &str, old: Option<&Registration>, new:
 
 /// The file, the rights that its identities need, the firewall. What fails
 /// here is told, and is no reason to take the registration back.
-fn surroundings(report: &mut InstallReport, options: &Options, name: &str, new: &Registration) -> Exit {
+fn surroundings(report: &mut InstallReport, options: &HostOptions, name: &str, new: &Registration) -> Exit {
     let path = new.stored.config_path();
     let mut cannot_be_written = false;
     match example::write_if_missing(&path) {
@@ -248,7 +248,7 @@ fn surroundings(report: &mut InstallReport, options: &Options, name: &str, new: 
 }
 
 /// Unregisters the service.
-pub fn remove(options: &Options) -> Result<Exit, Error> {
+pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
     refuse_root(options)?;
     let name = &options.service_name;
     let manager = manager(ServiceManagerAccess::CONNECT)?;

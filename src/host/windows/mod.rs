@@ -9,7 +9,7 @@ mod service_account;
 
 use crate::config::error::Error;
 use crate::config::trust::Strictness;
-use crate::host::Options;
+use crate::host::HostOptions;
 use crate::host::output::{answer, complain};
 use crate::host::serve::{Host, serve};
 use crate::log::Console;
@@ -20,7 +20,7 @@ use crate::sys;
 use crate::sys::rights::{self, Right};
 
 /// Serves in this console.
-pub fn debug(options: &Options) -> Result<Exit, Error> {
+pub fn debug(options: &HostOptions) -> Result<Exit, Error> {
     let host = Host {
         manager: &mut Nobody,
         console: Console::Plain,
@@ -40,7 +40,7 @@ pub fn debug(options: &Options) -> Result<Exit, Error> {
 }
 
 /// Serves the service manager, or says to whoever started us by hand what to do.
-pub fn serve_for_manager(options: &Options, usage: &str) -> Result<Exit, Error> {
+pub fn serve_for_manager(options: &HostOptions, usage: &str) -> Result<Exit, Error> {
     if let Some(exit) = service::run(options)? {
         return Ok(exit);
     }

@@ -11,10 +11,10 @@ use super::firewall;
 use crate::config::error::Error;
 use crate::config::stored::{SERVICE_NAME, Stored};
 use crate::config::trust::Strictness;
-use crate::host::Options;
+use crate::host::HostOptions;
 use crate::host::own_file;
-use crate::host::serve::{Beside, Host, serve};
-use crate::log::event::{Event, Kind};
+use crate::host::serve::{Host, PlanHook, serve};
+use crate::log::event::{EventKind, LogEvent};
 use crate::log::{Console, Log};
 use crate::model::exit_code::Exit;
 use crate::model::level::Level;
@@ -22,7 +22,7 @@ use crate::model::plan::Plan;
 use crate::supervisor::manager::Manager;
 use crate::sys;
 use crate::sys::event_log::EventLog;
-use crate::sys::service::{State, Status, dispatch};
+use crate::sys::service::{ScmState, ScmStatus, dispatch};
 use crate::sys::stop::Stop;
 
 /// The options that are stored with the service. Its main function is called
@@ -32,7 +32,7 @@ static ENDED: Mutex<Option<Exit>> = Mutex::new(None);
 
 /// Serves until the service has stopped. `None` if no service manager has
 /// started us.
-pub(super) fn run(options: &Options) -> Result<Option<Exit>, Error> {
+pub(super) fn run(options: &HostOptions) -> Result<Option<Exit>, Error> {
     *STORED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Ok(options.stored.clone()));
     match dispatch(main) {
         Ok(true) => Ok(Some(ENDED.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(Exit::System))),
@@ -54,21 +54,21 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// We say that we are alive once a second; the service manager may wait longer.
 const NEXT_WORD: Duration = Duration::from_secs(10);
 
-impl Manager for Status {
+impl Manager for ScmStatus {
     fn patience(&self) -> Duration {
         PATIENCE
     }
 
     fn starting(&mut self) {
-        self.set(State::Starting { next_word: NEXT_WORD, may_stop: true });
+        self.set(ScmState::Starting { next_word: NEXT_WORD, may_stop: true });
     }
 
     fn ready(&mut self, _addresses: usize) {
-        self.set(State::Running);
+        self.set(ScmState::Running);
     }
 
     fn stopping(&mut self, at_most: Duration) {
-        self.set(State::Stopping(at_most + Duration::from_secs(1)));
+        self.set(ScmState::Stopping(at_most + Duration::from_secs(1)));
     }
 }
 
@@ -77,19 +77,19 @@ fn main(mut words: Vec<OsString>) {
     let name = words.pop().map_or(SERVICE_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
     let (controls, requests) = mpsc::unbounded_channel();
     // Without a way to answer the service manager ends us, and there is nobody to tell.
-    let Ok(mut status) = Status::register(&name, controls) else { return };
-    status.set(State::Starting { next_word: NEXT_WORD, may_stop: false });
+    let Ok(mut status) = ScmStatus::register(&name, controls) else { return };
+    status.set(ScmState::Starting { next_word: NEXT_WORD, may_stop: false });
     tell_of_panics(&name);
     let stop = Box::new(move || Ok(Stop::Service(requests)));
     let exit = start(&name, parameters, &mut status, stop).unwrap_or_else(|error| {
         // Here and not by the log, which the failure may have come before.
         if let Ok(log) = EventLog::open(&name) {
-            let _ = log.report(Level::Error, Kind::StartFailed.id, &start_failure(&error));
+            let _ = log.report(Level::Error, EventKind::StartFailed.id, &start_failure(&error));
         }
         error.exit()
     });
     *ENDED.lock().unwrap_or_else(PoisonError::into_inner) = Some(exit);
-    status.set(State::Stopped(exit.code()));
+    status.set(ScmState::Stopped(exit.code()));
 }
 
 fn start_failure(error: &Error) -> String {
@@ -100,7 +100,7 @@ fn start_failure(error: &Error) -> String {
 fn start(
     name: &str,
     parameters: Vec<OsString>,
-    status: &mut Status,
+    status: &mut ScmStatus,
     stop: Box<dyn FnOnce() -> std::io::Result<Stop>>,
 ) -> Result<Exit, Error> {
     let stored = STORED.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -139,12 +139,12 @@ fn start(
 }
 
 /// The rules of the firewall follow the file at each start and reload.
-fn firewall(options: &Stored, name: &str) -> Option<Beside> {
+fn firewall(options: &Stored, name: &str) -> Option<PlanHook> {
     let name = name.to_owned();
     (options.firewall == Some(true)).then(|| {
-        let redo: Beside = Arc::new(move |plan: &Plan, log: &Log| {
+        let redo: PlanHook = Arc::new(move |plan: &Plan, log: &Log| {
             for message in firewall::redo(&name, plan).into_iter().filter_map(Result::err) {
-                log.event(Event::Configuration { level: Level::Warning, message, hint: None });
+                log.event(LogEvent::Configuration { level: Level::Warning, message, hint: None });
             }
         });
         redo
@@ -160,7 +160,7 @@ fn tell_of_panics(name: &str) {
         if let Ok(log) = log.try_lock() {
             let _ = log.report(
                 Level::Error,
-                Kind::Fault.id,
+                EventKind::Fault.id,
                 &format!("A fault in the program; it starts again. {panic}"),
             );
         }

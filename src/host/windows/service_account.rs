@@ -134,7 +134,9 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Option<(String, bool)> {
-        ServiceAccount::parse(text, "web").ok().map(|account| (account.name, account.kind == AccountKind::User))
+        ServiceAccount::parse(text, "web")
+            .ok()
+            .map(|account| (account.name, account.kind == AccountKind::User))
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Every event, one entry each: its number, its name, how much it matters, its sentence in Event
-//! Viewer, and its fields in their order. The entry makes the variant of [`Event`], its lines in
+//! Viewer, and its fields in their order. The entry makes the variant of [`LogEvent`], its lines in
 //! every format and its message in the Windows message file; a test compares the tables of
 //! `docs/log.md` and `docs/events.md`. Numbers and names are an interface: never reuse a number.
 

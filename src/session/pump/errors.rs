@@ -13,10 +13,10 @@ use super::{LEAST, Phase, reached};
 use crate::core::lines::{Lines, Pace, SERVICE_LINES, SESSION_LINES};
 use crate::core::repeat_filter::LineBudget;
 use crate::log::Log;
-use crate::log::event::Event;
+use crate::log::event::LogEvent;
 use crate::model::ids::SessionId;
 use crate::model::plan::{Service, Stderr};
-use crate::session::{Context, scratch};
+use crate::session::{SessionContext, scratch};
 use crate::sys::pipe::{self, Reader};
 
 /// The errors of one program, on their way to the log.
@@ -66,7 +66,11 @@ const LOST_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 impl Errors {
     /// Those of a service's program, if they are for the log.
-    pub fn of_program(service: &Service, session: Option<SessionId>, context: &Context) -> Option<Errors> {
+    pub fn of_program(
+        service: &Service,
+        session: Option<SessionId>,
+        context: &SessionContext,
+    ) -> Option<Errors> {
         let new = || Errors {
             log: context.log.clone(),
             service: service.name.clone(),
@@ -104,7 +108,7 @@ impl Errors {
                 tell_lost(log, service, *session, budget.take_suppressed(), last.take());
             }
             let (service, line) = (service.clone(), line.to_owned());
-            log.event(Event::Stderr { service, session: *session, line });
+            log.event(LogEvent::Stderr { service, session: *session, line });
         };
         match bytes {
             Some(bytes) => lines.take(bytes, &mut tell),
@@ -119,7 +123,7 @@ impl Errors {
 fn tell_lost(log: &Log, service: &str, session: Option<SessionId>, lines: u64, last: Option<String>) {
     if lines > 0 {
         let last = last.unwrap_or_default();
-        log.event(Event::StderrLost { service: service.to_owned(), session, lines, last });
+        log.event(LogEvent::StderrLost { service: service.to_owned(), session, lines, last });
     }
 }
 

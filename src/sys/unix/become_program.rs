@@ -13,7 +13,7 @@ use super::account::Account;
 use super::identity;
 use super::injected_failure::InjectedFailure;
 use super::limits::ProcessLimit;
-use super::report::Report;
+use super::report::ChildReport;
 use super::{Failure, checked, close, errno};
 
 /// All that a child needs, made before it is started. The pointers are valid
@@ -43,7 +43,7 @@ pub(super) struct ChildSetup<'a> {
 
 /// Runs the steps of a child, reports each, and lets the one fail that a test has chosen.
 struct Steps<'a> {
-    report: &'a Report<'a>,
+    report: &'a ChildReport<'a>,
     injected: &'a InjectedFailure,
 }
 
@@ -61,7 +61,7 @@ impl ChildSetup<'_> {
     /// # Safety
     /// Runs in a new child with all signals blocked, and the pointers of
     /// `self` are valid C strings and null-terminated arrays of such.
-    pub(super) unsafe fn become_program(&self, report: &Report<'_>) -> Failure {
+    pub(super) unsafe fn become_program(&self, report: &ChildReport<'_>) -> Failure {
         let steps = Steps { report, injected: &self.injected };
         // SAFETY: the caller's promise is passed on.
         match unsafe { self.run(&steps) } {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::super::{CommandFault, Program, ProgramFault};
+use super::super::{CommandFault, FoundProgram, ProgramFault};
 use crate::model::command_line::{CommandLine, CommandText};
 
 /// A command line that could be read.
@@ -63,11 +63,11 @@ impl Command {
 
     /// Where the program is now. A bare name is looked up in PATH. May touch
     /// the disk or the network.
-    pub fn program(&self) -> Result<Program, ProgramFault> {
+    pub fn program(&self) -> Result<FoundProgram, ProgramFault> {
         let name = OsStr::from_bytes(self.name.as_bytes());
         let path = if name.as_bytes().contains(&b'/') { PathBuf::from(name) } else { in_path(name)? };
         usable(&path)?;
-        Ok(Program { path, warning: None })
+        Ok(FoundProgram { path, warning: None })
     }
 }
 

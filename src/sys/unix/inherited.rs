@@ -5,14 +5,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use socket2::{SockRef, Type};
 
-use crate::core::inherited::Given;
+use crate::core::inherited::InheritedSocket;
 use crate::model::listen::Address;
 
 /// A listening socket that was passed to us.
 #[derive(Debug)]
 pub struct Inherited {
     pub(super) descriptor: OwnedFd,
-    pub(super) given: Given,
+    pub(super) given: InheritedSocket,
 }
 
 /// Descriptors of a service manager begin here.
@@ -23,7 +23,7 @@ const MOST: RawFd = 4096;
 
 impl Inherited {
     /// What it is.
-    pub fn given(&self) -> &Given {
+    pub fn given(&self) -> &InheritedSocket {
         &self.given
     }
 
@@ -60,7 +60,7 @@ fn count() -> RawFd {
     RawFd::try_from(count).unwrap_or(MOST).min(MOST)
 }
 
-fn listening(descriptor: &OwnedFd) -> Result<Given, String> {
+fn listening(descriptor: &OwnedFd) -> Result<InheritedSocket, String> {
     let socket = SockRef::from(descriptor);
     let said = |error: io::Error| error.to_string();
     if socket.r#type().map_err(said)? != Type::STREAM || !is_listening(descriptor).map_err(said)? {
@@ -68,13 +68,13 @@ fn listening(descriptor: &OwnedFd) -> Result<Given, String> {
     }
     let bound = socket.local_addr().map_err(said)?;
     if let Some(path) = bound.as_pathname() {
-        return Ok(Given { address: Address::Unix(path.to_owned()), dual_stack: false });
+        return Ok(InheritedSocket { address: Address::Unix(path.to_owned()), dual_stack: false });
     }
     let Some(address) = bound.as_socket() else {
         return Err("it has no internet address and no path in the file system".to_owned());
     };
     let dual_stack = address.is_ipv6() && !socket.only_v6().map_err(said)?;
-    Ok(Given { address: address.into(), dual_stack })
+    Ok(InheritedSocket { address: address.into(), dual_stack })
 }
 
 fn is_listening(descriptor: &OwnedFd) -> io::Result<bool> {

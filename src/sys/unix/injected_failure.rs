@@ -30,7 +30,7 @@ impl InjectedFailure {
 mod in_tests {
     use super::{Failure, Start, Step, c_int};
     use crate::sys::fault::{Says, point};
-    use crate::sys::{Errors, Stdio};
+    use crate::sys::{ErrorStream, Stdio};
 
     /// The first step that is to fail, and the one that is to say that it worked
     /// and has done nothing.
@@ -51,7 +51,7 @@ mod in_tests {
                 (cgroup, Step::Limits, "child:cgroup", Says::Device),
                 (connected, Step::Session, "child:session", Says::Privilege),
                 (
-                    connected || !matches!(start.errors, Errors::Output),
+                    connected || !matches!(start.errors, ErrorStream::Output),
                     Step::Stdio,
                     "child:stdio",
                     Says::Descriptors,

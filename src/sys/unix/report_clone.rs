@@ -6,9 +6,9 @@ use super::super::Step;
 use super::super::attempt::Attempt;
 
 /// The child tells how far it has come through the memory that it shares with us.
-pub(super) struct Report<'a>(pub(super) &'a Attempt);
+pub(super) struct ChildReport<'a>(pub(super) &'a Attempt);
 
-impl Report<'_> {
+impl ChildReport<'_> {
     pub(super) fn reaches(&self, step: Step) {
         self.0.reach(step);
     }

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use super::super::Step;
 
 /// The child's end of the pipe.
-pub(super) struct Report<'a> {
+pub(super) struct ChildReport<'a> {
     writer: c_int,
     pipe: PhantomData<&'a PipeWriter>,
 }
@@ -17,9 +17,9 @@ pub(super) struct Report<'a> {
 /// In the place of errno: the step is reached.
 pub(super) const REACHED: c_int = 0;
 
-impl<'a> Report<'a> {
-    pub(super) fn to(writer: &'a PipeWriter) -> Report<'a> {
-        Report { writer: writer.as_raw_fd(), pipe: PhantomData }
+impl<'a> ChildReport<'a> {
+    pub(super) fn to(writer: &'a PipeWriter) -> ChildReport<'a> {
+        ChildReport { writer: writer.as_raw_fd(), pipe: PhantomData }
     }
 
     pub(super) fn reaches(&self, step: Step) {

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::super::fault::{self, Says};
-use super::super::{Errors, ProgramFault, SpawnError, Start, Stdio, Step};
+use super::super::{ErrorStream, ProgramFault, SpawnError, Start, Stdio, Step};
 use super::become_program::ChildSetup;
 use super::cgroup::Cgroup;
 use super::child::Child;
@@ -36,8 +36,8 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     let (argument_pointers, environment_pointers) = (pointers(arguments), pointers(&environment));
     let stdio_fault = |error| SpawnError::of_system(Step::Stdio, &error);
     let nowhere = match start.errors {
-        Errors::Nowhere => Some(nowhere().map_err(stdio_fault)?),
-        Errors::Output | Errors::Pipe(_) => None,
+        ErrorStream::Nowhere => Some(nowhere().map_err(stdio_fault)?),
+        ErrorStream::Output | ErrorStream::Pipe(_) => None,
     };
     give_pipes(start).map_err(stdio_fault)?;
     let mut cgroup = start.limits.processes.map(Cgroup::new).transpose()?;
@@ -59,9 +59,9 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
             Stdio::Connection(_) | Stdio::Pipes { .. } => None,
         },
         stderr: match start.errors {
-            Errors::Output => None,
-            Errors::Nowhere => nowhere.as_ref().map(AsRawFd::as_raw_fd),
-            Errors::Pipe(end) => Some(end.as_raw_fd()),
+            ErrorStream::Output => None,
+            ErrorStream::Nowhere => nowhere.as_ref().map(AsRawFd::as_raw_fd),
+            ErrorStream::Pipe(end) => Some(end.as_raw_fd()),
         },
         account: start.account,
         limits: &limits,
@@ -111,7 +111,7 @@ fn give_pipes(start: &Start<'_>) -> io::Result<()> {
         Stdio::Console => terminal::give_to(account)?,
         Stdio::Connection(_) => {}
     }
-    if let Errors::Pipe(end) = start.errors {
+    if let ErrorStream::Pipe(end) = start.errors {
         end.give_to(account)?;
     }
     Ok(())

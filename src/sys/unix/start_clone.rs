@@ -11,7 +11,7 @@ use super::super::fault::{self, Says};
 use super::become_program::ChildSetup;
 use super::child::Child;
 use super::reap::reap_pidfd;
-use super::report::Report;
+use super::report::ChildReport;
 use super::{Failure, errno};
 
 /// Enough for the few frames before exec, with a margin for unoptimised builds.
@@ -79,7 +79,7 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
         // The child says so itself, since its parent sleeps. Until it takes the identity
         // only root can stop it.
         let failure = if shared.attempt.set_child(libc::getpid()) {
-            shared.setup.become_program(&Report(shared.attempt))
+            shared.setup.become_program(&ChildReport(shared.attempt))
         } else {
             (Step::Spawn, libc::ECANCELED)
         };

@@ -8,7 +8,7 @@ use super::super::attempt::Attempt;
 use super::super::fault::{self, Says};
 use super::become_program::ChildSetup;
 use super::child::Child;
-use super::report::{REACHED, Report};
+use super::report::{ChildReport, REACHED};
 use super::{Failure, errno};
 
 pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<Child, Failure> {
@@ -30,7 +30,7 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
         // SAFETY: this is the new child, its signals are blocked, and the pointers of
         // `setup` were copied with our memory.
         unsafe {
-            let report = Report::to(&writer);
+            let report = ChildReport::to(&writer);
             let (step, code) = setup.become_program(&report);
             report.fails(step, code);
             libc::_exit(127);

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::super::fault::{self, Says};
-use super::super::{Request, StopRequest};
+use super::super::{StopRequest, SystemRequest};
 use super::terminal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -47,15 +47,15 @@ impl Stop {
     }
 
     /// Waits for the next request; tells what it was.
-    pub async fn requested(&mut self) -> Request {
-        let request = |why| Request::Stop(StopRequest { why, at_most: None });
+    pub async fn requested(&mut self) -> SystemRequest {
+        let request = |why| SystemRequest::Stop(StopRequest { why, at_most: None });
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return request("SIGTERM"),
                 _ = self.interrupt.recv() => return request("SIGINT"),
                 _ = self.hangup.recv() => match self.hangup_means {
                     Hangup::Stop => return request("SIGHUP"),
-                    Hangup::Reload => return Request::Reload { why: "SIGHUP" },
+                    Hangup::Reload => return SystemRequest::Reload { why: "SIGHUP" },
                     Hangup::Nothing => {}
                 }
             }

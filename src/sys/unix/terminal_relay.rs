@@ -52,7 +52,11 @@ pub(super) struct TerminalRelay {
 impl TerminalRelay {
     /// For this runner, with the relay's end of the program's terminal. `streams` are
     /// those that were the caller's terminal.
-    pub(super) fn new(runner: libc::pid_t, pty: Option<OwnedFd>, streams: &[c_int]) -> io::Result<TerminalRelay> {
+    pub(super) fn new(
+        runner: libc::pid_t,
+        pty: Option<OwnedFd>,
+        streams: &[c_int],
+    ) -> io::Result<TerminalRelay> {
         let made = TerminalRelay::make(runner, pty, streams);
         if made.is_err() {
             // SAFETY: no pointers; the runner is our child and not reaped yet.
@@ -105,7 +109,9 @@ impl TerminalRelay {
         Ok(match asked {
             Ok(0) => RunnerState::Runs,
             Ok(_) if libc::WIFSTOPPED(status) => RunnerState::Stopped,
-            Ok(_) if libc::WIFSIGNALED(status) => RunnerState::Ended(ExitStatus::Signal(libc::WTERMSIG(status))),
+            Ok(_) if libc::WIFSIGNALED(status) => {
+                RunnerState::Ended(ExitStatus::Signal(libc::WTERMSIG(status)))
+            }
             Ok(_) => RunnerState::Ended(ExitStatus::Code(libc::WEXITSTATUS(status).unsigned_abs())),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => RunnerState::Runs,
             Err(error) => return Err(error),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::attempt::Attempt;
-use super::super::{Errors, SpawnError, Start, Stdio};
+use super::super::{ErrorStream, SpawnError, Start, Stdio};
 use super::account::{Account, parse_credentials};
 use super::child::Child;
 use super::limits::processes_fault;
@@ -30,7 +30,7 @@ struct Session {
     _script: tempfile::NamedTempFile,
 }
 
-async fn started(script: &str, limits: Limits, errors: Errors<'_>) -> Result<Session, SpawnError> {
+async fn started(script: &str, limits: Limits, errors: ErrorStream<'_>) -> Result<Session, SpawnError> {
     started_as(None, script, limits, errors).await
 }
 
@@ -38,7 +38,7 @@ async fn started_as(
     account: Option<&Account>,
     script: &str,
     limits: Limits,
-    errors: Errors<'_>,
+    errors: ErrorStream<'_>,
 ) -> Result<Session, SpawnError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(script.as_bytes()).unwrap();
@@ -68,7 +68,7 @@ async fn started_as(
 
 impl Session {
     async fn of(script: &str, limits: Limits) -> Session {
-        started(script, limits, Errors::Output).await.unwrap()
+        started(script, limits, ErrorStream::Output).await.unwrap()
     }
 
     /// What the program wrote, once nobody holds the connection any more.
@@ -95,7 +95,7 @@ impl Session {
 #[tokio::test]
 async fn standard_error_goes_to_the_client_or_nowhere() {
     let script = "echo seen; echo unseen >&2; echo wrong >&3";
-    for (errors, expected) in [(Errors::Output, true), (Errors::Nowhere, false)] {
+    for (errors, expected) in [(ErrorStream::Output, true), (ErrorStream::Nowhere, false)] {
         let mut session = started(script, Limits::default(), errors).await.unwrap();
         session.exit().await;
         let text = session.text();
@@ -185,7 +185,7 @@ async fn a_program_has_the_group_that_was_given_in_the_place_of_its_accounts_own
     credentials.group = Some("nogroup".to_owned());
     let account = Account::take(&credentials).unwrap();
     let script = "id -un; id -gn; id -Gn";
-    let session = started_as(Some(&account), script, Limits::default(), Errors::Output).await;
+    let session = started_as(Some(&account), script, Limits::default(), ErrorStream::Output).await;
     let mut session = session.unwrap();
     session.exit().await;
     assert_eq!(session.text(), "daemon\nnogroup\nnogroup\n");
@@ -280,6 +280,6 @@ static CGROUPS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 #[tokio::test]
 async fn a_limit_that_can_not_be_kept_is_an_error() {
     let limits = Limits { processes: Some(3), ..Limits::default() };
-    let error = started("echo ran", limits, Errors::Output).await.err().unwrap();
+    let error = started("echo ran", limits, ErrorStream::Output).await.err().unwrap();
     assert_eq!((error.step.name(), Some(error.cause)), ("limits", processes_fault()));
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use windows_sys::Win32::Foundation::ERROR_SUCCESS;
 use windows_sys::Win32::System::Registry::{HKEY_LOCAL_MACHINE, RRF_RT_REG_SZ, RegGetValueW};
 
-use super::super::{CommandFault, Program, ProgramFault};
+use super::super::{CommandFault, FoundProgram, ProgramFault};
 use super::command_hints::{
     BUILT_INTO_CMD, LONGEST_LINE, LONGEST_OF_CMD, extension, interpreter, is_no_program, meant_for_a_shell,
     not_whole, too_long,
@@ -64,7 +64,11 @@ impl Command {
             ProgramName::Clear(name.to_owned())
         } else {
             let (first, rest) = line.split_once([' ', '\t']).unwrap_or((&line, ""));
-            if is_path(first) && !rest.is_empty() { ProgramName::Blanks } else { ProgramName::Clear(first.to_owned()) }
+            if is_path(first) && !rest.is_empty() {
+                ProgramName::Blanks
+            } else {
+                ProgramName::Clear(first.to_owned())
+            }
         };
         if name == ProgramName::Clear(String::new()) {
             return Err(fault("the program's name is empty", None));
@@ -118,7 +122,7 @@ impl Command {
     }
 
     /// Where the program is now. May touch the disk or the network.
-    pub fn program(&self) -> Result<Program, ProgramFault> {
+    pub fn program(&self) -> Result<FoundProgram, ProgramFault> {
         let mut program = match &self.name {
             ProgramName::Clear(name) if is_path(name) => {
                 let path = PathBuf::from(name);
@@ -127,9 +131,11 @@ impl Command {
                 }
                 let found =
                     usable(&path, &self.line).map_err(|fault| self.quoted_whole(name).unwrap_or(fault))?;
-                Program { path: found, warning: None }
+                FoundProgram { path: found, warning: None }
             }
-            ProgramName::Clear(name) => Program { path: in_search_path(name, &self.line)?, warning: None },
+            ProgramName::Clear(name) => {
+                FoundProgram { path: in_search_path(name, &self.line)?, warning: None }
+            }
             ProgramName::Blanks => self.program_with_blanks()?,
         };
         let is_batch = is_batch(&program.path);
@@ -167,7 +173,7 @@ impl Command {
     }
 
     /// A path without quotes ends behind some blank; Windows tries them in turn.
-    fn program_with_blanks(&self) -> Result<Program, ProgramFault> {
+    fn program_with_blanks(&self) -> Result<FoundProgram, ProgramFault> {
         let ends = self.line.match_indices([' ', '\t']).map(|(at, _)| at).chain([self.line.len()]);
         let mut first_fault = None;
         for end in ends {
@@ -181,7 +187,7 @@ impl Command {
                     let warning = candidate.contains([' ', '\t']).then(|| {
                         format!("a path with a blank and no quotes: write \"{}\", or whoever can write a file named as its beginning chooses what runs", path.display())
                     });
-                    return Ok(Program { path, warning });
+                    return Ok(FoundProgram { path, warning });
                 }
                 Err(fault) => first_fault = first_fault.or(Some(fault)),
             }

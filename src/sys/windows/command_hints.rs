@@ -103,9 +103,9 @@ mod tests {
     use super::super::directories::system_directory;
     use super::*;
     use crate::model::command_line::CommandLine;
-    use crate::sys::Program;
+    use crate::sys::FoundProgram;
 
-    fn program(line: &str) -> Result<Program, ProgramFault> {
+    fn program(line: &str) -> Result<FoundProgram, ProgramFault> {
         Command::new(&CommandLine::line(line)).unwrap().program()
     }
 

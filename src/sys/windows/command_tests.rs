@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn program(line: &str) -> Result<Program, ProgramFault> {
+fn program(line: &str) -> Result<FoundProgram, ProgramFault> {
     Command::new(&CommandLine::line(line)).unwrap().program()
 }
 
@@ -26,7 +26,10 @@ fn unquoted_paths_with_blanks_are_tried_in_windows_own_order_and_warned_of() {
     assert!(found.warning.unwrap().contains("quotes"));
     std::fs::write(&short, "MZ").unwrap();
     assert_eq!(program(&line).unwrap().path, short);
-    assert_eq!(program(&format!("\"{}\" c", long.display())).unwrap(), Program { path: long, warning: None });
+    assert_eq!(
+        program(&format!("\"{}\" c", long.display())).unwrap(),
+        FoundProgram { path: long, warning: None }
+    );
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::super::ControlFault;
 use super::super::fault::{self, Says};
 use super::handle::size;
 use super::paths::OPEN_PIPES;
-use super::security::{self, Descriptor, Kind, Local};
+use super::security::{self, Descriptor, Local, SidKind};
 use super::{names, process, scm, token};
 
 /// Who is answered, in words.
@@ -191,7 +191,7 @@ fn stranger(pipe: RawHandle, name: &Path) -> io::Result<Option<String>> {
             let sid = service_account(name).and_then(|account| names::sid_of(&account).ok());
             sid.is_some_and(|sid| EqualSid(sid.as_ptr().cast_mut().cast(), owner) != 0)
         };
-        let trusted = is_own || security::kind(owner) == Kind::Administrator || is_of_service();
+        let trusted = is_own || security::kind(owner) == SidKind::Administrator || is_of_service();
         (!trusted).then(|| names::of_sid(owner).unwrap_or_else(|_| security::text(owner)))
     };
     drop(memory);

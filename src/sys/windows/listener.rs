@@ -39,7 +39,7 @@ pub enum Inherited {}
 
 impl Inherited {
     /// What it is.
-    pub fn given(&self) -> &crate::core::inherited::Given {
+    pub fn given(&self) -> &crate::core::inherited::InheritedSocket {
         match *self {}
     }
 }

@@ -11,7 +11,7 @@ use windows_sys::Win32::Security::Cryptography::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use super::registry::{self, Key};
+use super::registry::{self, RegistryKey};
 use super::security::{Descriptor, Local};
 use super::user_name::LogonName;
 use crate::model::account::UserName;
@@ -34,7 +34,7 @@ fn passwords_key(service: &str) -> String {
 /// Stores the password of a user for a service.
 pub fn store(service: &str, user: &UserName, password: &Secret) -> io::Result<()> {
     let access = Descriptor::parse(NOBODY_ELSE)?;
-    let key = Key::create(&passwords_key(service), Some(&access))?;
+    let key = RegistryKey::create(&passwords_key(service), Some(&access))?;
     let name = LogonName::of(user).canonical();
     let mut clear: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(1024));
     clear.extend(password.wide().iter().flat_map(|unit| unit.to_le_bytes()));
@@ -44,7 +44,7 @@ pub fn store(service: &str, user: &UserName, password: &Secret) -> io::Result<()
 /// The password of a user; `None` if none is stored.
 pub fn find(service: &str, user: &UserName) -> io::Result<Option<Secret>> {
     let name = LogonName::of(user).canonical();
-    let Some(key) = Key::open(&passwords_key(service))? else { return Ok(None) };
+    let Some(key) = RegistryKey::open(&passwords_key(service))? else { return Ok(None) };
     let Some(mut sealed) = key.bytes(&name)? else { return Ok(None) };
     let clear = open(&mut sealed, &entropy(service, &name))?;
     let mut units: Zeroizing<Vec<u16>> = Zeroizing::new(Vec::with_capacity(clear.len() / 2));

@@ -22,7 +22,7 @@ use super::security::Descriptor;
 
 /// An open key.
 #[derive(Debug)]
-pub struct Key {
+pub struct RegistryKey {
     key: HKEY,
 }
 
@@ -33,9 +33,9 @@ fn result(code: WIN32_ERROR) -> io::Result<()> {
     if code == ERROR_SUCCESS { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
 }
 
-impl Key {
+impl RegistryKey {
     /// Opens a key to read it; `None` if there is none.
-    pub fn open(path: &str) -> io::Result<Option<Key>> {
+    pub fn open(path: &str) -> io::Result<Option<RegistryKey>> {
         let (path, mut key) = (wide(path), std::ptr::null_mut());
         // SAFETY: the path ends with zero, the pointer is valid for the call.
         let code = unsafe {
@@ -43,13 +43,13 @@ impl Key {
         };
         match code {
             ERROR_FILE_NOT_FOUND => Ok(None),
-            code => result(code).map(|()| Some(Key { key })),
+            code => result(code).map(|()| Some(RegistryKey { key })),
         }
     }
 
     /// Makes a key, or opens it. With a descriptor it is nobody else's, also
     /// where it existed before.
-    pub fn create(path: &str, access: Option<&Descriptor>) -> io::Result<Key> {
+    pub fn create(path: &str, access: Option<&Descriptor>) -> io::Result<RegistryKey> {
         let (path, mut key) = (wide(path), std::ptr::null_mut());
         let attributes = access.map(|descriptor| SECURITY_ATTRIBUTES {
             nLength: size::<SECURITY_ATTRIBUTES>(),
@@ -73,7 +73,7 @@ impl Key {
                 std::ptr::null_mut(),
             )
         })?;
-        let key = Key { key };
+        let key = RegistryKey { key };
         if let Some(descriptor) = access {
             let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
             // SAFETY: the key is open, the descriptor lives through the call.
@@ -180,7 +180,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf16_lossy(&units)
 }
 
-impl Drop for Key {
+impl Drop for RegistryKey {
     fn drop(&mut self) {
         // SAFETY: the key is ours.
         unsafe { RegCloseKey(self.key) };

@@ -58,7 +58,7 @@ impl Descriptor {
 
 /// Whom a SID means, as far as trust goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SidKind {
     /// Administrators and the system itself: they can do everything anyway.
     Administrator,
     /// Whoever is on this system or reaches it.
@@ -93,18 +93,18 @@ const TRUSTED_INSTALLER: &str = "S-1-5-80-956008885-3418522649-1831038044-185329
 
 /// # Safety
 /// `sid` points to a SID.
-pub(super) unsafe fn kind(sid: PSID) -> Kind {
+pub(super) unsafe fn kind(sid: PSID) -> SidKind {
     // SAFETY: the caller's promise.
     let is_one_of =
         |list: &[WELL_KNOWN_SID_TYPE]| list.iter().any(|&known| unsafe { IsWellKnownSid(sid, known) } != 0);
     // SAFETY: the caller's promise.
     let written = unsafe { text(sid) };
     if is_one_of(&ANYONE) || is_anyone(&written) {
-        Kind::Anyone
+        SidKind::Anyone
     } else if is_one_of(&ADMINISTRATORS) || is_administrator(&written) {
-        Kind::Administrator
+        SidKind::Administrator
     } else {
-        Kind::Somebody
+        SidKind::Somebody
     }
 }
 

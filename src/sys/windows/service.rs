@@ -76,20 +76,20 @@ extern "system" fn service_main(count: u32, arguments: *mut PWSTR) {
 
 /// Where the service manager hears how far we are.
 #[derive(Debug)]
-pub struct Status {
+pub struct ScmStatus {
     handle: SERVICE_STATUS_HANDLE,
     checkpoint: u32,
 }
 
 // SAFETY: the handle may be used from any thread.
-unsafe impl Send for Status {}
+unsafe impl Send for ScmStatus {}
 
 /// The controls that we take, once somebody listens.
 const STOP_CONTROLS: u32 = SERVICE_ACCEPT_STOP | SERVICE_ACCEPT_PRESHUTDOWN;
 
 /// How far we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum ScmState {
     /// Not serving yet.
     Starting {
         /// The next word comes within this time.
@@ -105,10 +105,10 @@ pub enum State {
     Stopped(u8),
 }
 
-impl Status {
+impl ScmStatus {
     /// Registers where controls go. They are sent on and nothing else: the
     /// handler runs on a thread of the service manager's.
-    pub fn register(name: &str, controls: UnboundedSender<Control>) -> io::Result<Status> {
+    pub fn register(name: &str, controls: UnboundedSender<Control>) -> io::Result<ScmStatus> {
         let name = wide(name);
         // Never freed: a control may come at any time while the process lives.
         let controls: *const UnboundedSender<Control> = Box::leak(Box::new(controls));
@@ -117,28 +117,28 @@ impl Status {
         if handle.is_null() {
             return Err(io::Error::last_os_error());
         }
-        Ok(Status { handle, checkpoint: 0 })
+        Ok(ScmStatus { handle, checkpoint: 0 })
     }
 
     /// Tells the state.
-    pub fn set(&mut self, state: State) {
+    pub fn set(&mut self, state: ScmState) {
         // SAFETY: zeroes are a valid status.
         let mut status: SERVICE_STATUS = unsafe { std::mem::zeroed() };
         status.dwServiceType = SERVICE_WIN32_OWN_PROCESS;
         let pending = |hint: Duration| u32::try_from(hint.as_millis()).unwrap_or(u32::MAX);
         match state {
-            State::Starting { next_word, may_stop } => {
+            ScmState::Starting { next_word, may_stop } => {
                 (status.dwCurrentState, status.dwWaitHint) = (SERVICE_START_PENDING, pending(next_word));
                 status.dwControlsAccepted = if may_stop { STOP_CONTROLS } else { 0 };
             }
-            State::Running => {
+            ScmState::Running => {
                 status.dwCurrentState = SERVICE_RUNNING;
                 status.dwControlsAccepted = STOP_CONTROLS | SERVICE_ACCEPT_PARAMCHANGE;
             }
-            State::Stopping(hint) => {
+            ScmState::Stopping(hint) => {
                 (status.dwCurrentState, status.dwWaitHint) = (SERVICE_STOP_PENDING, pending(hint));
             }
-            State::Stopped(exit) => {
+            ScmState::Stopped(exit) => {
                 status.dwCurrentState = SERVICE_STOPPED;
                 if exit != 0 {
                     status.dwWin32ExitCode = ERROR_SERVICE_SPECIFIC_ERROR;

@@ -28,7 +28,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::super::fault::{self, Says};
-use super::super::{Errors, ProgramFault, SpawnError, Start, Stdio, Step};
+use super::super::{ErrorStream, ProgramFault, SpawnError, Start, Stdio, Step};
 use super::child::Child;
 use super::command::Command;
 use super::environment;
@@ -81,9 +81,9 @@ impl Streams {
                 .map(|stream| duplicate(console_stream(stream)).or_else(|_| nowhere())),
         };
         let error = match start.errors {
-            Errors::Output => error,
-            Errors::Nowhere => nowhere(),
-            Errors::Pipe(end) => for_program(end.handle()),
+            ErrorStream::Output => error,
+            ErrorStream::Nowhere => nowhere(),
+            ErrorStream::Pipe(end) => for_program(end.handle()),
         };
         Ok(Streams { handles: [input?, output?, error?] })
     }

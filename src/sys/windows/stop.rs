@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::super::{Request, StopRequest};
+use super::super::{StopRequest, SystemRequest};
 use super::service::Control;
 use tokio::signal::windows::{
     CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
@@ -19,14 +19,14 @@ const BEFORE_FORCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub enum Stop {
     /// Of a console.
-    Console(Console),
+    ConsoleEvents(ConsoleEvents),
     /// Of the service manager.
     Service(UnboundedReceiver<Control>),
 }
 
 /// What a console can send.
 #[derive(Debug)]
-pub struct Console {
+pub struct ConsoleEvents {
     interrupt: CtrlC,
     pause: CtrlBreak,
     close: CtrlClose,
@@ -38,7 +38,7 @@ pub struct Console {
 impl Stop {
     /// Listens to the console from now on; before this a request ends the process.
     pub fn of_console() -> io::Result<Stop> {
-        Ok(Stop::Console(Console {
+        Ok(Stop::Console(ConsoleEvents {
             interrupt: ctrl_c()?,
             pause: ctrl_break()?,
             close: ctrl_close()?,
@@ -49,13 +49,13 @@ impl Stop {
     }
 
     /// Waits for the next request; tells what it was.
-    pub async fn requested(&mut self) -> Request {
+    pub async fn requested(&mut self) -> SystemRequest {
         match self {
-            Stop::Console(console) => Request::Stop(console.requested().await),
+            Stop::Console(console) => SystemRequest::Stop(console.requested().await),
             Stop::Service(controls) => match controls.recv().await {
                 Some(Control::Stop) => stop("the service was stopped"),
                 Some(Control::Preshutdown) => stop("the system shuts down"),
-                Some(Control::ParametersChanged) => Request::Reload { why: "PARAMCHANGE" },
+                Some(Control::ParametersChanged) => SystemRequest::Reload { why: "PARAMCHANGE" },
                 // The sender lives as long as the process.
                 None => std::future::pending().await,
             },
@@ -63,11 +63,11 @@ impl Stop {
     }
 }
 
-fn stop(why: &'static str) -> Request {
-    Request::Stop(StopRequest { why, at_most: None })
+fn stop(why: &'static str) -> SystemRequest {
+    SystemRequest::Stop(StopRequest { why, at_most: None })
 }
 
-impl Console {
+impl ConsoleEvents {
     async fn requested(&mut self) -> StopRequest {
         #[cfg(debug_assertions)]
         if let Some(test) = self.test.clone() {

@@ -15,7 +15,7 @@ use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Threading::GetProcessId;
 
 use super::super::attempt::Attempt;
-use super::super::{Errors, Start, Stdio};
+use super::super::{ErrorStream, Start, Stdio};
 use super::child::Child;
 use super::handle::size;
 use super::job::is_gone;
@@ -104,7 +104,7 @@ fn is_the_program_of_the_others() {
 const ARGUMENTS: [&str; 4] =
     ["-q", "--nocapture", "--exact", "sys::windows::tests::is_the_program_of_the_others"];
 
-fn start(role: &str, stdio: Stdio<'_>, errors: Errors<'_>) -> Child {
+fn start(role: &str, stdio: Stdio<'_>, errors: ErrorStream<'_>) -> Child {
     let own = std::env::current_exe().unwrap();
     let line = format!("\"{}\" {}", own.display(), ARGUMENTS.join(" "));
     let environment: Vec<(OsString, OsString)> =
@@ -130,7 +130,7 @@ struct Piped {
 }
 
 impl Piped {
-    fn start(role: &str, errors: Errors<'_>) -> Piped {
+    fn start(role: &str, errors: ErrorStream<'_>) -> Piped {
         let (input, its_input) = pipe::to_program().unwrap();
         let (output, its_output) = pipe::from_program().unwrap();
         let child = start(role, Stdio::Pipes { input: &its_input, output: &its_output }, errors);
@@ -175,7 +175,7 @@ fn of_program(text: &str) -> &str {
 
 #[tokio::test]
 async fn a_program_on_pipes_reads_to_the_end_while_it_writes() {
-    let Piped { mut child, input, output } = Piped::start("both", Errors::Output);
+    let Piped { mut child, input, output } = Piped::start("both", ErrorStream::Output);
     let write = async move {
         write_all(&input, &[b'y'; MUCH]).await.unwrap();
         drop(input);
@@ -189,7 +189,7 @@ async fn a_program_on_pipes_reads_to_the_end_while_it_writes() {
 /// console host inherits whatever the program does.)
 #[tokio::test]
 async fn a_writer_that_waits_for_a_program_learns_that_it_is_gone() {
-    let mut piped = Piped::start("deaf", Errors::Output);
+    let mut piped = Piped::start("deaf", ErrorStream::Output);
     read_until(&piped.output, Some(BEGIN)).await;
     let write = async { write_all(&piped.input, &[b'y'; MUCH]).await.unwrap_err() };
     let (error, ()) = tokio::join!(write, async { piped.child.end_tree() });
@@ -200,12 +200,12 @@ async fn a_writer_that_waits_for_a_program_learns_that_it_is_gone() {
 #[tokio::test]
 async fn what_a_program_wrote_last_is_there_when_it_is_gone_each_in_its_place() {
     let (errors, end) = pipe::from_program().unwrap();
-    let mut piped = Piped::start("last", Errors::Pipe(&end));
+    let mut piped = Piped::start("last", ErrorStream::Pipe(&end));
     drop(end);
     assert_eq!(piped.exit().await, ExitStatus::Code(7));
     assert_eq!(of_program(&read_until(&piped.output, None).await), "x".repeat(50_000));
     assert_eq!(read_until(&errors, None).await, "error");
-    for (errors, expected) in [(Errors::Output, 50_005), (Errors::Nowhere, 50_000)] {
+    for (errors, expected) in [(ErrorStream::Output, 50_005), (ErrorStream::Nowhere, 50_000)] {
         let mut piped = Piped::start("last", errors);
         piped.exit().await;
         assert_eq!(of_program(&read_until(&piped.output, None).await).len(), expected, "{errors:?}");
@@ -214,14 +214,14 @@ async fn what_a_program_wrote_last_is_there_when_it_is_gone_each_in_its_place() 
 
 #[tokio::test]
 async fn the_end_of_the_output_comes_although_the_program_left_another_behind() {
-    let mut piped = Piped::start("parent", Errors::Output);
+    let mut piped = Piped::start("parent", ErrorStream::Output);
     assert_eq!(piped.exit().await, ExitStatus::Code(0));
     read_until(&piped.output, None).await;
 }
 
 #[tokio::test]
 async fn every_process_of_a_tree_is_gone_when_the_wait_for_it_returns() {
-    let mut piped = Piped::start("parent-that-waits", Errors::Output);
+    let mut piped = Piped::start("parent-that-waits", ErrorStream::Output);
     read_until(&piped.output, Some("started")).await;
     let tree = piped.child.tree();
     // SAFETY: the handles are open.
@@ -286,7 +286,7 @@ async fn a_connection_is_the_servers_then_a_programs_then_lingers() {
     }
     assert_eq!(socket.local_addr().unwrap(), local);
     assert_eq!(socket.counter().counts(), None);
-    let mut child = start("echo", Stdio::Connection(&socket), Errors::Output);
+    let mut child = start("echo", Stdio::Connection(&socket), ErrorStream::Output);
     let mut text = vec![0; 10];
     client.read_exact(&mut text).unwrap();
     assert_eq!(text, b"abcdefghij");

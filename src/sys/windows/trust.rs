@@ -24,7 +24,7 @@ use windows_sys::Win32::System::SystemServices::{
 };
 
 use super::super::{Other, Others};
-use super::security::{self, Kind, Local};
+use super::security::{self, Local, SidKind};
 use super::{names, token};
 
 const CHANGE_FILE: u32 =
@@ -260,11 +260,11 @@ impl Found {
         unsafe {
             let kind = security::kind(sid);
             let id = security::text(sid);
-            if kind == Kind::Administrator || self.others.iter().any(|other| other.id == id) {
+            if kind == SidKind::Administrator || self.others.iter().any(|other| other.id == id) {
                 return;
             }
             let name = names::of_sid(sid);
-            if kind == Kind::Anyone {
+            if kind == SidKind::Anyone {
                 self.others.anyone.push(Other { name: name.unwrap_or_else(|_| id.clone()), id });
                 return;
             }

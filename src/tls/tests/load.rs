@@ -17,7 +17,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn load(folder: &Path) -> Result<Keys, Fault> {
+fn load(folder: &Path) -> Result<Keys, TlsFault> {
     Keys::load(&files(folder))
 }
 
@@ -33,7 +33,7 @@ fn files(folder: &Path) -> Tls {
 }
 
 /// What is said when a good folder has this in the place of one of its files.
-fn fault(name: &str, bytes: impl AsRef<[u8]>) -> Fault {
+fn fault(name: &str, bytes: impl AsRef<[u8]>) -> TlsFault {
     let folder = folder();
     std::fs::write(folder.path().join(name), bytes).unwrap();
     let fault = load(folder.path()).unwrap_err();
@@ -45,7 +45,7 @@ fn fault(name: &str, bytes: impl AsRef<[u8]>) -> Fault {
 
 /// The sentence, for this file.
 #[track_caller]
-fn says(fault: &Fault, name: &str, message: &str, hint: &str) {
+fn says(fault: &TlsFault, name: &str, message: &str, hint: &str) {
     assert_eq!(fault.path.file_name().unwrap(), name, "{fault}");
     assert_eq!(fault.message, message);
     let given = fault.hint.as_deref().unwrap_or_default();
@@ -263,7 +263,7 @@ fn keys_do_not_print() {
 }
 
 /// What is said of a good folder whose revocation list is this.
-fn fault_of_list(list: impl AsRef<[u8]>) -> Fault {
+fn fault_of_list(list: impl AsRef<[u8]>) -> TlsFault {
     fault("crl.pem", list)
 }
 
