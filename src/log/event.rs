@@ -32,7 +32,6 @@ macro_rules! events {
 
         /// Something that happened.
         #[derive(Debug, Clone)]
-        #[allow(missing_docs, reason = "docs/log.md has the fields")]
         pub enum LogEvent {
             $(#[doc = $sentence] $variant $({ $($field: $type),* })?,)*
         }

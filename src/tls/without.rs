@@ -69,7 +69,6 @@ impl Keys {
 #[derive(Debug)]
 pub struct Connection(Infallible);
 
-#[allow(missing_docs)] // where it can be used, they are there
 impl Connection {
     pub fn new(keys: &Keys) -> Result<Connection, String> {
         match keys.0 {}
