@@ -9,7 +9,7 @@ use windows_service::service::{Service, ServiceAccess, ServiceState};
 use windows_service::service_manager::ServiceManagerAccess;
 
 use super::registration::{LOCAL_SYSTEM, Registration, code, dress, find, in_words, manager, set_delayed};
-use super::service_account::{Account, cannot_open_passwords, grant_for_identities};
+use super::service_account::{ServiceAccount, cannot_open_passwords, grant_for_identities};
 use super::{event_source, firewall};
 use crate::config;
 use crate::config::defaults::Defaults;
@@ -49,10 +49,10 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
         .extend(own_file::examine(&program, r#"copy the program below "C:\Program Files" and call that"#)?);
     let existing = find(&manager, name, ACCESS)?;
     let old = existing.as_ref().map(Registration::of).transpose()?;
-    let account = options.account.as_deref().map(|account| Account::parse(account, name)).transpose()?;
+    let account = options.account.as_deref().map(|account| ServiceAccount::parse(account, name)).transpose()?;
     let new = merged(&program, old.as_ref(), account.as_ref(), options);
     refuse_missing_log_folder(&new.stored)?;
-    let password = account.as_ref().map(Account::password).transpose()?;
+    let password = account.as_ref().map(ServiceAccount::password).transpose()?;
 
     let service = match existing {
         Some(service) => service,
@@ -118,7 +118,7 @@ fn refuse_root(options: &HostOptions) -> Result<(), Error> {
 fn merged(
     program: &Path,
     old: Option<&Registration>,
-    account: Option<&Account>,
+    account: Option<&ServiceAccount>,
     options: &HostOptions,
 ) -> Registration {
     let before = old.map(|old| old.stored.clone()).unwrap_or_default();
@@ -143,7 +143,7 @@ fn finish(
     name: &str,
     old: Option<&Registration>,
     new: &Registration,
-    account: Option<(&Account, &Secret)>,
+    account: Option<(&ServiceAccount, &Secret)>,
     report: &mut InstallReport,
 ) -> Result<(), Error> {
     let raw = |what| move |cause| in_words(what, windows_service::Error::Winapi(cause));

@@ -1,5 +1,4 @@
-//! Requests: of a console to stop (Ctrl-C, Ctrl-Break, closing the window), or
-//! of the service manager, also to read the files again.
+//! Requests to stop, from a console or the service manager, which may also ask for a reload.
 
 use std::io;
 use std::time::Duration;
@@ -11,20 +10,17 @@ use tokio::signal::windows::{
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// A program whose window is closed is ended by force after five seconds; the
-/// records of its sessions must be written by then.
+/// Windows kills a program five seconds after its window is closed. By then the records of
+/// its sessions must be written.
 const BEFORE_FORCE: Duration = Duration::from_secs(3);
 
-/// The requests, from now on.
+/// A source of requests.
 #[derive(Debug)]
 pub enum Stop {
-    /// Of a console.
-    ConsoleEvents(ConsoleEvents),
-    /// Of the service manager.
+    Console(ConsoleEvents),
     Service(UnboundedReceiver<Control>),
 }
 
-/// What a console can send.
 #[derive(Debug)]
 pub struct ConsoleEvents {
     interrupt: CtrlC,
@@ -36,7 +32,7 @@ pub struct ConsoleEvents {
 }
 
 impl Stop {
-    /// Listens to the console from now on; before this a request ends the process.
+    /// Listens to the console. Before this call, a request ends the process.
     pub fn of_console() -> io::Result<Stop> {
         Ok(Stop::Console(ConsoleEvents {
             interrupt: ctrl_c()?,
@@ -48,7 +44,6 @@ impl Stop {
         }))
     }
 
-    /// Waits for the next request; tells what it was.
     pub async fn requested(&mut self) -> SystemRequest {
         match self {
             Stop::Console(console) => SystemRequest::Stop(console.requested().await),
@@ -56,7 +51,7 @@ impl Stop {
                 Some(Control::Stop) => stop("the service was stopped"),
                 Some(Control::Preshutdown) => stop("the system shuts down"),
                 Some(Control::ParametersChanged) => SystemRequest::Reload { why: "PARAMCHANGE" },
-                // The sender lives as long as the process.
+                // Unreachable: the sender lives as long as the process.
                 None => std::future::pending().await,
             },
         }
@@ -90,8 +85,8 @@ impl ConsoleEvents {
     }
 }
 
-/// Requests to end while a program has our console (`--run`). What is typed
-/// there reaches the program by itself, and only the program answers it.
+/// Requests to end while a program has the console (`--run`). The program receives the
+/// console's keys itself, and only the program reacts to them.
 #[derive(Debug)]
 pub struct BesideProgram {
     _typed: (CtrlC, CtrlBreak),
@@ -100,19 +95,17 @@ pub struct BesideProgram {
 }
 
 impl BesideProgram {
-    /// Listens from now on.
     pub fn listen() -> io::Result<BesideProgram> {
-        // Once listened to, a key never ends this process again.
+        // A listener stops the keys from ending this process for good.
         let typed = (ctrl_c()?, ctrl_break()?);
         Ok(BesideProgram { _typed: typed, close: ctrl_close()?, shutdown: ctrl_shutdown()? })
     }
 
-    /// Waits for a request to end beside the start.
+    /// Waits for a request to end during the start.
     pub async fn starting(&mut self) {
         self.requested(0).await;
     }
 
-    /// Waits for the next request.
     pub async fn requested(&mut self, _program: u32) {
         tokio::select! {
             _ = self.close.recv() => {}
@@ -123,7 +116,7 @@ impl BesideProgram {
 
 #[cfg(debug_assertions)]
 mod test {
-    //! Tests that share no console with the server ask by a named semaphore.
+    //! Tests without a shared console request a stop through a named semaphore.
 
     use std::sync::Arc;
 
@@ -137,7 +130,7 @@ mod test {
         let notify = Arc::new(Notify::new());
         let requested = notify.clone();
         std::thread::spawn(move || {
-            // SAFETY: the name ends with zero; the handle lives as long as the process.
+            // SAFETY: the name is NUL-terminated; the handle lives as long as the process.
             unsafe {
                 let semaphore = CreateSemaphoreW(std::ptr::null(), 0, 100, name.as_ptr());
                 while WaitForSingleObject(semaphore, INFINITE) == 0 {
