@@ -1,17 +1,16 @@
 //! A super-server: maps ports to programs.
 //!
-//! A client connects, a program starts, and the connection is the program's
-//! standard input, output and error, optionally as another user. The way of a
-//! connection, and the file that owns each step:
+//! A client connects, a program starts, and the connection becomes the program's standard input,
+//! output and error. The steps of a connection, and the directory of each step:
 //!
 //! ```text
 //! text ► plan ──► bind ──► may_connect ► accept ► admit ──► spawn ──► wait ──► linger ──► record
 //! config/         listen/  supervisor/, which asks core/       spawn/    session/            log/
 //! ```
 //!
-//! [`supervisor`] owns all mutable state and is the only one that decides, by
-//! asking [`core`], which has neither I/O nor a clock. A connection's story is
-//! [`session::serve`]. What differs between systems stands behind [`sys`].
+//! [`supervisor`] owns all mutable state and makes the decisions, by asking [`core`], which has
+//! neither I/O nor a clock. [`session::serve`] serves a connection. [`sys`] hides the differences
+//! between systems.
 #![deny(unsafe_code)]
 
 pub mod cli;
@@ -36,7 +35,6 @@ use clap::error::ErrorKind;
 use cli::options::Options;
 use model::exit_code::Exit;
 
-/// Runs the program: arguments in, exit code out.
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     let options = match Options::try_parse_from(arguments) {
         Ok(options) => options,
@@ -45,7 +43,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
                 let _ = error.print();
                 return Exit::Ok;
             }
-            // A stored command line may be what is wrong; then nobody reads this.
+            // A stored command line may be invalid. A service has no reader of standard error.
             if !host::tell_service_manager(&error.to_string()) {
                 let _ = error.print();
             }

@@ -1,5 +1,5 @@
-//! Who gets in: rules, limits and rates of the native file, with a word for
-//! whoever does not, and nobody else harmed.
+//! Access rules, limits and rate limits of the native file: a refused client gets the configured
+//! text, and other clients are served.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::net::Ipv4Addr;
@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use testkit::channel::exchange;
 use testkit::{Builder, Client, Gate, Held, free_port};
 
-/// From another address of this host.
 fn from(last: u8, port: u16) -> Client {
     Client::connect_from((Ipv4Addr::new(127, 0, 0, last), 0), port).unwrap()
 }
@@ -20,7 +19,6 @@ fn the_rules_decide_by_address_and_the_record_names_the_rule() {
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'say', 'in']\n\
          allow = ['127.0.0.0/24']\ndeny = ['127.0.0.8/31', '127.0.0.0/25']\n"
     ));
-    // The longest prefix decides: 127.0.0.0/25 is denied, the rest of /24 allowed.
     let daemon = daemon.start();
     assert_eq!(from(200, port).read_text(), "in");
     for (last, rule) in [(8, "deny 127.0.0.8/31"), (1, "deny 127.0.0.0/25")] {
@@ -54,7 +52,6 @@ fn a_source_over_its_limit_gets_a_word_and_others_are_served() {
     drop(held);
     assert_eq!(clients[0].read_text(), "welcome\r\n");
     assert_eq!(clients[1].read_text(), "welcome\r\n");
-    // A place that is free again is there for the same source.
     let ports = clients.each_ref().map(Client::port);
     drop(clients);
     for client_port in ports {
@@ -106,7 +103,7 @@ fn a_rate_delays_and_recovers_and_a_rate_of_a_source_refuses_only_that_source() 
     for _ in 0..6 {
         assert_eq!(Client::connect(port).read_text(), "x");
     }
-    // Three at once, three more at a third of a second each.
+    // The burst is three connections. Three more follow at a third of a second each.
     assert!(began.elapsed() >= Duration::from_millis(990), "{:?}", began.elapsed());
     for _ in 0..2 {
         assert_eq!(from(1, other_port).read_text(), "y");
@@ -141,7 +138,7 @@ fn limits_hold_under_a_flood_from_many_sources_and_another_service_does_not_noti
                     }
                     let [_, high, middle, low] = (round * 4 + u32::from(thread)).to_be_bytes();
                     let source = (Ipv4Addr::new(127, high % 200 + 1, middle, low), 0);
-                    // The system may run out of ports for a moment.
+                    // The system may briefly run out of ports.
                     kept.extend(Client::connect_from(source, port).ok());
                     if kept.len() > 20 {
                         kept.pop_front();
@@ -166,12 +163,11 @@ fn limits_hold_under_a_flood_from_many_sources_and_another_service_does_not_noti
     answers.sort_unstable();
     let (median, worst) = (answers[answers.len() / 2], answers[answers.len() - 1]);
     assert!(median < ANSWERED_WITHIN, "the status comes after {median:?}");
-    // Four threads of the flood share the machine with us: one answer may be late.
+    // The test shares the machine with four threads of the flood, so one answer may be late.
     assert!(worst < 10 * ANSWERED_WITHIN, "the status came after {worst:?}");
     let counts = daemon.service("flooded");
     assert!(counts["refused"].as_u64().unwrap() > 100, "{counts}");
     assert!(most_memory < before.kibibytes + 16 * 1024, "{most_memory} of {before:?}");
-    // What has no record of its own is counted.
     let finished = daemon.stop();
     let sum: u64 = finished.events("refusals").iter().map(|event| event["count"].as_u64().unwrap()).sum();
     let records =
@@ -180,5 +176,5 @@ fn limits_hold_under_a_flood_from_many_sources_and_another_service_does_not_noti
     assert!(sum + records >= counts["refused"].as_u64().unwrap());
 }
 
-/// Wine's server of handles has a part in each connection of the flood.
+/// Under Wine, wineserver takes part in each connection of the flood.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(if cfg!(windows) { 3000 } else { 100 });

@@ -1,5 +1,5 @@
-//! Rights that the program file gives to every user who executes it serve nothing: any
-//! user could have a configuration of their own run programs with them.
+//! The server refuses to run if its program file carries setuid, setgid or capabilities: any user
+//! could run programs with these rights.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 use testkit::{Builder, Client, free_port, probe_path, wininetd};
 
-/// CAP_KILL, CAP_SETGID and CAP_SETUID, with which a server may start programs as others.
+/// CAP_KILL, CAP_SETGID and CAP_SETUID, which let a server start programs as other users.
 const CAPABILITIES: u32 = 1 << 5 | 1 << 6 | 1 << 7;
 
 fn is_root() -> bool {
@@ -19,14 +19,13 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// A folder where any account may execute the server, and one that it may be told to run.
 struct Shared {
     folder: TempDir,
 }
 
 impl Shared {
-    /// `give` gives a program file rights. `None` where the system gives none by it (a
-    /// filesystem without them, a user who may not).
+    /// `give` adds rights to a program file. Returns `None` if the file system or the test's user
+    /// does not allow that.
     fn new(give: impl Fn(&Path) -> bool, shows: impl Fn(&str) -> bool) -> Option<Shared> {
         let shared = Shared { folder: tempfile::tempdir().unwrap() };
         std::fs::set_permissions(shared.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -56,7 +55,7 @@ impl Shared {
     }
 
     fn as_nobody(&self, program: &str) -> Command {
-        // Bounded: one that serves all the same does not end by itself.
+        // Time limit: a server that runs by mistake does not exit by itself.
         let mut command = Command::new("timeout");
         command.args(["20", "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
         command.arg(self.file(program));
@@ -73,7 +72,6 @@ impl Shared {
     }
 }
 
-/// What each verb says that reads a file or runs something.
 fn all_refuse(shared: &Shared, expected: &str) {
     for verb in [&["--debug"][..], &[], &["--check"], &["--run", "1"]] {
         let output = shared.run(verb);
@@ -85,7 +83,7 @@ fn all_refuse(shared: &Shared, expected: &str) {
     }
 }
 
-/// As `setcap` would: revision 2 of the attribute, with the effective bit.
+/// Writes what `setcap` writes: revision 2 of the attribute, with the effective bit.
 fn give_capabilities(file: &Path) -> bool {
     const REVISION_2: u32 = 0x0200_0000;
     const EFFECTIVE: u32 = 1;
@@ -124,7 +122,7 @@ fn a_file_with_the_setgid_bit_serves_nothing() {
     all_refuse(&shared, "effective group id 0");
 }
 
-/// What a service manager gives is inherited on purpose.
+/// A service manager grants ambient capabilities on purpose.
 #[test]
 fn ambient_capabilities_of_a_service_manager_are_no_reason() {
     if !is_root() {
@@ -148,7 +146,7 @@ fn ambient_capabilities_of_a_service_manager_are_no_reason() {
     assert_eq!(Client::connect(port).read_text(), "served\n");
 }
 
-/// They would be the file's, and every user's.
+/// File capabilities give every user the server's rights.
 #[test]
 fn no_text_recommends_to_give_the_file_capabilities() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

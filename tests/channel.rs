@@ -1,5 +1,5 @@
-//! The control channel: an answer to every question, and to nonsense an error
-//! or a closed channel, never a hang.
+//! The control channel answers each request. Invalid input gets an error or a closed channel, and
+//! never blocks the server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::io::{Read, Write};
@@ -76,7 +76,6 @@ fn who_says_nothing_holds_nobody_up_and_is_let_go() {
     silent.write_all(b"{\"version\":").unwrap();
     assert!(exchange(&path, b"{\"version\":1,\"request\":\"status\"}").contains("uptime_seconds"));
     let mut rest = Vec::new();
-    // Ends, with an error or without a word.
     let _ = silent.read_to_end(&mut rest);
     assert!(!String::from_utf8_lossy(&rest).contains("uptime_seconds"));
 }
@@ -91,7 +90,7 @@ fn where_no_server_answers_that_is_said() {
     assert!(answer.errors.contains("--control"), "{}", answer.errors);
 }
 
-// Wine lets two servers have one pipe; docs/windows-open-points.md has how to look.
+// Wine lets two servers own one pipe. `docs/windows-open-points.md` says how to check.
 #[cfg(unix)]
 #[test]
 fn a_channel_that_the_server_of_before_still_has_is_tried_again() {

@@ -1,6 +1,6 @@
-//! What is typed wrongly is answered with what to type. Apart from the tests of
-//! services: under Wine a program that asks whether a service manager has started it
-//! can be given the start of a service that begins at that moment.
+//! Wrong command lines get an error that says what to type. These tests stay apart from those of
+//! services: under Wine, a program that asks whether a service manager started it may receive
+//! another service's start.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::run;

@@ -1,5 +1,5 @@
-//! Every line of a file is used or reported, with its place; a broken file
-//! serves nothing.
+//! The server uses or reports every line of a classic file, with its position. It does not serve a
+//! file with errors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::fmt::Write;
@@ -7,7 +7,6 @@ use std::net::TcpStream;
 
 use testkit::{Builder, Client, Finished, free_port, probe, run};
 
-/// `--check` of a file of these bytes, with more arguments.
 fn check(bytes: &[u8], arguments: &[&str]) -> Finished {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.conf");
@@ -15,7 +14,7 @@ fn check(bytes: &[u8], arguments: &[&str]) -> Finished {
     run(&[&["--check", "--cfgfile", path.to_str().unwrap()], arguments].concat())
 }
 
-/// The places of everything that was said, as `line:column`.
+/// The positions of all findings, as `line:column`.
 fn places(text: &str) -> Vec<String> {
     let after = text.split("w.conf:").skip(1);
     after
@@ -38,7 +37,7 @@ const BROKEN: &str = "# a comment\n\
 fn a_broken_file_gets_all_its_errors_at_once_and_serves_nothing() {
     let finished = check(BROKEN.as_bytes(), &[]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
-    // Behind them stands what the world says to the line that is right.
+    // After these come findings about the system for the one correct line.
     assert_eq!(places(&finished.errors)[..7], ["2:1", "3:1", "4:1", "5:1", "6:4", "8:1", "9:4"]);
     assert!(finished.errors.contains("in line 7 already"), "{}", finished.errors);
     assert!(finished.errors.contains("put # in front"), "{}", finished.errors);
@@ -67,8 +66,8 @@ fn a_missing_file_is_said_with_a_line_to_write() {
 
 #[test]
 fn every_config_line_is_used_or_reported() {
-    // More lines than the original's table had places, each longer than its
-    // buffer, and no newline at the end.
+    // The original program had a table for fewer lines, each with a shorter buffer. The last line
+    // has no newline.
     let mut text = String::new();
     let filler = "x".repeat(2000);
     for port in 1000..1200 {

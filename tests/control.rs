@@ -1,4 +1,4 @@
-//! The verbs that ask a running server: what they print, and how they exit.
+//! The verbs that ask a running server: their output and their exit codes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use wininetd::control::server::{ControlCommand, serve};
 use wininetd::model::exit_code::Exit;
 use wininetd::sys::control::Channel;
 
-/// A channel behind which a supervisor of the test's own sits. Ends when dropped.
+/// A control channel with a stub supervisor. Dropping it stops the server.
 struct Server {
     path: PathBuf,
     _stop: oneshot::Sender<()>,

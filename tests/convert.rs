@@ -1,10 +1,9 @@
-//! `--convert` answers with a native file that is TOML, says what it left out,
-//! and never guesses a form.
+//! `--convert` writes a native file in valid TOML, reports what it left out, and never guesses the
+//! form of its input.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Finished, run};
 
-/// `--convert` of a file of this text, with more arguments.
 fn convert(text: &str, arguments: &[&str]) -> Finished {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old.conf");
@@ -16,7 +15,7 @@ fn table(text: &str) -> toml::Table {
     text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// The text without the folder of the file.
+/// Removes the folder from the file's paths in this text.
 fn without_folder(text: &str) -> String {
     let words = text.split(' ').map(|word| match word.find("old.conf") {
         Some(at) => &word[at..],
@@ -62,7 +61,7 @@ user = "daemon"
 # 9069 dgram udp wait nobody /usr/sbin/tftpd tftpd /srv
 "#;
 
-/// Windows has no groups and needs passwords, and nothing outlives the server there.
+/// On Windows there are no groups, an account needs a password, and no session outlives the server.
 fn native_of_windows() -> String {
     let password = |user: &str, place: &str| {
         format!(
@@ -100,7 +99,7 @@ fn a_classic_file_keeps_what_the_options_beside_it_say() {
     assert_eq!(finished.code, Some(0), "{}", finished.errors);
     let native = table(&finished.output);
     assert_eq!(native["defaults"]["idle_timeout"].as_str(), Some("30s"));
-    // A timeout implies pipes where the kernel does not count.
+    // An idle timeout implies pipes on systems whose kernel does not count bytes.
     let stdio = if cfg!(target_os = "linux") { "socket" } else { "pipe" };
     assert_eq!(native["defaults"]["stdio"].as_str(), Some(stdio));
     let service = &native["service"]["9080"];

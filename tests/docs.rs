@@ -1,5 +1,5 @@
-//! Pages tell the truth: each test that they cite is there, each weakness and promise cites
-//! one, each link leads somewhere, and each option has its row.
+//! The documentation is true: cited tests exist, each weakness and promise cites a test, links have
+//! targets, and each option has a row.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use wininetd::model::exit_status::ExitStatus;
 use wininetd::model::ids::SessionId;
 use wininetd::model::level::Level;
 
-/// Pages whose claims are shown by tests. One that is not there yet cites nothing.
+/// Pages that cite tests for their claims. A page that does not exist cites nothing.
 const PAGES: [&str; 3] = ["cve.md", "failure-behaviour.md", "threat-model.md"];
 
 fn text(path: &str) -> Option<String> {
-    // Wine's tests run where the files are, and Windows checks out CRLF.
+    // Wine runs these tests on the same files, and Windows checks out CRLF.
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(path).ok().map(|text| text.replace("\r\n", "\n"))
 }
@@ -24,22 +24,19 @@ fn page(name: &str) -> Option<String> {
     text(&format!("docs/{name}"))
 }
 
-/// What stands between backticks and names a test: `tests/FILE.rs::NAME` or
-/// `src/PATH.rs::NAME`.
+/// The tests that a page cites in backticks, as `tests/FILE.rs::NAME` or `src/PATH.rs::NAME`.
 fn cited(page: &str) -> Vec<(&str, &str)> {
     let quoted = page.split('`').skip(1).step_by(2);
     let cited = quoted.filter(|quoted| quoted.starts_with("tests/") || quoted.starts_with("src/"));
     cited.filter_map(|quoted| quoted.split_once("::")).collect()
 }
 
-/// Whether this text has a test of this name: a function with the attribute before it.
 fn has_test(text: &str, name: &str) -> bool {
     let functions = ["fn ", "async fn "].map(|start| format!("{start}{name}("));
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     (0..lines.len()).filter(|&at| functions.iter().any(|function| lines[at].starts_with(function))).any(
         |at| {
             let above = lines[..at].iter().rev();
-            // A property is a test by proptest's word for it, which is the same.
             let mut marks = above.take_while(|line| !line.is_empty() && **line != "}");
             marks.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
         },
@@ -72,13 +69,13 @@ fn every_known_weakness_cites_a_test() {
     assert!(without.is_empty(), "{}", without.join("\n"));
 }
 
-/// The rows of a page's tables, each as its cells.
+/// The rows of a page's tables, as cells.
 fn rows(page: &str) -> Vec<Vec<&str>> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
     rows.map(|row| row.trim_end_matches('|').split(" |").map(str::trim).collect()).collect()
 }
 
-/// What both pages say of each event: its number, its name, how much it matters, its fields.
+/// Both pages give the number, name, level and fields of each event.
 #[test]
 fn the_pages_have_every_event_as_the_table_does() {
     let (log, events) = (page("log.md").unwrap(), page("events.md").unwrap());
@@ -97,7 +94,7 @@ fn the_pages_have_every_event_as_the_table_does() {
         };
         let has_id = |row: &&Vec<&str>| row[0].split(", ").any(|found| found == id);
         let documents = |row: &&Vec<&str>| {
-            // A session's fields have a table of their own.
+            // Another table documents the fields of a session.
             let fields = kind.fields.iter().filter(|field| !["level", "record"].contains(field));
             let mut rest = row[4];
             row[1] == name
@@ -159,7 +156,7 @@ fn the_log_page_has_every_field_of_a_record() {
     }
 }
 
-/// An example of others had a file at a place where anybody could make it first.
+/// The example of another server kept a file in a folder where any user could create it first.
 #[test]
 fn examples_keep_nothing_where_everybody_can_write() {
     for name in ["native.toml", "quickstart.conf", "servers.conf"] {
@@ -185,7 +182,6 @@ fn what_is_cited_is_recognised() {
     assert!(!has_test(text, "d") && !has_test(text, "f"));
 }
 
-/// Every page, by its path from the root of the project.
 fn pages() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -201,7 +197,6 @@ fn pages() -> Vec<String> {
     found
 }
 
-/// The lines of a page that are neither code nor in a table.
 fn prose(page: &str) -> impl Iterator<Item = &str> {
     let mut is_code = false;
     page.lines().filter(move |line| {
@@ -211,14 +206,14 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The anchor of a heading, as GitHub makes it.
+/// The anchor of a heading, by GitHub's rules.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
     kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
 }
 
-/// The targets of the links of a page. A bracket within code is no link.
+/// The targets of the links of a page, without those in code.
 fn links(page: &str) -> Vec<String> {
     let without_code: String = page.split('`').step_by(2).collect();
     let targets = without_code.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -253,7 +248,6 @@ fn every_link_of_a_page_leads_somewhere() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// Pages that follow the rules of CONTRIBUTING.md for prose.
 const WRITTEN_BY_RULE: [&str; 11] = [
     "CONTRIBUTING.md",
     "README.md",
@@ -309,7 +303,7 @@ fn the_contents_list_every_page() {
     }
 }
 
-/// Long options in what `--help` prints, each followed by what it takes or by its purpose.
+/// `--help` lists each long option with its argument or its purpose.
 #[test]
 fn every_option_has_its_row_in_the_reference() {
     let page = page("options.md").unwrap();

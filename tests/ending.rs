@@ -1,11 +1,11 @@
-//! How sessions come to their end: politely, then with their whole tree.
+//! Sessions end in two steps: a polite request, then a kill of the whole process tree.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Daemon, Gate, free_port};
 
-/// A service whose program comes to the gate in this way.
+/// A service whose program comes to the gate and then behaves as `way` says.
 fn service(way: &str, keys: &str) -> (u16, Gate, Daemon) {
     let (port, gate) = (free_port(), Gate::new());
     let text = format!(
@@ -32,7 +32,7 @@ fn a_deaf_tree_is_gone_within_its_grace_and_a_second() {
         visitor.wait_gone();
     }
     let took = began.elapsed();
-    // Under Wine the program that asks for it needs a while to start.
+    // Under Wine, the verb that requests the kill needs some seconds to start.
     let most = Duration::from_secs(if cfg!(windows) { 8 } else { 3 });
     assert!(took >= Duration::from_secs(2) && took < most, "{took:?}");
     assert_eq!(daemon.record(client.port())["reason"], "killed");
@@ -62,7 +62,7 @@ fn a_session_that_lasts_too_long_is_ended() {
     gate.visitor().wait_gone();
     assert!(began.elapsed() >= Duration::from_secs(1));
     let client_port = client.port();
-    // Otherwise last bytes would be delivered to it.
+    // An open client would make the session linger to deliver last bytes.
     drop(client);
     assert_eq!(daemon.record(client_port)["reason"], "session timeout");
 }
@@ -124,7 +124,7 @@ fn sessions_can_be_left_to_themselves_at_a_stop() {
     assert_eq!(finished.code, Some(0), "{}", finished.errors);
     assert_eq!(finished.events("session")[0]["reason"], "left to itself");
     client.receives_nothing_for(Duration::from_millis(200));
-    // It still has its client, and ends as it likes.
+    // The program still has its client, and ends on its own.
     drop(visitor);
     assert_eq!(client.read_all(), b"");
 }

@@ -1,4 +1,5 @@
-//! What a program finds: who its client is, in every dialect, and no lies.
+//! A program's environment, arguments and directory: its client in all known variable names, and no
+//! inherited values of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::collections::HashMap;

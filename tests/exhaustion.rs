@@ -1,5 +1,5 @@
-//! What runs out — descriptors, processes, memory, threads — costs clients time or
-//! their session, and never the server, another service or anything for good.
+//! A shortage of descriptors, processes, memory or threads costs clients time or their session. It
+//! never costs the server, another service or a resource permanently.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Daemon, Gate, Held, LIMIT, copy_program, free_port, probe_path, wininetd};
 
-/// Sets a soft limit of a running process; returns the old one.
+/// Sets a soft limit of a running process and returns the old one.
 fn limit(pid: u32, what: libc::__rlimit_resource_t, soft: libc::rlim_t) -> libc::rlim_t {
     let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let pid = pid.cast_signed();
-    // SAFETY: valid structures; the process is our own child.
+    // SAFETY: the structures are valid, and the process is a child of the test.
     unsafe {
         assert_eq!(libc::prlimit(pid, what, std::ptr::null(), &raw mut limits), 0);
         let old = std::mem::replace(&mut limits.rlim_cur, soft);
@@ -22,13 +22,12 @@ fn limit(pid: u32, what: libc::__rlimit_resource_t, soft: libc::rlim_t) -> libc:
     }
 }
 
-/// The descriptors that a process has open.
 fn descriptors(pid: u32) -> Vec<u64> {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     open.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
 }
 
-/// Waits until the server holds what it held before any client came.
+/// Waits until the server holds no more than before the first client.
 fn wait_for_rest(daemon: &Daemon, before: Held) {
     let until = Instant::now() + LIMIT;
     loop {
@@ -59,7 +58,6 @@ fn what_the_descriptor_limit_leaves_room_for_is_served_and_the_rest_waits_for_it
     let mut waits = Client::connect(port);
     waits.receives_nothing_for(Duration::from_millis(300));
     assert!(!gate.is_visited(), "more than there is room for");
-    // Whichever visitor is let go: one client is done, and the next has its place.
     drop(visitors.pop());
     let freed = Instant::now();
     visitors.push(gate.visitor());
@@ -95,14 +93,14 @@ fn without_descriptors_all_listeners_wait_at_little_cost_and_nobody_is_lost() {
         client.send(b"patience\n");
     }
     daemon.uses_less_than(0.05);
-    // Who was there before goes on, and the end of that one lets nobody in.
+    // The session from before the shortage goes on. Its end does not let a waiting client in.
     assert_eq!(held.send(b"still here\n").read_text(), "still here\n");
     let paused = daemon.events().iter().filter(|event| event["event"] == "accept_paused").count();
     assert_eq!(paused, 1);
     limit(daemon.pid(), libc::RLIMIT_NOFILE, old);
     let there = Instant::now();
     assert_eq!(waiting[0].read_text(), "patience\n");
-    // At most the longest pause between two tries.
+    // The longest pause between two attempts to accept.
     assert!(there.elapsed() < Duration::from_secs(2), "{:?}", there.elapsed());
     for client in &mut waiting[1..] {
         assert_eq!(client.read_text(), "patience\n");
@@ -136,12 +134,12 @@ fn at_every_shortage_of_descriptors_each_client_ends_with_a_record_and_nothing_i
     let before = descriptors(daemon.pid());
     let free = (0..).filter(|number| !before.contains(number));
     let mut clients = 0;
-    // The limit stands above so many free numbers: each call on the way fails once.
+    // Each round leaves one free number more, so each call that needs a descriptor fails once.
     for lowest in free.take(14) {
         let old = limit(daemon.pid(), libc::RLIMIT_NOFILE, lowest);
         let mut three: Vec<_> = ports.iter().map(|&port| Client::connect(port)).collect();
         for client in &mut three {
-            // Who has been let go already takes nothing.
+            // A client that the server has already closed does not read this.
             client.send(b"x\n");
         }
         daemon.wait_a_moment();
@@ -165,8 +163,7 @@ fn at_every_shortage_of_descriptors_each_client_ends_with_a_record_and_nothing_i
     assert_eq!(daemon.stop().code, Some(0));
 }
 
-/// The daemon as a user who has no rights beyond an ordinary one's: only such
-/// a user's processes end at a limit.
+/// Runs the daemon as an ordinary user, because the process limit does not hold for root.
 fn as_ordinary_user(user: u32, text: &str, folder: &Path) -> Builder {
     let (server, program) = (folder.join("wininetd"), folder.join("probe"));
     copy_program(&wininetd(), &server);
@@ -183,7 +180,7 @@ fn as_ordinary_user(user: u32, text: &str, folder: &Path) -> Builder {
     }
     let owned = Command::new("chown").arg(user.to_string()).arg(builder.folder()).status();
     assert!(owned.is_ok_and(|status| status.success()));
-    // A number that nobody has, so that it has no other processes.
+    // A user id that no account has, so that it has no other processes.
     builder.through(&["setpriv", &format!("--reuid={user}"), "--regid=27180", "--clear-groups"])
 }
 
@@ -202,7 +199,7 @@ fn where_no_process_can_be_made_clients_are_told_in_their_records_and_nobody_is_
     daemon.records(2);
     let before = Held::by(daemon.pid());
     let limit_processes = |count: &str| {
-        // Asked by the same user: even root may be kept from others' limits.
+        // The same user sets the limit. Even root may be denied the limits of other users.
         let pid = daemon.pid().to_string();
         let change = ["prlimit", "--pid", &pid, &format!("--nproc={count}:")];
         let mut command = Command::new("setpriv");
@@ -243,7 +240,6 @@ fn without_threads_or_memory_it_serves_or_ends_with_words_and_never_hangs() {
         let daemon =
             Builder::native(&text).through(&["prlimit", &format!("--as={}", mebibytes << 20)]).launch();
         let until = Instant::now() + LIMIT;
-        // Each of the two is seen in its log: that it is ready, or its end.
         let serves = loop {
             if daemon.events().iter().any(|event| event["event"] == "ready") {
                 break true;

@@ -1,4 +1,4 @@
-//! What fails says so, harms nothing else, and heals when the world does.
+//! Each failure is reported, harms no other service, and ends when its cause is gone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::net::TcpListener;
@@ -10,7 +10,6 @@ fn logon_failure_never_runs_as_service() {
     let (port, gate) = (free_port(), Gate::new());
     let line = format!("{port} nosuchuser:wrong {}", probe(&format!("gate {}", gate.address())));
     let daemon = Builder::new(&[line]).start();
-    // The second one tries again after a pause; those between are refused.
     let failed = |event: &&serde_json::Value| event["event"] == "session" && event["outcome"] == "failed";
     while daemon.events().iter().filter(failed).count() < 2 {
         assert!(Client::connect(port).is_turned_away());
@@ -39,7 +38,7 @@ fn a_program_that_vanished_fails_and_heals_when_it_is_back() {
     assert_eq!(client.read_text(), "here");
     let client_port = client.port();
     drop(client);
-    // Its whole tree is gone, and nothing holds the file.
+    // The whole process tree is gone by now, so no process holds the file.
     daemon.record(client_port);
     let away = folder.path().join("away");
     std::fs::rename(&program, &away).unwrap();
@@ -65,7 +64,8 @@ fn a_file_that_is_no_program_is_a_failure_with_its_step() {
     let daemon = Builder::new(&[format!("{port} none {}", quoted(&file))]).start();
     let mut client = Client::connect(port);
     assert!(client.is_turned_away());
-    // Windows' own error says nothing of the file, so the server looks at it before.
+    // Windows gives no useful error for such a file, so the server checks the file before the
+    // start.
     let step = if cfg!(windows) { "program" } else { "exec" };
     assert_eq!(daemon.record(client.port())["step"], step);
 }
@@ -104,7 +104,7 @@ fn clients_that_vanish_leave_a_record_each_and_harm_nobody() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe("echo"))]).start();
     let garbage: Vec<u8> = (0..=255).cycle().take(10_000).collect();
-    // Gone before they are seen: some systems never give such a client out.
+    // Some systems never return a client from accept that is gone by then.
     for _ in 0..10 {
         Client::connect(port).vanish();
     }
@@ -197,7 +197,7 @@ fn what_could_not_be_looked_at_is_said() {
 fn a_program_that_can_not_be_watched_is_reaped_all_the_same() {
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
-    // On Unix after that of the listener.
+    // On Unix, the first watch is that of the listener.
     let faults = if cfg!(windows) { "watch:process:1+" } else { "watch:2+" };
     let daemon = builder.variable("WININETD_TEST_FAULTS", faults).start();
     let mut client = Client::connect(port);
@@ -227,18 +227,18 @@ mod linux {
 
     use super::*;
 
-    /// User and system time of a process, in ticks of 10 ms.
+    /// In ticks of 10 ms, user and system time together.
     fn cpu_ticks(pid: u32) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    /// Sets the soft descriptor limit of a running process; returns the old one.
+    /// Sets the soft descriptor limit of a running process and returns the old one.
     fn limit_descriptors(pid: u32, limit: libc::rlim_t) -> libc::rlim_t {
         let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         let pid = pid.cast_signed();
-        // SAFETY: valid structures; the process is our own child.
+        // SAFETY: the structures are valid, and the process is a child of the test.
         unsafe {
             assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limits), 0);
             let old = std::mem::replace(&mut limits.rlim_cur, limit);
@@ -258,7 +258,7 @@ mod linux {
         );
         let daemon = Builder::native(&text).variable("WININETD_TEST_FAULTS", "orphans-open:1+").start();
         let _client = Client::connect(port);
-        // The program, and one behind it that is in a group of its own.
+        // The program, and a descendant in its own process group.
         let visitors = [gate.visitor(), gate.visitor()];
         assert_eq!(daemon.stop().code, Some(0));
         for visitor in visitors {
@@ -271,7 +271,7 @@ mod linux {
         let (port, gate) = (free_port(), Gate::new());
         let daemon =
             Builder::new(&[format!("{port} none {}", probe(&format!("gate {}", gate.address())))]).start();
-        // All numbers below are taken for good, so nothing more can be opened.
+        // All numbers below 6 are in use, so the server can open no more descriptors.
         let limit = limit_descriptors(daemon.pid(), 6);
         let mut waiting = TcpStream::connect(("127.0.0.1", port)).unwrap();
         daemon.event("accept_paused", |_| true);

@@ -1,11 +1,11 @@
-//! Under faults: every scenario is run once to count the calls that may fail, and
-//! then with each of them failing once and failing for ever. Afterwards the same
-//! promises hold, whichever it was (`faults/promises.rs`).
+//! Injected faults: a first run of every scenario counts the calls that can fail. Later runs let
+//! each of these calls fail once, then always. After each fault the same promises hold
+//! (`faults/promises.rs`).
 //!
-//! A sample of them runs always. `WININETD_FAULTS=all` runs all, and another text
-//! those that have it in their name, such as `pipes clone:1` or `tls`.
+//! By default only a sample runs. `WININETD_FAULTS=all` runs all. Another value selects the runs
+//! whose name contains it, such as `pipes clone:1` or `tls`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
-#![allow(clippy::print_stdout)] // how many there were is wanted
+#![allow(clippy::print_stdout)] // prints the number of runs
 
 mod faults {
     pub mod attempt;
@@ -16,7 +16,7 @@ mod faults {
     pub mod traced;
 }
 #[path = "simulation/random.rs"]
-#[allow(dead_code)] // not all of it is wanted here
+#[allow(dead_code)] // this test uses only a part
 mod random;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,12 +28,10 @@ use faults::promises::{Baseline, keeps};
 use faults::scenarios::{Scenario, all};
 use random::Random;
 
-/// Runs at once: most of one is waiting.
 const TOGETHER: usize = if cfg!(windows) { 2 } else { 4 };
-/// Faults of the sample. Under Wine everything takes ten times as long.
+/// The size of the sample. Under Wine each run takes ten times as long.
 const SAMPLE: usize = if cfg!(windows) { 20 } else { 100 };
 
-/// One scenario with one fault.
 struct Run<'a> {
     scenario: &'a Scenario,
     baseline: &'a Baseline,
@@ -46,7 +44,7 @@ impl Run<'_> {
     }
 }
 
-/// Does all of these, several at once, and tells what went wrong with each.
+/// Returns each result or panic in the order of the items.
 fn together<T: Sync, R: Send>(work: &[T], run: impl Fn(&T) -> R + Sync) -> Vec<std::thread::Result<R>> {
     let next = Mutex::new(0..work.len());
     let results = Mutex::new(Vec::new());
@@ -71,7 +69,6 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-/// The runs that are wanted.
 fn chosen(mut runs: Vec<Run<'_>>) -> Vec<Run<'_>> {
     match std::env::var("WININETD_FAULTS").ok().as_deref() {
         Some("all") => runs,
@@ -90,7 +87,6 @@ fn chosen(mut runs: Vec<Run<'_>>) -> Vec<Run<'_>> {
     }
 }
 
-/// Every scenario without a fault: what it holds and which calls it makes.
 fn count(scenarios: &[Scenario]) -> Vec<Baseline> {
     let counted = together(scenarios, |scenario| keeps(scenario, &Attempt::None, None).0);
     let each = scenarios.iter().zip(counted);
@@ -100,7 +96,6 @@ fn count(scenarios: &[Scenario]) -> Vec<Baseline> {
     .collect()
 }
 
-/// Runs all of these and says of all what broke.
 fn hold(runs: &[Run<'_>]) {
     let results = together(runs, |run| keeps(run.scenario, &run.attempt, Some(run.baseline)).1);
     let (mut injected, mut unreached, mut broken) = (0, Vec::new(), Vec::new());
@@ -136,8 +131,7 @@ fn whatever_call_fails_once_or_for_ever_the_promises_hold() {
     hold(&chosen(runs));
 }
 
-/// strace counts the calls of each thread by itself, so that not every fault comes to
-/// its call.
+/// strace counts the calls of each thread separately, so some faults never reach their call.
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace and target/release/wininetd, and takes long"]

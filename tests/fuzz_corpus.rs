@@ -1,7 +1,7 @@
-//! What fuzzing keeps (`fuzz/corpus`) holds to the promises in every run of the
-//! tests, without the compiler that fuzzing needs.
+//! The kept inputs of fuzzing (`fuzz/corpus`) hold to their promises in every test run, without a
+//! fuzzing compiler.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
-#![allow(clippy::print_stdout)] // which input it was is wanted when it fails
+#![allow(clippy::print_stdout)] // names the input that fails
 
 #[path = "../fuzz/promises/classic_file.rs"]
 mod classic_file;
@@ -22,7 +22,7 @@ mod stderr_lines;
 
 use std::path::Path;
 
-/// Every kept input of a target.
+/// Checks every kept input of a target.
 fn each<T>(target: &str, check: impl Fn(&[u8]) -> T) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut count = 0;

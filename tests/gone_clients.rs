@@ -1,4 +1,4 @@
-//! Clients that are gone: before anybody has looked, or without a word.
+//! Clients that are gone before the server accepts them, and clients that vanish silently.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Daemon, Gate, Held, LIMIT, free_port};
 
-/// From now on nothing reaches this end and nothing answers, as where a cable is
-/// out: its system drops every packet before it is looked at.
+/// Drops every packet to this end before TCP sees it, as a pulled cable does.
 fn cut_off(stream: &TcpStream) {
-    // `ret #0` of the classic filters: nothing of it is kept.
+    // `ret #0` in classic BPF: accept 0 bytes of the packet.
     let mut nothing = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
     let program = libc::sock_fprog { len: 1, filter: &raw mut nothing };
     let length = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).unwrap();
@@ -28,7 +27,6 @@ fn cut_off(stream: &TcpStream) {
     assert_eq!(attached, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Waits for the record of a client that is cut off.
 fn record_within(daemon: &Daemon, limit: Duration) -> testkit::Value {
     let until = Instant::now() + limit;
     loop {
@@ -64,7 +62,7 @@ fn a_peer_that_has_vanished_is_let_go_after_the_time_of_silence() {
     }
 }
 
-/// `keepalive` asks six times, ten seconds apart.
+/// `keepalive` sends six probes, ten seconds apart.
 #[test]
 #[ignore = "takes a minute"]
 fn a_peer_that_has_vanished_is_found_by_questions_whatever_the_streams() {
@@ -102,7 +100,6 @@ fn thousands_that_are_gone_before_anybody_looks_have_a_record_each_and_harm_nobo
     }
     serve(ports[0]);
     serve(ports[1]);
-    // Each is given out by this system, and so accepted, and so told of.
     daemon.records(GONE + 4);
     let status = daemon.status();
     let count = |of: &str| -> u64 {

@@ -1,4 +1,4 @@
-//! A program gets its three streams and nothing else of ours.
+//! A program gets its three standard streams and no other handle of the server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, free_port, probe};
@@ -11,7 +11,6 @@ fn child_holds_exactly_three_handles() {
         format!("{held_port} none {}", probe(&format!("gate {}", gate.address()))),
     ])
     .start();
-    // While others are connected, and while others are being started.
     let held: Vec<_> = (0..4).map(|_| Client::connect(held_port)).collect();
     let visitors: Vec<_> = held.iter().map(|_| gate.visitor()).collect();
     let clients: Vec<_> = (0..20).map(|_| Client::connect(port)).collect();
@@ -80,7 +79,7 @@ mod unix {
         let builder = Builder::new(&[format!("{port} none {}", probe("state"))]);
         let _daemon = builder
             .command(|command| {
-                // SAFETY: async-signal-safe calls on valid values.
+                // SAFETY: the calls are async-signal-safe and their values are valid.
                 unsafe {
                     command.pre_exec(|| {
                         let mut set: libc::sigset_t = std::mem::zeroed();
@@ -116,7 +115,7 @@ mod unix {
         let builder = Builder::new(&[format!("{port} none {}", probe("exit 7"))]);
         let daemon = builder
             .command(|command| {
-                // SAFETY: async-signal-safe calls on valid values.
+                // SAFETY: the calls are async-signal-safe and their values are valid.
                 unsafe {
                     command.pre_exec(|| {
                         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
@@ -137,8 +136,8 @@ mod unix {
     }
 }
 
-/// A console process that has loaded either of them is not told that the system shuts
-/// down (SetConsoleCtrlHandler, remarks).
+/// A console process that has loaded user32 or gdi32 gets no event at a shutdown
+/// (SetConsoleCtrlHandler, remarks). shell32 loads both.
 #[cfg(windows)]
 #[test]
 fn no_library_for_windows_on_a_screen_is_linked() {

@@ -1,5 +1,5 @@
-//! Connections on which a call waits, as a program or what it left behind wants it: no
-//! other service waits with it.
+//! A program, or a process that it left behind, can make system calls on its connection block. No
+//! other service waits for such a call.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Daemon, Gate, Visitor, free_port};
 
-/// Much longer than any test takes.
 const SO_LINGER: &str = "'so-linger', '50'";
-/// Much shorter than that.
+/// Much shorter than the linger time of `SO_LINGER`.
 const PROMPT: Duration = Duration::from_secs(15);
 
-/// A service `a` that the test is about, and others beside it: one on the loop of the
-/// server and several on those of its workers.
+/// A service `a` under test and two other services: one runs on the server's loop, the other on a
+/// worker.
 struct Served {
     port: u16,
     beside: Vec<u16>,
@@ -32,7 +31,6 @@ fn serve(command: &str, keys: &str) -> Served {
 }
 
 impl Served {
-    /// All others are served, and the server answers, within a short time.
     fn nobody_waits(&self) {
         let began = Instant::now();
         for _ in 0..4 {
@@ -45,7 +43,6 @@ impl Served {
     }
 }
 
-/// A client that takes nothing of what its program writes.
 fn deaf(served: &Served) -> Client {
     Client::connect_small(served.port)
 }
@@ -63,7 +60,6 @@ fn so_linger_of_a_program_delays_no_other_service() {
     }
 }
 
-/// With a time of zero the last close resets the connection.
 #[test]
 fn so_linger_of_a_program_resets_no_client() {
     let served = serve("'so-linger', '0', 'say', 'bye'", "stdio = 'socket'\nlinger_timeout = '0s'\n");
@@ -72,15 +68,15 @@ fn so_linger_of_a_program_resets_no_client() {
     assert_eq!(client.read_text(), "bye");
 }
 
-/// Where no program can lock its connection for long, nothing is to be shown.
+/// Whether a program can lock its connection for long. Otherwise these tests show nothing.
 #[cfg(target_os = "linux")]
 fn can_lock() -> bool {
     // SAFETY: no preconditions.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Lets the program of a session end that has left a process behind. That one keeps the
-/// connection locked until the result is dropped.
+/// Ends the program of a session that has left a process behind. That process locks the connection
+/// until the result is dropped.
 #[cfg(target_os = "linux")]
 fn left_by_program(gate: &Gate) -> Visitor {
     let (one, other) = (gate.visitor(), gate.visitor());
@@ -90,14 +86,14 @@ fn left_by_program(gate: &Gate) -> Visitor {
     left
 }
 
-/// A session whose program is gone, and the process that keeps its connection locked.
+/// A session whose program has ended, and the process that locks its connection.
 #[cfg(target_os = "linux")]
 fn left_locked(keys: &str) -> (Served, Client, Visitor) {
     let gate = Gate::new();
     let served = serve(&format!("'leave-locked', '{}'", gate.address()), keys);
     let client = Client::connect(served.port);
     let left = left_by_program(&gate);
-    // Without a pid the session delivers last bytes, or is gone.
+    // A session without a pid has no program any more.
     let until = Instant::now() + testkit::LIMIT;
     while !served.daemon.service("a")["sessions"][0]["pid"].is_null() {
         assert!(Instant::now() < until, "the program does not end");
@@ -136,7 +132,7 @@ fn a_connection_that_is_left_locked_delays_no_other_service() {
     }
     let (served, client, left) = left_locked("stdio = 'socket'\nlinger_timeout = '1s'\n");
     served.nobody_waits();
-    // Its session keeps its slot, so that such connections are bounded.
+    // The session keeps its slot, which bounds the number of such connections.
     assert_eq!(served.daemon.service("a")["live"], 1);
     drop(left);
     let record = served.daemon.record(client.port());
@@ -162,7 +158,7 @@ fn a_connection_that_is_left_locked_makes_no_room_and_others_do() {
     let mut lingers = Client::connect(port);
     drop(left_by_program(&gate));
     assert_eq!(lingers.read_all(), b"");
-    // The oldest cannot make room, and the next one does.
+    // The oldest session cannot make room, so the next one does.
     let _third = Client::connect(port);
     drop(left_by_program(&gate));
     assert_eq!(daemon.record(lingers.port())["reason"], "linger cut");
@@ -178,13 +174,13 @@ fn a_stop_is_bounded_while_a_connection_is_left_locked() {
     let began = Instant::now();
     served.daemon.request_stop();
     served.daemon.event("stopping", |_| true);
-    // The grace is skipped.
+    // A second request skips the grace period.
     served.daemon.request_stop();
     let record = served.daemon.record(client.port());
     assert_eq!((&record["outcome"], &record["reason"]), (&"served".into(), &"linger cut".into()), "{record}");
     served.daemon.event("stopped", |_| true);
     assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
-    // The kernel keeps the server's last thread until the lock is free.
+    // The kernel keeps the server's last thread until the process releases the lock.
     drop(left);
     assert_eq!(served.daemon.finish().code, Some(0));
 }

@@ -1,6 +1,5 @@
-//! A start that hangs: a process of the same account may stop a child that has not
-//! become its program, or its directory does not answer. It harms no other service, no
-//! stop and no port.
+//! A hung start harms no other service, no stop and no port. A process of the same account may stop
+//! the child before exec, or the child's directory may not answer.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -9,15 +8,13 @@ use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Daemon, free_port, stopped_children};
 
-/// The first child stops itself before it looks at its directory, as another process of
-/// its account can stop it.
+/// The first child stops itself before it changes its directory, as another process of its account
+/// could stop it.
 const FIRST_STOPS: &str = "child:stops:1";
 
-/// A child that the test ends, if the server does not.
 struct Hung(u32);
 
 impl Hung {
-    /// Waits until a child of the daemon is stopped.
     fn of(daemon: &Daemon) -> Hung {
         let until = Instant::now() + testkit::LIMIT;
         loop {
@@ -52,7 +49,6 @@ fn daemon(text: &str, faults: &str) -> Daemon {
     Builder::native(text).variable("WININETD_TEST_FAULTS", faults).start()
 }
 
-/// Another account where the test may take one: the child hangs as that one.
 fn account() -> &'static str {
     // SAFETY: no preconditions.
     if unsafe { libc::geteuid() } == 0 { "user = 'nobody'" } else { "user = 'none'" }
@@ -164,13 +160,12 @@ fn a_start_that_hangs_holds_no_port_of_a_killed_server() {
     }
 }
 
-/// A program at a console.
 #[test]
 fn run_gives_up_a_start_that_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("wininetd.toml");
     std::fs::write(&file, service("a", free_port(), account())).unwrap();
-    // Bounded: one that waits all the same does not end by itself.
+    // Time limit: a run that waits by mistake does not exit by itself.
     let mut command = std::process::Command::new("timeout");
     command.arg("30").arg(testkit::wininetd()).args(["--run", "a", "--cfgfile"]).arg(&file);
     command.env("WININETD_TEST_FAULTS", FIRST_STOPS).env("WININETD_TEST_HANGS", "1");
@@ -197,7 +192,7 @@ fn a_request_to_stop_ends_a_run_whose_start_hangs() {
         assert!(Instant::now() < until && server.try_wait().unwrap().is_none(), "no child is stopped");
         std::thread::yield_now();
     };
-    // SAFETY: no pointers; the server is our child and not reaped yet.
+    // SAFETY: no pointers. The server is a child of the test and not reaped.
     unsafe { libc::kill(libc::pid_t::try_from(server.id()).unwrap(), libc::SIGTERM) };
     assert_eq!(server.wait().unwrap().code(), Some(71));
     assert!(!hung.signal(0), "the child is still there");

@@ -1,10 +1,9 @@
-//! A program never runs with more rights than configured: what can't be taken
-//! is not run, what is taken is complete, and there is no way back.
+//! A program never runs with more rights than configured. If the server cannot take the whole
+//! identity it starts nothing. A program cannot regain the rights of the server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, Value, free_port, probe};
 
-/// A probe that any account may start.
 struct SharedProbe {
     #[cfg_attr(windows, allow(dead_code))]
     folder: tempfile::TempDir,
@@ -67,7 +66,7 @@ mod unix {
         }
     }
 
-    /// A way of its own to start programs once had no identity elsewhere.
+    /// A second code path to start programs once ignored the account.
     #[test]
     fn every_way_to_start_a_program_takes_the_account() {
         if !is_root() {
@@ -98,7 +97,7 @@ mod unix {
         }
     }
 
-    /// An ordinary user can be only who they are, and is told so.
+    /// An ordinary user can run programs only as itself. The record says so.
     fn as_ordinary_user() {
         let (port, gate) = (free_port(), Gate::new());
         let daemon =
@@ -159,8 +158,8 @@ mod unix {
         assert!(["exec", "program"].contains(&record["step"].as_str().unwrap()), "{record}");
     }
 
-    /// A server that is not root but may change its identity must give that
-    /// right up as well, which changing the user alone does not do.
+    /// A server that is not root but may change its identity must drop its capabilities too.
+    /// Changing the user alone does not drop them.
     #[cfg(all(target_os = "linux", not(portable_unix)))]
     #[test]
     fn capabilities_of_the_server_do_not_reach_the_program() {
@@ -171,7 +170,6 @@ mod unix {
         assert_eq!(found, format!("CapInh 0\nCapPrm 0\nCapEff 0\nCapAmb 0\nuid {}\n", id("nobody").0));
     }
 
-    /// The same for a server that stays who it is.
     #[cfg(all(target_os = "linux", not(portable_unix)))]
     #[test]
     fn a_line_with_the_servers_own_account_gives_up_its_capabilities() {
@@ -182,7 +180,7 @@ mod unix {
         assert_eq!(found, format!("CapInh 0\nCapPrm 0\nCapEff 0\nCapAmb 0\nuid {}\n", id("daemon").0));
     }
 
-    /// Who may start programs as others but not end them does not start them.
+    /// The server does not start programs as another user if it may not kill them.
     #[cfg(all(target_os = "linux", not(portable_unix)))]
     #[test]
     fn a_server_that_may_not_end_programs_does_not_start_them() {
@@ -192,14 +190,13 @@ mod unix {
         assert_eq!(as_daemon("nobody:", "+setuid,+setgid"), "failed at account");
     }
 
-    /// What a program of this account finds, if the server is `daemon` with
-    /// these capabilities.
+    /// What a program of this account finds if the server runs as `daemon` with these capabilities.
     #[cfg(all(target_os = "linux", not(portable_unix)))]
     fn as_daemon(account: &str, capabilities: &str) -> String {
         let (port, program) = (free_port(), SharedProbe::new());
         let builder = Builder::new(&[format!("{port} {account} {}", program.does("capabilities"))]);
         let (uid, gid) = id("daemon");
-        // The binary itself may lie where only root can reach it.
+        // Only root may be able to reach the folder of the build.
         let shared = program.folder.path().join("wininetd");
         testkit::copy_program(&testkit::wininetd(), &shared);
         let (user, group) = (format!("--reuid={uid}"), format!("--regid={gid}"));
@@ -236,8 +233,7 @@ mod unix {
 mod windows {
     use super::*;
 
-    /// Where a logon can't succeed, the way behind it is shown with our own
-    /// token (builds for tests only).
+    /// A real logon needs a test account, so the test build uses the server's own token.
     #[test]
     fn with_a_token_the_program_runs_with_the_accounts_environment() {
         let (port, program) = (free_port(), SharedProbe::new());
@@ -281,7 +277,7 @@ mod windows {
             for _ in 0..2 {
                 assert_eq!(Client::connect(port).read_text(), "hello");
                 daemon.event("configuration", said);
-                // Another logon, of which the same is not said again.
+                // A reload logs on again, but does not repeat the message.
                 daemon.reload();
             }
             assert_eq!(daemon.events().iter().filter(|event| said(event)).count(), 1);
@@ -293,7 +289,6 @@ mod windows {
         let (port, gate) = (free_port(), Gate::new());
         let line = format!("{port} nosuchuser:wrong {}", probe(&format!("gate {}", gate.address())));
         let daemon = Builder::new(&[line]).start();
-        // The second one comes after the first pause of the service.
         let failed = |event: &&Value| event["event"] == "session" && event["outcome"] == "failed";
         while daemon.events().iter().filter(failed).count() < 2 {
             assert!(Client::connect(port).is_turned_away());

@@ -1,5 +1,5 @@
-//! A program's session keyring is its own: it holds no key of the server, nor of a
-//! program of another account.
+//! Each program has its own session keyring. It holds no key of the server or of a program of
+//! another account.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -8,13 +8,11 @@ use std::process::Command;
 
 use testkit::{Builder, Client, free_port};
 
-/// A key that lies in the server's session keyring.
 const OF_SERVER: &str = "wininetd-test-server";
 
-/// Starts a process in a new session keyring with a key of its own. Fails where the
-/// system has no keyrings.
 fn with_key(command: &mut Command) {
-    // SAFETY: system calls only; the strings end in NUL, and the length is the payload's.
+    // SAFETY: the closure makes only system calls. The strings end in NUL, and the length is that
+    // of the payload.
     unsafe {
         command.pre_exec(|| {
             let unnamed: *const libc::c_char = std::ptr::null();
@@ -30,8 +28,7 @@ fn with_key(command: &mut Command) {
     }
 }
 
-/// Whether accounts can be taken, and there are keyrings at all: a container may deny
-/// them, and then to programs as well.
+/// Whether the test may switch accounts and keyrings work. A container may deny keyrings.
 fn can_be_tried() -> bool {
     // SAFETY: no preconditions.
     let is_root = unsafe { libc::geteuid() } == 0;
@@ -40,7 +37,6 @@ fn can_be_tried() -> bool {
     is_root && command.status().is_ok_and(|status| status.success())
 }
 
-/// A probe that any account may start.
 fn shared_probe() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     testkit::copy_program(&testkit::probe_path(), &folder.path().join("probe"));
@@ -87,7 +83,7 @@ fn one_account_finds_no_key_of_another() {
     assert_eq!(Client::connect(ports[1]).read_text(), "kept other\nfound nothing\n", "{}", daemon.text());
 }
 
-/// More at once than the account may have keys of its own (200).
+/// More concurrent programs than the account's quota of 200 keys.
 #[test]
 fn programs_keyrings_leave_the_accounts_quota_alone() {
     if !can_be_tried() {
@@ -122,7 +118,7 @@ fn run_gives_the_program_a_keyring_of_its_own() {
     assert_eq!(output, "kept own\nfound nothing\n", "{}", String::from_utf8_lossy(&finished.stderr));
 }
 
-/// A container's filter that denies keyrings denies them to programs too.
+/// A container's system call filter that denies keyrings also denies them to programs.
 #[test]
 fn a_keyring_that_cannot_be_made_is_a_failure_with_its_step() {
     if !can_be_tried() {

@@ -1,4 +1,4 @@
-//! The last bytes that a program wrote arrive, whatever its client does.
+//! The last bytes of a program arrive, no matter what its client does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, free_port, probe};
@@ -12,9 +12,8 @@ fn the_last_bytes_arrive_although_input_stayed_unread() {
     for _ in 0..3 {
         let mut client = Client::connect(port);
         let client_port = client.port();
-        // More than the program will ever read: none.
         client.send(&[1; 18]);
-        // The program has long ended when its output is read, slowly.
+        // The program has exited long before the client reads its output.
         let received = client.read_all();
         assert_eq!(received.len(), FLOOD);
         assert!(received.iter().zip((0..=255).cycle()).all(|(&byte, expected)| byte == expected));
@@ -30,20 +29,19 @@ fn linger_ends_at_its_timeout() {
     let daemon = builder.arguments(&["--linger-timeout", "1"]).start();
     let mut client = Client::connect(port);
     assert_eq!(client.read_text(), "bye");
-    // The client keeps its side open, and the session ends all the same.
     let record = daemon.record(client.port());
     let lingered = record["linger_seconds"].as_f64().unwrap();
     assert!((0.9..10.0).contains(&lingered), "{record}");
     assert_eq!(record["outcome"], "served");
 }
 
-/// The number may be a stranger's by then.
+/// The kernel may have given the process id to another process.
 #[test]
 fn a_session_that_only_lingers_shows_no_process_and_its_record_has_it() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe("say bye"))]).start();
     let mut client = Client::connect(port);
-    // The end of what it wrote comes when all of its tree is gone.
+    // The end of file comes after the whole process tree has ended.
     assert_eq!(client.read_text(), "bye");
     let session = &daemon.status()["services"][0]["sessions"][0];
     assert!(session["id"].is_u64() && session["pid"].is_null(), "{session}");
@@ -65,7 +63,6 @@ fn without_linger_the_connection_is_closed_at_once() {
     assert!(record["linger_seconds"].as_f64().unwrap() < 0.5, "{record}");
 }
 
-/// The limit of a classic line.
 const LIMIT: usize = 256;
 
 #[test]
@@ -78,12 +75,12 @@ fn limit_holds_under_flood() {
     .start();
     let clients: Vec<_> = (0..LIMIT + 10).map(|_| Client::connect(port)).collect();
     let mut visitors: Vec<_> = (0..LIMIT).map(|_| gate.visitor()).collect();
-    // Another service is served, and by then a further program would be here.
+    // The other service is served. By then an additional program would have come to the gate.
     for _ in 0..3 {
         assert_eq!(Client::connect(other_port).read_text(), "served");
     }
     assert!(!gate.is_visited(), "more than {LIMIT} programs run");
-    // The rest waits, and comes in as slots become free.
+    // The other clients wait, and the server accepts them as slots become free.
     let first = visitors.remove(0);
     let ended = clients.iter().position(|client| client.port().to_string() == first.client_port).unwrap();
     drop(first);
@@ -98,19 +95,19 @@ fn limit_holds_under_flood() {
     assert_eq!(daemon.records(LIMIT + 10 + 3).len(), LIMIT + 10 + 3);
 }
 
-/// A smaller one, for tests that fill all slots (builds for tests only).
+/// A lower limit, which only test builds accept, for tests that fill all slots.
 const FEW: usize = 24;
 
 #[test]
 fn when_the_service_is_full_the_oldest_lingering_connection_makes_room() {
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("say x"))]);
-    // So long that none ends by itself while the test lasts.
+    // Longer than the test, so that no session stops lingering by itself.
     let daemon = builder
         .arguments(&["--linger-timeout", "3600"])
         .variable("WININETD_TEST_LIMIT", &FEW.to_string())
         .start();
-    // Each is served, and none closes its side: all slots are taken by lingering.
+    // Each client is served and keeps its side open, so lingering sessions hold all slots.
     let mut lingering: Vec<_> = (0..FEW)
         .map(|_| {
             let mut client = Client::connect(port);
@@ -142,7 +139,6 @@ fn a_lingering_connection_is_left_alone_while_nobody_waits_for_its_slot() {
             client
         })
         .collect();
-    // The service is full, and other things go on.
     for _ in 0..5 {
         let mut client = Client::connect(other_port);
         assert_eq!(client.read_text(), "other");
@@ -154,7 +150,6 @@ fn a_lingering_connection_is_left_alone_while_nobody_waits_for_its_slot() {
     assert_eq!(cut, 0, "{cut} of {} were cut", lingering.len());
 }
 
-/// Whoever is quicker must not keep others out for ever.
 #[test]
 fn a_flood_at_one_address_does_not_keep_the_other_out() {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,7 +169,6 @@ fn a_flood_at_one_address_does_not_keep_the_other_out() {
     }
     std::thread::scope(|scope| {
         let done = Done(&done);
-        // More clients at 127.0.0.1 than there are slots, all the time.
         for _ in 0..FEW + 8 {
             let done = done.0;
             scope.spawn(move || {

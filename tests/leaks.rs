@@ -1,12 +1,11 @@
-//! Nothing is left behind: thousands of connections in a row, then the same
-//! handles, threads and memory as before. Long, so it runs by name:
-//! `cargo test --test leaks -- --ignored --nocapture`.
+//! Thousands of connections in a row leave nothing behind: handles, threads and memory stay the
+//! same. It takes long, so run it by name: `cargo test --test leaks -- --ignored --nocapture`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
-#![allow(clippy::print_stdout)] // its figures are wanted
+#![allow(clippy::print_stdout)] // prints its measurements
 
 use testkit::{Builder, Client, Held, free_port, probe};
 
-/// Under Wine a process takes thirty times as long.
+/// Starting a process takes thirty times as long under Wine.
 const CONNECTIONS: usize = if cfg!(windows) { 500 } else { 10_000 };
 
 #[test]

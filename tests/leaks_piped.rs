@@ -1,14 +1,12 @@
 //! Sessions with pipes leave nothing behind, however they end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
-#![allow(clippy::print_stdout)] // its figures are wanted
+#![allow(clippy::print_stdout)] // prints its measurements
 
 use testkit::{Builder, Client, Daemon, Gate, Held, free_port};
 
-/// Rounds, each of which has every kind of end. Under Wine a process takes
-/// thirty times as long.
+/// Rounds with every kind of end. Starting a process takes thirty times as long under Wine.
 const ROUNDS: usize = if cfg!(windows) { 12 } else { 120 };
 
-/// Sessions of a round.
 const KINDS: usize = 8;
 
 struct Services {
@@ -61,7 +59,6 @@ impl Services {
         client.read_until_gone();
         Client::connect(timed).read_until_gone();
         assert_eq!(Client::connect(errors).read_text(), "y");
-        // Kept open until its time of lingering is over.
         let mut client = Client::connect(cut);
         assert_eq!(client.read_text(), "bye");
         self.daemon.record(client.port());

@@ -1,12 +1,11 @@
-//! What a program leaves behind: `leftovers` says whether it ends with the program.
+//! The key `leftovers` decides whether processes that a program leaves behind end with it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Daemon, Gate, Value, free_port};
 
 const BINDINGS: [&str; 2] = ["socket", "pipe"];
 
-/// A service whose program writes a text, leaves a process that answers at the
-/// gate, and ends.
+/// A service whose program writes a text, leaves a process that answers at the gate, and exits.
 fn serve(gate: &Gate, how: &str, keys: &str) -> (u16, Daemon) {
     let port = free_port();
     let command = format!("'says', '250 OK', 'leaves', '{how}', 'answers', '{}'", gate.address());
@@ -14,7 +13,6 @@ fn serve(gate: &Gate, how: &str, keys: &str) -> (u16, Daemon) {
     (port, Builder::native(&text).start())
 }
 
-/// The record of a client that has gone.
 fn record(daemon: &Daemon, client: Client) -> Value {
     let port = client.port();
     drop(client);
@@ -29,7 +27,7 @@ fn with_end_what_a_program_leaves_is_ended() {
         let mut client = Client::connect(port);
         assert_eq!(client.read_text(), "250 OK");
         assert_eq!(record(&daemon, client)["exit"], 0);
-        // One that the server has ended before it came to the gate is not there.
+        // The server may have killed the process before it came to the gate.
         for visitor in gate.visitors_so_far() {
             visitor.wait_gone();
         }
@@ -83,7 +81,7 @@ mod unix {
         assert_eq!((left.ask(b'w'), left.ask(b'?')), (Some(b'n'), Some(b'?')));
     }
 
-    /// As under inetd.
+    /// inetd does the same.
     #[cfg(all(target_os = "linux", not(portable_unix)))]
     #[test]
     fn what_is_left_with_the_socket_keeps_its_client() {
@@ -101,7 +99,7 @@ mod unix {
             let mut left = gate.visitor();
             assert_eq!(left.ask(b'w'), Some(b'y'));
             assert_eq!(client.read_exact(1), b"w");
-            // Its end is the end of the client's stream.
+            // The client's end of file comes with the end of this process.
             drop(left);
             assert_eq!(client.read_all(), b"");
         }
@@ -180,7 +178,6 @@ mod unix {
             assert_eq!(client.read_text(), "250 OK");
             let record = record(&daemon, client);
             assert_eq!((&record["exit"], &record["reason"]), (&0.into(), &Value::Null), "{record}");
-            // Nothing that it writes reaches the client any more.
             assert_eq!(gate.visitor().ask(b'w'), Some(b'n'));
         }
     }

@@ -1,4 +1,4 @@
-//! Records and events, in both forms, on the console and in a file.
+//! Records and events in both formats, on the console and in a log file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, free_port, probe};
@@ -19,8 +19,8 @@ fn every_accepted_connection_ends_in_exactly_one_record() {
             0 => assert!(client.is_turned_away()),
             1 => drop(client.send(b"x\n").half_close().read_text()),
             2 => {
-                // Seen by the server before it is gone: a client that resets
-                // before it is accepted need never be (Windows).
+                // The server accepts the client before it resets: Windows may drop a client that
+                // resets earlier.
                 client.send(b"x").read_exact(1);
                 client.vanish();
             }
@@ -31,7 +31,7 @@ fn every_accepted_connection_ends_in_exactly_one_record() {
     let mut sessions: Vec<_> = records.iter().map(|record| record["session"].as_u64().unwrap()).collect();
     sessions.sort_unstable();
     assert_eq!(sessions, (1..=20).collect::<Vec<_>>());
-    // As lists: the system may give a client's port out again.
+    // Lists, because the system may reuse a client's port.
     let mut recorded: Vec<u16> = records
         .iter()
         .map(|record| record["peer"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap())
@@ -62,7 +62,7 @@ fn a_record_has_its_fields() {
     }
 }
 
-/// A reset comes before the acknowledgement of what the client has read.
+/// The client resets before its system acknowledges what the client has read.
 #[cfg(target_os = "linux")]
 #[test]
 fn bytes_that_a_client_got_before_its_reset_are_counted() {
@@ -73,7 +73,8 @@ fn bytes_that_a_client_got_before_its_reset_are_counted() {
         let daemon = Builder::native(&text).start();
         let mut client = Client::connect(port);
         let client_port = client.port();
-        // The client's system comes to acknowledge late, with what it sends next.
+        // After some rounds the client's system delays each acknowledgement and sends it with the
+        // next data.
         for _ in 0..20 {
             client.send(b"a").read_exact(1);
         }

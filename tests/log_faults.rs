@@ -1,4 +1,4 @@
-//! A log that can't be written harms no session, and what is lost of it is counted.
+//! A log that cannot be written harms no session, and the server counts the lost lines.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -26,7 +26,6 @@ fn a_file_that_never_takes_a_line_harms_no_session() {
         .variable("WININETD_TEST_FAULTS", "log-write:1+")
         .start();
     serve(port, 50);
-    // Standard error has all of it.
     daemon.records(50);
     daemon.uses_less_than(0.05);
     assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
@@ -50,7 +49,7 @@ fn a_log_that_reaches_the_largest_size_of_a_file_harms_no_session() {
     assert_eq!(daemon.stop().code, Some(0));
 }
 
-/// In a file system of its own with so little room, where this user may make one.
+/// Mounts a small file system at `room` for the server, if the user may mount one.
 #[cfg(target_os = "linux")]
 fn in_a_small_room(builder: Builder, room: &Path) -> Option<Builder> {
     let may = std::process::Command::new("unshare").args(["--mount", "true"]).status();
@@ -78,7 +77,7 @@ fn on_a_full_disk_sessions_go_on_and_lost_lines_are_counted_exactly_once_there_i
     let filler = within(&folder.path().join("filler"));
     let mut file = std::fs::File::create(&filler).unwrap();
     while file.write_all(&[0; 512]).is_ok() {}
-    // The log's last page may have room for some more.
+    // The last page of the log may have room for some more lines.
     serve(port, 60);
     daemon.records(65);
     std::fs::remove_file(&filler).unwrap();
@@ -115,7 +114,7 @@ fn a_reader_that_stops_reading_holds_neither_sessions_nor_the_stop() {
     let pipe = folder.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.is_ok_and(|status| status.success()));
-    // Open at both ends, and nobody ever reads.
+    // Both ends of the pipe are open, and no process reads it.
     let reader = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -130,7 +129,6 @@ fn a_reader_that_stops_reading_holds_neither_sessions_nor_the_stop() {
         assert!(Instant::now() < until, "not served");
         std::thread::yield_now();
     }
-    // Far more lines than the pipe takes.
     serve(port, 400);
     let stopping = Instant::now();
     daemon.request_stop();

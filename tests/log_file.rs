@@ -1,4 +1,5 @@
-//! The server writes its log to a regular file that only it and administrators can exchange.
+//! The server writes its log only to a regular file that no other user except an administrator can
+//! replace.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -13,12 +14,10 @@ fn builder() -> Builder {
     Builder::new(&[format!("{} none {}", free_port(), probe("line"))])
 }
 
-/// What becomes of a start with this log file.
 fn start(log: &Path) -> Finished {
     builder().arguments(&["--log-file", log.to_str().unwrap()]).launch().finish()
 }
 
-/// What `--check` says to it.
 fn check(log: &Path) -> Finished {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("w.conf");
@@ -26,7 +25,6 @@ fn check(log: &Path) -> Finished {
     run(&["--check", "--cfgfile", config.to_str().unwrap(), "--log-file", log.to_str().unwrap()])
 }
 
-/// A log file's path in a folder of this mode.
 fn in_a_folder(mode: u32) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
@@ -158,7 +156,7 @@ fn a_full_log_file_that_cannot_be_renamed_is_said_once() {
     let port = free_port();
     let (folder, log) = in_a_folder(0o700);
     std::fs::File::create(&log).unwrap().set_len(10 << 20).unwrap();
-    // What stands where the file would go to.
+    // A folder that is not empty blocks the name for the rotated file.
     std::fs::create_dir_all(folder.path().join("log.0/full")).unwrap();
     let daemon = Builder::new(&[format!("{port} none {}", probe("line"))])
         .arguments(&["--log-file", log.to_str().unwrap()])

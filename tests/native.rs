@@ -1,5 +1,5 @@
-//! The native file, through the built binary: every error in one run with its
-//! place, and a file without errors is served.
+//! The built program reads native files: one run reports every error with its position, and a file
+//! without errors is served.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::path::Path;
@@ -8,7 +8,6 @@ use std::path::Path;
 use testkit::tls::Authority;
 use testkit::{Builder, Client, Finished, free_port, probe_path, run};
 
-/// `--check` of the first of these files.
 fn check(files: &[(&str, &str)]) -> Finished {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -19,7 +18,6 @@ fn check(files: &[(&str, &str)]) -> Finished {
     run(&["--check", "--cfgfile", folder.path().join(files[0].0).to_str().unwrap()])
 }
 
-/// The line of the report that begins at this place of this file.
 fn said<'a>(text: &'a str, place: &str) -> &'a str {
     let found = text.lines().find_map(|line| line.split_once(&format!("{place}: ")));
     found.unwrap_or_else(|| panic!("nothing at {place}:\n{text}")).1
@@ -87,14 +85,16 @@ fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
         assert!(finished.errors.contains(hint), "{hint}: {}", finished.errors);
     }
     assert!(finished.errors.contains("w.toml:19:"), "{}", finished.errors);
-    // What belongs to the password is not known in a file that does not parse.
+    // In a file that does not parse, the extent of the password is unknown, so the report hides all
+    // values.
     assert!(finished.errors.contains("6 | listen = …\n  |          ^\n"), "{}", finished.errors);
     for value in ["hunter2", "localhost", "minutes", "8080", "example.org", "new.exe"] {
         assert!(!finished.errors.contains(value), "{value}: {}", finished.errors);
     }
 }
 
-/// As root the reader refuses it; another account is told what root's server does.
+/// Root's server refuses the file. For another user `--check` warns that root's server will refuse
+/// it.
 #[test]
 fn a_missing_user_is_said_at_the_header_of_its_service() {
     let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\nuser = 'none'\n\
@@ -112,7 +112,6 @@ fn a_missing_user_is_said_at_the_header_of_its_service() {
     assert_eq!(told.starts_with("warning: "), !refused, "{report}");
 }
 
-/// The account of the process decides: root's server is refused, another one serves.
 #[test]
 fn a_server_of_root_does_not_start_with_a_missing_user() {
     let port = free_port();
@@ -132,7 +131,7 @@ fn a_server_of_root_does_not_start_with_a_missing_user() {
     }
 }
 
-/// The server may be root where the one who checks is not.
+/// The server may run as root even if the user of `--check` is not root.
 #[cfg(unix)]
 #[test]
 fn check_by_an_ordinary_user_warns_of_a_missing_user() {
@@ -160,7 +159,6 @@ fn check_by_an_ordinary_user_warns_of_a_missing_user() {
     assert_eq!(check(command.arg("--strict")).0, Some(78));
 }
 
-/// What the server refuses, `--run` refuses too.
 #[test]
 fn run_refuses_a_missing_user_as_the_server_does() {
     let folder = tempfile::tempdir().unwrap();
@@ -313,7 +311,7 @@ fn what_is_wrong_with_each_file_of_tls_is_said_at_once() {
     }
 }
 
-/// The one that was taken for the key is a certificate, which everybody may read.
+/// The file named as the key is a certificate, so its mode is no finding.
 #[cfg(feature = "tls")]
 #[test]
 fn a_certificate_and_a_key_in_each_others_place_are_recognized() {
@@ -322,14 +320,14 @@ fn a_certificate_and_a_key_in_each_others_place_are_recognized() {
     assert!(output.contains("certificate and key seem to be swapped"), "{output}");
     assert!(output.contains("ca.pem holds no certificate"), "{output}");
     assert!(!output.contains("-----BEGIN PRIVATE KEY-----"), "{output}");
-    // (What may read the real key depends on its folder on Windows.)
+    // On Windows, access to the real key depends on its folder.
     for wrong in ["read the key", "takes that away"] {
         assert!(cfg!(windows) || !output.contains(wrong), "{output}");
     }
 }
 
-/// What `--check` says of good files of TLS with these in their place. Whatever
-/// is named as the key, everybody can read it, where a mode says so.
+/// The findings of `--check` for good TLS files with these changes. All users can read the file
+/// that is named as the key.
 #[cfg(feature = "tls")]
 fn of_tls(changed: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -369,8 +367,8 @@ fn a_key_that_everybody_can_read_is_said_with_what_mends_it() {
     }
 }
 
-/// Whoever can exchange a pair is this server to its clients, and whoever can
-/// exchange the authority is any client.
+/// A user who can replace the certificate and its key can impersonate the server. A user who can
+/// replace the authority can impersonate any client.
 #[cfg(all(unix, feature = "tls"))]
 #[test]
 fn files_of_tls_that_everybody_can_change_are_said() {
@@ -444,7 +442,7 @@ fn open_to_everybody(folder: &Path) -> bool {
     true
 }
 
-/// A test of access lists needs Windows' own tools.
+/// A test of access lists needs tools of Windows.
 #[cfg(not(unix))]
 fn open_to_everybody(_: &Path) -> bool {
     false
@@ -468,8 +466,8 @@ fn services_of_a_native_file_are_served() {
     assert_eq!(Client::connect(array).read_text(), "arguments\na b\n\nc\"d\\");
 }
 
-/// One that ends by itself would be started again and again. (What it is on Windows is
-/// looked for by `--check` only.)
+/// The server would restart a warm program that exits by itself again and again. On Windows only
+/// `--check` looks for such programs.
 #[cfg(unix)]
 #[test]
 fn what_waits_in_the_example_reads_what_its_client_sends() {
@@ -498,7 +496,7 @@ fn the_example_is_right() {
     );
 }
 
-/// A named pipe in the place of a file: whoever opens it to read waits for a writer.
+/// A named pipe in place of a file: a process that opens it for reading waits for a writer.
 #[cfg(unix)]
 mod pipes {
     use std::os::unix::fs::PermissionsExt;
@@ -514,7 +512,6 @@ mod pipes {
         assert!(made.is_ok_and(|status| status.success()));
     }
 
-    /// Runs the program to its end, which is to come.
     fn run(arguments: &[&str]) -> Finished {
         let seconds = LIMIT.as_secs().to_string();
         let output = Command::new("timeout").arg(seconds).arg(wininetd()).args(arguments).output().unwrap();

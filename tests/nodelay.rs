@@ -1,20 +1,19 @@
-//! Small writes of a program reach its client without the delay of Nagle's
-//! algorithm: TCP_NODELAY is set where the server moves the bytes, or the
-//! service says `nodelay`.
+//! A program's small writes reach its client without the delay of Nagle's algorithm. The server
+//! sets TCP_NODELAY if it moves the bytes itself or the service has `nodelay`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Gate, free_port};
 
-/// A client acknowledges small data at once for its first few rounds only.
+/// TCP acknowledges small data at once only in the first rounds of a connection.
 const FIRST_ROUNDS: usize = 10;
 
-/// The rounds that are measured. Their median counts: a busy machine delays some
-/// of them, and some acknowledgements come early.
+/// The measured rounds. The test takes their median, because a busy machine delays some rounds and
+/// some acknowledgements come early.
 const ROUNDS: usize = 21;
 
-/// A delayed acknowledgement takes 40 ms or more.
+/// A delayed acknowledgement takes at least 40 ms.
 const DELAYED: Duration = Duration::from_millis(25);
 
 fn service(port: u16, command: &str, keys: &str) -> String {
@@ -25,8 +24,8 @@ fn two_parts(gate: &Gate) -> String {
     format!("'streams', 'two-parts', '{}'", gate.address())
 }
 
-/// The median time between the program's second write and its arrival. `ask` sends
-/// a line, `read` reads one byte.
+/// The median time from the program's second write to its arrival. `ask` sends a line, and `read`
+/// reads one byte.
 fn second_write_takes<T>(
     client: &mut T,
     gate: &Gate,
@@ -49,7 +48,6 @@ fn second_write_takes<T>(
     times[ROUNDS / 2]
 }
 
-/// As above, with a client in clear text.
 fn takes(port: u16, gate: &Gate) -> Duration {
     let mut client = Client::connect(port);
     second_write_takes(&mut client, gate, |client| _ = client.send(b"\n"), |client| client.read_exact(1)[0])
@@ -118,12 +116,10 @@ fn with_nodelay_false_small_writes_wait_for_an_acknowledgement() {
     assert!(took >= DELAYED, "{took:?}");
 }
 
-/// What a program can ask of its socket on Unix.
 #[cfg(unix)]
 mod unix {
     use super::*;
 
-    /// What a program finds on the socket that it has.
     fn found(keys: &str) -> String {
         let port = free_port();
         let keys = format!("stdio = 'socket'\n{keys}");
@@ -162,7 +158,7 @@ mod unix {
         assert_eq!(Client::connect(port).read_text(), "true");
     }
 
-    /// There is no TCP in it, and the key is no error.
+    /// Unix sockets have no Nagle's algorithm. The key is no error there.
     #[test]
     fn at_an_address_in_the_file_system_it_has_no_effect() {
         use std::io::Read;

@@ -1,5 +1,5 @@
-//! Sockets that a service manager has opened and passes: each is served where it stands
-//! for something that the file wants, and a bare port is open nowhere else.
+//! Sockets that a service manager opens and passes: the server uses each for a matching address. It
+//! opens a bare port at no other address.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -14,7 +14,7 @@ use std::path::Path;
 
 use testkit::{Builder, Client, Daemon, free_port, probe_line};
 
-/// The daemon gets these sockets as a service manager passes them.
+/// Passes these sockets to the daemon, as a service manager does.
 fn with_sockets(builder: Builder, sockets: Vec<OwnedFd>) -> Builder {
     let count = sockets.len();
     let script = format!("LISTEN_PID=$$ LISTEN_FDS={count}; export LISTEN_PID LISTEN_FDS; exec \"$@\"");
@@ -22,7 +22,7 @@ fn with_sockets(builder: Builder, sockets: Vec<OwnedFd>) -> Builder {
         // SAFETY: dup2 and fcntl are async-signal-safe.
         unsafe {
             command.pre_exec(move || {
-                // Out of the way first, so that none is overwritten.
+                // High copies first, so that dup2 overwrites none of the sockets.
                 let copies: Vec<RawFd> = sockets
                     .iter()
                     .map(|socket| libc::fcntl(socket.as_raw_fd(), libc::F_DUPFD, 100))
@@ -56,7 +56,6 @@ fn sockets_that_are_passed_are_used_for_the_matching_ports() {
     let sockets = vec![listener("127.0.0.1", first, false), listener("127.0.0.1", second, false)];
     let lines = [probe_line(first, "say first"), probe_line(second, "say second")];
     let daemon = with_sockets(Builder::new(&lines), sockets).start();
-    // Only there: the manager has chosen the address.
     let ready = daemon.event("ready", |_| true);
     assert_eq!(
         ready["listen"],
@@ -122,21 +121,18 @@ fn a_reload_opens_a_bare_port_nowhere_but_where_the_manager_did() {
     daemon.reload();
     assert_eq!(Client::connect(port).read_text(), "after");
     assert_eq!(Client::connect(other).read_text(), "other");
-    // All other addresses of that port are still closed.
     assert!(std::net::TcpStream::connect(("127.0.0.2", port)).is_err());
     assert!(std::net::TcpStream::connect(("::1", port)).is_err());
     let listen = daemon.service(&port.to_string())["listen"].clone();
     assert_eq!(listen, serde_json::json!([format!("127.0.0.1:{port}")]));
 }
 
-/// A listening socket in a file system, as a service manager makes it.
 fn unix_listener(path: &Path) -> OwnedFd {
     let socket = UnixListener::bind(path).unwrap();
     std::fs::set_permissions(path, Permissions::from_mode(0o622)).unwrap();
     socket.into()
 }
 
-/// A service at this path, whose program says what it read.
 fn at_socket(path: &Path, more: &str) -> String {
     format!("[service.a]\nlisten = 'unix:{}'\ncommand = ['@', 'line']\n{more}", path.display())
 }
@@ -216,7 +212,7 @@ fn a_passed_unix_socket_that_no_service_wants_is_closed_with_a_warning() {
     assert_eq!(Client::connect(port).read_text(), "yes");
 }
 
-/// What its clients can reach of a port that only a socket for 127.0.0.1 was given for.
+/// Checks a port for which the service manager passed only a socket at 127.0.0.1.
 fn is_open_at_127_0_0_1_only(daemon: &Daemon, port: u16) {
     assert_eq!(Client::connect(port).read_text(), "yes");
     assert!(std::net::TcpStream::connect(("127.0.0.2", port)).is_err());
@@ -240,7 +236,7 @@ fn a_bare_port_that_was_taken_out_and_put_back_is_open_where_the_manager_had_ope
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
         serve(&both);
         is_open_at_127_0_0_1_only(&daemon, port);
-        // The one that was bound for it stays as the manager's did.
+        // A second reload keeps the listener that the first reload bound.
         serve(&both);
         is_open_at_127_0_0_1_only(&daemon, port);
     }

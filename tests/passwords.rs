@@ -1,4 +1,5 @@
-//! Passwords that are kept for a service: sealed, used, and never shown.
+//! Passwords that are stored for a service: the server encrypts and uses them, and never shows
+//! them.
 #![cfg(windows)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -10,7 +11,7 @@ use testkit::{Builder, Client, Finished, Value, free_port, probe, run, run_with_
 
 const PASSWORD: &str = "hunter2-Zwölf";
 
-/// The name of a service, with whatever is stored for it until it is dropped.
+/// A service name. Dropping it removes the stored passwords.
 struct Store {
     name: String,
 }
@@ -30,8 +31,8 @@ impl Store {
         format!(r"SOFTWARE\wininetd\{}", self.name)
     }
 
-    /// What a client of a line with this identity gets, where only `accepted`
-    /// opens the account; the record, and everything that was logged.
+    /// `logon` is the value of `WININETD_TEST_LOGON`. Returns the client's text, the record and the
+    /// log.
     fn serve(&self, identity: &str, logon: &str) -> (String, Value, String) {
         let port = free_port();
         let line = format!("{port} {identity} {}", probe("say served"));
@@ -126,7 +127,7 @@ fn a_check_says_that_a_password_is_not_stored() {
     let own = std::env::var("USERNAME").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("w.conf").display().to_string();
-    // In capitals, as some type it.
+    // In capitals: `{stored}` ignores case.
     std::fs::write(&config, format!("{} {own}:{{STORED}} {}\n", free_port(), probe("say x"))).unwrap();
     let check = || run(&["--check", "--cfgfile", &config, "--service-name", &store.name]).output;
     let said = check();

@@ -1,20 +1,18 @@
-//! What many sessions with pipes cost. The largest is long and needs many
-//! descriptors, so it runs by name:
-//! `cargo test --test piped_many -- --ignored --nocapture`.
+//! The cost of many sessions with pipes. The largest test takes long and needs many descriptors, so
+//! run it by name: `cargo test --test piped_many -- --ignored --nocapture`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
-#![allow(clippy::print_stdout)] // its figures are wanted
+#![allow(clippy::print_stdout)] // prints its measurements
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 
 use testkit::{Builder, Daemon, Held, Value, free_port};
 
-/// What each idle session may cost the server.
+/// The limit for the server's memory per idle session.
 const KIBIBYTES: f64 = 20.0;
 
-/// Until its programs are small, thousands of them need too much memory: this
-/// one is there everywhere.
+/// A small program, because thousands of probes need too much memory. Every system has this one.
 const PROGRAM: &str = "/bin/cat";
 
 fn serve(port: u16, keys: &str) -> Daemon {
@@ -26,7 +24,7 @@ fn serve(port: u16, keys: &str) -> Daemon {
 }
 
 fn all_descriptors(command: &mut std::process::Command) {
-    // SAFETY: async-signal-safe calls on a valid value.
+    // SAFETY: the calls are async-signal-safe and their value is valid.
     unsafe {
         command.pre_exec(|| {
             raise_descriptors();
@@ -35,7 +33,7 @@ fn all_descriptors(command: &mut std::process::Command) {
     };
 }
 
-/// To what the largest test needs, or as far as we may; how many that is.
+/// Raises the descriptor limit as far as needed or allowed. Returns the new limit.
 fn raise_descriptors() -> usize {
     // SAFETY: the pointers are valid for the calls.
     unsafe {
@@ -55,10 +53,10 @@ fn sessions(daemon: &Daemon) -> usize {
     daemon.service("a")["sessions"].as_array().unwrap().len()
 }
 
-/// So many sessions at once, each of which echoes a word and is then idle.
+/// The server's memory in KiB for each of `count` sessions that echo a word and are then idle.
 fn cost_of(count: usize, keys: &str) -> f64 {
     use std::io::{Read, Write};
-    // The server takes no more than its descriptors are for.
+    // The server accepts only as many clients as its descriptors allow.
     let count = count.min((raise_descriptors() - 200) / 8);
     let port = free_port();
     let daemon = serve(port, keys);
@@ -72,7 +70,7 @@ fn cost_of(count: usize, keys: &str) -> f64 {
         assert_eq!(&word, b"word");
         client
     };
-    // What the first ones need once.
+    // The first sessions allocate memory that the server keeps.
     drop((0..50).map(|_| one()).collect::<Vec<_>>());
     daemon.records(50);
     let before = Held::by(daemon.pid());

@@ -1,5 +1,5 @@
-//! The server's children: none stays unreaped, and no number of one that is gone
-//! ever hits another.
+//! The server reaps all of its children. A kill never hits another process that has the id of an
+//! earlier child.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Gate, Held, LIMIT, free_port};
 
-/// The state of a process, as Linux names it: `Z` has ended and is not reaped.
 fn is_zombie(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 
-/// The children of all threads of a process.
 fn children(pid: u32) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     threads
@@ -37,7 +35,7 @@ fn bursts_of_short_programs_and_what_they_leave_are_reaped_while_they_run() {
         gate.address()
     ))
     .start();
-    // Looks again: one that has just ended may be reaped at this very moment.
+    // A process that has just ended may be reaped at this moment, so this looks again.
     let stays = |pid: &String| {
         let until = Instant::now() + Duration::from_secs(3);
         while is_zombie(pid) {
@@ -52,7 +50,7 @@ fn bursts_of_short_programs_and_what_they_leave_are_reaped_while_they_run() {
     for round in 0..ROUNDS {
         let ports = [direct, piped];
         let clients: Vec<_> = (0..AT_ONCE).map(|number| Client::connect(ports[number % 2])).collect();
-        // Who left its program's session ends whenever it wants, an orphan.
+        // A process that left its program's session ends later, as an orphan.
         if round % 3 == 0 {
             assert_eq!(Client::connect(leaving).read_all(), b"");
             left.push(gate.visitor());
@@ -82,7 +80,7 @@ fn a_late_kill_does_not_hit_who_has_the_number_now() {
     let try_it = format!("cat {last} && echo 100 >{last}");
     let may = Command::new(starter[0]).args(&starter[1..]).args(["sh", "-c", &try_it]).status();
     if !may.is_ok_and(|status| status.success()) {
-        return; // an ordinary user, or a kernel without it
+        return; // an ordinary user, or a kernel without this file
     }
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -98,13 +96,12 @@ fn a_late_kill_does_not_hit_who_has_the_number_now() {
     ))
     .through(&starter)
     .start();
-    // Its program has ended and is reaped; its session delivers last bytes.
+    // The program has exited and is reaped, but its session still delivers last bytes.
     let mut first = Client::connect(ports[0]);
     let pid: u64 = first.read_text().trim().parse().unwrap();
     let session = daemon.service("first")["sessions"][0]["id"].to_string();
     std::fs::write(&number, format!("{}\n", pid - 1)).unwrap();
     assert_eq!(Client::connect(ports[1]).read_all(), b"");
-    // A stranger gets the number. (A thread of the server may have taken it.)
     let mut stranger = Client::connect(ports[2]);
     stranger.send(b"he");
     let until = Instant::now() + LIMIT;

@@ -1,9 +1,8 @@
-//! What a program finds and may use, by the keys of the native file.
+//! The keys of the native file that control a program's environment, directory, streams and limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Daemon, free_port};
 
-/// A service of this program with these keys.
 fn service(program: &str, keys: &str) -> (u16, Daemon) {
     let port = free_port();
     let daemon = Builder::native(&format!("[service.a]\nlisten = {port}\ncommand = [{program}]\n{keys}\n"));
@@ -59,7 +58,6 @@ mod unix {
         unsafe { libc::geteuid() == 0 }
     }
 
-    /// Whether this system lets us have cgroups: the server says.
     fn can_be_kept() -> bool {
         wininetd::sys::limits::processes_fault().is_none()
     }
@@ -82,7 +80,7 @@ mod unix {
         assert!(client.is_turned_away());
         let client_port = client.port();
         drop(client);
-        // SIGXCPU, or SIGKILL for who ignores it.
+        // SIGXCPU, or SIGKILL if the program ignores it.
         let record = daemon.record(client_port);
         assert_eq!(record["signal"], libc::SIGXCPU, "{record}");
     }
@@ -143,7 +141,7 @@ mod unix {
         let record = daemon.event("session", |_| true);
         assert_eq!(record["peer"], format!("unix:uid={}", found.uid()));
         assert_eq!(record["local"], format!("unix:{}", path.display()));
-        // Another mode is another socket, at the same place.
+        // Another mode makes another socket at the same path.
         daemon.rewrite(&text.replace("0600", "0666"));
         daemon.reload();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
@@ -170,7 +168,6 @@ mod unix {
             let config = daemon.file("wininetd.toml");
             let checked = testkit::run(&["--check", "--cfgfile", config.to_str().unwrap()]);
             assert!(checked.output.contains("no socket is made in it"), "{}", checked.output);
-            // It heals with the folder.
             std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
             daemon.event("listen_recovered", |_| true);
             UnixStream::connect(&path).unwrap();

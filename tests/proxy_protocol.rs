@@ -1,6 +1,5 @@
-//! A client behind a proxy: the PROXY header names it, and everything that is
-//! about a client is about that one. (Headers that are none, or never come, are
-//! in `proxy_refused.rs`.)
+//! A client behind a proxy: the PROXY header names the client, and rules, limits and records refer
+//! to that client. Invalid and missing headers are in `proxy_refused.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::proxy::{LOCAL, PROXY, v1, v2, v2_of};
@@ -11,7 +10,7 @@ const BINDINGS: [&str; 2] = ["socket", "pipe"];
 const CLIENT: &str = "192.0.2.7:4711";
 const LOCAL_SIDE: &str = "198.51.100.1:443";
 
-/// A service with this program, to which this host is a proxy.
+/// A service with this program that trusts this host as a proxy.
 fn service(port: u16, stdio: &str, command: &str, more: &str) -> String {
     format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\nstdio = '{stdio}'\n\
@@ -19,19 +18,16 @@ fn service(port: u16, stdio: &str, command: &str, more: &str) -> String {
     )
 }
 
-/// A header of each version.
 fn headers(client: &str, local: &str) -> [Vec<u8>; 2] {
     [v1(client, local), v2(client, local)]
 }
 
-/// A client that the proxy names like this.
 fn named(port: u16, client: &str) -> Client {
     let mut stream = Client::connect(port);
     stream.send(&v1(client, LOCAL_SIDE));
     stream
 }
 
-/// The record of a client that is gone with this.
 fn record(daemon: &Daemon, client: Client) -> Value {
     let port = client.port();
     drop(client);
@@ -86,7 +82,7 @@ fn a_program_finds_the_client_of_the_header_and_where_that_one_connected_to() {
             for header in headers(client, local) {
                 let mut stream = Client::connect(port);
                 let text = stream.send(&header).read_text();
-                // The next one is to be the only one of its source.
+                // The next connection must be the only one of its source.
                 record(&daemon, stream);
                 for name in ["CLIENT_IP", "TCPREMOTEIP", "REMOTE_ADDR", "REMOTE_HOST"] {
                     assert!(has(&text, &format!("{name}={ip}")), "{name} in {text}");
@@ -112,9 +108,9 @@ fn the_record_names_the_client_beside_the_peer_and_counts_what_is_the_clients() 
         let record = daemon.record(client.port());
         assert_eq!((&record["client"], &record["outcome"]), (&CLIENT.into(), &"served".into()), "{record}");
         assert_eq!(record["peer"], format!("127.0.0.1:{}", client.port()));
-        // Where the system does not count, nobody does.
+        // Not every kernel counts the bytes of a socket.
         if record["bytes_in"] != Value::Null {
-            // The client's end counts as one.
+            // The kernel counts the client's end of file as one byte.
             assert!(matches!(record["bytes_in"].as_u64(), Some(5 | 6)), "{record}");
         }
     }
@@ -305,7 +301,7 @@ fn a_client_behind_a_socket_in_the_file_system_is_the_one_of_the_header() {
     }
 }
 
-/// Nobody can say of such a connection where it came from, so `allow` is not about it.
+/// A connection through a Unix socket has no address, so no rule of `allow` matches it.
 #[cfg(unix)]
 #[test]
 fn with_allow_a_header_without_a_client_lets_nobody_in_at_a_socket_in_the_file_system() {
@@ -329,7 +325,7 @@ fn with_allow_a_header_without_a_client_lets_nobody_in_at_a_socket_in_the_file_s
     assert_eq!(answer_at(&path, &v1(CLIENT, LOCAL_SIDE)), "x");
 }
 
-/// What a client gets there that begins with this.
+/// The answer to a client that sends this header to the Unix socket.
 #[cfg(unix)]
 fn answer_at(path: &std::path::Path, header: &[u8]) -> String {
     use std::io::{Read, Write};

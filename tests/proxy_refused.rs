@@ -1,6 +1,5 @@
-//! Headers that are none, that never come, or that come from strangers: nothing
-//! is started for them, nobody else waits for them, and they say nothing of
-//! the service.
+//! Headers that are invalid, missing or from untrusted peers start no program and delay no other
+//! client. The answer reveals nothing about the service.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::net::Ipv4Addr;
@@ -14,10 +13,10 @@ const BINDINGS: [&str; 2] = ["socket", "pipe"];
 const CLIENT: &str = "192.0.2.7:4711";
 const LOCAL_SIDE: &str = "198.51.100.1:443";
 
-/// A header has this long to come.
+/// The time limit for a header.
 const HEADER: Duration = Duration::from_secs(10);
 
-/// A service with this program, to which this host is a proxy.
+/// A service with this program that trusts this host as a proxy.
 fn service(port: u16, stdio: &str, command: &str, more: &str) -> String {
     format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\nstdio = '{stdio}'\n\
@@ -25,7 +24,6 @@ fn service(port: u16, stdio: &str, command: &str, more: &str) -> String {
     )
 }
 
-/// Another service, which does not notice.
 fn other(port: u16) -> String {
     format!("[service.b]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'line']\n")
 }
@@ -34,7 +32,6 @@ fn is_served(port: u16) {
     assert_eq!(Client::connect(port).send(b"hello\n").read_text(), "hello\n");
 }
 
-/// Waits until somebody is in.
 fn until_live(daemon: &Daemon) {
     let until = Instant::now() + testkit::LIMIT;
     while daemon.service("a")["live"] == 0 {
@@ -43,7 +40,6 @@ fn until_live(daemon: &Daemon) {
     }
 }
 
-/// A client that the proxy names.
 fn named(port: u16) -> Client {
     let mut client = Client::connect(port);
     client.send(&v1(CLIENT, LOCAL_SIDE));
@@ -133,7 +129,7 @@ fn a_header_that_is_cut_by_its_clients_end_starts_nothing() {
                 let mut client = Client::connect(port);
                 assert_eq!(client.send(&header[..length]).half_close().read_until_gone(), b"");
                 let record = daemon.record(client.port());
-                // (Nothing at all is what a health check of the proxy's sends.)
+                // A connection without any bytes is the health check of a proxy.
                 let (why, level) = match length {
                     0 => ("ended without sending anything", "info"),
                     _ => ("ended before its header", "warning"),
@@ -144,7 +140,7 @@ fn a_header_that_is_cut_by_its_clients_end_starts_nothing() {
             let mut client = Client::connect(port);
             let client_port = client.port();
             client.send(&header[..12]);
-            // Who vanishes before it is accepted was never there.
+            // The server never sees a client that resets before the accept.
             until_live(&daemon);
             client.vanish();
             failed_at_the_header(&daemon.record(client_port));
@@ -184,7 +180,7 @@ fn many_that_never_send_a_header_do_not_keep_out_one_that_does() {
     let mut silent: Vec<Client> = (0..200).map(|_| Client::connect(port)).collect();
     assert_eq!(named(port).read_text(), "in");
     assert!(began.elapsed() < HEADER, "{:?}", began.elapsed());
-    // Those that came first have given up their places for it.
+    // The oldest silent connections made room.
     let first = silent.remove(0).port();
     assert!(failed_at_the_header(&daemon.record(first)).contains("made room"));
 }
@@ -201,7 +197,7 @@ fn many_that_never_send_a_header_do_not_fill_a_small_server_either() {
     drop(silent);
 }
 
-/// A service whose program is not there, paused by its first client.
+/// A paused service: its program is missing, and the first client failed.
 fn paused(port: u16, more: &str) -> (Daemon, std::path::PathBuf) {
     let builder = Builder::native("");
     let program = builder.folder().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
@@ -220,26 +216,25 @@ fn who_scans_the_port_of_a_paused_service_says_nothing_of_it() {
     let (daemon, program) = paused(port, "");
     let began = Instant::now();
     let mut scans = 0;
-    // Into the time in which the next client is the one that tries.
+    // The scans go on after the pause, when the next client starts the probe session.
     while began.elapsed() < Duration::from_millis(1500) || scans % 3 != 0 {
         let mut client = Client::connect(port);
         let client_port = client.port();
         match scans % 3 {
             0 => client.vanish(),
             1 => assert!(client.send(b"GET / HTTP/1.1\r\n\r\n").is_turned_away()),
-            // The system may have reset what was closed at once.
+            // The system may reset a connection that closes at once.
             _ => drop(client),
         }
         scans += 1;
         if began.elapsed() > Duration::from_millis(1200) && scans % 3 != 1 {
-            // Not the next one before this is over. (Who vanishes at once may never
-            // have been there.)
+            // Waits for this scan to end. The record may be missing after an immediate reset, so
+            // the loop skips those scans.
             daemon.event("session", |event| event["peer"].to_string().contains(&format!(":{client_port}\"")));
         }
     }
     let status = daemon.service("a");
     assert_eq!(status["state"], "paused", "{status}");
-    // The pause goes on to the next of its curve.
     let mut client = named(port);
     assert!(client.is_turned_away());
     let record = daemon.record(client.port());
@@ -261,7 +256,7 @@ fn a_silent_connection_does_not_keep_a_paused_service_from_its_next_try() {
     copy_program(&probe_path(), &program);
     let until = Instant::now() + Duration::from_secs(1);
     let mut silent = Client::connect(port);
-    // Closed at once as long as the pause lasts.
+    // The server closes connections until the pause ends.
     while Instant::now() < until || daemon.service("a")["live"] == 0 {
         silent = Client::connect(port);
         daemon.wait_a_moment();
@@ -282,7 +277,7 @@ fn a_program_that_crashes_by_itself_behind_a_proxy_pauses_its_service() {
             let daemon = Builder::native(&service(port, stdio, "'crash'", "")).start();
             let mut client = Client::connect(port);
             client.send(&header);
-            // It does not end anything either, so nothing is its fault.
+            // The client does not end its stream, so the crash is not its fault.
             let paused = daemon.event("service_paused", |_| true);
             assert!(paused["cause"].as_str().unwrap().contains("signal 6"), "{paused}");
         }
@@ -312,7 +307,7 @@ fn a_stop_does_not_wait_for_headers() {
         let daemon = Builder::native(&format!("[server]\nstop_grace = '50s'\n{text}")).start();
         let mut waits = Client::connect(port);
         waits.send(b"PROXY ");
-        // It was accepted, since this one was.
+        // The server accepts in order, so it has accepted the first client too.
         let mut served = named(port);
         let visitor = gate.visitor();
         let began = Instant::now();
@@ -320,7 +315,7 @@ fn a_stop_does_not_wait_for_headers() {
         assert_eq!(waits.read_until_gone(), b"");
         assert!(failed_at_the_header(&daemon.record(waits.port())).contains("stop"));
         assert!(began.elapsed() < HEADER / 2, "{:?}", began.elapsed());
-        // Who has a program has the grace.
+        // A session with a program has a grace period.
         drop(visitor);
         assert_eq!(served.read_all(), b"");
         drop(served);
@@ -364,7 +359,7 @@ fn headers_that_are_none_take_nothing_of_what_their_service_may_start() {
     named(port).receives_nothing_for(Duration::from_millis(200));
 }
 
-/// What a log tells of so many clients that were turned away: of each a line, or all in numbers.
+/// The number of refused clients that the log reports, as single records or as counts.
 fn told(events: &[Value]) -> u64 {
     let counted = events.iter().filter(|event| event["event"] == "refusals");
     let counted: u64 = counted.filter_map(|event| event["count"].as_u64()).sum();

@@ -1,19 +1,18 @@
-//! With `stdio = "pipe"` the server moves the bytes: each direction by itself,
-//! everything that was written, in order, to its end.
+//! With `stdio = "pipe"` the server moves the bytes: each direction independently, all bytes, in
+//! order, up to the end of file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Daemon, Gate, Value, free_port, is_wine, pattern};
 
-/// Far more than all buffers on the way.
+/// Far more than all buffers between the client and the program.
 const MOST: usize = 12 << 20;
 
-/// Enough that nothing holds it at once but a client's own buffers.
+/// More than the server and the pipes can buffer. Only a client's own buffers may hold it.
 const MUCH: usize = 3 << 20;
 
-/// A service with pipes whose program is the probe, told this. `#` stands for
-/// the gate's address.
+/// `#` in the program's arguments stands for the gate's address.
 fn serve(what: &str, keys: &str) -> (u16, Gate, Daemon) {
     let (port, gate) = (free_port(), Gate::new());
     let words: Vec<String> =
@@ -45,8 +44,7 @@ fn a_program_goes_on_writing_after_the_end_of_its_input() {
     assert_eq!((&record["bytes_in"], &record["bytes_out"]), (&1000.into(), &(MUCH + 11).into()), "{record}");
 }
 
-/// (Wine gives a program without a window a console server of its own, which
-/// keeps every stream of its open.)
+/// Under Wine, a program without a window gets a console server that keeps all its streams open.
 #[test]
 fn a_client_goes_on_sending_after_the_end_of_its_programs_output() {
     let (port, _gate, daemon) = serve("streams close-output", "");
@@ -61,7 +59,6 @@ fn a_client_goes_on_sending_after_the_end_of_its_programs_output() {
     assert_eq!((&record["bytes_in"], &record["bytes_out"]), (&MUCH.into(), &0.into()), "{record}");
 }
 
-/// (Not under Wine, as above.)
 #[test]
 fn a_program_that_closes_its_streams_and_works_on_ends_them() {
     let (port, gate, daemon) = serve("closes-streams gate #", "");
@@ -79,7 +76,7 @@ fn what_a_program_wrote_before_its_end_arrives_although_it_read_nothing() {
     let (port, _gate, daemon) = serve(&format!("flood {MUCH}"), "");
     let mut client = Client::connect(port);
     client.send(&[1; 100_000]);
-    // The last of it is in our hands when the program has ended.
+    // The server has read the last bytes when the program has exited.
     let received = client.read_all();
     assert_eq!(received.len(), MUCH);
     assert!(received.iter().zip((0..=255).cycle()).all(|(&byte, expected)| byte == expected));
@@ -166,7 +163,7 @@ fn bytes_are_counted_in_both_directions_while_they_move() {
     let mut client = Client::connect(port);
     client.send(&pattern(2000)).half_close().read_exact(11);
     let visitor = gate.visitor();
-    // A client can have its bytes a moment before the server has counted them.
+    // A client may receive its bytes just before the server counts them.
     let until = Instant::now() + Duration::from_secs(10);
     loop {
         let status = daemon.service("a");
@@ -191,8 +188,8 @@ fn a_banner_comes_before_a_programs_first_word() {
     }
 }
 
-/// A client can bring its program to an abnormal end at once, by going away
-/// while it writes. That is not the service's own fault.
+/// A client that closes while its program writes can make the program end abnormally. The service
+/// is not at fault.
 #[test]
 fn a_client_that_goes_away_does_not_pause_its_service() {
     let (port, _gate, daemon) = serve("streams until-killed", "");

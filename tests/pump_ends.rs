@@ -1,4 +1,4 @@
-//! How sessions with pipes come to their end: idle, lingering, at a stop.
+//! Sessions with pipes end when they are idle, after lingering, and at a stop.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::{Duration, Instant};
@@ -7,11 +7,10 @@ use testkit::{Builder, Client, Daemon, Gate, Value, free_port, pattern};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a busy machine may take for what has no time of its own.
+/// The delay that a busy machine may add.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// A service with pipes whose program is the probe, told this. `#` stands for
-/// the gate's address.
+/// `#` in the program's arguments stands for the gate's address.
 fn serve(what: &str, keys: &str) -> (u16, Gate, Daemon) {
     serve_with("", what, keys, &[])
 }
@@ -65,7 +64,6 @@ fn the_option_holds_for_pipes_as_well() {
     assert!(seconds(&record, "seconds") >= SECOND, "{record}");
 }
 
-/// Says what moved when it was ended.
 fn idle_record(daemon: &Daemon, client: &Client) -> (Value, Value) {
     let record = daemon.record(client.port());
     assert_eq!(record["reason"], "idle", "{record}");
@@ -74,7 +72,7 @@ fn idle_record(daemon: &Daemon, client: &Client) -> (Value, Value) {
 
 #[test]
 fn each_direction_alone_keeps_a_session() {
-    // Only the client sends, half a second apart, for longer than the timeout.
+    // Only the client sends, every half second, for longer than the timeout.
     let (port, _gate, daemon) = serve("streams late #", "idle_timeout = '2s'\n");
     let mut client = Client::connect(port);
     for _ in 0..6 {
@@ -82,7 +80,6 @@ fn each_direction_alone_keeps_a_session() {
     }
     assert!(client.is_turned_away());
     assert_eq!(idle_record(&daemon, &client), (6.into(), 0.into()));
-    // Only the program writes.
     let (port, _gate, daemon) = serve("streams tick 6 500", "idle_timeout = '2s'\n");
     let mut client = Client::connect(port);
     assert_eq!(client.read_all(), b"xxxxxx");
@@ -121,8 +118,8 @@ fn a_silent_session_over_tls_is_ended() {
 fn linger_ends_at_its_timeout_although_the_client_does_not_read() {
     let (port, _gate, daemon) = serve("flood 6000000", "linger_timeout = '1s'\n");
     let client = Client::connect(port);
-    // Whether the program could write it all before its client stopped it, or is
-    // held, is the system's affair: it is a session timeout's to end it then.
+    // The system's buffers decide whether the program can write everything or blocks. Only a
+    // session timeout ends a program that blocks.
     let (port, _gate, held) = serve("say bye", "linger_timeout = '1s'\n");
     let mut open = Client::connect(port);
     assert_eq!(open.read_text(), "bye");
@@ -145,8 +142,8 @@ fn without_linger_what_a_program_wrote_before_its_end_is_still_sent() {
     }
 }
 
-/// On Windows a program is asked to end by the end of its input, elsewhere by a
-/// signal, which ends this one.
+/// On Windows the server asks a program to end by closing its input. On Unix it sends a signal,
+/// which ends this program.
 #[test]
 fn a_program_that_is_asked_to_end_may_have_a_last_word() {
     let (port, _gate, daemon) = serve("streams last-word bye", "kill_grace = '20s'\n");
@@ -166,7 +163,6 @@ fn a_program_that_is_asked_to_end_may_have_a_last_word() {
     }
 }
 
-/// Waits until a session's program was given so many bytes.
 fn await_bytes(daemon: &Daemon, bytes: u64) {
     let until = Instant::now() + testkit::LIMIT;
     while daemon.service("a")["sessions"][0]["bytes_in"] != bytes {
@@ -271,7 +267,7 @@ mod unix {
         assert_eq!(left.read_all(), b"");
     }
 
-    /// The kernel does not count there, so the timeout implies pipes.
+    /// The kernel does not count bytes of Unix sockets, so the timeout implies pipes.
     #[test]
     fn a_silent_session_at_a_socket_in_the_file_system_is_ended() {
         let gate = Gate::new();

@@ -1,24 +1,22 @@
-//! Sessions with pipes under load: memory is bounded whoever does not read,
-//! nobody waits for another's bulk, and nothing that is left alone costs anything.
+//! Sessions with pipes under load: memory stays bounded when a peer does not read, bulk delays no
+//! other session, and a session at rest costs nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Daemon, Gate, Held, free_port, is_wine, pattern};
 
-/// More than all buffers on the way from or to a client with small ones.
+/// More than all buffers between a program and a client with small buffers.
 const MOST: usize = 8 << 20;
 
-/// The part of a processor that a server may use for what is left alone.
+/// The share of a processor that a server may use for sessions at rest.
 const LITTLE: f64 = 0.05;
 
-/// What the server's memory may grow by while nobody reads, for some sessions.
+/// The allowed growth of the server's memory, in KiB, while peers do not read.
 const GROWTH: usize = 6 << 10;
 
-/// Sessions beside each other: more than there are threads that move bytes.
 const FEW: usize = 4;
 
-/// A table of a service with pipes whose program is the probe, told this.
 fn service(name: &str, port: u16, what: &str) -> String {
     let words: Vec<String> = what.split(' ').map(|word| format!("'{word}'")).collect();
     let words = words.join(", ");
@@ -31,8 +29,8 @@ fn serve(what: &str) -> (u16, Gate, Daemon) {
     (port, gate, daemon)
 }
 
-/// What moved from the program of each session to its client, once nothing moves any more
-/// and the server has been quiet for two seconds meanwhile.
+/// The bytes that each session has sent to its client, once no byte moves and the server was quiet
+/// for two seconds.
 #[track_caller]
 fn sent_at_rest(daemon: &Daemon) -> Vec<u64> {
     let sent = || -> Vec<u64> {
@@ -64,7 +62,7 @@ fn a_client_that_does_not_read_stops_its_program_and_not_the_memory() {
     let after = Held::by(daemon.pid());
     assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
     for client in &mut clients {
-        // Under Wine first the bytes: Wine 10 queues the rest of a short send, and drops that
+        // Under Wine the client reads first. Wine 10 queues the rest of a short send and drops that
         // queue when the other end half-closes.
         if !is_wine() {
             client.half_close();
@@ -137,12 +135,12 @@ fn an_urgent_byte_neither_stops_a_session_nor_makes_it_busy() {
     }
 }
 
-/// A process takes thirty times as long under Wine.
+/// Starting a process takes thirty times as long under Wine.
 const ROUNDS: u32 = if cfg!(windows) { 5 } else { 20 };
 
-/// Serves a third client again and again while others move bulk. It waits for
-/// no more than a start takes on a busy machine. (Under Wine one server has a part
-/// in each move of all of them, and is busy.)
+/// Serves a third client repeatedly while others move bulk. Each time it waits no longer than a
+/// start takes on a busy machine. Under Wine, wineserver takes part in every transfer, so the limit
+/// is longer.
 fn is_served_promptly(port: u16) {
     let most = if is_wine() { testkit::LIMIT } else { Duration::from_secs(5) };
     for round in 0..ROUNDS {
@@ -197,7 +195,7 @@ fn programs_that_write_byte_by_byte_do_not_keep_a_third_client_waiting() {
     });
 }
 
-/// Ends a connection that another thread waits at, also when a test fails.
+/// Shuts a connection down that another thread waits for, also when the test fails.
 struct Shut(Client);
 
 impl Drop for Shut {
@@ -257,7 +255,7 @@ mod over_tls {
         assert!(sent.iter().all(|&sent| sent < MOST as u64), "the program was not stopped: {sent:?}");
         let after = Held::by(daemon.pid());
         assert!(after.kibibytes <= before.kibibytes + GROWTH, "{before:?} {after:?}");
-        // One is enough: a build without optimisation encrypts slowly.
+        // One client is enough: a debug build encrypts slowly.
         let rest = clients[0].half_close().read_all();
         assert!(rest[..MOST - 1] == pattern(MOST)[1..]);
     }
@@ -296,7 +294,6 @@ mod over_tls {
         client.read_exact(1_000_000);
         let client_port = client.port();
         client.vanish();
-        // It has found a broken pipe.
         let visitor = gate.visitor();
         daemon.uses_less_than(LITTLE);
         drop(visitor);

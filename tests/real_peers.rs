@@ -1,18 +1,15 @@
-//! Real programs at the other end, and language servers behind the pump. They
-//! need what Debian's packages bring (curl, haproxy, openssl, python3) and a
-//! `ruff` at `WININETD_RUFF` (`scripts/ruff.sh`), so they run by name:
-//! `cargo test --test real_peers -- --ignored`; for Windows,
+//! Real clients, proxies and language servers work with the server. The tests need Debian's
+//! packages (curl, haproxy, openssl, python3) and a `ruff` at `WININETD_RUFF` (`scripts/ruff.sh`).
+//! Run them by name: `cargo test --test real_peers -- --ignored`. On Windows, run
 //! `scripts/windows-lab.sh real`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, free_port};
 
-/// A message of the language server protocol.
 fn message(body: &str) -> Vec<u8> {
     format!("Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// The next message.
 fn next_message(client: &mut Client) -> serde_json::Value {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -23,7 +20,6 @@ fn next_message(client: &mut Client) -> serde_json::Value {
     serde_json::from_slice(&client.read_exact(length.parse().unwrap())).unwrap()
 }
 
-/// A language server answers and tells while it is written to.
 fn language_server(stdio: &str) {
     let (ruff, port) = (std::env::var("WININETD_RUFF").expect("WININETD_RUFF names a ruff"), free_port());
     let text = format!(
@@ -37,7 +33,7 @@ fn language_server(stdio: &str) {
     let answer = next_message(&mut client);
     assert!(answer["result"]["capabilities"].is_object(), "{answer}");
     client.send(&message(r#"{"jsonrpc":"2.0","method":"initialized","params":{}}"#));
-    // Files come in while what is wrong with others goes out.
+    // The client opens files while the server reports findings of others.
     let mut writer = client.another();
     let files = 200;
     let writing = std::thread::spawn(move || {
@@ -99,7 +95,6 @@ mod linux {
     use testkit::tls::Authority;
     use testkit::{Builder, Client, Daemon, free_port};
 
-    /// Answers a request of HTTP with who its client is.
     const HTTP: &str = "import os, sys\n\
         while sys.stdin.readline().strip(): pass\n\
         sys.stdout.write('HTTP/1.0 200 OK\\r\\n\\r\\n' + os.environ['CLIENT_IP'] + ' ' + os.environ['CLIENT_PORT'])";
@@ -160,7 +155,7 @@ mod linux {
         assert_eq!(answer, format!("127.0.0.1 {own}"));
     }
 
-    /// A proxy, ended with its test.
+    /// A haproxy. Dropping it ends the process.
     struct Proxy(Child);
 
     impl Drop for Proxy {
@@ -180,7 +175,6 @@ mod linux {
         std::fs::write(&file, text).unwrap();
         let child = Command::new("haproxy").arg("-db").arg("-f").arg(&file).stderr(Stdio::null()).spawn();
         let proxy = Proxy(child.unwrap());
-        // Until it listens.
         let until = std::time::Instant::now() + testkit::LIMIT;
         while std::net::TcpStream::connect(("127.0.0.1", front)).is_err() {
             assert!(std::time::Instant::now() < until, "haproxy does not listen");
@@ -212,7 +206,8 @@ mod linux {
                 let is_it = |event: &testkit::Value| event["client"] == format!("127.0.0.1:{own}");
                 assert_eq!(daemon.event("session", is_it)["outcome"], "served");
             }
-            // A check speaks for the proxy itself, and starts the program as its peer.
+            // A health check comes from the proxy itself, so the program gets the proxy as its
+            // client.
             let is_check = |event: &testkit::Value| event["client"].is_null();
             daemon.event("session", is_check);
             assert!(daemon.events().iter().all(|event| event["event"] != "service_paused"));

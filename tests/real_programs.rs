@@ -1,7 +1,6 @@
-//! Real programs behind a line of the file. They need what Debian's packages
-//! bring (git, rsync, a C compiler), so they run by name:
-//! `cargo test --test real_programs -- --ignored`; for Windows,
-//! `scripts/windows-lab.sh real`.
+//! Real programs work as services of a classic or native file. The tests need Debian's packages
+//! (git, rsync, a C compiler). Run them by name: `cargo test --test real_programs -- --ignored`. On
+//! Windows, run `scripts/windows-lab.sh real`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 #[cfg(target_os = "linux")]
@@ -59,7 +58,7 @@ mod linux {
         let starter = ["systemd-socket-activate", "-l", &one, "-l", &two];
         let daemon = Builder::new(&lines).without_verb().through(&starter).launch();
         daemon.text_line(&two);
-        // The first client starts the server, and waits in the backlog meanwhile.
+        // The first client starts the server and waits in the backlog meanwhile.
         assert_eq!(Client::connect(first).read_text(), "first\n");
         assert_eq!(Client::connect(second).read_text(), "second\n");
         assert_eq!(daemon.event("ready", |_| true)["listen"], serde_json::json!([one, two]));
@@ -87,7 +86,7 @@ mod linux {
         assert!(std::fs::read(path.join("down")).unwrap() == large);
     }
 
-    /// As `docs/native-file.md` says.
+    /// The configuration is that of `docs/native-file.md`.
     #[test]
     #[ignore = "needs rsync"]
     fn rsync_as_a_server_answers_through_pipes_and_knows_its_client() {

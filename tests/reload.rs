@@ -1,5 +1,5 @@
-//! Reload is all or nothing; unchanged listeners keep their sockets; sessions
-//! go on.
+//! A reload applies the whole configuration or nothing. Unchanged listeners keep their sockets, and
+//! sessions continue.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::net::{TcpListener, TcpStream};
@@ -87,7 +87,6 @@ fn a_reload_of_an_empty_file_keeps_the_configuration() {
     refuses_an_empty_file(&native.start(), "wininetd.toml", port);
 }
 
-/// Its file becomes empty, then one of comments alone.
 fn refuses_an_empty_file(daemon: &Daemon, file: &str, port: u16) {
     std::fs::write(daemon.file(file), "").unwrap();
     let answer = daemon.ask(&["--reload"]);
@@ -134,7 +133,7 @@ fn an_address_that_overlaps_one_that_goes_takes_its_place() {
         daemon.reload();
         assert_eq!(Client::connect(port).read_text(), word);
     }
-    // One of a family that is not this host's to give: the old one is bound again.
+    // This host does not have the second address, so the server binds the old address again.
     let unbindable = says("one", &format!("['127.0.0.1:{port}', '203.0.113.7:{port}']"), "both");
     daemon.rewrite(&unbindable);
     let answer = daemon.reload().output;
@@ -147,8 +146,8 @@ fn a_live_session_does_not_keep_its_port_from_a_new_address() {
     let (port, gate) = (free_port(), Gate::new());
     let held =
         format!("[service.one]\nlisten = '0.0.0.0:{port}'\ncommand = ['@', 'gate', '{}']\n", gate.address());
-    // Windows refuses an exclusive bind while a connection of the former listener
-    // lives. Wine does not, so the call is made to fail there.
+    // Windows refuses an exclusive bind while a connection of the former listener is open. Wine
+    // does not, so the test injects that failure.
     let daemon = Builder::native(&held).variable("WININETD_TEST_FAULTS", "bind:exclusive:2+").start();
     let _client = Client::connect(port);
     let _visitor = gate.visitor();
@@ -166,7 +165,7 @@ fn a_live_session_does_not_keep_its_port_from_a_new_address() {
 fn where_the_new_address_can_not_be_bound_the_old_one_is_again() {
     let port = free_port();
     let daemon = Builder::native(&says("one", &format!("'127.0.0.1:{port}'"), "1")).start();
-    // A stranger has the port at another address of this host.
+    // Another process listens on the port at another address of this host.
     let thief = TcpListener::bind(("127.0.0.2", port)).unwrap();
     daemon.rewrite(&says("one", &format!("'0.0.0.0:{port}'"), "new"));
     daemon.reload();
@@ -198,7 +197,6 @@ fn a_thousand_reloads_under_load_refuse_nobody_and_break_no_session() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
-                    // Refused, reset or cut off: each would fail here.
                     assert_eq!(Client::connect(port).send(b"x\n").read_text(), "x\n");
                     served.fetch_add(1, Ordering::Relaxed);
                 }
@@ -235,7 +233,7 @@ fn a_service_that_comes_back_still_counts_the_sessions_that_it_had() {
     let visitor = gate.visitor();
     daemon.rewrite(&says("two", &other.to_string(), "2"));
     daemon.reload();
-    // It can still be found, and so be killed.
+    // The status still lists the session, so an administrator can kill it.
     assert_eq!(daemon.service("one")["sessions"][0]["id"].to_string(), visitor.session);
     daemon.rewrite(&counted);
     daemon.reload();

@@ -1,9 +1,8 @@
-//! `--run`: a service's program on this console, as a client's would run.
+//! `--run` starts a service's program on this console, in the same way as for a client.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Finished, probe, run_with_input};
 
-/// Runs the service 7777 whose program does this, with this as its input.
 fn run_service(what: &str, input: &str) -> Finished {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("wininetd.conf");
@@ -66,7 +65,7 @@ fn an_unknown_service_is_answered_with_those_that_there_are() {
     assert!(finished.errors.contains("7777, 8888"), "{}", finished.errors);
 }
 
-/// It was ignored without a word, and the file's service of that name run.
+/// The server once ignored `--serve` here and ran the service of that name from the file.
 #[test]
 fn a_service_that_is_typed_beside_it_is_a_wrong_command_line() {
     let finished = run_with_input(&["--run", "a", "--serve", "8080=cat"], "");

@@ -1,5 +1,5 @@
-//! `--run` at a terminal: the program has a terminal of its own, and the one of
-//! its caller is out of its reach.
+//! `--run` at a terminal gives the program its own terminal. The program cannot reach the terminal
+//! of its caller.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 
 use testkit::{Gate, Terminal, as_the_server, probe_path, wininetd, with_default_signals};
 
-/// `--run` of a service with this command.
 struct Service {
     folder: tempfile::TempDir,
 }
@@ -35,7 +34,7 @@ impl Service {
         command
     }
 
-    /// A shell that runs the service by `$RUN` in a script.
+    /// A shell with this script, in which `$RUN` runs the service.
     fn in_shell(&self, script: &str) -> Command {
         let config = self.folder.path().join("w.toml");
         let run = format!("'{}' --run a --cfgfile '{}'", wininetd().display(), config.display());
@@ -58,7 +57,7 @@ fn the_program_has_a_terminal_of_its_own() {
     assert_eq!(run.wait().unwrap().code(), Some(0));
 }
 
-/// TIOCSTI: what it types would be a command of the caller's shell.
+/// With TIOCSTI the program could type commands into the caller's shell.
 #[test]
 fn the_program_types_nothing_at_the_callers_terminal() {
     let terminal = Terminal::new();
@@ -91,7 +90,7 @@ fn what_is_typed_reaches_the_program() {
     terminal.types("first\n");
     terminal.shows("<first>\r\n");
     terminal.types("second\n");
-    // The echo of the program's terminal, then the program.
+    // The terminal of the program echoes the line, then the program writes it.
     terminal.shows("second\r\nsecond\r\n");
     terminal.types("\u{4}");
     assert_eq!(run.wait().unwrap().code(), Some(0));
@@ -120,7 +119,7 @@ fn an_interrupt_key_reaches_the_program_alone() {
     assert!(terminal.is_cooked());
 }
 
-/// A signal that reaches the caller's process alone, as Ctrl-C does where the input is a pipe.
+/// The signal reaches only the caller's process, as Ctrl-C does if the input is a pipe.
 #[test]
 fn an_interrupt_signal_is_passed_on_to_the_program() {
     for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
@@ -129,7 +128,7 @@ fn an_interrupt_signal_is_passed_on_to_the_program() {
         let mut command = service.command();
         let mut run = with_default_signals(&mut command).stdin(Stdio::null()).spawn().unwrap();
         let program = gate.visitor();
-        // SAFETY: no pointers; the process is our child and not reaped.
+        // SAFETY: no pointers. The process is a child of the test and not reaped.
         unsafe { libc::kill(libc::pid_t::try_from(run.id()).unwrap(), signal) };
         program.wait_gone();
         assert_eq!(run.wait().unwrap().code(), Some(128 + signal));
@@ -142,7 +141,7 @@ fn the_terminal_is_as_before_after_a_kill_of_the_program() {
     let service = Service::shell("echo ready; read -r line; kill -KILL $$");
     let mut run = terminal.start(&mut service.command());
     terminal.shows("ready\r\n");
-    // With keys of its own: the relay had it raw.
+    // The relay has switched the caller's terminal to raw mode by now.
     terminal.types("x\n");
     assert_eq!(run.wait().unwrap().code(), Some(128 + libc::SIGKILL));
     assert!(terminal.is_cooked());
@@ -155,7 +154,7 @@ fn the_terminal_is_as_before_after_a_request_to_end() {
         let service = Service::probe(&["gate", &gate.address()]);
         let mut run = terminal.start(&mut service.command());
         let program = gate.visitor();
-        // SAFETY: no pointers; the process is our child and not reaped.
+        // SAFETY: no pointers. The process is a child of the test and not reaped.
         unsafe { libc::kill(libc::pid_t::try_from(run.id()).unwrap(), signal) };
         program.wait_gone();
         assert_eq!(run.wait().unwrap().code(), Some(128 + libc::SIGTERM));
@@ -169,7 +168,7 @@ fn a_closed_terminal_ends_the_program() {
     let service = Service::probe(&["gate", &gate.address()]);
     let mut run = terminal.start(&mut service.command());
     let program = gate.visitor();
-    // SAFETY: no pointers; the process is our child and not reaped.
+    // SAFETY: no pointers. The process is a child of the test and not reaped.
     unsafe { libc::kill(libc::pid_t::try_from(run.id()).unwrap(), libc::SIGKILL) };
     program.wait_gone();
     run.wait().unwrap();
@@ -189,7 +188,6 @@ fn the_program_has_the_size_of_the_callers_terminal() {
     assert_eq!(run.wait().unwrap().code(), Some(4));
 }
 
-/// With job control of a shell: the program stops, its caller's shell goes on.
 #[test]
 fn a_stopped_program_gives_the_terminal_back_until_fg() {
     let terminal = Terminal::new();
@@ -217,7 +215,7 @@ fn a_job_in_the_background_leaves_the_keys_to_the_shell() {
     let script = "set -m; $RUN & read -r line; echo \"<$line>\"; fg; echo \"ended $?\"";
     let service = Service::shell("echo ready; read -r line; echo \"[$line]\"");
     let mut shell = terminal.start(&mut service.in_shell(script));
-    // Both terminals add a carriage return here, which moves nothing.
+    // Both terminals add a carriage return here, which has no effect.
     terminal.shows("ready\r\r\n");
     assert!(terminal.is_cooked());
     terminal.types("shell\n");
@@ -249,7 +247,6 @@ fn without_a_stream_to_a_terminal_the_program_has_none() {
     assert_eq!(shell.wait().unwrap().code(), Some(0));
 }
 
-/// A shell with job control gives each job a process group of its own.
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[test]
 fn jobs_of_the_program_end_with_it() {
@@ -263,7 +260,7 @@ fn jobs_of_the_program_end_with_it() {
     job.wait_gone();
 }
 
-/// The terminal is the account's, so that the program can open it by its name.
+/// The account owns the terminal, so the program can open it by name.
 #[test]
 fn the_terminal_belongs_to_the_account_of_the_program() {
     if !testkit::has_all_rights() {

@@ -1,15 +1,14 @@
-//! Runtimes for Windows at the end of a connection, on both bindings, under
-//! Wine: `scripts/runtimes.sh` fetches them, `docs/windows-runtimes.md` has the
-//! results as a table.
-#![cfg(windows)] // on Unix a socket is a descriptor as any other
+//! Language runtimes for Windows serve a connection with both kinds of `stdio`, under Wine.
+//! `scripts/runtimes.sh` downloads them. `docs/windows-runtimes.md` has a table of the results.
+#![cfg(windows)] // on Unix a socket is an ordinary descriptor
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Daemon, free_port};
 
-/// What a program writes while it reads, `BYTES` of the tools.
+/// The bytes that a program writes while it reads: `BYTES` in the tools.
 const DUPLEX: usize = 1 << 20;
 
-/// A service of the runtime that this variable names, whose program acts so.
+/// A service that runs the runtime from this variable with this action.
 fn serve(variable: &str, act: &str, keys: &str) -> (Daemon, u16) {
     let command = std::env::var(variable).expect("the lab names it");
     let port = free_port();
@@ -92,7 +91,7 @@ mod node {
 
     takes_pipes!("WININETD_LAB_NODE");
 
-    /// The day on which this fails, the warning of `--check` can go.
+    /// When this test fails, the runtime accepts sockets and `--check` no longer needs its warning.
     #[test]
     #[ignore = "needs the lab"]
     fn cannot_take_a_socket() {

@@ -1,14 +1,13 @@
-//! On Windows a program that reads from its connection holds a lock that Wine
-//! lacks. The lab's `serial_lock.dll` adds it to the server and its programs and
-//! logs each wait. The server must never wait for it.
-#![cfg(windows)] // no other system has the lock
+//! The server never waits for the lock that a program holds on Windows while it reads from its
+//! connection. Wine lacks this lock. The lab's `serial_lock.dll` adds it to the server and its
+//! programs, and logs each wait.
+#![cfg(windows)] // only Windows has the lock
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::Instant;
 
 use testkit::{Builder, Client, Daemon, Gate, LIMIT, Visitor, free_port};
 
-/// A server with one service on sockets, both under the lock.
 struct Locked {
     daemon: Daemon,
     port: u16,
@@ -16,7 +15,7 @@ struct Locked {
     log: String,
 }
 
-/// Serves a program that comes to the gate and then acts.
+/// Serves a program that comes to the gate and then does `act`.
 fn locked(act: &str, keys: &str) -> Locked {
     let starter = std::env::var("WININETD_LAB_SERIAL_LOCK").expect("the lab names it");
     let (port, gate) = (free_port(), Gate::new());
@@ -32,13 +31,12 @@ fn locked(act: &str, keys: &str) -> Locked {
 }
 
 impl Locked {
-    /// A client whose program reads.
     fn client(&self) -> (Client, Visitor) {
         let client = Client::connect(self.port);
         (client, self.gate.visitor())
     }
 
-    /// Stops the server, which must have taken locks and waited for none.
+    /// Stops the server and checks that it has taken locks and waited for none.
     fn server_has_not_waited(self) {
         let (finished, text) = self.daemon.stop_and_read(self.log.as_ref());
         assert_eq!(finished.code, Some(0), "{}", finished.errors);
@@ -47,13 +45,13 @@ impl Locked {
     }
 }
 
-/// The control: two threads of a program on one socket wait for one another.
+/// The control: two threads of a program block each other on one socket.
 #[test]
 #[ignore = "needs the lab"]
 fn the_emulated_lock_stops_a_writer_beside_a_reader() {
     let locked = locked("'streams', 'duplex', '8000000'", "");
     let (mut client, _visitor) = locked.client();
-    // The client neither sends nor reads: the read, or the write, is stuck.
+    // The client neither sends nor reads, so either the read or the write blocks.
     let until = Instant::now() + LIMIT;
     while !std::fs::read_to_string(&locked.log).is_ok_and(|text| text.contains("program waits")) {
         assert!(Instant::now() < until, "no thread of the program has waited");

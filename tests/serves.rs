@@ -1,4 +1,4 @@
-//! A line of the file serves clients: the connection is the program's input,
+//! A line of the classic file serves clients: the connection is the program's standard input,
 //! output and error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 

@@ -1,9 +1,8 @@
-//! What the README shows is what the built program prints for the file that it shows, and native
-//! files of pages have no errors.
+//! The README shows the output that the built program prints for its example file. Native files in
+//! other pages have no errors.
 //!
-//! Each test of the README takes a block of the README, runs the program as the block says, and compares
-//! the output with the block. What differs from run to run is replaced by the values of the
-//! page first; the rules are beside each test.
+//! Each test of the README runs the command of a block and compares the output with the block. It
+//! first replaces values that differ between runs by those of the page.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -11,7 +10,6 @@ use std::process::Command;
 
 use testkit::{Builder, Client, free_port, has_all_rights, run};
 
-/// The block of the README that begins with this line, lines and all.
 fn block(first: &str) -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let page = std::fs::read_to_string(path).unwrap();
@@ -25,12 +23,12 @@ fn five_conf() -> String {
     block("# PORT  USER:PASS  CMDLINE")
 }
 
-/// An ordinary user cannot run programs as `nobody`, and writes `none` as the page says.
+/// An ordinary user cannot run programs as `nobody`, so the file says `none`.
 fn account() -> &'static str {
     if has_all_rights() { "nobody" } else { "none" }
 }
 
-/// The page's `7777` is a free port here, and `alice` the user who runs the test.
+/// `7777` on the page is a free port in the test, and `alice` is the test's user.
 #[test]
 fn a_program_is_served_in_one_line() {
     let port = free_port();
@@ -50,7 +48,7 @@ fn a_program_is_served_in_one_line() {
             let done = Command::new("sh").args(["-c", &command]).output().unwrap();
             String::from_utf8(done.stdout).unwrap()
         }
-        // Not every system has curl, and not every curl has telnet.
+        // Some systems have no curl, or a curl without telnet.
         false => Client::connect(port).read_text(),
     };
     assert_eq!(answer.replace(user.trim_end(), "alice"), shown);
@@ -61,8 +59,8 @@ fn curl_speaks_telnet() -> bool {
     version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains(" telnet "))
 }
 
-/// The folder of the test is `/root` on the page. The page shows what root sees: warnings that
-/// another user gets are left out.
+/// `/root` on the page is the test's folder. The page shows the output for root, so the test
+/// removes warnings that only other users get.
 #[test]
 fn check_shows_the_mistake_with_a_caret() {
     let shown = block("# wininetd --check --cfgfile five.conf");
@@ -76,7 +74,7 @@ fn check_shows_the_mistake_with_a_caret() {
     assert_eq!(format!("# wininetd --check --cfgfile five.conf\n{errors}"), shown);
 }
 
-/// Without each finding that is a warning, and the lines with its place and its hint.
+/// Removes each warning with its source lines and its hint.
 fn without_warnings(text: &str) -> String {
     let mut in_warning = false;
     let kept = text.lines().filter(|line| {
@@ -89,9 +87,8 @@ fn without_warnings(text: &str) -> String {
     kept.map(|line| format!("{line}\n")).collect()
 }
 
-/// The file is served as the page says: with 7780 in its last line, for three clients, and a
-/// fourth that stays connected and has sent six bytes. On Linux only, since other systems do
-/// not count bytes. The rules are those of [`as_on_the_page`].
+/// Serves the file as on the page: with 7780 in its last line, for three clients and a connected
+/// fourth that has sent six bytes. Only Linux counts bytes. [`as_on_the_page`] has the rules.
 #[cfg(target_os = "linux")]
 #[test]
 fn status_shows_services_and_sessions() {
@@ -115,7 +112,7 @@ fn status_shows_services_and_sessions() {
     let mut fourth = Client::connect(port(2));
     assert_eq!(fourth.send(b"hello\n").read_exact(6), b"hello\n");
 
-    // The kernel counts a byte once the client has acknowledged it.
+    // The kernel counts a byte when the client acknowledges it.
     let until = Instant::now() + testkit::LIMIT;
     loop {
         let status = daemon.ask(&["--status"]);
@@ -129,9 +126,8 @@ fn status_shows_services_and_sessions() {
     }
 }
 
-/// The status with the values of the page: process numbers, times, the client's port, and the
-/// ports of the services. A free port has one digit more, so a blank takes its place in the
-/// first column.
+/// Puts the page's values into the status: process ids, times, the client's port and the ports of
+/// services. A free port has one digit more, so a blank replaces it in the first column.
 #[cfg(target_os = "linux")]
 fn as_on_the_page(status: &str, ports: &[(String, String)]) -> String {
     let mut text = String::new();
@@ -161,7 +157,7 @@ fn as_on_the_page(status: &str, ports: &[(String, String)]) -> String {
     text
 }
 
-/// Accounts and programs of these files need not be here: that is a warning.
+/// Missing accounts and programs are only warnings.
 #[test]
 fn native_files_of_pages_have_no_errors() {
     let folder = tempfile::tempdir().unwrap();

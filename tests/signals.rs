@@ -1,4 +1,4 @@
-//! Signals at the worst of moments: storms of them, a kill, a server that stood still.
+//! Signals at bad moments harm no client: storms of signals, a kill, and a stopped server.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use testkit::{Builder, Client, Daemon, Gate, Held, free_port, probe};
 
 fn signal(daemon: &Daemon, signal: libc::c_int) {
-    // SAFETY: no pointers; the daemon is our child.
+    // SAFETY: no pointers. The daemon is a child of the test.
     unsafe { libc::kill(libc::pid_t::try_from(daemon.pid()).unwrap(), signal) };
 }
 
-/// Moments that differ from run to run, and are told.
+/// Pseudo-random delays that differ from run to run.
 struct Moments(u64);
 
 impl Moments {
@@ -21,8 +21,8 @@ impl Moments {
         Moments(now.subsec_nanos().into())
     }
 
-    /// Passes some of so many microseconds, busily: what is shorter than a
-    /// turn of the scheduler matters here.
+    /// Spins for a random time below this many microseconds. Sleeping is too coarse, because delays
+    /// below a time slice matter here.
     fn pass(&mut self, most: u64) {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let until = Instant::now() + Duration::from_micros((self.0 >> 33) % most);
@@ -32,7 +32,7 @@ impl Moments {
     }
 }
 
-/// Ends what goes on beside, also where a test fails.
+/// Sets a flag when dropped, so that other threads end even if the test fails.
 struct Until<'a>(&'a AtomicBool);
 
 impl Drop for Until<'_> {
@@ -62,8 +62,8 @@ fn a_storm_of_reloads_refuses_nobody_and_is_over_when_it_is() {
         }
     });
     assert!(served.load(Ordering::Relaxed) > 0, "nobody was served meanwhile");
-    // The last request counts, also where the one before is under way: what was
-    // written before it holds after it.
+    // The last request counts even while a reload runs: the server applies the file that was
+    // written before it.
     let (mut text, mut moments) =
         (std::fs::read_to_string(daemon.file("wininetd.conf")).unwrap(), Moments::new());
     for _ in 0..15 {
@@ -124,7 +124,7 @@ fn a_server_that_stood_still_goes_on_and_nobody_pays_for_it() {
     signal(&daemon, libc::SIGCONT);
     assert_eq!(waits.read_text(), "early\n");
     assert_eq!(held.send(b"still here\n").read_text(), "still here\n");
-    // Its pause was over meanwhile, so one client tries it, once.
+    // The pause ended while the server was stopped, so one client starts the probe session.
     assert!(Client::connect(missing).is_turned_away());
     daemon.event("service_paused", |event| event["pause_seconds"] == 2.0);
     daemon.uses_less_than(0.05);
@@ -140,7 +140,6 @@ fn standing_still_is_not_taken_for_programs_that_hang() {
     let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
     let lines: Vec<_> = ports.iter().map(|port| format!("{port} none {}", probe("line"))).collect();
     let daemon = Builder::new(&lines).start();
-    // Those that start programs.
     let threads = || {
         let all = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
         let name = |thread: &std::fs::DirEntry| {
@@ -163,7 +162,7 @@ fn standing_still_is_not_taken_for_programs_that_hang() {
         for _ in 0..4 {
             daemon.wait_a_moment();
             signal(&daemon, libc::SIGSTOP);
-            // Longer than a start of a program may take before it counts as stuck.
+            // Longer than the time after which a start counts as stuck.
             let still = Instant::now();
             while still.elapsed() < Duration::from_millis(1200) {
                 daemon.wait_a_moment();
@@ -190,7 +189,6 @@ fn killed_in_the_midst_of_clients_it_starts_again_at_once_whenever_that_is() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                // Refused, reset or served: whatever the moment brings.
                 if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) {
                     use std::io::{Read, Write};
                     let _ = stream.write_all(b"x\n");

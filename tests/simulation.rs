@@ -1,8 +1,8 @@
-//! The decisions of `core` together, in simulated time: random histories of
-//! arrivals, ends, failures, reloads, stops and jumps of the clock, with every
-//! promise looked at after every step, by sums of its own.
+//! The decisions of `core` keep every promise in simulated time. Random histories contain arrivals,
+//! ends, failures, reloads, stops and clock jumps. After every step an independent count checks the
+//! promises.
 //!
-//! `WININETD_SEED=N` repeats a history, `WININETD_HISTORIES=N` says how many.
+//! `WININETD_SEED=N` repeats a history. `WININETD_HISTORIES=N` sets the number of histories.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 #[path = "simulation/mod.rs"]
@@ -11,7 +11,7 @@ mod simulation;
 use simulation::random::Random;
 use simulation::sums::Sums;
 
-/// What an ordinary run of the tests takes; CI takes many more.
+/// The number in an ordinary test run. CI runs many more.
 const HISTORIES: u64 = 2_000;
 const STEPS: usize = 60;
 
@@ -19,7 +19,6 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// One history.
 fn history(seed: u64) -> Sums {
     let run = std::panic::catch_unwind(|| simulation::history(Random::new(seed), STEPS));
     run.unwrap_or_else(|_| panic!("a promise is broken; WININETD_SEED={seed} repeats it"))
@@ -48,7 +47,6 @@ fn all_promises_hold_after_every_step_of_every_history() {
         }
     });
     println!("{sums:?}");
-    // A simulation in which nothing happens proves nothing.
     if histories >= HISTORIES {
         assert!(sums.each_happened(), "{sums:?}");
     }

@@ -1,15 +1,13 @@
-//! What a program writes to its standard error: by lines in the log, bounded,
-//! to its client, or nowhere.
+//! A program's standard error goes to the log in bounded lines, to its client, or nowhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Daemon, Value, free_port};
 
-/// The lines that one session may have at once.
+/// The lines that one session may log at once.
 const BURST: usize = 100;
 
-/// How the connection becomes the program's streams.
 const BINDINGS: [&str; 2] = ["socket", "pipe"];
 
 fn builder(words: &[&str], keys: &str) -> (u16, Builder) {
@@ -25,14 +23,13 @@ fn serve(words: &[&str], keys: &str) -> (u16, Daemon) {
     (port, builder.start())
 }
 
-/// Calls it with each binding's key, on which the log's lines do not depend.
+/// Runs the test with each kind of `stdio`. The lines in the log do not depend on it.
 fn for_each_binding(test: impl Fn(&str)) {
     for binding in BINDINGS {
         test(&format!("stdio = '{binding}'"));
     }
 }
 
-/// The texts of the lines in the log.
 fn lines(daemon: &Daemon) -> Vec<String> {
     let events = daemon.events().into_iter().filter(|event| event["event"] == "stderr");
     events.map(|event| event["line"].as_str().unwrap().to_owned()).collect()
@@ -43,7 +40,8 @@ fn lost(daemon: &Daemon) -> u64 {
     events.map(|event| event["lines"].as_u64().unwrap()).sum()
 }
 
-/// A whole session; its record, after which nothing of it is logged any more.
+/// Runs a whole session and returns its record. After the record, the server logs no more lines of
+/// the session.
 fn served(port: u16, daemon: &Daemon) -> Value {
     let mut client = Client::connect(port);
     client.read_until_gone();
@@ -100,7 +98,6 @@ fn control_characters_can_not_pretend_to_be_other_lines() {
     let (port, daemon) = serve(&["streams", "complain-hex", &hex(bytes)], "");
     served(port, &daemon);
     assert_eq!(lines(&daemon), ["\x1b[2J\x07\0\"quoted\"\\\u{85}\u{2028}"]);
-    // As text.
     let (port, builder) = builder(&["streams", "complain-hex", &hex(bytes)], "");
     let daemon = builder.arguments(&["--log-format", "text"]).launch();
     daemon.text_line("ready");
@@ -147,7 +144,7 @@ fn what_a_program_says_before_it_gives_up_stands_beside_the_number_of_lost_lines
 
 #[test]
 fn a_program_that_writes_megabytes_of_errors_ends_within_seconds() {
-    // Five megabytes. (Under Wine one: a write takes it a millisecond where there is other work.)
+    // Five megabytes, or one under Wine, where a write takes a millisecond on a busy machine.
     let lines = if testkit::is_wine() { "10000" } else { "50000" };
     for_each_binding(|keys| {
         let (port, daemon) = serve(&["streams", "complain-lines", lines, "99", "said"], keys);
@@ -162,7 +159,6 @@ fn a_program_that_writes_megabytes_of_errors_ends_within_seconds() {
 #[test]
 fn megabytes_of_errors_do_not_slow_their_program() {
     for_each_binding(|keys| {
-        // The fastest of a few: a busy machine delays some.
         let took = (0..3).map(|_| {
             let (port, daemon) = serve(&["streams", "complain-at-once", "4000000"], keys);
             let record = served(port, &daemon);
@@ -170,7 +166,7 @@ fn megabytes_of_errors_do_not_slow_their_program() {
             record["seconds"].as_f64().unwrap()
         });
         let took = took.fold(f64::MAX, f64::min);
-        // At the slow rate the pauses alone, 50 ms for each 64 KiB, are three seconds.
+        // At the slow rate, the pauses of 50 ms for each 64 KiB add up to three seconds.
         assert!(took < 2.9, "{took}");
     });
 }
@@ -183,12 +179,12 @@ fn a_flood_of_errors_does_not_delay_the_answer_and_costs_little() {
         let began = Instant::now();
         assert_eq!(client.read_exact(6), b"answer");
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-        // More than the program may write without being slowed.
+        // More than the program may write before the server slows it.
         while lost(&daemon) < 400_000 {
             assert!(began.elapsed() < testkit::LIMIT, "{}", lost(&daemon));
             daemon.wait_a_moment();
         }
-        // (Of a build without optimisation.)
+        // The limit is for a debug build.
         daemon.uses_less_than(0.2);
         let told = lines(&daemon).len();
         let most = BURST + 10 * usize::try_from(began.elapsed().as_secs() + 2).unwrap();
@@ -218,7 +214,7 @@ fn with_discard_it_is_nowhere() {
     });
 }
 
-/// Its process is in a session of its own, so nobody ends it.
+/// The process is in its own session, so the server does not kill it.
 #[cfg(unix)]
 #[test]
 fn a_process_that_outlives_its_program_and_complains_for_ever_does_not_hold_the_session() {

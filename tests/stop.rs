@@ -1,4 +1,5 @@
-//! Stop: no new connection at once, then the grace, then whole trees; bounded.
+//! A stop refuses new clients at once, waits for the grace period, then terminates whole process
+//! trees. Its duration is bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::net::TcpStream;
@@ -70,14 +71,13 @@ fn a_second_request_skips_the_grace() {
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
 
-/// Where the system does not tell what has arrived, this holds for every client.
+/// On systems that do not report what has arrived, this applies to every client.
 #[test]
 fn a_stop_cuts_lingering_to_the_rest_of_the_grace() {
     let port = free_port();
     let last_words = if cfg!(target_os = "linux") { "fill" } else { "say x" };
     let builder = Builder::new(&[format!("{port} none {}", probe(last_words))]);
     let daemon = builder.arguments(&["--linger-timeout", "3600"]).start();
-    // It takes not all of what was written.
     let mut client = Client::connect_small(port);
     assert_eq!(client.read_exact(1), b"x");
     daemon.request_stop();

@@ -1,5 +1,5 @@
-//! The rules that keep the code readable, as tests: where a system may be
-//! named, where `unsafe` may stand, what the decisions may know.
+//! The rules of the source tree hold: which files may name a system, contain `unsafe`, or import
+//! others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::path::{Path, PathBuf};
@@ -23,7 +23,6 @@ fn sources() -> Vec<(String, String)> {
     found.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The code of a file, without its comments and its tests.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let end = text.find("#[cfg(test)]\nmod tests").unwrap_or(text.len());
     text[..end].lines().filter(|line| !line.trim_start().starts_with("//"))
@@ -52,8 +51,8 @@ fn only_sys_is_unsafe() {
     }
 }
 
-/// Two processes that go on with one state (a random generator's, a lock's) were
-/// the fault of others. Process 1 and `--run` fork before there is any.
+/// A fork duplicates the state of random generators and locks, which was a fault in other servers.
+/// Process 1 and `--run` fork before such state exists.
 #[test]
 fn only_an_exec_follows_a_fork() {
     for (name, text) in sources() {
@@ -66,7 +65,7 @@ fn only_an_exec_follows_a_fork() {
     }
 }
 
-/// A service that others could change once handed them its rights.
+/// In another product, users who could change the registered service gained its rights.
 #[test]
 fn the_access_list_of_the_registered_service_is_left_as_windows_makes_it() {
     for (name, text) in sources() {
@@ -76,8 +75,8 @@ fn the_access_list_of_the_registered_service_is_left_as_windows_makes_it() {
     }
 }
 
-/// The floors of the crate, from the top. A folder imports from floors below its own; those
-/// of one floor may import from each other, without a circle.
+/// The floors of the crate, from the top. A folder imports only from floors below. Folders of one
+/// floor may import from each other without a cycle.
 const FLOORS: [&[&str]; 9] = [
     &["cli"],
     &["host"],
@@ -97,14 +96,14 @@ fn floor(folder: &str) -> usize {
         .unwrap_or_else(|| panic!("{folder} is on no floor; add it to FLOORS"))
 }
 
-/// A line of a folder that names another one: the folders, the file, the line.
+/// A line with its file in folder `from` that names folder `to`.
 struct Import {
     from: String,
     to: String,
     place: String,
 }
 
-/// Every `crate::FOLDER` of every folder. (`lib.rs` and `main.rs` are above all floors.)
+/// Every `crate::FOLDER` in every folder. `lib.rs` and `main.rs` are above all floors.
 fn imports() -> Vec<Import> {
     let mut found = Vec::new();
     for (name, text) in sources() {
@@ -125,7 +124,7 @@ fn imports() -> Vec<Import> {
     found
 }
 
-/// What stands in a test reaches anywhere.
+/// Code in tests may import anything.
 #[test]
 fn imports_go_down_only() {
     let up: Vec<String> = imports()
@@ -138,11 +137,11 @@ fn imports_go_down_only() {
     assert!(up.is_empty(), "these run up:\n{}", up.join("\n"));
 }
 
-/// `super::` that leaves a folder would hide an import from the tests here.
+/// A `super::` path out of a folder would hide an import from these tests.
 #[test]
 fn another_folder_is_named_by_its_whole_path() {
     for (name, text) in sources() {
-        // Two ways to start a child, one of which is the inside of `sys/unix/spawn.rs`.
+        // A file `sys/unix/spawn_*.rs` is a module inside `sys/unix/spawn.rs`.
         let nested = usize::from(name.starts_with("sys/unix/spawn_"));
         let depth = name.trim_end_matches("/mod.rs").split('/').count() + nested;
         let leaves = "super::".repeat(depth);
@@ -183,7 +182,7 @@ fn the_core_and_the_model_have_no_clock_and_no_io() {
     }
 }
 
-/// A jump of the system's clock must change nothing but what is written of it.
+/// A jump of the system clock must change nothing except times in the log.
 #[test]
 fn the_time_of_day_is_for_the_log_and_certificates_only() {
     for (name, text) in sources() {

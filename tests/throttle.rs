@@ -1,13 +1,13 @@
-//! A service that fails by itself is paused and comes back by itself; nothing
-//! that a client does pauses it.
+//! The server pauses a service that fails by itself and probes it later. No action of a client
+//! pauses a service.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, copy_program, free_port, probe_path};
 
-/// How often it may have been tried by now: at once, then after pauses that
-/// double from a second.
+/// The highest number of starts so far: the first at once, the next after pauses that double from
+/// one second.
 fn bound(elapsed: Duration) -> usize {
     let mut tries = 1;
     let mut at = Duration::ZERO;
@@ -47,7 +47,7 @@ fn a_program_that_can_not_start_is_tried_no_more_often_than_the_curve_allows_and
     copy_program(&probe_path(), &program);
     let mended = Instant::now();
     assert_eq!(daemon.says_again(port), "mended");
-    // The pause that was running: at most the fourth, of eight seconds.
+    // The current pause is at most the fourth, of eight seconds.
     assert!(mended.elapsed() < Duration::from_secs(9), "{:?}", mended.elapsed());
     daemon.event("service_resumed", |_| true);
     assert_eq!(Client::connect(port).read_text(), "mended");
@@ -59,8 +59,8 @@ fn who_finds_no_process_to_try_a_service_with_has_not_shown_that_it_works() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
-    // Once it is there it is started twice in vain: the second try is at once. (Where
-    // there is none only Unix makes a process to find that out.)
+    // The first two starts after the copy fail by injection; the second probe comes at once. Only
+    // Unix creates a process to find a missing program, so its numbers begin at 2.
     let (faults, step) = if cfg!(windows) { ("process:1-2", "exec") } else { ("clone:2-3", "spawn") };
     let daemon = Builder::native(&format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['{}', 'say', 'mended']\n",
@@ -105,14 +105,11 @@ fn what_clients_do_pauses_nothing() {
     .start();
     for round in 0..20 {
         match round % 4 {
-            // A port scan.
             0 => Client::connect(port).vanish(),
-            // Clients that close at once.
             1 => drop(Client::connect(port)),
             2 => {
                 Client::connect(port).half_close().read_until_gone();
             }
-            // Input that crashes the program.
             _ => {
                 Client::connect(port).send(b"crash\n").read_until_gone();
             }
@@ -144,7 +141,7 @@ fn a_program_that_crashes_by_itself_pauses_its_service() {
 fn a_program_that_can_not_be_loaded_pauses_its_service() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
-    // Linked to a library that nobody has.
+    // Linked to a library that does not exist.
     let mut bytes = std::fs::read(probe_path()).unwrap();
     let name = b"ws2_32.dll";
     let at = bytes.windows(name.len()).position(|part| part.eq_ignore_ascii_case(name)).unwrap();
@@ -153,7 +150,7 @@ fn a_program_that_can_not_be_loaded_pauses_its_service() {
     std::fs::write(&program, bytes).unwrap();
     let text = format!("[service.a]\nlisten = {port}\ncommand = ['{}', 'say', 'x']\n", program.display());
     let daemon = Builder::native(&text).start();
-    // It stays: a client that closes may be what ends a program.
+    // The client keeps its connection, because a client's end may be the cause of a crash.
     let mut client = Client::connect(port);
     assert!(client.is_turned_away());
     let paused = daemon.event("service_paused", |_| true);
@@ -163,7 +160,7 @@ fn a_program_that_can_not_be_loaded_pauses_its_service() {
 #[cfg(windows)]
 #[test]
 fn a_library_that_does_not_begin_pauses_only_without_other_sessions() {
-    // STATUS_DLL_INIT_FAILED, as without memory on the desktop heap.
+    // STATUS_DLL_INIT_FAILED, which Windows reports when the desktop heap is full.
     const NO_DESKTOP_HEAP: &str = "-1073741502";
     let (port, other, gate) = (free_port(), free_port(), testkit::Gate::new());
     let text = format!(

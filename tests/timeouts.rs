@@ -1,4 +1,4 @@
-//! `--timeout`: a connection on which nothing moved is ended.
+//! `--timeout` ends a connection on which no byte moves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use testkit::{Builder, Client, Gate, free_port, probe};
@@ -15,8 +15,8 @@ fn a_connection_on_which_nothing_moves_is_ended() {
     let record = daemon.record(client.port());
     assert_eq!((&record["outcome"], &record["reason"]), (&"served".into(), &"idle".into()));
     let seconds = record["seconds"].as_f64().unwrap();
-    // On Windows it is asked by the end of its input, which this program does not
-    // look at, and ended after its grace.
+    // On Windows the server asks by closing the input. This program does not read it, so the server
+    // kills it after the grace period.
     let most = if cfg!(windows) { 10.0 } else { 5.0 };
     assert!((0.9..most).contains(&seconds), "{record}");
 }
@@ -27,7 +27,7 @@ fn movement_in_either_direction_keeps_a_connection() {
     let daemon =
         Builder::new(&[format!("{port} none {}", probe("echo"))]).arguments(&["--timeout", "2"]).start();
     let mut client = Client::connect(port);
-    // Half a second apart, by waiting for something that does not come.
+    // Half a second apart, by a read that times out.
     for _ in 0..6 {
         client.send(b"x");
         assert_eq!(client.read_exact(1), b"x");

@@ -1,5 +1,5 @@
-//! A service that speaks TLS: what goes through is what a program wrote, who is
-//! let in is who may, and nothing is ever said in clear text.
+//! A service with TLS delivers a program's bytes unchanged, serves only permitted clients, and
+//! sends no clear text.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use testkit::tls::{Authority, Client, Pair, Version};
 use testkit::{Builder, Daemon, Gate, Value, free_port};
 
-/// A client has this long for its handshake.
+/// The time limit for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 const VERSIONS: [Version; 2] = [Version::V12, Version::V13];
@@ -20,15 +20,12 @@ const PAIR_AND_CLIENTS: &str = "tls = { certificate = 'cert.pem', key = 'key.pem
 const PAIR_AND_LIST: &str =
     "tls = { certificate = 'cert.pem', key = 'key.pem', client_ca = 'ca.pem', crl = 'crl.pem' }\n";
 
-/// Long enough for any test, in seconds.
 const HOUR: i64 = 3600;
 
-/// A service with this program.
 fn service(port: u16, command: &str, more: &str) -> String {
     format!("[service.secure]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\n{more}")
 }
 
-/// Files whose folder has an authority and a pair of its.
 fn files(authority: &Authority, text: &str) -> Builder {
     let builder = Builder::native(text);
     authority.write(builder.folder()).server("localhost").write(builder.folder());
@@ -43,8 +40,7 @@ fn plain(port: u16) -> testkit::Client {
     testkit::Client::connect(port)
 }
 
-/// Checks that a client was sent nothing that a program or the file says, only
-/// alerts at most.
+/// Checks that the client received at most a TLS alert, and so no text of the program or the file.
 fn is_no_clear_text(bytes: &[u8]) {
     const ALERT: u8 = 21;
     assert!(bytes.is_empty() || (bytes[0] == ALERT && bytes.len() == 7), "{}", bytes.escape_ascii());
@@ -124,7 +120,7 @@ fn the_last_bytes_of_a_program_arrive_before_its_close_notify() {
 #[test]
 fn the_few_bytes_of_a_program_that_ends_behind_them_arrive() {
     let (port, authority) = (free_port(), Authority::new());
-    // It waits for its client, so that its end follows at once.
+    // The program is warm, so its end follows at once.
     let _daemon = serve(&authority, &service(port, "'line'", &format!("{PAIR}warm = 3\n")));
     let client = Client::new(&authority, Version::V13);
     for _ in 0..30 {
@@ -171,7 +167,7 @@ fn a_client_without_a_certificate_resumes_its_session() {
     }
 }
 
-/// A resumed session would not look at the certificate again.
+/// A resumed session would skip the check of the certificate.
 #[test]
 fn a_client_with_a_certificate_never_resumes_a_session() {
     for version in VERSIONS {
@@ -186,7 +182,6 @@ fn a_client_with_a_certificate_never_resumes_a_session() {
     }
 }
 
-/// Puts this revocation list beside the configuration.
 fn write_list(folder: &Path, list: &str) {
     std::fs::write(folder.join("crl.pem"), list).unwrap();
 }
@@ -198,7 +193,7 @@ fn serve_with_list(authority: &Authority, port: u16, list: &str) -> Daemon {
     builder.start()
 }
 
-/// What the service says to a client of this certificate.
+/// The service's answer to a client with this certificate.
 fn answer(
     authority: &Authority,
     version: Version,
@@ -206,11 +201,10 @@ fn answer(
     port: u16,
 ) -> std::io::Result<Vec<u8>> {
     let client = Client::with(authority, version, certificate);
-    // In 1.3 a client has shaken hands before it is known.
+    // In TLS 1.3 the client's handshake ends before the server has checked its certificate.
     client.connect(port).and_then(|mut stream| stream.try_read_all())
 }
 
-/// Waits for the record of a client that was refused for this reason.
 fn refused(daemon: &Daemon, reason: &str) {
     let record =
         daemon.event("session", |event| event["reason"].as_str().is_some_and(|text| text.contains(reason)));
@@ -273,7 +267,7 @@ fn a_client_revoked_by_a_reload_is_refused_and_cannot_resume() {
         let (port, authority) = (free_port(), Authority::new());
         let mallory = authority.client("mallory");
         let daemon = serve_with_list(&authority, port, &authority.revocation_list(&[], HOUR));
-        // It remembers its sessions.
+        // This client keeps its sessions for resumption.
         let client = Client::with(&authority, version, &mallory);
         assert_eq!(client.connect(port).unwrap().read_text(), "said");
         write_list(&daemon.file("."), &authority.revocation_list(&[&mallory], HOUR));
@@ -295,7 +289,6 @@ fn an_expired_list_at_the_start_closes_clients() {
     assert!(answer(&authority, Version::V13, &alice, port).is_err());
     refused(&daemon, "crl.pem holds a revocation list that has expired (");
     assert_eq!(daemon.service("secure")["state"], "paused");
-    // A reload does not excuse it either.
     assert_eq!(daemon.ask(&["--reload"]).code, Some(78));
     assert!(answer(&authority, Version::V13, &alice, port).is_err());
     write_list(&daemon.file("."), &authority.revocation_list(&[], HOUR));
@@ -310,11 +303,10 @@ fn warns_of_expiry(event: &Value) -> bool {
         && message.contains("; it stays in force: ")
 }
 
-/// A server whose revocation list has expired since the start.
 fn serve_until_list_expires(authority: &Authority, port: u16, revoked: &[&Pair]) -> Daemon {
     for seconds in [2, 4, 8, 16] {
         let daemon = serve_with_list(authority, port, &authority.revocation_list(revoked, seconds));
-        // On a busy machine the list may have expired before the start.
+        // On a busy machine the list may expire before the start.
         let closes = |event: &Value| event["message"].to_string().contains("clients are closed until");
         let event = daemon.event("configuration", |event| warns_of_expiry(event) || closes(event));
         if !closes(&event) {
@@ -340,7 +332,7 @@ fn a_reload_with_an_expired_list_takes_a_new_certificate() {
     let (port, authority) = (free_port(), Authority::new());
     let (alice, mallory) = (authority.client("alice"), authority.client("mallory"));
     let daemon = serve_until_list_expires(&authority, port, &[]);
-    // The new list is the later one, and expires at once.
+    // The new list is newer than the old one, and expires at once.
     write_list(&daemon.file("."), &authority.revocation_list(&[&mallory], 0));
     let new = authority.server("localhost");
     new.write(&daemon.file("."));
@@ -401,7 +393,7 @@ fn who_has_no_certificate_or_one_of_a_stranger_is_not_served() {
         let stranger = Authority::new().client("root");
         let clients = [Client::new(&authority, version), Client::with(&authority, version, &stranger)];
         for (count, client) in clients.iter().enumerate() {
-            // In 1.3 a client has shaken hands before it is known.
+            // In TLS 1.3 the client's handshake ends before the server has checked its certificate.
             let answer = client.connect(port).and_then(|mut stream| stream.try_read_all());
             assert!(answer.is_err(), "{answer:?}");
             let records = daemon.records(count + 1);
@@ -430,7 +422,7 @@ fn what_is_no_handshake_is_not_served() {
     }
     let mut client = plain(port);
     let client_port = client.port();
-    // Accepted: what has gone before that has no record.
+    // Waits for the accept: a connection that is reset earlier has no record.
     client.send(b"\x16");
     while daemon.service("secure")["sessions"].as_array().unwrap().is_empty() {
         daemon.wait_a_moment();
@@ -445,16 +437,16 @@ fn a_client_that_breaks_the_protocol_afterwards_keeps_no_worker() {
     let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
     let program = format!("'streams', 'late', '{}'", gate.address());
     let daemon = serve(&authority, &service(port, &program, PAIR));
-    // More of them than there are workers on most machines.
+    // More clients than most machines have workers.
     let mut clients: Vec<_> =
         (0..8).map(|_| Client::new(&authority, Version::V13).connect(port).unwrap()).collect();
     let visitors: Vec<_> = clients.iter().map(|_| gate.visitor()).collect();
     for client in &mut clients {
         client.network().write_all(b"\x17\x03\x03\x00\x05wrong").unwrap();
     }
-    // The alert has come when the garbage was seen.
+    // The server has seen the invalid data when its alert arrives.
     clients.iter_mut().for_each(testkit::tls::Stream::drop_until_gone);
-    // Each program says something now, which nobody can be told.
+    // Each program writes now, but its client cannot receive it.
     drop(visitors);
     for client in &clients {
         assert_eq!(daemon.record(client.port())["outcome"], "served");
@@ -466,7 +458,6 @@ fn a_client_that_breaks_the_protocol_afterwards_keeps_no_worker() {
 fn what_a_client_has_put_into_the_environment_pauses_nothing() {
     let (port, authority) = (free_port(), Authority::new());
     let daemon = serve(&authority, &service(port, "'crash'", PAIR));
-    // (It has sent a name.)
     for _ in 0..3 {
         let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();
         client.drop_until_gone();
@@ -483,7 +474,6 @@ fn who_breaks_the_handshake_is_told_so_whatever_else_it_has_sent() {
     let mut client = plain(port);
     client.send(&vec![b'x'; 200_000]).half_close();
     let answer = client.read_all();
-    // An alert, of the level "fatal".
     assert_eq!((answer.first(), answer.get(5)), (Some(&0x15), Some(&2)), "{answer:02x?}");
     failed_at_tls(&daemon.record(client.port()));
 }
@@ -511,7 +501,7 @@ fn a_client_that_breaks_its_handshake_off_is_no_warning() {
     let mut client = plain(port);
     let client_port = client.port();
     client.send(b"\x16");
-    // A client that resets before it is accepted need never be.
+    // The server may never see a client that resets before the accept.
     let until = Instant::now() + testkit::LIMIT;
     while daemon.service("secure")["live"] == 0 {
         assert!(Instant::now() < until, "nobody came in:\n{}", daemon.text());
@@ -521,7 +511,7 @@ fn a_client_that_breaks_its_handshake_off_is_no_warning() {
     let record = daemon.record(client_port);
     failed_at_tls(&record);
     assert_eq!(record["level"], "info", "{record}");
-    // What is no handshake is worth a look.
+    // Data that is no handshake at all is a warning.
     let mut client = plain(port);
     is_no_clear_text(&client.send(b"GET / HTTP/1.0\r\n\r\n").half_close().read_until_gone());
     assert_eq!(daemon.record(client.port())["level"], "warning");
@@ -556,7 +546,7 @@ fn a_reload_serves_the_new_pair_and_sessions_go_on() {
     daemon.event("configuration", |event| {
         event["level"] == "info" && event["message"].to_string().contains("a new certificate is in use")
     });
-    // Nothing is new when the same is read again.
+    // A second reload reads the same certificate and reports none.
     let said = daemon.reload().output;
     assert!(!said.contains("certificate"), "{said}");
     let mut after = client.connect(port).unwrap();
@@ -603,7 +593,7 @@ fn a_reload_that_names_files_that_are_not_there_changes_nothing() {
         daemon.event("reload_failed", |event| event["message"].to_string().contains(words));
     }
     assert_eq!(Client::new(&authority, Version::V13).connect(port).unwrap().read_text(), "said");
-    // Whose certificate could not be used has nothing to lose.
+    // A new service without a usable certificate does not block a reload. It starts paused.
     daemon.rewrite(
         &(service(port, "'say', 'said'", PAIR)
             + &service(free_port(), "'echo'", &wrong).replace("secure", "new")),
@@ -643,7 +633,6 @@ fn a_start_with_a_pair_that_does_not_fit_listens_and_says_nothing_in_clear_text(
     let said = daemon.ask(&["--reload"]);
     assert_eq!(said.code, Some(78));
     assert!(said.output.contains("secure: clients are closed until this is mended"), "{}", said.output);
-    // It heals when the files do.
     pair.write(&daemon.file("."));
     daemon.reload();
     let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();
@@ -658,7 +647,7 @@ fn whoever_waits_for_a_place_does_not_cut_short_what_is_still_moved() {
     let daemon = serve(&authority, &service(port, &command, &format!("{PAIR}max_connections = 1\n")));
     let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();
     let visitor = gate.visitor();
-    // All that lies between the program and its client is full.
+    // All buffers between the program and its client are full.
     let moved = || daemon.service("secure")["sessions"][0]["bytes_out"].as_u64().unwrap();
     let (mut before, mut same) = (0, 0);
     while same < 5 {
@@ -667,10 +656,10 @@ fn whoever_waits_for_a_place_does_not_cut_short_what_is_still_moved() {
         same = if now > 0 && now == before { same + 1 } else { 0 };
         before = now;
     }
-    // Its program ends in the middle of it, its client rests, and somebody waits.
+    // The program ends in the middle, its client does not read, and another client waits.
     drop(visitor);
     plain(port).receives_nothing_for(Duration::from_millis(500));
-    // (With close_notify at its end, which a cut has not.)
+    // `read_all` requires the final `close_notify`, which a cut connection lacks.
     let read = client.read_all();
     assert!(read.len() as u64 >= before, "{} of {before}", read.len());
 }

@@ -1,5 +1,5 @@
-//! What an idle connection of TLS costs in memory. Ignored: it measures, and
-//! `--nocapture` shows it.
+//! The memory of an idle TLS connection is bounded. The test is ignored because it measures;
+//! `--nocapture` shows the numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)] // a test fails by panicking
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -10,7 +10,7 @@ use testkit::tls::{Authority, Client, Version};
 use wininetd::model::plan::Tls;
 use wininetd::tls::{Connection, Keys};
 
-/// Counts what is allocated and not freed. One thread does it all.
+/// Counts the bytes that are allocated and not freed, in a single thread.
 struct Counting;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
@@ -18,22 +18,22 @@ static LIVE: AtomicIsize = AtomicIsize::new(0);
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: everything is done by the system's allocator.
+// SAFETY: the system's allocator does all the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size().cast_signed(), Relaxed);
-        // SAFETY: the caller's promise is passed on.
+        // SAFETY: the caller of `alloc` fulfils the same conditions.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size().cast_signed(), Relaxed);
-        // SAFETY: as above.
+        // SAFETY: the caller of `dealloc` fulfils the same conditions.
         unsafe { System.dealloc(memory, layout) }
     }
 }
 
-/// What is there to read, and then nothing yet.
+/// Input that returns its bytes and then `WouldBlock`.
 struct Arrived<'a>(&'a [u8]);
 
 impl Read for Arrived<'_> {
@@ -45,7 +45,6 @@ impl Read for Arrived<'_> {
     }
 }
 
-/// Allocated by a connection that has shaken hands and received so many bytes.
 fn idle(keys: &Keys, client: &Client, bytes: usize) -> isize {
     let mut client = client.connection();
     let mut up = Vec::new();

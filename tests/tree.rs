@@ -15,7 +15,7 @@ fn what_a_program_leaves_behind_is_ended_with_it() {
         drop(client);
         assert_eq!(daemon.record(client_port)["exit"], 0);
     }
-    // Those that came to the gate before their end do not stay there.
+    // Processes that came to the gate before the kill do not survive it.
     for visitor in gate.visitors_so_far() {
         visitor.wait_gone();
     }

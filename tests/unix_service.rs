@@ -1,4 +1,5 @@
-//! A Unix daemon: below systemd, as process 1, and what it refuses as root.
+//! The server as a Unix daemon: under systemd, as process 1, and with files that it refuses as
+//! root.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -13,7 +14,7 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// What the daemon says to a service manager, and the manager's address.
+/// The socket on which a service manager receives notifications, and its address.
 fn manager(folder: &Path) -> (UnixDatagram, String) {
     let path = folder.join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -76,14 +77,14 @@ fn lines_have_priorities_when_the_journal_reads_them() {
     let lines = [probe_line(port, "say yes"), format!("{} none no-such-program", free_port())];
     let builder = Builder::new(&lines).without_verb().arguments(&["--log-format", "text"]);
     let daemon = builder.through(&["sh", "-c", script, "sh"]).launch();
-    // No time and no level of our own: the journal has both.
+    // No time and no level: the journal adds both.
     assert!(daemon.text_line("ready services").starts_with("<6>ready services=2 "));
     assert!(daemon.text_line("no-such-program").starts_with("<4>configuration "));
     let broken = Builder::new(&["0 none x".to_owned()]).without_verb();
     let broken = broken.through(&["sh", "-c", script, "sh"]).launch().finish();
     assert!(broken.errors.contains("is not a port"), "{}", broken.errors);
     assert!(broken.errors.lines().all(|line| line.starts_with("<3>")), "{}", broken.errors);
-    // Elsewhere a redirected standard error is as it always was.
+    // Without the journal, a redirected standard error has the usual format.
     let daemon = Builder::new(&lines[..1]).without_verb().arguments(&["--log-format", "text"]);
     daemon.variable("JOURNAL_STREAM", "1:1").launch().text_line(" info ready ");
 }
@@ -125,7 +126,6 @@ fn as_root_a_file_in_a_folder_that_others_can_write_is_refused() {
     assert!(finished.errors.contains("what lies in the folder"), "{}", finished.errors);
 }
 
-/// As process 1 of a namespace of its own, if this user may make one.
 #[cfg(target_os = "linux")]
 fn as_first_process(builder: Builder) -> Option<Builder> {
     let starter = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
@@ -142,11 +142,11 @@ fn as_process_1_it_serves_passes_signals_on_and_ends_as_the_server_does() {
     let line = probe_line(port, &format!("gate {}", gate.address()));
     let Some(builder) = as_first_process(Builder::new(&[line]).without_verb()) else { return };
     let daemon = builder.start();
-    // Not the first process itself: that one only reaps.
+    // The server is a child. Process 1 only reaps.
     assert_ne!(daemon.event("starting", |_| true)["pid"], 1);
     let mut client = Client::connect(port);
     let visitor = gate.visitor();
-    // `unshare` does not pass signals on, so the first process is asked itself.
+    // `unshare` does not pass signals on, so the test signals process 1 itself.
     signal(first_process_below(daemon.pid()), libc::SIGTERM);
     daemon.event("stopping", |event| event["reason"] == "SIGTERM" && event["sessions"] == 1);
     drop(visitor);
@@ -173,18 +173,18 @@ fn as_process_1_nothing_outlives_the_server() {
     let daemon = builder.start();
     let first = first_process_below(daemon.pid());
     let server = only_child_of(first);
-    // A process that left its session outlives its program, and then the server.
+    // A process in its own session outlives its program, but not the server.
     assert_eq!(Client::connect(port).read_all(), b"");
     let visitor = gate.visitor();
     signal(server, libc::SIGKILL);
-    // The server's end is the container's: nothing of it is left.
+    // Process 1 exits after the server, and the kernel kills the namespace.
     visitor.wait_gone();
     assert_eq!(daemon.finish().code, Some(128 + libc::SIGKILL));
 }
 
 #[cfg(target_os = "linux")]
 fn signal(pid: u32, signal: libc::c_int) {
-    // SAFETY: no pointers; the process is one that this test has started.
+    // SAFETY: no pointers. The test has started this process.
     unsafe { libc::kill(libc::pid_t::try_from(pid).unwrap(), signal) };
 }
 
@@ -194,7 +194,6 @@ fn only_child_of(pid: u32) -> u32 {
     children.split_whitespace().next().expect("a child").parse().unwrap()
 }
 
-/// `unshare` waits for the first process.
 #[cfg(target_os = "linux")]
 fn first_process_below(unshare: u32) -> u32 {
     only_child_of(unshare)
@@ -234,7 +233,6 @@ fn a_unit_reloads_the_server_at_the_channel_that_it_starts_it_with() {
         assert!(line("ExecStart=").ends_with(&format!(" --control {word}")), "{}", unit());
         assert!(line("ExecReload=").ends_with(&format!(" --reload --control {word}")), "{}", unit());
     }
-    // Taken back by its default.
     installed(folder.path(), &["--control", ""]);
     assert!(line("ExecReload=").ends_with(" --reload"), "{}", unit());
 }
@@ -280,7 +278,7 @@ fn killed_at_any_moment_it_starts_again_at_once() {
     let _client = Client::connect(port);
     let _visitor = gate.visitor();
     daemon.kill();
-    // The program of before still has its client's connection.
+    // The program of the killed server still holds its client's connection.
     let daemon = Builder::new(&lines).start();
     let _another = Client::connect(port);
     assert!(gate.visitor().pid > 0);
@@ -305,7 +303,7 @@ fn sighup_reads_the_file_again_and_systemd_hears_of_it() {
     assert!(word().starts_with("READY=1"));
     std::fs::write(daemon.file("wininetd.conf"), probe_line(two, "say 2") + "\n").unwrap();
     let pid = libc::pid_t::try_from(daemon.pid()).unwrap();
-    // SAFETY: no pointers; the daemon is our child.
+    // SAFETY: no pointers. The daemon is a child of the test.
     unsafe { libc::kill(pid, libc::SIGHUP) };
     assert_eq!(daemon.event("reloading", |_| true)["reason"], "SIGHUP");
     assert!(word().starts_with("RELOADING=1"));

@@ -1,6 +1,5 @@
-//! Programs that are started ahead of their clients: so many wait, a client gets
-//! one that was there before it, and none is left behind. (How they fail is in
-//! `warm_failures.rs`.)
+//! Warm programs start before their clients: the configured number waits, a client gets a waiting
+//! program, and none is left behind. Failures are in `warm_failures.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::{Duration, Instant};
@@ -8,12 +7,10 @@ use std::time::{Duration, Instant};
 use testkit::proxy::{v1, v2};
 use testkit::{Builder, Client, Daemon, Gate, Value, Visitor, free_port};
 
-/// A service of so many programs that wait.
 fn service(port: u16, warm: usize, command: &str, more: &str) -> String {
     format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\nwarm = {warm}\n{more}")
 }
 
-/// A program that comes to the gate and then copies its input.
 fn echo(gate: &Gate) -> String {
     format!("'visit', '{}', 'echo'", gate.address())
 }
@@ -22,7 +19,6 @@ fn visitors<const COUNT: usize>(gate: &Gate) -> [Visitor; COUNT] {
     [(); COUNT].map(|()| gate.visitor())
 }
 
-/// The record of a client that is gone with this.
 fn record(daemon: &Daemon, client: Client) -> Value {
     let port = client.port();
     drop(client);
@@ -38,12 +34,12 @@ fn as_many_programs_wait_as_the_file_says_and_a_client_gets_one_of_them() {
         daemon.warm("a", 2);
         let mut client = Client::connect(port);
         assert_eq!(client.send(b"hello").read_exact(5), b"hello");
-        // Another one has taken its place.
+        // The server has started a replacement.
         pids.push(gate.visitor().pid);
         assert_eq!(client.half_close().read_all(), b"");
         let record = record(&daemon, client);
         assert_eq!((&record["outcome"], &record["exit"]), (&"served".into(), &0.into()), "{record}");
-        // The one that has waited longest, or the other that came with it.
+        // One of the two oldest, because two programs started together.
         let place = pids.iter().position(|pid| record["pid"] == *pid).unwrap();
         assert!(place < 2, "{place} of {pids:?}");
         pids.remove(place);
@@ -91,7 +87,6 @@ fn a_program_is_told_by_a_header_who_its_client_is_whether_it_has_waited_or_not(
     let (port, gate) = (free_port(), Gate::new());
     let daemon = Builder::native(&service(port, 1, &echo(&gate), "warm_header = true\n")).start();
     daemon.warm("a", 1);
-    // More than wait.
     let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(port)).collect();
     for client in &mut clients {
         let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {port}\r\n", client.port());
@@ -116,9 +111,9 @@ fn the_header_of_a_program_names_the_client_of_a_proxy() {
             assert_eq!(record(&daemon, stream)["client"], client);
         }
     }
-    // Nobody who is turned away takes a program.
+    // A refused client takes no warm program.
     daemon.warm("a", 1);
-    // The first one and those in the place of four that were taken.
+    // The first program and the replacements of four that were taken.
     (0..5).for_each(|_| drop(gate.visitor()));
     for header in [v1("192.0.2.66:1", "198.51.100.1:443"), b"GET /".to_vec()] {
         let mut stream = Client::connect(port);
@@ -192,7 +187,7 @@ fn a_reload_ends_those_that_wait_and_starts_those_of_the_new_file() {
     daemon.warm("a", 3);
     let mut before = Client::connect(port);
     assert_eq!(before.send(b"hello").read_exact(5), b"hello");
-    // One has a client, and was replaced.
+    // One program has a client and a replacement.
     let waiting = visitors::<4>(&gate);
     daemon.warm("a", 3);
     daemon.rewrite(&service(port, 2, &format!("'visit', '{}', 'count'", other_gate.address()), ""));
@@ -271,7 +266,7 @@ fn one_that_does_not_end_when_it_is_asked_to_is_ended_with_its_tree() {
     let began = Instant::now();
     assert_eq!(daemon.stop().code, Some(0));
     tree.into_iter().for_each(Visitor::wait_gone);
-    // It has had its grace, although no session has one.
+    // The warm program gets its grace period although no session has one.
     assert!(began.elapsed() >= Duration::from_millis(6900), "{:?}", began.elapsed());
 }
 

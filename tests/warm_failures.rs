@@ -1,12 +1,11 @@
-//! Programs that do not wait for their clients as they should: their service is
-//! paused or they are replaced, never more often than the curves allow.
+//! Warm programs that fail pause their service or are replaced, never more often than the pauses
+//! allow.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::{Duration, Instant};
 
 use testkit::{Builder, Client, Gate, copy_program, free_port, probe_path};
 
-/// A service of so many programs that wait.
 fn service(port: u16, warm: usize, command: &str, more: &str) -> String {
     format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\nwarm = {warm}\n{more}")
 }
@@ -20,7 +19,7 @@ fn a_program_that_crashes_at_once_pauses_its_service_and_is_started_no_more_ofte
     let paused = daemon.event("service_paused", |_| true);
     assert!(paused["cause"].as_str().unwrap().contains("ended at once"), "{paused}");
     assert!(Client::connect(port).is_turned_away());
-    // Three together, then one after each pause that doubles from a second.
+    // Three starts at once, then one after each pause. The pauses double from one second.
     for (starts, pauses) in [(3, 0), (1, 1), (1, 3), (1, 7)] {
         for _ in 0..starts {
             gate.visitor();
@@ -42,7 +41,6 @@ fn a_program_that_can_not_be_started_pauses_its_service_before_anybody_comes_and
     let paused = daemon.event("service_paused", |_| true);
     assert!(paused["cause"].as_str().unwrap().contains("missing"), "{paused}");
     copy_program(&probe_path(), &program);
-    // Without any client.
     daemon.event("service_resumed", |_| true);
     daemon.warm("a", 2);
     assert_eq!(Client::connect(port).send(b"hello").half_close().read_all(), b"hello");
@@ -55,7 +53,7 @@ fn programs_that_end_after_a_while_are_replaced_after_pauses_that_grow_and_pause
     let command = format!("'visit', '{}', 'lives', '1300'", gate.address());
     let began = Instant::now();
     let daemon = Builder::native(&service(port, 4, &command, "")).start();
-    // Four together, and four after each pause: a second, then two.
+    // Four starts at once, then four after each pause of one and two seconds.
     for (starts, after) in [(4, 0.0), (4, 2.3), (4, 5.6)] {
         for _ in 0..starts {
             gate.visitor();
@@ -74,7 +72,7 @@ fn pauses_of_before_a_reload_do_not_shorten_those_after_it() {
     gate.visitor();
     gate.visitor();
     daemon.event("service_paused", |event| event["pause_seconds"].as_f64() > Some(1.5));
-    // A timer of two seconds runs now, which is not for what follows.
+    // The timer of the two-second pause still runs, but must not start anything after the reload.
     let began = Instant::now();
     daemon.reload();
     for pauses in [0, 1, 3] {
@@ -83,7 +81,7 @@ fn pauses_of_before_a_reload_do_not_shorten_those_after_it() {
     }
 }
 
-/// (A pipe of Windows takes what nobody will read.)
+/// On Windows a pipe accepts data that no process will read.
 #[cfg(unix)]
 #[test]
 fn a_program_that_has_closed_its_input_is_replaced_where_it_is_to_be_told_of_its_client() {
@@ -98,7 +96,6 @@ fn a_program_that_has_closed_its_input_is_replaced_where_it_is_to_be_told_of_its
     daemon.warm("a", 1);
     let mut client = Client::connect(port);
     waiting.wait_gone();
-    // One for the client, and one that waits.
     let visitors = [gate.visitor(), gate.visitor()];
     assert!(visitors.iter().any(|visitor| visitor.client_port == client.port().to_string()));
     drop(visitors);

@@ -1,5 +1,5 @@
-//! What other servers of this kind have suffered from, where no promise of ours has
-//! its test elsewhere. `docs/cve.md` has the whole list.
+//! Weaknesses of other servers do not exist here. `docs/cve.md` has the whole list; these tests
+//! cover entries without a test elsewhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
 use std::time::Instant;
@@ -7,10 +7,10 @@ use std::time::Instant;
 use testkit::proxy::{PROXY, v1, v2_of};
 use testkit::{Builder, Client, Daemon, Gate, Held, LIMIT, free_port, probe};
 
-/// Rounds, each of which is turned away in every way. Under Wine each takes longer.
+/// Rounds with one refusal of each kind. Under Wine each takes longer.
 const ROUNDS: usize = if cfg!(windows) { 25 } else { 200 };
 
-/// Services that turn everybody away, each in its own way, and their ports.
+/// Services that refuse every further client, each for another reason, and their ports.
 fn doors(gate: &Gate) -> (Daemon, Vec<u16>) {
     let say = "command = ['@', 'say', 'x']";
     let held = format!("command = ['@', 'gate', '{}']", gate.address());
@@ -32,8 +32,7 @@ fn doors(gate: &Gate) -> (Daemon, Vec<u16>) {
     (Builder::native(&text).start(), ports)
 }
 
-/// Others have lost a descriptor or some memory with each refusal, until there
-/// was none.
+/// Other servers leaked a descriptor or memory with each refusal.
 #[test]
 fn refused_connections_leave_nothing_behind() {
     let gate = Gate::new();
@@ -52,7 +51,6 @@ fn refused_connections_leave_nothing_behind() {
     rounds(ROUNDS / 4);
     let before = Held::by(daemon.pid());
     rounds(ROUNDS);
-    // The last ones may still be told and closed.
     let until = Instant::now() + LIMIT;
     while Held::by(daemon.pid()).handles > before.handles + 3 {
         assert!(Instant::now() < until, "before {before:?}, now {:?}", Held::by(daemon.pid()));
@@ -60,12 +58,12 @@ fn refused_connections_leave_nothing_behind() {
     }
     let after = Held::by(daemon.pid());
     assert_eq!(after.children, before.children);
-    // 1,600 of them: a leak of half a KiB each would be seen.
+    // 200 rounds are 1,600 refusals, so the test detects a leak of half a KiB each.
     assert!(after.kibibytes <= before.kibibytes + 768, "before {before:?}, now {after:?}");
     drop(inside);
 }
 
-/// One way of starting had forgotten the identity.
+/// Another server did not switch the account on one of its start paths.
 #[test]
 fn an_account_that_can_not_be_taken_starts_nothing_in_any_way() {
     let gate = Gate::new();
@@ -90,7 +88,7 @@ fn an_account_that_can_not_be_taken_starts_nothing_in_any_way() {
     }
 }
 
-/// Elsewhere a user that was no valid name meant root, or lost its digits.
+/// In other servers, an invalid user name meant root, or lost its digits.
 #[test]
 fn a_user_of_digits_is_a_name_and_never_a_number() {
     let (gate, users) = (Gate::new(), ["0", "0day", "00", "4294967296"]);
@@ -107,7 +105,7 @@ fn a_user_of_digits_is_a_name_and_never_a_number() {
     assert!(!gate.is_visited(), "a program ran");
 }
 
-/// What a client said became an option of the program that served it.
+/// In other servers, a client's input became an option of the program.
 #[test]
 fn what_a_client_sends_is_in_no_argument_and_no_variable() {
     let (port, other) = (free_port(), free_port());
@@ -118,8 +116,8 @@ fn what_a_client_sends_is_in_no_argument_and_no_variable() {
          [service.b]\nlisten = '127.0.0.1:{other}'\ncommand = ['@', 'environment']\n{keys}\n"
     ))
     .start();
-    // Everything in a header that may hold text: the name that was asked for, and
-    // extensions of nobody's.
+    // The header contains text in every field that may hold it: the requested name and unknown
+    // extensions.
     let mut block = [192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 1, 0xbb].to_vec();
     for extension in [0x02, 0x05, 0xe0] {
         block.extend([extension, 0, 7]);
@@ -136,7 +134,7 @@ fn what_a_client_sends_is_in_no_argument_and_no_variable() {
     assert!(!environment.contains("-f root"), "{environment}");
 }
 
-/// A way in by which all services could be had, also those that were switched off.
+/// Another server had a port that reached every service, including disabled ones.
 #[test]
 fn a_service_that_is_not_enabled_has_no_way_in() {
     let (port, off) = (free_port(), free_port());
@@ -146,13 +144,12 @@ fn a_service_that_is_not_enabled_has_no_way_in() {
     ))
     .start();
     assert_eq!(Client::connect(port).read_text(), "on");
-    // Nothing that a client says chooses a service either.
     assert_eq!(Client::connect(port).send(b"b\r\n").read_text(), "on");
     assert_eq!(daemon.service("b")["listen"], serde_json::json!([]));
     assert!(std::net::TcpStream::connect(("127.0.0.1", off)).is_err());
 }
 
-/// A handler that did too much stopped a server for ever.
+/// In another server, a signal handler that did too much stopped the server.
 #[cfg(unix)]
 #[test]
 fn a_storm_of_signals_stops_nothing() {
@@ -163,7 +160,7 @@ fn a_storm_of_signals_stops_nothing() {
         let line = format!("{round}\n");
         let mut client = Client::connect(port);
         for signal in [libc::SIGHUP, libc::SIGCHLD, libc::SIGPIPE].repeat(20) {
-            // SAFETY: no pointers; the daemon is our child and not reaped.
+            // SAFETY: no pointers. The daemon is a child of the test and not reaped.
             unsafe { libc::kill(pid, signal) };
         }
         assert_eq!(client.send(line.as_bytes()).read_text(), line);

@@ -1,5 +1,5 @@
-//! A complete Windows service: registered, started, stopped and removed, with
-//! honest states and codes. Needs an elevated prompt.
+//! A Windows service registers, starts, stops and is removed, with correct states and exit codes.
+//! The tests need an elevated prompt.
 #![cfg(windows)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)] // a test fails by panicking
 
@@ -25,7 +25,7 @@ fn installed_it_starts_serves_stops_and_is_removed_without_a_trace() {
     assert!(installed.output.contains(&format!("net start {}", service.name)), "{}", installed.output);
     assert_eq!(service.status().current_state, ServiceState::Stopped);
     assert_eq!(service.start(&[]).current_state, ServiceState::Running);
-    // Running means serving: nobody has to wait or try again.
+    // The state is `Running` only when clients are served.
     assert_eq!(Client::connect(port).read_text(), "yes");
     let event_source = format!(r"SYSTEM\CurrentControlSet\Services\EventLog\Application\{}", service.name);
     assert!(has_key(&event_source));
@@ -176,7 +176,6 @@ fn the_start_of_a_broken_file_fails_with_78_and_tells_line_and_column() {
     let place = format!("{config}:2:5: ");
     assert!(checked.contains(&place), "{checked}");
     assert!(service.event("start_failed")["message"].as_str().unwrap().contains(&place));
-    // Mended, it starts.
     let port = free_port();
     service.write(&said(port));
     assert_eq!(service.start(&[]).current_state, ServiceState::Running);
@@ -201,7 +200,7 @@ fn start_parameters_win_over_stored_options() {
     service.start(&["--cfgfile", &other.display().to_string()]);
     assert_eq!(Client::connect(typed).read_text(), "typed");
     service.stop();
-    // For that start only.
+    // The parameter applied to the previous start only.
     service.start(&[]);
     assert_eq!(Client::connect(stored).read_text(), "yes");
 }
@@ -225,7 +224,6 @@ fn it_is_not_running_before_it_listens_and_heals_by_itself() {
     service.request_start(&[]);
     service.event("listen_failed");
     assert_eq!(service.status().current_state, ServiceState::StartPending);
-    // Others are served meanwhile.
     assert_eq!(Client::connect(free).read_text(), "free");
     drop(holder);
     assert_eq!(service.settled(ServiceState::StartPending).current_state, ServiceState::Running);
@@ -268,11 +266,10 @@ fn killed_its_programs_are_gone_with_their_trees_and_it_starts_again_at_once() {
     assert!(gate.visitor().pid > 0);
 }
 
-/// Ends a process that this test has started.
 fn end(pid: u32) {
     use windows_sys::Win32::Foundation::CloseHandle;
     use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_TERMINATE, TerminateProcess};
-    // SAFETY: no pointers; the handle is ours.
+    // SAFETY: no pointers. The handle is owned here.
     unsafe {
         let process = OpenProcess(PROCESS_TERMINATE, 0, pid);
         assert!(TerminateProcess(process, 1) != 0, "{}", std::io::Error::last_os_error());
@@ -312,7 +309,7 @@ fn a_user_without_an_account_leaves_no_half_registration() {
     let refused = service.verb_with_input(&["--install", "--account", "no-such-user"], "secret\r\n");
     assert_ne!(refused.code, Some(0));
     assert!(!service.is_registered());
-    // One that was there stays as it was, and the failure is told.
+    // A failed change of an existing registration changes nothing and is reported.
     service.install(&[]);
     let before = service.config();
     let words = ["--install", "--account", "no-such-user", "--timeout", "9", "--start", "manual"];
@@ -433,7 +430,7 @@ fn the_message_file_has_words_for_every_event_with_safe_insertions() {
     }
 }
 
-/// The words of a number, with their insertions as they stand.
+/// The text of a message number with its insertions unexpanded.
 fn message(library: &std::path::Path, id: u32) -> String {
     use std::os::windows::ffi::OsStrExt;
     use windows_sys::Win32::Foundation::FreeLibrary;
@@ -443,7 +440,7 @@ fn message(library: &std::path::Path, id: u32) -> String {
     use windows_sys::Win32::System::LibraryLoader::{LOAD_LIBRARY_AS_DATAFILE, LoadLibraryExW};
     let path: Vec<u16> = library.as_os_str().encode_wide().chain([0]).collect();
     let mut text = [0u16; 1024];
-    // SAFETY: the path ends with zero; the buffer has the length that is given.
+    // SAFETY: the path ends with NUL, and the buffer is as long as the call says.
     unsafe {
         let library = LoadLibraryExW(path.as_ptr(), std::ptr::null_mut(), LOAD_LIBRARY_AS_DATAFILE);
         assert!(!library.is_null(), "{}", std::io::Error::last_os_error());

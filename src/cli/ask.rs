@@ -1,4 +1,4 @@
-//! The verbs that ask the running server, and show its answer.
+//! The verbs that ask the running server and show its answer.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,7 +20,6 @@ use crate::model::exit_code::Exit;
 use crate::model::peer::Peer;
 use crate::model::plan::Service;
 
-/// Has it read its files again.
 pub(super) fn reload(options: &Options) -> Result<Exit, Error> {
     match ask(options, &Request::Reload, RELOAD_PATIENCE)? {
         Reply::Reloaded { message, exit } => {
@@ -31,7 +30,6 @@ pub(super) fn reload(options: &Options) -> Result<Exit, Error> {
     }
 }
 
-/// Shows what it is doing.
 pub(super) fn status(options: &Options) -> Result<Exit, Error> {
     match ask(options, &Request::Status, PATIENCE)? {
         Reply::Status(status) if options.json => {
@@ -44,7 +42,6 @@ pub(super) fn status(options: &Options) -> Result<Exit, Error> {
     }
 }
 
-/// Has it end a session.
 pub(super) fn kill(options: &Options, session: u64) -> Result<Exit, Error> {
     match ask(options, &Request::Kill { session }, PATIENCE)? {
         Reply::Killed => said(&format!("session {session} is being ended\n")),
@@ -52,8 +49,7 @@ pub(super) fn kill(options: &Options, session: u64) -> Result<Exit, Error> {
     }
 }
 
-/// Shows what would become of a client. With a file named no server is asked:
-/// it may be one that nobody serves yet.
+/// If the options name a file, reads that instead of asking a server.
 pub(super) fn explain(options: &Options, address: IpAddr) -> Result<Exit, Error> {
     if options.stored.cfgfile.is_some() {
         return said(&table::explanations(&of_file(options, address)?));
@@ -66,7 +62,7 @@ pub(super) fn explain(options: &Options, address: IpAddr) -> Result<Exit, Error>
 
 fn of_file(options: &Options, address: IpAddr) -> Result<Vec<Explanation>, Error> {
     let path = options.stored.config_path();
-    // Nothing is run of it, so it may be anybody's.
+    // Nothing from the file is run, so any account may be able to change it.
     let defaults =
         Defaults { missing_user: MissingUser::Accepted, ..options.stored.defaults(options.service_name()) };
     let plan = config::load(&path, &defaults, Strictness::Warn)?.plan;
@@ -91,7 +87,7 @@ fn of_file(options: &Options, address: IpAddr) -> Result<Vec<Explanation>, Error
     }
 }
 
-/// Asks the server. What it refuses is an error.
+/// Sends a request. A refusal is an error.
 fn ask(options: &Options, request: &Request, patience: Duration) -> Result<Reply, Error> {
     let channels = options.stored.control_paths(options.service_name());
     let Some((channel, others)) = channels.split_first() else {
@@ -112,7 +108,7 @@ fn said(text: &str) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Lines of the server's, which may cite what others have written.
+/// Escapes the server's text, which may cite text from others.
 fn harmless(message: &str) -> String {
     message.lines().map(escaped).collect::<Vec<_>>().join("\n")
 }

@@ -1,5 +1,4 @@
-//! `--check`: everything there is to say about a configuration, without
-//! serving it.
+//! `--check`: reports all findings about a configuration without serving it.
 
 use std::fmt::Write;
 
@@ -17,10 +16,9 @@ use crate::sys::account::try_out;
 use crate::sys::{CAPABILITIES, process};
 use crate::tls::Keys;
 
-/// The report, and how to exit.
 pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     let path = options.stored.config_path();
-    // Whoever could start the service is told what it would refuse.
+    // A caller who could start the service sees what the service would refuse.
     let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
     let defaults = options.stored.defaults(options.service_name());
     // The server may have more rights than this process.
@@ -45,7 +43,7 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
             .as_ref()
             .map_or("the server's own account".to_owned(), |identity| identity.user.to_string());
         let addresses: Vec<_> = service.listen.iter().map(ToString::to_string).collect();
-        // Writing to a String can't fail.
+        // Writing to a String cannot fail.
         let disabled = if service.enabled { "" } else { ", not enabled" };
         let _ = writeln!(
             report,
@@ -79,12 +77,10 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     Ok((report, exit))
 }
 
-/// The name that the program receives, where that is not its own.
 fn own_name(service: &Service) -> String {
     service.program.command.own_name.as_ref().map(|name| format!(" called {name}")).unwrap_or_default()
 }
 
-/// How its clients are served, where that is not just by the connection itself.
 fn manner(service: &Service) -> String {
     let tls = service.tls.as_ref().map(|tls| {
         let clients = if tls.client_ca.is_some() { " with certificates of clients" } else { "" };
@@ -107,7 +103,6 @@ fn manner(service: &Service) -> String {
     [proxies, tls, pipes, warm].into_iter().flatten().collect()
 }
 
-/// The services' accounts, each once, with the spans of the first service that has it.
 fn accounts(loaded: &Loaded) -> Vec<(&Credentials, &Spans)> {
     let mut found: Vec<(&Credentials, &Spans)> = Vec::new();
     for (service, spans) in loaded.services() {
@@ -120,7 +115,7 @@ fn accounts(loaded: &Loaded) -> Vec<(&Credentials, &Spans)> {
     found
 }
 
-/// Takes each account, as the first client of its service would.
+/// Tries each account, as the first client of its service would.
 fn try_accounts(loaded: &Loaded) -> Vec<Diagnostic> {
     let refused = |(identity, spans): (&Credentials, &Spans)| {
         Some(loaded.warning(spans, &spans.identity, try_out(identity).err()?.cause))

@@ -18,7 +18,6 @@ pub enum Color {
 }
 
 impl Color {
-    /// A finding, as this stream shows it.
     pub fn shown(self, finding: &impl Display, stream: &impl IsTerminal) -> String {
         let is_wanted = || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let has_colors = match self {

@@ -14,8 +14,7 @@ use crate::model::exit_code::Exit;
 use crate::sys::process;
 use options::{Options, Verb};
 
-/// Does what the command line asks. Answers go to standard output, errors to
-/// the caller.
+/// Runs the verb. Answers go to standard output, errors to the caller.
 pub fn run(options: &Options) -> Result<Exit, Error> {
     refuse_borrowed_rights()?;
     match options.verb() {
@@ -44,8 +43,7 @@ pub fn run(options: &Options) -> Result<Exit, Error> {
     }
 }
 
-/// Every verb reads or runs what its caller names, so none is done with rights that
-/// the caller does not have.
+/// Every verb reads or runs what the caller names, so it must not use more rights than theirs.
 fn refuse_borrowed_rights() -> Result<(), Error> {
     let rights = process::borrowed_rights()
         .map_err(|cause| Error::System { what: "the rights of this process", cause })?;

@@ -1,6 +1,5 @@
-//! `--run`: a service's program on this console, as a client's would run, with
-//! the same account, environment, directory and limits. On Unix the program has a
-//! terminal and a session of its own (`sys::terminal`).
+//! `--run`: runs a service's program on this console, as it would run for a client. On Unix it has
+//! a terminal and a session of its own (`sys::terminal`).
 
 use crate::model::exit_status::ExitStatus;
 use std::sync::Arc;
@@ -22,16 +21,15 @@ use crate::sys::attempt::Attempt;
 use crate::sys::stop::BesideProgram;
 use crate::sys::{self, ErrorStream, SpawnError, Start, Stdio, process};
 
-/// Runs the program of the service with this name, and ends as it does.
 pub(super) fn run(options: &Options, name: &str) -> Result<ExitStatus, Error> {
-    // Before there is any thread.
+    // Must happen before any thread starts.
     let separated = sys::terminal::separate();
     if let Some(exit) =
         separated.map_err(|cause| Error::System { what: "a terminal for the program", cause })?
     {
         return Ok(exit);
     }
-    // Whoever could start the service runs what it would.
+    // A caller who could start the service gets the service's checks.
     let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
     let defaults = options.stored.defaults(options.service_name());
     let plan = config::load(&options.stored.config_path(), &defaults, strictness)?.plan;
@@ -56,9 +54,8 @@ fn find(plan: &Plan, name: &str) -> Result<Arc<Service>, Error> {
     Err(Error::Refused { message, exit: Exit::NoInput })
 }
 
-/// Starts the program and waits for it.
 async fn beside(service: Arc<Service>) -> Result<ExitStatus, Error> {
-    // Before it runs, so that none of its keys ends us.
+    // Subscribe before the program runs, so that none of its keys ends this process.
     let mut requests =
         BesideProgram::listen().map_err(|cause| Error::System { what: "requests to stop", cause })?;
     let name = service.name.clone();
@@ -77,7 +74,7 @@ async fn beside(service: Arc<Service>) -> Result<ExitStatus, Error> {
         tokio::select! {
             ended = running.child.wait(leftovers) => break ended,
             () = requests.requested(program) => {
-                // A session that the server ends is ended whole.
+                // As in a session that the server ends, the whole tree ends.
                 leftovers = Leftovers::End;
                 ask_to_end(&running);
             }
@@ -92,10 +89,8 @@ fn ask_to_end(running: &Running) {
     }
 }
 
-/// Starts it on a thread that stays, as the server does: what has lost its
-/// parent is then told from the program itself. A request to stop cancels a start that
-/// is not done a second later, as the start's own limit does. Says as well whether there
-/// was such a request.
+/// Starts the program on a thread that stays, as the server does, so that orphans can be told from
+/// the program. Cancels a slow start after a stop request, which the second result reports.
 async fn started(
     service: Arc<Service>,
     requests: &mut BesideProgram,
@@ -104,7 +99,6 @@ async fn started(
     let attempt = Attempt::new();
     let of_thread = attempt.clone();
     let work = move || {
-        // Whoever asked waits for it.
         let _ = tell.send(start(&service, &of_thread));
         loop {
             std::thread::park();
@@ -149,7 +143,7 @@ fn start(service: &Service, attempt: &Attempt) -> Result<Running, SpawnError> {
         environment: &environment,
         account: account.as_deref(),
         stdio: Stdio::Console,
-        // Whoever sits here wants to see it, wherever clients' goes.
+        // The person at the console sees errors, even if the service hides them from clients.
         errors: ErrorStream::Output,
         limits: &program.limits,
         attempt,

@@ -1,4 +1,4 @@
-//! The classic file: `PORT  USER:PASS  CMDLINE`, a line a service.
+//! The classic file. Each line `PORT  USER:PASS  CMDLINE` is a service.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,7 +15,6 @@ use crate::model::secret::STORED;
 use crate::sys;
 use crate::sys::command::Command;
 
-/// Reads a classic file.
 pub fn read(mut source: Source, defaults: &Defaults) -> Loaded {
     hide_passwords(&mut source);
     let mut reader =
@@ -50,7 +49,6 @@ pub fn read(mut source: Source, defaults: &Defaults) -> Loaded {
     Loaded::of_one(source, services, diagnostics)
 }
 
-/// What to say where the file looks like one of another form.
 fn other_form(source: &Source) -> Option<String> {
     let begins = |words: &[&str]| {
         source.lines().any(|(_, line)| {
@@ -70,7 +68,7 @@ fn other_form(source: &Source) -> Option<String> {
 struct ClassicReader<'a> {
     source: &'a Source,
     defaults: &'a Defaults,
-    /// Where each port was first spans.
+    /// The first span of each port, for errors about duplicates.
     ports: HashMap<u16, Range<usize>>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -82,14 +80,13 @@ impl ClassicReader<'_> {
         self.diagnostics.push(Diagnostic::at(Severity::Error, self.source, range, message).hint(hint));
     }
 
-    /// One line, which begins at the byte `start`. All its errors are said.
+    /// Reads one line at byte offset `start` and reports all its errors.
     fn line(&mut self, start: usize, line: &[u8]) -> Option<(Service, Spans)> {
         if !line.first().is_some_and(u8::is_ascii_digit) {
             self.warn_of_hidden_service(start, line);
             return None;
         }
         if line.contains(&0) {
-            // Said once for the whole file.
             return None;
         }
         let [port_field, identity_field, command_field] = fields(line);
@@ -120,8 +117,8 @@ impl ClassicReader<'_> {
         Some((Service { admit, ..service }, spans))
     }
 
-    /// A service that an editor has indented is a comment; nobody means that.
-    /// Nor a byte-order mark that stands where two files were joined.
+    /// Warns of a line that is a comment only because of an indent or a byte-order mark. Joining
+    /// two files leaves such a mark.
     fn warn_of_hidden_service(&mut self, start: usize, line: &[u8]) {
         const MARK: &[u8] = "\u{feff}".as_bytes();
         let mark = if line.starts_with(MARK) { MARK.len() } else { 0 };
@@ -140,11 +137,11 @@ impl ClassicReader<'_> {
     fn port(&mut self, range: &Range<usize>, text: &[u8]) -> Option<u16> {
         let shown = String::from_utf8_lossy(text);
         if !text.iter().all(u8::is_ascii_digit) {
-            // Only the digits: the rest may be a user and a password.
+            // Quotes the digits only: the rest may hold a user and a password.
             let digits: String = shown.chars().take_while(char::is_ascii_digit).take(20).collect();
             let message = format!("the port {digits} is not followed by a blank");
             let hint = match shown.chars().find(|letter| letter.is_whitespace()) {
-                // It comes with text that is copied from a web page, and looks like a blank.
+                // Text copied from a web page holds such characters.
                 Some(blank) => {
                     let code = u32::from(blank);
                     format!(
@@ -192,7 +189,7 @@ impl ClassicReader<'_> {
         match sys::account::parse_credentials(user, password, &self.defaults.service) {
             Ok(credentials) => Some(Some(credentials)),
             Err(message) => {
-                // Only the user: what follows may be a password, typed in part.
+                // Marks the user only: the rest may be part of a password.
                 let user_range = range.start..range.start + user.len().max(1);
                 let hint = password
                     .is_none()
@@ -221,7 +218,7 @@ impl ClassicReader<'_> {
     }
 }
 
-/// Whatever is wrong with a line, what may be a password in it is never shown.
+/// Masks all possible passwords, even in a line with errors.
 pub fn hide_passwords(source: &mut Source) {
     let mut secrets = Vec::new();
     for (start, line) in source.lines() {
@@ -247,7 +244,7 @@ pub fn hide_passwords(source: &mut Source) {
     source.hide(secrets, has_passwords);
 }
 
-/// The limit of a line. Tests fill a small one in less time.
+/// A debug build reads a smaller limit from the environment, for fast tests.
 fn max_connections() -> usize {
     #[cfg(debug_assertions)]
     if let Some(limit) = std::env::var("WININETD_TEST_LIMIT").ok().and_then(|limit| limit.parse().ok()) {
@@ -260,8 +257,8 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// The three fields of a line: two words, and the rest without trailing
-/// blanks. A missing one is empty and stands at the line's end.
+/// Splits a line into two words and the rest without trailing blanks. A missing field is an empty
+/// range at the end of the line.
 fn fields(line: &[u8]) -> [Range<usize>; 3] {
     let end = line.len() - line.iter().rev().take_while(|&&byte| is_blank(byte)).count();
     let skip = |at: usize, blank: bool| {

@@ -1,4 +1,4 @@
-//! Promises of the classic file.
+//! Tests of the classic file.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
-//! What the command line says for services that do not say it themselves: of a
-//! classic file, of `--serve`, of a native file.
+//! Values from the command line for services that do not set their own.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,27 +13,19 @@ use crate::model::listen::{Address, KEEPALIVE, UnixSocket};
 use crate::model::plan::{Admit, Program, Service, Stderr, Stdio};
 use crate::sys::CAPABILITIES;
 
-/// What the command line says for all lines of a classic file.
 #[derive(Debug, Clone)]
 pub struct Defaults {
-    /// The addresses that a port listens on.
     pub bind: Vec<IpAddr>,
-    /// See [`Times::idle_timeout`].
     pub idle_timeout: Option<Duration>,
-    /// See [`Times::linger_timeout`].
     pub linger_timeout: Duration,
-    /// How a connection becomes a program's streams, if that was said.
     pub stdio: Option<Stdio>,
-    /// The directory that programs start in.
     pub directory: PathBuf,
-    /// The registered service whose stored passwords are meant.
+    /// The registered service whose stored passwords apply.
     pub service: String,
-    /// How a native file's service without `user` is taken.
     pub missing_user: MissingUser,
 }
 
 impl Defaults {
-    /// A service that says no more than what it is: all else is as everywhere.
     pub(super) fn service(
         &self,
         name: String,
@@ -75,7 +66,7 @@ impl Defaults {
         }
     }
 
-    /// How the connections of a service that only has these become streams.
+    /// How connections become streams, for a service that sets nothing else about it.
     pub fn stdio(&self, listen: &[Address]) -> Stdio {
         match uncounted(listen) {
             Some(_) if self.idle_timeout.is_some() => Stdio::Pipe,
@@ -83,7 +74,7 @@ impl Defaults {
         }
     }
 
-    /// Why these can't be kept together, if so.
+    /// The error if `--timeout` and `--stdio socket` contradict each other.
     pub(super) fn stdio_fault(&self, listen: &[Address]) -> Option<String> {
         self.stdio_fault_by(CAPABILITIES.byte_counts, listen)
     }
@@ -95,8 +86,8 @@ impl Defaults {
     }
 }
 
-/// Why nobody but the server could tell that nothing moves on the connections
-/// of a service; none, where the system counts what a program moves.
+/// Why only the server can detect an idle connection here. `None` where the kernel counts the bytes
+/// that a program moves.
 pub(super) fn uncounted(listen: &[Address]) -> Option<&'static str> {
     uncounted_by(CAPABILITIES.byte_counts, listen)
 }
@@ -111,7 +102,6 @@ fn uncounted_by(byte_counts: bool, listen: &[Address]) -> Option<&'static str> {
     }
 }
 
-/// What to do about [`Defaults::stdio_fault`].
 pub(super) const STDIO_FAULT_HINT: &str = "leave one of the two out";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Something about a configuration, said with the place where it was typed.
+//! A finding about a configuration, with its position in the file.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,31 +7,21 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::source::{Place, Source};
 
-/// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The configuration can't be used.
     Error,
-    /// It can be used, but somebody should look at it.
     Warning,
-    /// Worth knowing.
     Note,
 }
 
-/// An error, a warning or a note, with line, column and a caret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How much it matters.
     pub severity: Severity,
-    /// What is wrong.
     pub message: String,
-    /// What to do about it, if known.
     pub hint: Option<String>,
-    /// Where: the file, line and column, and the line with what is meant in it.
     pub cited: Cited,
 }
 
-/// The place in a file, and enough of its text to show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cited {
     path: String,
@@ -41,7 +31,6 @@ pub struct Cited {
 }
 
 impl Diagnostic {
-    /// About the bytes `range` of `source`.
     pub fn at(severity: Severity, source: &Source, range: &Range<usize>, message: impl Into<String>) -> Self {
         let (line, columns) = source.cite(range);
         let path = source.path.display().to_string();
@@ -49,26 +38,23 @@ impl Diagnostic {
         Diagnostic { severity, message: message.into(), hint: None, cited }
     }
 
-    /// About the file as a whole.
     pub fn of_file(severity: Severity, source: &Source, message: impl Into<String>) -> Self {
         let cited =
             Cited { path: source.path.display().to_string(), place: None, line: String::new(), range: 0..0 };
         Diagnostic { severity, message: message.into(), hint: None, cited }
     }
 
-    /// With what to do about it.
     pub fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.hint = hint.into();
         self
     }
 
-    /// The line of its place, if it has one.
+    /// The line number, from 1. `None` for a finding about the whole file.
     pub fn line(&self) -> Option<usize> {
         self.cited.place.map(|place| place.line)
     }
 
-    /// The first line alone, `path:line:col: message`, for logs, which have a
-    /// level of their own.
+    /// `path:line:col: message`, without the severity: a log line has a level of its own.
     pub fn headline(&self) -> String {
         self.headline_with("")
     }
@@ -83,11 +69,11 @@ impl Diagnostic {
     }
 }
 
-/// The widest part of a line that is shown, in characters.
+/// The longest part of a line that is shown, in characters.
 const SHOWN: usize = 120;
 
 impl fmt::Display for Diagnostic {
-    /// The headline, the line with a caret, and the hint. The alternate form has colors.
+    /// Writes the headline, the line with a caret, and the hint. The alternate form has colors.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (severity, level) = match self.severity {
             Severity::Error => ("", Level::ERROR),
@@ -97,7 +83,7 @@ impl fmt::Display for Diagnostic {
         let title = level.no_name().primary_title(self.headline_with(severity));
         let snippet = self.cited.place.map(|place| {
             let Range { start, end } = self.cited.range;
-            // A line may be of any length: show the part around the place.
+            // A line can be very long: show only the part around the range.
             let first = if end < SHOWN { 0 } else { start.saturating_sub(SHOWN / 4) };
             let mark = if first > 0 { "…" } else { "" };
             let part: String = self.cited.line.chars().skip(first).take(SHOWN).collect();
@@ -116,7 +102,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Text of a file, harmless on a terminal and one column a tab.
+/// Makes text safe for a terminal: a tab becomes one blank, other control characters U+FFFD.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|letter| match letter {

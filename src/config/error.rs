@@ -1,5 +1,5 @@
-//! What can end a run before it serves. An error carries what is known, its
-//! text is the sentence for the user, its exit code says whose fault it is.
+//! Errors that end a run before it serves. The text is for the user. The exit code tells who can
+//! fix it.
 
 use std::fmt::{self, Display};
 use std::io;
@@ -8,64 +8,44 @@ use std::path::PathBuf;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::model::exit_code::Exit;
 
-/// Why a run could not do what was asked.
 #[derive(Debug)]
 pub enum Error {
-    /// The configuration file could not be read. The administrator's fault.
+    /// The configuration file cannot be read.
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// A line that would make one.
         example: &'static str,
-        /// What the system said.
         cause: io::Error,
     },
-    /// The text of the configuration is wrong. The administrator's fault.
     Configuration {
-        /// Everything there is to say, errors among it.
+        /// All findings, at least one of them an error.
         diagnostics: Vec<Diagnostic>,
     },
-    /// The file has none of the forms that can be converted, or errors in its
-    /// own. The administrator's fault.
+    /// `--convert` does not know the form of the file, or the file has errors.
     NotConverted {
-        /// Everything there is to say, errors among it.
         diagnostics: Vec<Diagnostic>,
     },
-    /// The log file could not be opened. The administrator's fault.
     LogFile {
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         cause: io::Error,
     },
-    /// No port of the file could be bound. The world's fault; as a service we
-    /// would go on trying.
+    /// The server could bind no port. A service keeps trying instead.
     NothingBound,
-    /// The option is another system's. The caller's fault.
     OtherSystem {
-        /// The option.
         option: &'static str,
-        /// Why it has no meaning here.
         why: &'static str,
     },
-    /// A verb could not do its work, for a reason that somebody can mend.
     Refused {
-        /// What was wanted, why it was refused, and what to do.
+        /// What the verb wanted, why it failed, and what to do.
         message: String,
-        /// What it counts as.
         exit: Exit,
     },
-    /// The system refused something basic. Nobody's fault that we know.
     System {
-        /// What we wanted.
         what: &'static str,
-        /// What the system said.
         cause: io::Error,
     },
 }
 
 impl Error {
-    /// The exit code that says the same.
     pub fn exit(&self) -> Exit {
         match self {
             Error::Unreadable { cause, .. } | Error::LogFile { cause, .. } => match cause.kind() {
@@ -81,11 +61,10 @@ impl Error {
     }
 }
 
-/// Findings that are shown at once: more than anybody mends in one go.
+/// The most findings shown at once.
 const MOST_SHOWN: usize = 200;
 
 impl Display for Error {
-    /// The alternate form has colors.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Unreadable { path, example, cause } => {

@@ -1,5 +1,5 @@
-//! From what was typed to a plan: every error of the text in one run, each
-//! with its place; findings about the world apart, since those heal.
+//! Reads the configuration into a plan. One run reports all errors of the text, with positions.
+//! Findings about accounts and programs are separate, because they can heal.
 
 pub mod classic;
 pub mod defaults;
@@ -28,21 +28,20 @@ use diagnostic::{Diagnostic, Severity};
 use source::Source;
 use trust::Strictness;
 
-/// Files that were read, and what they mean.
 pub use loaded::Loaded;
 
-/// Reads a configuration file. All its errors come in one.
+/// Reads a configuration file. The error holds all findings.
 pub fn load(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
     read(path, defaults, strictness)?.without_errors()
 }
 
-/// Reads it for a server that runs. A pipe in its place is an error: it would be
-/// waited for, and what came out of it at the start does not come again.
+/// Reads the file for a reload. A pipe is an error: the server would wait on it, and its content
+/// from the start does not come again.
 pub fn load_again(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
     understand(Source::read(path), path, defaults, strictness)?.without_errors()
 }
 
-/// Reads a configuration file, errors and all.
+/// Reads a configuration file and keeps its errors in the result.
 pub fn read(path: &Path, defaults: &Defaults, strictness: Strictness) -> Result<Loaded, Error> {
     understand(Source::read_named(path), path, defaults, strictness)
 }
@@ -70,8 +69,7 @@ fn understand(
     Ok(loaded)
 }
 
-/// Whether a file is read in the native form: by its name, so that nothing in
-/// it can be taken for the other.
+/// The file's name alone selects the native form, so no content is mistaken for the other form.
 pub fn is_native(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }

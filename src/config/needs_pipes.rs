@@ -1,12 +1,11 @@
-//! Runtimes that fail with a socket as their standard streams on Windows, or that
-//! stand still there. `docs/windows-runtimes.md` has what was tried.
+//! Runtimes that fail or hang with a socket as their standard streams on Windows.
+//! `docs/windows-runtimes.md` lists the tests.
 
 use super::program_name::find;
 use crate::model::plan::{Service, Stdio};
 use crate::sys::command::Command;
 use crate::sys::{CAPABILITIES, FoundProgram};
 
-/// A runtime, and what it does with a socket.
 struct KnownRuntime {
     names: &'static [&'static str],
     does: &'static str,
@@ -24,7 +23,7 @@ const KNOWN: [KnownRuntime; 2] = [
     },
 ];
 
-/// The warning for a service whose program needs pipes and gets the socket, and what to do.
+/// Returns a warning and a hint.
 pub fn warning(service: &Service, program: Option<&FoundProgram>) -> Option<(String, String)> {
     if service.program.stdio != Stdio::Socket || !CAPABILITIES.serial_sockets {
         return None;

@@ -1,21 +1,19 @@
-//! Programs that are known to fail without a socket as their standard input.
-//! With pipes, and so with TLS, their clients get no answer and the log no reason.
+//! Programs that fail without a socket as standard input. With pipes, and so with TLS, their
+//! clients get no answer and the log shows no reason.
 
 use super::program_name::find;
 use crate::model::plan::Service;
 use crate::sys::FoundProgram;
 use crate::sys::command::Command;
 
-/// A program, and what it does with pipes. Each entry was seen in a run of Debian 12's
-/// package.
+/// Each entry was observed with Debian 12's package.
 struct KnownProgram {
     names: &'static [&'static str],
-    /// Only with this argument.
+    /// The entry applies only with this argument.
     with: Option<&'static str>,
-    /// Not with this one.
+    /// The entry does not apply with this argument.
     without: Option<&'static str>,
     does: &'static str,
-    /// A way through pipes and TLS.
     instead: Option<&'static str>,
 }
 
@@ -53,7 +51,7 @@ const KNOWN: [KnownProgram; 3] = [
     },
 ];
 
-/// The warning for a service whose program needs a socket and gets pipes, and what to do.
+/// Returns a warning and a hint.
 pub fn warning(service: &Service, program: Option<&FoundProgram>) -> Option<(String, String)> {
     if !service.has_pipes() {
         return None;
@@ -69,7 +67,6 @@ pub fn warning(service: &Service, program: Option<&FoundProgram>) -> Option<(Str
     Some((message, format!("{instead}{socket} (docs/native-file.md, \"Programs that need a socket\")")))
 }
 
-/// Whether a program with these words fails with pipes.
 fn known(name: &str, words: &[&str]) -> Option<&'static KnownProgram> {
     let has = |argument: &str| words.contains(&argument);
     KNOWN.iter().find(|known| {

@@ -1,16 +1,14 @@
-//! Which program a command line starts, by its name, also behind a shell or another starter.
+//! Finds the name of the program that a command line starts, also behind a shell.
 
 use std::path::Path;
 
-/// Programs that start the one that their arguments name.
 const STARTERS: [&str; 15] = [
     "sh", "bash", "dash", "ash", "ksh", "zsh", "cmd", "env", "nice", "tcpd", "setpriv", "timeout", "chroot",
     "stdbuf", "setsid",
 ];
 
-/// The first program of a command line that `known` knows, by its name and by the words
-/// from it on. `program` is what the server starts, where it is found: the first word
-/// may be another name (`argv0`).
+/// Finds the first program that `known` recognizes. `known` gets the name and the words from the
+/// name on. `program` is the resolved program, if any: with `argv0` the first word is another name.
 pub(super) fn find<Known>(
     program: Option<&Path>,
     text: &str,
@@ -20,7 +18,7 @@ pub(super) fn find<Known>(
     let words: Vec<&str> = text.split(ends_word).filter(|word| !word.is_empty()).collect();
     let found = program.and_then(Path::file_name).map(|name| name.to_string_lossy());
     let own = found.as_deref().or(words.first().copied()).map(base)?;
-    // A path with blanks is several words: its last one is the name.
+    // A path with blanks is several words. The last of them is the name.
     let at = words.iter().position(|word| base(word).eq_ignore_ascii_case(own)).unwrap_or_default();
     let words: Vec<&str> = std::iter::once(own).chain(words.into_iter().skip(at + 1)).collect();
     let starts = STARTERS.iter().any(|starter| own.eq_ignore_ascii_case(starter));
@@ -31,7 +29,6 @@ pub(super) fn find<Known>(
     })
 }
 
-/// A program's name without its folder and without `.exe`.
 fn base(word: &str) -> &str {
     let name = word.rsplit(['/', '\\']).next().unwrap_or(word);
     match name.len().checked_sub(4).and_then(|end| name.split_at_checked(end)) {

@@ -1,6 +1,5 @@
-//! `--serve ADDRESS=COMMAND`: services without a file, for somebody at a
-//! console. A bare port is for this computer only: what is tried out is not
-//! meant for the network.
+//! `--serve ADDRESS=COMMAND`: services without a file, for a trial at a console. A bare port
+//! listens on loopback only, so that a trial is not reachable from the network.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,15 +18,14 @@ use crate::model::plan::Service;
 use crate::sys;
 use crate::sys::command::Command;
 
-/// The name of this source in messages; its lines are the options.
 pub const NAME: &str = "--serve";
 
-/// Reads the options. All their errors come in one.
+/// Reads the options. The error holds all findings.
 pub fn load(options: &[OsString], defaults: &Defaults) -> Result<Loaded, Error> {
     read(options, defaults).without_errors()
 }
 
-/// Reads the options, errors and all. Programs start in `defaults.directory`.
+/// Reads the options and keeps their errors in the result.
 fn read(options: &[OsString], defaults: &Defaults) -> Loaded {
     let mut text = Vec::new();
     let mut places = Vec::new();
@@ -47,7 +45,6 @@ fn read(options: &[OsString], defaults: &Defaults) -> Loaded {
 struct ServeReader<'a> {
     source: &'a Source,
     defaults: &'a Defaults,
-    /// Addresses, and where each was first typed.
     taken: Vec<(Address, Range<usize>)>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -60,7 +57,7 @@ impl ServeReader<'_> {
         self.diagnostics.push(Diagnostic::at(Severity::Error, self.source, range, message).hint(hint));
     }
 
-    /// One option. Both of its halves are looked at, whatever is wrong with one.
+    /// Reads one option. Checks both halves even if one has an error.
     fn service(&mut self, option: Range<usize>) -> Option<(Service, Spans)> {
         let source = self.source;
         let text = &source.text[option.clone()];
@@ -123,7 +120,7 @@ impl ServeReader<'_> {
     }
 }
 
-/// What an address means, or what is wrong with it and what to write.
+/// Parses an address. The error is a message and a hint.
 fn addresses(text: &str) -> Result<Vec<Address>, (String, String)> {
     let form = || FORM.to_owned();
     let no_port = |digits: &str| {
@@ -162,7 +159,6 @@ fn addresses(text: &str) -> Result<Vec<Address>, (String, String)> {
     }
 }
 
-/// A part without the blanks around it.
 fn trimmed(text: &[u8], part: Range<usize>) -> Range<usize> {
     let blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
     let start = part.start + text[part.clone()].iter().take_while(blank).count();

@@ -1,11 +1,10 @@
-//! The variables that the server sets for each session. A configuration cannot
-//! set them.
+//! Variables that the server sets for each session. A configuration cannot set them.
 
 use std::ffi::OsStr;
 
 use crate::sys::text::same_name;
 
-/// Names that tell of the client. Inherited copies would lie.
+/// They describe the session and its client: inherited values would be false.
 const OF_SESSION: [&str; 26] = [
     "CLIENT_IP",
     "CLIENT_PORT",
@@ -35,7 +34,6 @@ const OF_SESSION: [&str; 26] = [
     "SSL_PEER_CERT_HASH",
 ];
 
-/// Whether a name is set for each session, so that nobody else can set it.
 pub fn is_of_session(name: &OsStr) -> bool {
     OF_SESSION.iter().any(|listed| same_name(listed.as_ref(), name))
 }

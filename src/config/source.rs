@@ -1,5 +1,4 @@
-//! A configuration file as it was typed: read, decoded, and able to say where
-//! a byte of it stands.
+//! The text of a configuration file, with line and column of each byte.
 
 use std::fmt;
 use std::fs::File;
@@ -12,61 +11,54 @@ use zeroize::Zeroizing;
 use crate::sys::fault::{self, Says};
 use crate::sys::{self, Others, files, trust};
 
-/// The largest file that is read. No one types more; a file that grows without
-/// end (a device, a log named by mistake) must not take our memory.
+/// The largest file to read, in bytes. The limit protects memory from a device or a log named by
+/// mistake.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// What is wrong with a file of 0 bytes. A full disk leaves one behind, and some
-/// editors empty a file before they write it.
+/// The error for a file of 0 bytes. A full disk leaves such a file, and some editors empty a file
+/// before they write it.
 pub(super) const EMPTY: &str = "this file is empty, as a full disk or an interrupted save leaves it";
-/// What to do about it.
 pub(super) const EMPTY_HINT: &str =
     "save it again; a file that is to have no service holds a comment, such as `# no services`";
 
-/// A file's text: UTF-8, or on Unix any bytes.
+/// UTF-8, or on Unix any bytes.
 #[derive(Clone)]
 pub struct Source {
-    /// Where it was read from, for messages.
     pub path: PathBuf,
-    /// Its text, without a byte-order mark.
     pub text: Zeroizing<Vec<u8>>,
-    /// Where each line begins.
     line_starts: Vec<usize>,
-    /// It was not UTF-8, and was read in the system's code page.
+    /// The file was not UTF-8 and was decoded from the system's code page.
     pub code_page: bool,
-    /// Who else can change the file; nobody, where it was no file.
+    /// Empty for text that comes from no file.
     pub trust: Trust,
-    /// Parts of the text that are never shown, in the order of the text.
+    /// Parts of the text to mask in messages, in ascending order.
     secrets: Vec<Range<usize>>,
-    /// What is shown in their place.
+    /// The text shown instead of a secret.
     mask: &'static str,
-    /// Whether the text holds a password.
     pub has_passwords: bool,
 }
 
 impl fmt::Debug for Source {
-    /// The text may hold passwords.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Source({})", self.path.display())
     }
 }
 
-/// Who else can change or read a file that was opened.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     pub(super) writers: Others,
     pub(super) readers: Others,
     pub(super) folders: Vec<(PathBuf, Others)>,
-    /// Where the file lies, behind all links.
+    /// The file's path with all links resolved.
     pub(super) real: Option<PathBuf>,
 }
 
 impl Trust {
-    /// Looks at an opened file, so that nothing can be swapped between this
-    /// and reading it, and at the folders that it is reached through.
+    /// Inspects the opened file, so that no other file can replace it before the read. Also
+    /// inspects the folders on its path.
     pub fn of(file: &File, path: &Path) -> io::Result<Trust> {
         let mut folders: Vec<PathBuf> = Vec::new();
-        // Through a link two folders matter: that of the link and the file's.
+        // For a link two folders matter: the link's folder and its target's.
         let real = std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), sys::paths::plain);
         for folder in [path, &*real].into_iter().filter_map(Path::parent) {
             if !folders.iter().any(|known| known == folder) {
@@ -90,25 +82,22 @@ impl Trust {
     }
 }
 
-/// A place in a source, for people: both count from 1, columns in characters.
+/// A position for people. Both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// The line.
     pub line: usize,
-    /// The column.
     pub column: usize,
 }
 
 impl Source {
-    /// Reads a file that another names, or that was read before: nobody waits for
-    /// what a pipe in its place may say.
+    /// Reads a file that another file names, or reads a file again. Refuses a pipe: a read could
+    /// wait forever.
     pub fn read(path: &Path) -> io::Result<Source> {
         fault::point("config-open", Says::Descriptors)?;
         Source::read_opened(files::open_regular(path)?, path)
     }
 
-    /// Reads what somebody names at a start or for one answer: a file, or the pipe
-    /// of a program that writes one.
+    /// Reads a file that a person names. A pipe is allowed, so a program can supply the text.
     pub fn read_named(path: &Path) -> io::Result<Source> {
         fault::point("config-open", Says::Descriptors)?;
         let file = File::open(path)?;
@@ -133,8 +122,8 @@ impl Source {
         Ok(Source { trust, ..Source::decode(path, bytes) })
     }
 
-    /// Takes a file's bytes as text: UTF-8 with or without a byte-order mark,
-    /// UTF-16 with one, else the code page (Windows) or just bytes (Unix).
+    /// Decodes a file: UTF-8 with or without a byte-order mark, or UTF-16 with one. Other bytes are
+    /// in the system's code page on Windows; Unix takes them unchanged.
     pub fn decode(path: &Path, bytes: Vec<u8>) -> Source {
         let source = |text: Vec<u8>, code_page| Source { code_page, ..Source::typed(path, text) };
         if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
@@ -155,7 +144,7 @@ impl Source {
         source(bytes, false)
     }
 
-    /// Text that was in no file, byte for byte.
+    /// Text from no file, unchanged.
     pub fn typed(name: &Path, text: Vec<u8>) -> Source {
         let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
         let line_starts = [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect();
@@ -172,12 +161,11 @@ impl Source {
         }
     }
 
-    /// Whether there is no text at all, not even a comment.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Adds a folder from which files are read, whatever their names.
+    /// Adds a folder to the trust check, because every file in it can be included.
     pub fn count_folder(&mut self, folder: &Path) -> io::Result<()> {
         for found in trust::folder_writers(folder)? {
             if !self.trust.folders.contains(&found) {
@@ -187,7 +175,7 @@ impl Source {
         Ok(())
     }
 
-    /// The lines, without their ends, each with the place of its first byte.
+    /// The lines without their ends, each with the offset of its first byte.
     pub fn lines(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let mut start = 0;
         self.text.split(|&byte| byte == b'\n').map(move |line| {
@@ -197,24 +185,21 @@ impl Source {
         })
     }
 
-    /// From now on these parts, in the order of the text, are shown as stars,
-    /// however long they are.
+    /// Masks these ranges, in ascending order, as `***`. The mask hides their length.
     pub fn hide(&mut self, secrets: Vec<Range<usize>>, has_passwords: bool) {
         (self.secrets, self.mask, self.has_passwords) = (secrets, "***", has_passwords);
     }
 
-    /// So are all values of a text in which passwords can't be told from them.
+    /// Masks all values of a text that does not parse, because any of them may be a password.
     pub fn hide_values(&mut self, values: Vec<Range<usize>>, has_passwords: bool) {
         (self.secrets, self.mask, self.has_passwords) = (values, "…", has_passwords);
     }
 
-    /// Whether a part of this range is hidden.
     pub fn hides(&self, range: &Range<usize>) -> bool {
         let end = range.end.max(range.start + 1);
         self.secrets.iter().any(|secret| secret.start < end && range.start < secret.end)
     }
 
-    /// A part of the text as it may be shown.
     fn shown(&self, part: Range<usize>) -> String {
         let mut shown = String::new();
         let mut at = part.start;
@@ -231,7 +216,6 @@ impl Source {
         shown
     }
 
-    /// Line and column of a byte.
     pub fn place(&self, offset: usize) -> Place {
         let offset = offset.min(self.text.len());
         let line = self.line_number(offset);
@@ -239,13 +223,12 @@ impl Source {
         Place { line, column: String::from_utf8_lossy(before).chars().count() + 1 }
     }
 
-    /// The line that a byte stands in, from 1.
+    /// The line number of a byte, from 1.
     pub(super) fn line_number(&self, offset: usize) -> usize {
         self.line_starts.partition_point(|&start| start <= offset)
     }
 
-    /// The line that a byte stands in: its text, and the part of it that
-    /// `range` covers, in characters.
+    /// The masked line of `range`, and the columns of `range` in it, in characters.
     pub(super) fn cite(&self, range: &Range<usize>) -> (String, Range<usize>) {
         let start = range.start.min(self.text.len());
         let number = self.line_number(start);

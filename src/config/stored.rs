@@ -1,6 +1,5 @@
-//! The options that say how to serve. They may be typed at a start, stored with
-//! a registered service, or typed into the services console; what is newer
-//! replaces only itself.
+//! The options that say how to serve. Their sources are the command line, a registered service and
+//! the services console. A newer source replaces only the options that it sets.
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -82,7 +81,6 @@ pub enum StartType {
 }
 
 impl StartType {
-    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             StartType::Auto => "auto",
@@ -93,10 +91,9 @@ impl StartType {
     }
 }
 
-/// The name of the service, where none is given.
 pub const SERVICE_NAME: &str = "wininetd";
 
-/// Ten years: more is a slip of the finger, and sums of times must not overflow.
+/// Ten years: a larger value is a typing error, and sums of times must not overflow.
 const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
 
 fn seconds(text: &str) -> Result<u64, String> {
@@ -104,7 +101,6 @@ fn seconds(text: &str) -> Result<u64, String> {
     read.ok_or_else(|| "write seconds as a whole number: 300 for five minutes, at most ten years".to_owned())
 }
 
-/// An address without a port.
 pub fn address(text: &str) -> Result<IpAddr, String> {
     let hint = "write an address, as 192.0.2.1 or 2001:db8::1";
     text.parse().map_err(|_| {
@@ -139,8 +135,7 @@ struct Alone {
 }
 
 impl Stored {
-    /// Reads options that stand alone: no verb, nothing unknown. The error is
-    /// a sentence.
+    /// Parses options without a verb. The error is a sentence for the user.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Stored, String> {
         let arguments: Vec<OsString> = arguments.into_iter().collect();
         match Alone::try_parse_from(&arguments) {
@@ -154,7 +149,7 @@ impl Stored {
         }
     }
 
-    /// These, with each option that `newer` gives in its place.
+    /// Merges the two: an option in `newer` wins.
     pub fn replaced_by(self, newer: Stored) -> Stored {
         Stored {
             cfgfile: newer.cfgfile.or(self.cfgfile),
@@ -169,7 +164,7 @@ impl Stored {
         }
     }
 
-    /// With whole paths: a service starts in another directory.
+    /// Makes paths absolute: a service starts in another directory.
     pub fn absolute(mut self) -> Stored {
         let given = [&mut self.cfgfile, &mut self.log_file, &mut self.control].into_iter().flatten();
         for path in given.filter(|path| !path.as_os_str().is_empty()) {
@@ -178,7 +173,7 @@ impl Stored {
         self
     }
 
-    /// The same as arguments, in the order of the help.
+    /// The options as arguments, in the order of the help.
     pub fn arguments(&self) -> Vec<OsString> {
         let seconds = |value: Option<u64>| value.map(|value| OsString::from(value.to_string()));
         let path = |value: &Option<PathBuf>| value.as_ref().map(|path| path.clone().into_os_string());
@@ -203,18 +198,15 @@ impl Stored {
         arguments
     }
 
-    /// The configuration file, as an absolute path.
     pub fn config_path(&self) -> PathBuf {
         absolute(&self.cfgfile.clone().unwrap_or_else(sys::paths::default_config))
     }
 
-    /// The log file, if there is to be one.
     pub fn log_path(&self) -> Option<&Path> {
         self.log_file.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// What there is to say of the file that log lines go to: the option's, or else the one
-    /// that the configuration names.
+    /// Findings about the log file of `--log-file`, else of the configuration.
     pub fn judge_log(&self, loaded: Option<&Loaded>, strictness: Strictness) -> Vec<Diagnostic> {
         if self.log_file.is_some() {
             let Some(path) = self.log_path() else { return Vec::new() };
@@ -231,18 +223,17 @@ impl Stored {
         loaded.plan.server.log_file.as_deref().map(judge).unwrap_or_default()
     }
 
-    /// The control channel that was asked for, if one was.
     pub fn given_control(&self) -> Option<&Path> {
         self.control.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// The control channel of the service `name`. None where there is neither
-    /// an option nor a place for one.
+    /// The control channel of the service `name`. `None` without `--control` on a system without a
+    /// default.
     pub fn control_path(&self, name: &str) -> Option<PathBuf> {
         self.given_control().map(absolute).or_else(|| sys::paths::default_control(name))
     }
 
-    /// Where a server of the service `name` may answer, the usual channel first.
+    /// The channels where a server of the service `name` may answer, the most likely first.
     pub fn control_paths(&self, name: &str) -> Vec<PathBuf> {
         match self.given_control() {
             Some(given) => vec![absolute(given)],
@@ -250,15 +241,14 @@ impl Stored {
         }
     }
 
-    /// What holds for every line of a classic file; `service` is the name under
-    /// which passwords are stored. The server is this process.
+    /// The defaults for a server in this process. `service` is the name under which the system
+    /// stores passwords.
     pub fn defaults(&self, service: &str) -> Defaults {
         let mut bind = self.bind.clone();
         if bind.is_empty() {
             bind = vec![IpAddr::V4([0, 0, 0, 0].into()), IpAddr::V6([0u16; 8].into())];
         }
-        // An address that is given twice, or that another one covers, would fail to
-        // be bound the second time.
+        // Drop duplicates, and addresses that a wildcard covers: the second bind would fail.
         let given = bind.clone();
         let covered = |address: &IpAddr| {
             let all =

@@ -1,5 +1,5 @@
-//! Whether a configuration may be believed: who can change it chooses what
-//! runs with our rights.
+//! Whether to trust a configuration: an account that can change it chooses what runs with the
+//! server's rights.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,22 +8,19 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::source::Source;
 use crate::sys::{self, CAPABILITIES, Others, trust};
 
-/// What to do about a file that strangers can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strictness {
-    /// Nothing of it is served if it may be anybody: we have rights that they
-    /// have not.
+    /// Refuse what [`Others::anyone`] can change: the server has rights that they lack.
     Refuse,
-    /// Nor if it is anybody but administrators: whoever may start a service
-    /// can name any file of theirs in its parameters.
+    /// Also refuse what [`Others::some`] can change. An account that may start a service can name
+    /// any file in its parameters.
     RefuseOthers,
-    /// Say so.
     Warn,
 }
 
 impl Strictness {
-    /// For a file that the server writes. A console makes no difference: others can exchange
-    /// the file after a person has named it.
+    /// The strictness for a file that the server writes. A privileged server in a console is strict
+    /// too: others can replace the file after a person has named it.
     pub fn for_writing(self) -> Strictness {
         match self {
             Strictness::Warn if sys::process::is_privileged() => Strictness::Refuse,
@@ -31,7 +28,6 @@ impl Strictness {
         }
     }
 
-    /// Whether nothing is done where these can change something.
     fn refuses(self, others: &Others) -> bool {
         match self {
             Strictness::RefuseOthers => !others.is_empty(),
@@ -41,25 +37,19 @@ impl Strictness {
     }
 }
 
-/// What there is to say of the files that were read. Folders that they share
-/// are spoken of once.
 pub fn judge(sources: &[Source], strictness: Strictness) -> Vec<Diagnostic> {
     let mut told = Vec::new();
     sources.iter().flat_map(|source| judge_one(source, strictness, &mut told)).collect()
 }
 
-/// A file that log lines go to, and where its name was typed.
 #[derive(Debug, Clone, Copy)]
 pub struct LogFile<'a> {
-    /// The file.
     pub path: &'a Path,
-    /// What its name was typed in.
     pub source: &'a Source,
-    /// Where in it.
     pub range: &'a Range<usize>,
 }
 
-/// What there is to say of a log file before it is opened. Who can exchange it chooses what
+/// Checks a log file before the server opens it. An account that can replace the file chooses what
 /// the server writes to.
 pub fn judge_log(file: LogFile<'_>, strictness: Strictness) -> Vec<Diagnostic> {
     let say = |severity, message: String, hint: Option<String>| {
@@ -73,7 +63,7 @@ pub fn judge_log(file: LogFile<'_>, strictness: Strictness) -> Vec<Diagnostic> {
     let folders = match log_folders(folder) {
         Ok(folders) => folders,
         Err(error) => {
-            // It may be made before the server starts.
+            // The folder may appear before the server starts.
             let message = format!("the log file's folder {}: {error}", folder.display());
             return vec![say(Severity::Warning, message, None)];
         }
@@ -108,14 +98,13 @@ pub fn judge_log(file: LogFile<'_>, strictness: Strictness) -> Vec<Diagnostic> {
     found
 }
 
-/// Whether others can exchange the file at this path, so that it stays as it is.
 pub fn is_log_exposed(path: &Path, strictness: Strictness) -> bool {
     let folders = log_folders(path.parent().unwrap_or(path));
     folders.is_ok_and(|folders| folders.iter().any(|(_, others)| strictness.refuses(others)))
 }
 
-/// The folders, as they were named and behind all links, in which others can make or change
-/// the log file.
+/// Folders in which others can create or replace the log file, both as named and with links
+/// resolved.
 fn log_folders(folder: &Path) -> std::io::Result<Vec<(PathBuf, Others)>> {
     let real = sys::paths::plain(std::fs::canonicalize(folder)?);
     let mut found = trust::folder_creators(folder)?;
@@ -152,7 +141,7 @@ fn judge_one(source: &Source, strictness: Strictness, told: &mut Vec<PathBuf>) -
         } else {
             (format!("{what}; {} refuses that", CAPABILITIES.refuses), Severity::Warning)
         };
-        // A folder further up is others' as well: better to move the file.
+        // Other accounts share a folder further up, so moving the file is better.
         let hint = if path == source.path || own_folders.contains(&path) {
             format!("`{}` takes that away", trust::mend_writers(path, others))
         } else {

@@ -1,6 +1,6 @@
-//! What the world says to a plan: accounts and programs, as they are now.
-//! Never an error: they may heal while the server runs. Everything here may
-//! touch the disk, the network or the user database, and block.
+//! Checks the accounts, programs and files that a plan names, as they are now. They yield warnings,
+//! never errors, because they can heal while the server runs. Every function may block on the disk,
+//! the network or the user database.
 
 use std::path::{Path, PathBuf};
 
@@ -15,21 +15,18 @@ use crate::sys::files::open_regular;
 use crate::sys::{self, Others, ProgramFault, trust};
 use crate::tls::Keys;
 
-/// What was found for one service.
 #[derive(Debug)]
 pub struct Finding {
-    /// The program, as it would be started now.
+    /// `None` if it cannot be found now.
     pub program: Option<sys::FoundProgram>,
-    /// What somebody should look at.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Looks at every service of a plan.
 pub fn examine(loaded: &Loaded) -> Vec<Finding> {
     loaded.services().map(|(service, spans)| examine_service(loaded, service, spans)).collect()
 }
 
-/// The addresses that no interface has now. (At a start the listeners tell.)
+/// Warns of addresses that no interface has now. At a start the listeners report them.
 pub fn addresses_not_up(loaded: &Loaded) -> Vec<Diagnostic> {
     let mut addresses = std::collections::BTreeMap::new();
     for (service, spans) in loaded.services().filter(|(service, _)| service.enabled) {
@@ -129,7 +126,7 @@ fn examine_service(loaded: &Loaded, service: &Service, spans: &Spans) -> Finding
     Finding { program, warnings }
 }
 
-/// Who else can put a socket in the place of this one, so that it is not made.
+/// Warns of a folder in which others can create a socket first. The server makes no socket there.
 fn shared_folder(address: &Address) -> Option<(String, String)> {
     let Address::Unix(path) = address else { return None };
     let found = trust::folder_creators(path.parent()?).unwrap_or_default();
@@ -147,12 +144,11 @@ fn shared_folder(address: &Address) -> Option<(String, String)> {
     Some((message, hint))
 }
 
-/// What is wrong with the files of TLS, each with what mends it.
 fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
     let mut found = Vec::new();
     let mut unread = Vec::new();
     let loaded = Keys::load(tls);
-    // A certificate that was named as the key may be read by everybody.
+    // A certificate may be public: if the two are swapped, check the real key.
     let swapped = loaded.is_err() && Keys::are_swapped(tls);
     let (certificate, key) =
         if swapped { (&tls.key, &tls.certificate) } else { (&tls.certificate, &tls.key) };
@@ -198,7 +194,7 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
             own.chain(keys.list_warnings()).collect()
         }
         Err(first) => match Keys::faults(tls) {
-            // What could not be read for a moment was read this time.
+            // No fault on the second read: report that of the first.
             faults if faults.is_empty() => vec![first],
             faults => faults,
         },
@@ -208,9 +204,8 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
     found
 }
 
-/// Who else can put another program in the place of this one, and so choose
-/// what clients start: in its file, or in its folder (where a library that it
-/// loads may lie, too).
+/// Warns of accounts that can replace the program, and so choose what clients start. They change
+/// its file, or its folder, from which it may load libraries.
 fn replaceable(program: &Path) -> Vec<(String, String)> {
     let own = open_regular(program).and_then(|file| trust::file_writers(&file)).unwrap_or_default();
     let say = |(path, others): (PathBuf, Others)| {
@@ -221,8 +216,8 @@ fn replaceable(program: &Path) -> Vec<(String, String)> {
     writers(program, own).into_iter().map(say).collect()
 }
 
-/// Where anybody can change a file, of which they are `own`, or put another in its
-/// place.
+/// The file and the folders above it that [`Others::anyone`] can change. `own` are the file's
+/// writers.
 fn writers(path: &Path, own: Others) -> Vec<(PathBuf, Others)> {
     let above = trust::folder_writers(path.parent().unwrap_or(path)).unwrap_or_default();
     let all = std::iter::once((path.to_owned(), own)).chain(above);

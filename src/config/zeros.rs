@@ -1,8 +1,8 @@
-//! Leading zeros in the numbers of an address. Some programs read `010` as ten and
-//! others as eight, so no address, network or port is accepted with one.
+//! Leading zeros in addresses, networks and ports. Some programs read `010` as eight, others as
+//! ten, so the server accepts none.
 
-/// The text without leading zeros, if a decimal number in it has one. The groups of an
-/// IPv6 address are hexadecimal and may begin with zeros.
+/// The text without leading zeros, or `None` if no decimal number has one. IPv6 groups are
+/// hexadecimal and keep their zeros.
 pub fn without_leading_zeros(text: &str) -> Option<String> {
     let host_end = match text.find(']') {
         Some(bracket) => bracket + 1,
@@ -12,7 +12,7 @@ pub fn without_leading_zeros(text: &str) -> Option<String> {
     let (host, behind) = text.split_at(host_end);
     let groups_end = match host.rfind(':') {
         None => 0,
-        // An IPv4 address may stand behind the groups.
+        // An IPv4 address may follow the groups.
         Some(colon) if host[colon..].contains('.') => colon + 1,
         Some(_) => host.find('%').unwrap_or(host.len()),
     };
@@ -21,7 +21,6 @@ pub fn without_leading_zeros(text: &str) -> Option<String> {
     (plain != text).then_some(plain)
 }
 
-/// The text with each word of digits alone in its shortest form.
 fn plain_numbers(text: &str) -> String {
     let words = text.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric());
     let plain = words.map(|word| {

@@ -1,5 +1,5 @@
-//! The asking end of the control channel: one request, one answer, in bounded
-//! time, and only from a server that is the system's or our own.
+//! The client side of the control channel: one request and one answer, within a time limit. It
+//! talks only to a server of the system or of the client's own account.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,15 +12,14 @@ use crate::model::exit_code::Exit;
 use crate::sys::ControlFault;
 use crate::sys::control::{Stream, connect};
 
-/// How long an answer may take: the server has it at hand.
+/// How long the client waits for an answer, which the server has at hand.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a reload may take: files may lie on a network, and accounts are
-/// looked up.
+/// The same for a reload, which may read files on a network and look up accounts.
 pub const RELOAD_PATIENCE: Duration = Duration::from_mins(1);
 
-/// Asks the server behind this channel, or behind the first of the others that
-/// has one. Blocks, and so is not for the loop.
+/// Asks the server at `channel`. If no server is there, tries `others` in order. Blocks, so do not
+/// call it on the event loop.
 pub fn ask(
     channel: &Path,
     others: &[PathBuf],
@@ -46,13 +45,12 @@ async fn converse(channel: &Path, others: &[PathBuf], request: &Request) -> Resu
             break;
         }
         connected = connect(other).await;
-        // Where none answers, the usual channel is the one to name.
+        // If no server answers, the error names the usual channel.
         answers = if matches!(connected, Err(ControlFault::Absent)) { channel } else { other };
     }
     let channel = answers;
     let mut stream = connected.map_err(|fault| unreachable(channel, fault))?;
-    // A server that wants nothing to do with us may close before it has read;
-    // what it said is there all the same.
+    // A server may refuse the client before it reads the request. Its answer can still be read.
     let _ = stream.write_all(&request.to_line()).await;
     let line =
         read_line(&mut stream).await.map_err(|message| refused(channel, message, Exit::Unavailable))?;

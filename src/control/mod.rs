@@ -1,10 +1,8 @@
-//! The control channel: how a verb such as `--status` reaches the running
-//! server. One request and one answer a connection, a line of JSON each;
-//! `docs/control.md` describes it for others.
+//! The control channel: how a verb such as `--status` reaches the running server. Each connection
+//! carries one request and one answer, each a line of JSON (`docs/control.md`).
 //!
-//! Both ends look at who is at the other one (`sys::control`): the server
-//! answers administrators and its own account, the client asks nobody else's
-//! server.
+//! Both ends check the account of the other end (`sys::control`). The server answers administrators
+//! and its own account. The client accepts a server of the system or of its own account.
 
 pub mod client;
 pub mod protocol;

@@ -1,6 +1,5 @@
-//! What is said over the control channel: a line of JSON each way. What is
-//! asked is read strictly, since it changes something; answers may have more
-//! in them than an older program knows.
+//! The messages of the control channel, one line of JSON each. Requests are parsed strictly because
+//! they change state. Answers may have fields that an older client does not know.
 
 use std::net::IpAddr;
 
@@ -9,41 +8,32 @@ use serde::{Deserialize, Serialize};
 pub use crate::core::explain::Verdict;
 use crate::model::exit_code::Exit;
 
-/// The version of the protocol. A new one is a new language: what is only
-/// added to answers needs none.
+/// The version of the protocol. Adding fields to answers does not change it.
 pub const VERSION: u64 = 1;
 
-/// The longest request in bytes, its newline included. The longest sensible
-/// one names a service and an address.
+/// The longest request in bytes, with its newline.
 pub const LONGEST_REQUEST: usize = 4096;
 
-/// The longest answer that a client reads, in bytes: a hundred thousand
-/// sessions, and no more of its memory.
+/// The longest answer that a client reads, in bytes. A hundred thousand sessions fit.
 pub const LONGEST_REPLY: usize = 16 << 20;
 
-/// What the running server is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// What it is doing.
     Status,
-    /// To read its files again.
     Reload,
-    /// To end a session.
     Kill {
-        /// Which.
+        /// The session's number, as `--status` lists it.
         session: u64,
     },
-    /// What it would do to a client from there.
     Explain {
-        /// From where.
         address: IpAddr,
-        /// At this service; at each without one.
+        /// The service to explain; every service if `None`.
         service: Option<String>,
     },
 }
 
-/// A request as it is written. All fields of all requests: what does not
-/// belong to the one that is named is refused below.
+/// The JSON form of a request, with the fields of all requests. `Request::parse` rejects fields
+/// that the named request does not have.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -66,14 +56,13 @@ enum RequestName {
     Explain,
 }
 
-/// Looked at first: another version may have other fields.
+/// Parsed first, because another version may have other fields.
 #[derive(Deserialize)]
 struct Versioned {
     version: u64,
 }
 
 impl Request {
-    /// As a line.
     pub fn to_line(&self) -> Vec<u8> {
         let (request, session, address, service) = match self.clone() {
             Request::Status => (RequestName::Status, None, None, None),
@@ -84,8 +73,7 @@ impl Request {
         line(&Written { version: VERSION, request, session, address, service })
     }
 
-    /// From a line, without its newline. The error is a sentence for whoever
-    /// asked.
+    /// Parses a line without its newline. The error is a sentence for the client.
     pub fn parse(line: &[u8]) -> Result<Request, String> {
         let not_a_request = |error: serde_json::Error| format!("this is no request: {error}");
         let Versioned { version } = serde_json::from_slice(line).map_err(not_a_request)?;
@@ -111,31 +99,24 @@ impl Request {
     }
 }
 
-/// What the server answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", content = "body", rename_all = "lowercase")]
 pub enum Reply {
-    /// What it is doing.
     Status(Status),
-    /// The files were read, and are what is served now.
     Reloaded {
-        /// What changed.
         message: String,
-        /// What it counts as, as the asking program's exit code: not 0 where
-        /// something that the files name, a certificate, can't be used.
+        /// The exit code of the client. Not 0 if the server cannot use a certificate from the
+        /// files.
         #[serde(default)]
         exit: u8,
     },
-    /// What was asked was not done.
     Refused {
-        /// Why not.
         message: String,
-        /// What it counts as, as the asking program's exit code.
+        /// The exit code of the client.
         exit: u8,
     },
-    /// The session is being ended.
+    /// The server has begun to end the session.
     Killed,
-    /// What would become of a client.
     Explained(Vec<Explanation>),
 }
 
@@ -147,27 +128,22 @@ struct Answer {
 }
 
 impl Reply {
-    /// A refusal.
     pub fn refused(message: impl Into<String>, exit: Exit) -> Reply {
         Reply::Refused { message: message.into(), exit: exit.code() }
     }
 
-    /// There is no such session, or no longer.
     pub fn no_such_session(session: u64) -> Reply {
         Reply::refused(format!("there is no session {session}; --status lists them"), Exit::NoInput)
     }
 
-    /// There is no such service.
     pub fn no_such_service(name: &str) -> Reply {
         Reply::refused(format!("there is no service {name}; --status lists them"), Exit::NoInput)
     }
 
-    /// As a line.
     pub fn to_line(self) -> Vec<u8> {
         line(&Answer { version: VERSION, reply: self })
     }
 
-    /// From a line. The error is a sentence.
     pub fn parse(line: &[u8]) -> Result<Reply, String> {
         let stranger = |error| format!("what answers is no wininetd: {error}");
         let Versioned { version } = serde_json::from_slice(line).map_err(stranger)?;
@@ -183,61 +159,46 @@ impl Reply {
     }
 }
 
-/// What the server is doing. `--status --json` prints it as it is here.
+/// The state of the server. `--status --json` prints it in this form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// The program's version.
     pub version: String,
-    /// The server's process.
     pub pid: u32,
-    /// Since when it has been running.
     pub uptime_seconds: f64,
-    /// Its services, in the order of the configuration.
     pub services: Vec<ServiceStatus>,
 }
 
-/// A service and how it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
-    /// Its name.
     pub name: String,
-    /// How it is.
     pub state: ServiceState,
-    /// Why it is not listening, or not everywhere.
+    /// Why the service does not accept clients at all of its addresses.
     pub reason: Option<String>,
-    /// The addresses that are bound.
     pub listen: Vec<String>,
-    /// Sessions that have not ended.
     pub live: u64,
-    /// Programs that wait for their clients, where some are started ahead.
+    /// Warm programs that wait for clients, if the service has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm: Option<u64>,
-    /// Sessions that were served, since the start.
+    /// Sessions since the start, by outcome.
     pub served: u64,
-    /// Clients that were refused, since the start.
     pub refused: u64,
-    /// Sessions that failed, since the start.
     pub failed: u64,
-    /// The sessions that have not ended, in the order of their numbers.
     pub sessions: Vec<SessionStatus>,
 }
 
-/// How a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceState {
-    /// Clients can come in.
     Listening,
-    /// It failed by itself, and its clients wait.
+    /// The service failed by itself. Its clients wait.
     Paused,
-    /// None of its addresses is bound; that is tried again.
+    /// No address is bound. The server tries again.
     Retrying,
-    /// The configuration says so.
+    /// The configuration disables the service, or no longer contains it.
     Disabled,
 }
 
 impl ServiceState {
-    /// Its name, as on the wire.
     pub fn name(self) -> &'static str {
         match self {
             ServiceState::Listening => "listening",
@@ -248,39 +209,30 @@ impl ServiceState {
     }
 }
 
-/// A session that has not ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionStatus {
-    /// Its number, which `--kill` takes.
+    /// The session's number, which `--kill` takes.
     pub id: u64,
-    /// Whose it is.
     pub client: String,
-    /// Its program, while that runs.
     pub pid: Option<u32>,
-    /// How long it has lasted.
     pub seconds: f64,
-    /// Bytes from the client, where somebody counts them.
+    /// `None` if neither the server nor the system counts bytes.
     #[serde(default)]
     pub bytes_in: Option<u64>,
-    /// Bytes to the client, where somebody counts them.
     #[serde(default)]
     pub bytes_out: Option<u64>,
 }
 
-/// What would become of a client at one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The service.
     pub service: String,
-    /// What would become of it.
     pub verdict: Verdict,
-    /// The rule or limit that decides.
     pub because: String,
 }
 
-/// JSON has its own escape for a newline, so that one ends the line.
+/// JSON escapes newlines inside strings, so a newline ends the line.
 fn line(value: &impl Serialize) -> Vec<u8> {
-    // Names are text and floats of ours are finite, so nothing here can fail.
+    // Serialization cannot fail: map keys are strings and the floats are finite.
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line

@@ -1,6 +1,5 @@
-//! The server's end of the control channel: a task on the loop that turns
-//! lines into commands for the supervisor, and its replies into lines. A
-//! client that is slow, silent or endless costs a place for a few seconds.
+//! The server side of the control channel: turns lines into commands for the supervisor, and its
+//! replies into lines. Limits bound what a slow or silent client costs.
 
 use std::time::Duration;
 
@@ -12,32 +11,27 @@ use super::protocol::{LONGEST_REQUEST, Reply, Request};
 use crate::model::exit_code::Exit;
 use crate::sys::control::{Channel, Stream};
 
-/// What the supervisor is asked. Who drops `reply` unanswered is stopping.
+/// A request for the supervisor. If the supervisor drops `reply`, the server is stopping.
 #[derive(Debug)]
 pub struct ControlCommand {
-    /// What is wanted.
     pub request: Request,
-    /// Where the answer goes.
     pub reply: oneshot::Sender<Reply>,
 }
 
-/// Clients that are answered at once; more wait in the backlog. Nobody needs
-/// as many, and each holds a descriptor that a session could have.
+/// Clients that the server answers at once. Each holds a descriptor that a session could use.
 const MOST_CLIENTS: usize = 16;
 
-/// A failed accept is tried again after this: what was run out of is not back
-/// sooner, and going on at once would spin.
+/// The pause after a failed accept. Without it the loop would spin while resources are exhausted.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a client may take.
+/// Time limits for one client.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
-    /// To send its request. It is one line, made before it connects.
+    /// From the connection to the complete request.
     request: Duration,
-    /// To take its answer, and to go.
+    /// For reading the answer and closing the connection.
     reply: Duration,
-    /// The longest that its answer may take to be found: files on a disk that
-    /// does not answer must not take all places.
+    /// For the supervisor's reply. Files on a disk that hangs must not occupy all connections.
     work: Duration,
 }
 
@@ -47,8 +41,7 @@ const PATIENCE: Patience = Patience {
     work: Duration::from_secs(55),
 };
 
-/// Answers clients until nobody takes commands any more. Dropping it closes
-/// the channel.
+/// Answers clients until `commands` is closed. Dropping the future closes the channel.
 pub async fn serve(channel: Channel, commands: mpsc::Sender<ControlCommand>) {
     serve_with(channel, commands, PATIENCE).await;
 }
@@ -68,27 +61,25 @@ async fn serve_with(mut channel: Channel, commands: mpsc::Sender<ControlCommand>
         }
     }
     drop(channel);
-    // They are told that it is over.
+    // The remaining clients still get the answer that the server is stopping.
     while clients.join_next().await.is_some() {}
 }
 
-/// One client, from its request to its going away.
 async fn attend(mut stream: Stream, commands: mpsc::Sender<ControlCommand>, patience: Patience) {
     let Some(reply) = reply_to(&mut stream, &commands, patience).await else { return };
     let until = Instant::now() + patience.reply;
     let deliver = async {
         stream.write_all(&reply.to_line()).await?;
-        // It goes once it has read. To end the connection before that would
-        // destroy what is under way where it sends on, and on Windows always.
+        // The client closes once it has read the answer. Closing earlier would destroy unread data:
+        // on Windows always, elsewhere if the client keeps sending.
         let mut more = [0; 1024];
         while stream.read(&mut more).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // Whether it took its answer or not, it has had its time.
     let _ = timeout_at(until, deliver).await;
 }
 
-/// What a client is to be told; nothing where it has asked nothing.
+/// The answer for a client. `None` if the client sent no request.
 async fn reply_to(
     stream: &mut Stream,
     commands: &mpsc::Sender<ControlCommand>,
@@ -104,7 +95,7 @@ async fn reply_to(
         Err(message) => return Some(Reply::refused(message, Exit::Usage)),
     };
     let (reply, answer) = oneshot::channel();
-    // A supervisor that is gone drops the one end, and so the other fails.
+    // If the supervisor is gone, the send drops `reply`, and `answer` fails.
     let _ = commands.send(ControlCommand { request, reply }).await;
     let too_long = "this takes too long; the log tells what comes of it";
     Some(match tokio::time::timeout(patience.work, answer).await {
@@ -113,9 +104,8 @@ async fn reply_to(
     })
 }
 
-/// The request's line without its newline, which a client that has ended its
-/// side may leave out; an error for the client where it is too long. Nothing
-/// where nothing came.
+/// Reads the request's line and returns it without its newline. The newline is optional if the
+/// client half-closes. The inner error is for the client; `None` if the client sent nothing.
 async fn read_line(stream: &mut Stream) -> std::io::Result<Option<Result<Vec<u8>, String>>> {
     let mut line = Vec::new();
     let mut part = [0; 1024];
@@ -147,7 +137,6 @@ mod tests {
     use super::*;
     use crate::sys::control::connect;
 
-    /// A test fails after this; reaching it is never part of one.
     const LIMIT: Duration = Duration::from_mins(1);
     const BRIEF: Duration = Duration::from_millis(100);
     const ENDLESS: Patience = Patience { request: LIMIT, reply: LIMIT, work: LIMIT };
@@ -157,7 +146,6 @@ mod tests {
         runtime.block_on(async { timeout(LIMIT, test).await.unwrap() });
     }
 
-    /// A channel of a name that no other test has.
     fn channel() -> (Channel, PathBuf, tempfile::TempDir) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let folder = tempfile::tempdir().unwrap();
@@ -170,7 +158,6 @@ mod tests {
         (Channel::open(&path).unwrap(), path, folder)
     }
 
-    /// A server whose commands the test answers itself.
     fn server(patience: Patience) -> (mpsc::Receiver<ControlCommand>, PathBuf, tempfile::TempDir) {
         let (channel, path, folder) = channel();
         let (sender, commands) = mpsc::channel(1);
@@ -178,7 +165,6 @@ mod tests {
         (commands, path, folder)
     }
 
-    /// A server that answers every command with `Killed`.
     fn obedient(patience: Patience) -> (PathBuf, tempfile::TempDir) {
         let (mut commands, path, folder) = server(patience);
         tokio::spawn(async move {
@@ -191,7 +177,6 @@ mod tests {
 
     async fn read_to_end(stream: &mut Stream) -> Vec<u8> {
         let (mut all, mut part) = (Vec::new(), [0; 4096]);
-        // A reset is an end as well.
         while let Ok(length @ 1..) = stream.read(&mut part).await {
             all.extend_from_slice(&part[..length]);
             if all.ends_with(b"\n") {
@@ -201,7 +186,6 @@ mod tests {
         all
     }
 
-    /// What a client is told that sends these bytes and then waits.
     async fn told(path: &std::path::Path, bytes: &[u8]) -> String {
         let mut stream = connect(path).await.unwrap();
         stream.write_all(bytes).await.unwrap();
@@ -225,7 +209,6 @@ mod tests {
             assert_eq!(command.request, Request::Kill { session: 7 });
             command.reply.send(Reply::no_such_session(7)).unwrap();
             assert_eq!(asked.await.unwrap(), Reply::no_such_session(7));
-            // An answer of any length, in one piece.
             let asked = tokio::spawn(ask(path));
             let long = Reply::Reloaded { message: "x".repeat(2 << 20), exit: 0 };
             commands.recv().await.unwrap().reply.send(long.clone()).unwrap();
@@ -244,7 +227,6 @@ mod tests {
             let long = vec![b' '; 10_000];
             assert_eq!(told(&path, &long).await, "a request has at most 4096 bytes");
             assert!(told(&path, b"{\"version\":9}\n").await.contains("version 1"));
-            // And others are answered as before.
             assert_eq!(ask(path).await, Reply::Killed);
         });
     }
@@ -254,7 +236,7 @@ mod tests {
         run(async {
             let (path, _folder) = obedient(Patience { request: BRIEF, reply: BRIEF, work: LIMIT });
             assert_eq!(told(&path, b"{").await, "the request took too long to arrive");
-            // Each byte is no new beginning.
+            // Further bytes do not extend the deadline.
             let mut stream = connect(&path).await.unwrap();
             let mut tick = tokio::time::interval(BRIEF / 10);
             let began = Instant::now();
@@ -295,7 +277,7 @@ mod tests {
             for _ in 0..MOST_CLIENTS {
                 let mut stream = connect(&path).await.unwrap();
                 stream.write_all(&Request::Status.to_line()).await.unwrap();
-                // More than any buffer between us holds.
+                // More than all buffers on the way can hold.
                 let long = Reply::Reloaded { message: "x".repeat(1 << 20), exit: 0 };
                 commands.recv().await.unwrap().reply.send(long).unwrap();
                 deaf.push(stream);
@@ -379,7 +361,7 @@ mod tests {
                 }
                 drop(stream);
                 let error = asked.await.unwrap().unwrap_err().to_string();
-                // Where the end of a connection destroys what was not read, that is all there is to say.
+                // On Windows, closing the connection destroys the unread answer.
                 assert!(
                     error.contains(said) || (cfg!(windows) && error.contains("without an answer")),
                     "{error}"

@@ -1,5 +1,5 @@
-//! The status for people: a table, with each service's sessions below it. No
-//! text in it is shown raw: a client's or a file's could steer a terminal.
+//! The status as a table for people, with each service's sessions below it. All text is escaped,
+//! because text from a client or a file could control the terminal.
 
 use std::fmt::Write;
 
@@ -8,10 +8,8 @@ use unicode_width::UnicodeWidthStr;
 use super::protocol::{Explanation, ServiceStatus, SessionStatus, Status};
 use crate::log::escaped;
 
-/// The columns of numbers, whose digits stand below each other.
 const NUMBERS: std::ops::Range<usize> = 2..6;
 
-/// The status as a table, lines and all.
 pub fn status(status: &Status) -> String {
     let mut text = format!(
         "wininetd {}, process {}, up {}\n",
@@ -28,7 +26,6 @@ pub fn status(status: &Status) -> String {
     let widths: Vec<usize> =
         (0..7).map(|column| rows.iter().map(|row| row[column].width()).max().unwrap_or(0)).collect();
     text.push('\n');
-    // The first row is the heads.
     let services = std::iter::once(None).chain(status.services.iter().map(Some));
     for (row, service) in rows.iter().zip(services) {
         line(&mut text, row, &widths);
@@ -39,7 +36,6 @@ pub fn status(status: &Status) -> String {
     text
 }
 
-/// What the server, or a file, would do to a client: a line a service.
 pub fn explanations(explanations: &[Explanation]) -> String {
     let line = |found: &Explanation| {
         format!("{}: {}, {}\n", escaped(&found.service), found.verdict.name(), escaped(&found.because))
@@ -60,7 +56,6 @@ fn row(service: &ServiceStatus) -> [String; 7] {
     ]
 }
 
-/// Why it is not listening, and its sessions.
 fn below(text: &mut String, service: &ServiceStatus) {
     if let Some(reason) = &service.reason {
         let _ = writeln!(text, "    {}", escaped(reason));
@@ -92,7 +87,6 @@ fn below(text: &mut String, service: &ServiceStatus) {
     }
 }
 
-/// What moved on a session's connection, as far as somebody counts it.
 fn moved(session: &SessionStatus) -> String {
     let one = |bytes: Option<u64>, way| bytes.map(|bytes| format!("{bytes} {way}"));
     let ways = [one(session.bytes_in, "in"), one(session.bytes_out, "out")];
@@ -102,7 +96,7 @@ fn moved(session: &SessionStatus) -> String {
 fn line(text: &mut String, row: &[String; 7], widths: &[usize]) {
     for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
         let rest = width - cell.width();
-        // Writing to a String can't fail.
+        // Writing to a String cannot fail.
         let _ = if NUMBERS.contains(&column) {
             write!(text, "{:rest$}{cell}  ", "")
         } else {
@@ -112,18 +106,17 @@ fn line(text: &mut String, row: &[String; 7], widths: &[usize]) {
     end_line(text);
 }
 
-/// Ends a line, without the blanks that its last cell is filled with.
 fn end_line(text: &mut String) {
     text.truncate(text.trim_end_matches(' ').len());
     text.push('\n');
 }
 
-/// A time in its two largest units.
+/// A duration in its two largest units.
 fn lasting(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{:.1} s", seconds.max(0.0));
     }
-    // A float becomes the nearest whole number that there is.
+    // The cast saturates.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let seconds = seconds as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);

@@ -1,4 +1,4 @@
-//! The account of an entry of inetd or xinetd, as a native file names it.
+//! The account of an inetd or xinetd entry in the native form.
 
 use super::toml::{TomlEntry, literal, string};
 use super::world::World;
@@ -6,15 +6,13 @@ use crate::model::secret::STORED;
 use crate::sys::CAPABILITIES;
 use crate::sys::account::parse_credentials;
 
-/// Why an account cannot stand in a native file, if so.
 pub(super) fn unnameable(user: &str) -> Option<String> {
-    // Here that is the server's own account, which may be root.
+    // In a native file `none` is the server's own account, which may be root.
     user.eq_ignore_ascii_case("none")
         .then(|| format!("the user {user} cannot stand in a native file, where that is no account"))
 }
 
-/// Writes the user, and its password where this system needs one. The result is what to do
-/// about that.
+/// Writes the user, and `password` if this system needs one. Returns what is left to do for it.
 pub(super) fn write_user(entry: &mut TomlEntry, user: &str) -> Option<String> {
     entry.keys.set("user", string(user));
     let reads = |password| parse_credentials(user, password, "wininetd").is_ok();
@@ -25,28 +23,25 @@ pub(super) fn write_user(entry: &mut TomlEntry, user: &str) -> Option<String> {
     Some(format!("{user} needs a password here: store it with `wininetd --set-password {user}`"))
 }
 
-/// Writes the group: for Unix alone where this system has none.
+/// Writes the group. On a system without groups it goes into the `unix` table.
 pub(super) fn write_group(entry: &mut TomlEntry, group: &str) {
     entry.keys.set_if(CAPABILITIES.groups, "group", string(group));
 }
 
-/// Whether a name is a number to xinetd.
 pub(super) fn is_number(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The user that xinetd starts a program as.
 pub(super) struct User {
-    /// Its name, or what was typed.
+    /// The name, or the typed text if the name is unknown.
     pub name: String,
-    /// The group in the place of the account's own.
+    /// The group, if it is not the account's own.
     pub group: Option<String>,
-    /// What there is to say: `Err` where the service must stay closed.
+    /// A note on the user. `Err` means that the service must stay closed.
     pub said: Option<Result<String, String>>,
 }
 
-/// The user of this number: xinetd gives the program the group of the same number as well,
-/// unless the block has a `group`.
+/// xinetd gives such a program the group with the same number, unless the block has a `group`.
 pub(super) fn user_of_number(world: &World, typed: &str, has_group: bool) -> User {
     let number = typed.parse().ok();
     let as_typed = |why| User { name: typed.to_owned(), group: None, said: Some(Err(why)) };
@@ -70,8 +65,7 @@ pub(super) fn user_of_number(world: &World, typed: &str, has_group: bool) -> Use
     }
 }
 
-/// The lines of a service as this system has them: with a password where users need one, and
-/// groups in the table for Unix where there are none.
+/// The lines as this system writes them, with passwords or a `unix` table.
 #[cfg(test)]
 pub(super) fn as_here(text: &str) -> String {
     let (mut lines, mut group) = (Vec::new(), None);

@@ -1,4 +1,4 @@
-//! A classic file in the native form.
+//! Converts a classic file into the native form.
 
 use std::ops::Range;
 
@@ -14,13 +14,13 @@ use crate::model::plan::{Service, Stdio};
 use crate::model::secret::STORED;
 use crate::sys::CAPABILITIES;
 
-/// The same services; all errors of the text, if it has some.
+/// Converts the services. Fails with all errors of the text.
 pub(super) fn convert(
     source: &Source,
     defaults: &Defaults,
     notes: &mut Vec<Diagnostic>,
 ) -> Result<Document, Vec<Diagnostic>> {
-    // Its copy of the text hides passwords.
+    // The copy of the text in `loaded` hides passwords.
     let loaded = classic::read(source.clone(), defaults);
     if loaded.has_errors() {
         return Err(loaded.diagnostics);
@@ -38,12 +38,10 @@ pub(super) fn convert(
     Ok(document)
 }
 
-/// What is the same for all lines, wherever a native file would have another
-/// default or the command line had a say.
+/// Keys for all services where a native file has another default or the command line set a value.
 fn common(defaults: &Defaults) -> Keys {
     let mut keys = Keys::default();
-    // Also where this system's native form has the same default: on another one
-    // it has not, and the file may be moved.
+    // Written even if it is this system's default: the file may move to another system.
     let stdio = defaults.stdio(&[]);
     let why = match stdio {
         Stdio::Socket => "the connection itself, as a classic file has it",
@@ -70,13 +68,13 @@ fn item(source: &Source, service: &Service, spans: &Spans, notes: &mut Vec<Diagn
     let mut entry = TomlEntry { name, listen, typed: typed_at, ..TomlEntry::default() };
     entry.keys.set("command", literal(command));
     if service.program.identity.is_none() {
-        // Written, since a server of root takes no service without it.
+        // Required, because a server of root accepts no service without a user.
         entry.keys.set("user", string("none"));
     }
     if let Some(credentials) = &service.program.identity {
         let (user, password) = identity.split_once(':').unwrap_or((identity, ""));
         entry.keys.set("user", string(user));
-        // An empty one says something only where accounts are taken by passwords.
+        // An empty password has a meaning only on systems that log on with passwords.
         let typed_empty = CAPABILITIES.passwords && credentials.password.is_some();
         if !password.is_empty() || typed_empty {
             entry.keys.set("password", literal(password));

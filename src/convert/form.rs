@@ -1,12 +1,10 @@
-//! Which form a file has. Never guessed in silence: several or none is an error
-//! that says what was expected.
+//! Recognizes the form of a file. Several forms or none is an error that says what was expected.
 
 use std::ops::Range;
 
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 
-/// The forms that can be converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// `PORT USER:PASS CMDLINE`.
@@ -20,7 +18,6 @@ pub(super) enum Form {
 const EXPECTED: &str = "a classic file has lines `PORT USER:PASS CMDLINE`, an inetd.conf has lines \
     `name stream tcp nowait user program arguments`, an xinetd.conf has blocks `service name { … }`";
 
-/// Looks at every line.
 pub(super) fn recognise(source: &Source, notes: &mut Vec<Diagnostic>) -> Result<Form, Vec<Diagnostic>> {
     let mut found: Vec<(Form, Range<usize>)> = Vec::new();
     let mut switched_off = false;

@@ -1,5 +1,5 @@
-//! The last step of a conversion: the server's own reader reads what was written, and a
-//! service that it refuses becomes a comment. So everything that is written loads.
+//! The last step of a conversion: the server's own reader reads the result. A service that it
+//! refuses becomes a comment, so the result always loads.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,6 @@ use crate::config::native;
 use crate::config::source::Source;
 use crate::config::stored::Stored;
 
-/// Makes comments of the services that a native file cannot hold.
 pub(super) fn keep_loadable(document: &mut Document, sources: &[Source], notes: &mut Vec<Diagnostic>) {
     loop {
         let refused = refused(document);
@@ -30,8 +29,7 @@ pub(super) fn keep_loadable(document: &mut Document, sources: &[Source], notes: 
     }
 }
 
-/// The services with errors, each with the first one. Two services with one address are
-/// the error of the second.
+/// The first error of each service. For two services with one address, the second has the error.
 fn refused(document: &Document) -> BTreeMap<usize, String> {
     let (text, first_lines) = document.rendered();
     let written = Source::decode(Path::new("wininetd.toml"), text.into_bytes());

@@ -1,6 +1,6 @@
-//! `--convert`: the native form of a classic file, an inetd.conf or an
-//! xinetd.conf that behaves the same. What can't be carried over is said at its
-//! place, and never makes the result more open than what it came from.
+//! `--convert`: converts a classic file, an inetd.conf or an xinetd.conf into a native file with
+//! the same behavior. A note marks everything that cannot be carried over. The result is never less
+//! restrictive than the original.
 
 mod account;
 mod classic;
@@ -27,23 +27,20 @@ use crate::sys;
 use form::Form;
 use world::World;
 
-/// A file in the native form.
 pub struct Converted {
-    /// The native file.
     pub text: String,
-    /// What was not carried over, and what to look at, each with its place.
+    /// What was not carried over and what to check, each with its location.
     pub notes: Vec<Diagnostic>,
 }
 
 impl fmt::Debug for Converted {
-    /// The text may hold passwords.
+    /// Leaves out the text, which may hold passwords.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Converted({} bytes, {:?})", self.text.len(), self.notes)
     }
 }
 
-/// Converts a file; options given beside it count for a classic one. `service`
-/// is the name under which passwords are stored.
+/// `options` apply only to a classic file. `service` is the name under which passwords are stored.
 pub fn convert(path: &Path, options: &Stored, service: &str) -> Result<Converted, Error> {
     let unreadable =
         |cause| Error::Unreadable { path: path.to_owned(), example: sys::paths::EXAMPLE_LINE, cause };
@@ -63,7 +60,7 @@ fn convert_source(
         Ok(Form::Inetd) => Ok(inetd::convert(&source, world, &mut notes)),
         Ok(Form::Xinetd) => xinetd::convert(&source, world, &mut notes),
         Err(errors) => {
-            // Lines of a classic file may be among what is cited.
+            // The errors may cite lines of a classic file.
             hide_passwords(&mut source);
             Err(form::recognise(&source, &mut notes).err().unwrap_or(errors))
         }
@@ -74,7 +71,7 @@ fn convert_source(
     }
 }
 
-/// Puts a finding on the list; returns it as a comment for its place.
+/// Adds a finding to `notes`. Returns it as a comment for the native file.
 fn note(
     notes: &mut Vec<Diagnostic>,
     severity: Severity,
@@ -113,7 +110,6 @@ mod tests {
         assert!(error.to_string().contains("user:***") && !error.to_string().contains("hunter2"), "{error}");
     }
 
-    /// The plan of what was written, for a server with these options.
     fn plan_of(converted: &Converted, options: &Stored) -> (Plan, Vec<Diagnostic>) {
         let written = Source::decode(Path::new("x.toml"), converted.text.clone().into_bytes());
         let missing_user = MissingUser::Refused(CAPABILITIES.all_rights);
@@ -140,7 +136,6 @@ mod tests {
         }
     }
 
-    /// Words that mean something to one form or another, and words that mean trouble.
     fn word() -> impl Strategy<Value = Vec<u8>> {
         let known = "stream|tcp|tcp6|tcp46|tcp6only|unix|nowait|nowait/1|nowait.5|service|defaults|{|}|only_from|+=|\
             =|\n|\r|10.0.{1,2}|::ffff:1.2.3.4|::1/64|localhost|env|passenv|CLIENT_IP=x|REMOTE_HOST|A=b|A=c|a=b|=b|\
@@ -154,12 +149,10 @@ mod tests {
         prop_oneof![4 => known, 2 => text, 1 => proptest::collection::vec(any::<u8>(), 1..4)]
     }
 
-    /// Words one behind another.
     fn words(most: usize) -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(word(), 0..most).prop_map(|words| words.join(&b" "[..]))
     }
 
-    /// A line of an inetd.conf with such words in its fields.
     fn inetd_line() -> impl Strategy<Value = Vec<u8>> {
         let field = || prop_oneof![3 => Just(None), 1 => word().prop_map(Some)];
         let usual = ["79", "stream", "tcp", "nowait", "nobody", "/bin/cat", "cat"];
@@ -174,7 +167,6 @@ mod tests {
         })
     }
 
-    /// A block of an xinetd.conf with such words as values.
     fn xinetd_block() -> impl Strategy<Value = Vec<u8>> {
         let names = "server_args env passenv only_from no_access user group port bind id instances per_source cps \
             rlimit_as rlimit_cpu rlimit_files flags umask v6only";
@@ -190,7 +182,6 @@ mod tests {
         })
     }
 
-    /// What stands behind the port of a classic line, mostly right.
     fn classic() -> impl Strategy<Value = String> {
         "(none|u:p|d\\\\v:p'q|x:\\{stored\\})[ \t]{1,3}[a-z\\\\/]{1,5}( '[a-z ]{0,4}'| \"[a-z]{0,4}\"|)"
     }
@@ -209,7 +200,7 @@ mod tests {
             stdio in proptest::option::of(prop_oneof![Just(Stdio::Socket), Just(Stdio::Pipe)]),
             bind in proptest::collection::vec(any::<std::net::IpAddr>(), 0..3),
         ) {
-            // An IPv6 address that is IPv4's is refused by the native form only.
+            // Only the native form refuses IPv4-mapped addresses, so leave them out.
             let bind = bind.iter().map(std::net::IpAddr::to_canonical).collect();
             let options = Stored { timeout, linger_timeout, stdio, bind, ..Stored::default() };
             let lines = lines.iter().map(|(port, rest)| format!("{port} {rest}\n"));

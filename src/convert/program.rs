@@ -1,34 +1,31 @@
-//! The program of an entry of inetd or xinetd: what its first argument said,
-//! and what stood before it.
+//! The program of an inetd or xinetd entry, with or without tcpd before it.
 
 use super::toml::{TomlEntry, array, string};
 
-/// A program as it is to be started.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ConvertedProgram {
-    /// The program and its arguments.
     pub command: Vec<String>,
-    /// The name that it is started under, where that is another one.
+    /// Set if it differs from the program's name.
     pub argv0: Option<String>,
-    /// tcpd stood before it.
+    /// tcpd starts the program.
     pub wrapped: bool,
-    /// tcpd got a name without a path. `command` has the folder that Debian's tcpd looks in.
+    /// tcpd got a name without a path, so `command` has the directory where Debian's tcpd looks.
     pub assumed: bool,
 }
 
-/// Where tcpd looks for a program without a path. It is fixed when tcpd is built: this is Debian's.
+/// Where tcpd looks for a program without a path. Fixed when tcpd is built; this is Debian's.
 const DAEMONS: &str = "/usr/sbin";
 
-/// Programs that run the applet that their name or their first argument says.
-/// Static builds have more behind the name.
+/// Programs that run the applet that their name or first argument names. Static builds have longer
+/// names.
 const APPLETS: [&str; 2] = ["busybox", "toybox"];
 
-/// `arguments` begin with the name that the program is started under.
+/// `arguments` begins with `argv[0]`.
 pub(super) fn started(program: &str, arguments: &[&str]) -> ConvertedProgram {
     let name = arguments.first().copied().unwrap_or(program);
     let wrapped = base(program) == "tcpd" && base(name) != "tcpd";
     let assumed = wrapped && !name.contains('/');
-    // tcpd starts what its own name says, under that name.
+    // tcpd starts the program that its `argv[0]` names.
     let real = match (wrapped, assumed) {
         (false, _) => program.to_owned(),
         (true, false) => name.to_owned(),
@@ -36,7 +33,7 @@ pub(super) fn started(program: &str, arguments: &[&str]) -> ConvertedProgram {
     };
     let own_name = base(name);
     let differs = base(&real) != own_name;
-    // An applet takes its own name from the argument, too. A login shell's "-sh" would be an option there.
+    // Name the applet by an argument. A login shell's `-sh` would be an option there.
     let has_applets = APPLETS.iter().any(|known| base(&real).starts_with(known));
     let is_applet = differs && has_applets && !own_name.is_empty() && !own_name.starts_with('-');
     let applet = is_applet.then(|| own_name.to_owned());
@@ -54,7 +51,6 @@ fn base(path: &str) -> &str {
 }
 
 impl ConvertedProgram {
-    /// Writes the keys of the program.
     pub(super) fn write(&self, entry: &mut TomlEntry) {
         entry.keys.set("command", array(&self.command));
         if let Some(name) = &self.argv0 {
@@ -62,7 +58,6 @@ impl ConvertedProgram {
         }
     }
 
-    /// What to look at where tcpd got no path.
     pub(super) fn assumption(&self) -> Option<String> {
         let path = self.command.first().filter(|_| self.assumed)?;
         Some(format!(

@@ -1,5 +1,5 @@
-//! Two services that want one address: no two sockets can be bound to it, so one of
-//! them does without that address.
+//! Resolves conflicts between services with the same address. Only one socket can be bound to it,
+//! so only one service keeps the address.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,19 +10,18 @@ use crate::config::native::collide;
 use crate::config::source::Source;
 use crate::model::listen::Address;
 
-/// Which of two services counts that want the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Winner {
-    /// inetd: what comes later replaces it.
+    /// inetd: a later service replaces it.
     Last,
-    /// xinetd: the later one has the same id or cannot be bound, and is dropped.
+    /// xinetd: the later service has the same id or cannot be bound, and is dropped.
     First,
 }
 
-/// Leaves each address to one service. A service without any address left is switched off.
+/// Leaves each address to one service. A service that loses all addresses is switched off.
 ///
-/// One address and all addresses of its family overlap as well. The first of these counts:
-/// on Linux the second one cannot be bound while the first one listens.
+/// An address and the wildcard address of its family also conflict. The first of them wins: on
+/// Linux the second one cannot be bound while the first one listens.
 pub(super) fn settle(items: &mut [Item], sources: &[Source], winner: Winner, notes: &mut Vec<Diagnostic>) {
     let mut entries: Vec<&mut TomlEntry> = Vec::new();
     for item in items {
@@ -70,8 +69,7 @@ pub(super) fn settle(items: &mut [Item], sources: &[Source], winner: Winner, not
     }
 }
 
-/// The last service for each address. One without another address comes before those with
-/// several, which go on without it.
+/// A service with only this address takes precedence over those with several.
 fn last_of_each(entries: &[&mut TomlEntry]) -> HashMap<Address, usize> {
     let mut last: HashMap<Address, usize> = HashMap::new();
     for several in [true, false] {
@@ -97,7 +95,7 @@ fn place(entry: &TomlEntry, sources: &[Source]) -> String {
     format!("{}:{}", source.path.display(), source.place(entry.typed.start).line)
 }
 
-/// All addresses of a family stand for each of it.
+/// Removes addresses that a wildcard address or an equal address covers.
 fn once_each(listen: &mut Vec<Address>) {
     let mut kept: Vec<Address> = Vec::new();
     for address in listen.drain(..) {
@@ -117,7 +115,6 @@ mod tests {
 
     use super::*;
 
-    /// The addresses of these services afterwards; none, where it is switched off.
     fn settled(winner: Winner, services: &[&[&str]]) -> Vec<Vec<String>> {
         let source = Source::decode(Path::new("f"), b"x\n".to_vec());
         let mut items: Vec<Item> = services

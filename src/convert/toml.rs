@@ -1,4 +1,4 @@
-//! Writing a native file: stable, and readable by whoever goes on with it.
+//! Writes a native file that is stable and readable.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -7,47 +7,34 @@ use ipnet::IpNet;
 
 use crate::model::listen::Address;
 
-/// A native file as it is being written.
 #[derive(Default)]
 pub(super) struct Document {
-    /// Comments at its head.
     pub head: Vec<String>,
-    /// Keys of `[server]`.
     pub server: Keys,
-    /// Keys of `[defaults]`.
     pub defaults: Keys,
-    /// Services and comments, in the order of what was converted.
     pub items: Vec<Item>,
 }
 
-/// A part of the file.
 pub(super) enum Item {
-    /// A service.
     Service(TomlEntry),
-    /// What has no service: why, and what it was.
+    /// An entry without a service: the reason and the original.
     Comment(Vec<String>),
 }
 
-/// A service as it is being written.
 #[derive(Default)]
 pub(super) struct TomlEntry {
-    /// Its name, before it is made unique.
+    /// The name before it is made unique.
     pub name: String,
-    /// What there is to say about it.
     pub comments: Vec<String>,
-    /// It is written, but not served.
+    /// The entry is written with `enabled = false`.
     pub disabled: bool,
-    /// Its addresses.
     pub listen: Vec<Address>,
-    /// Its other keys.
     pub keys: Keys,
-    /// The file it was typed in, where there are several.
+    /// The index of its file among the sources.
     pub source: usize,
-    /// Where it was typed.
     pub typed: Range<usize>,
 }
 
-/// Keys in their order.
 #[derive(Default)]
 pub(super) struct Keys {
     here: Vec<(&'static str, TomlValue, &'static str)>,
@@ -55,25 +42,23 @@ pub(super) struct Keys {
     unix: Vec<(&'static str, String)>,
 }
 
-/// What stands behind a key.
 enum TomlValue {
     Toml(String),
-    /// Networks of clients: those that can come to the addresses of the service.
+    /// Networks of clients. Only those that can reach the service's addresses are written.
     Networks(Vec<IpNet>),
 }
 
 impl Keys {
-    /// A key with a value that is TOML already.
+    /// Sets a key to a value in TOML syntax.
     pub(super) fn set(&mut self, key: &'static str, value: impl Into<String>) {
         self.explain(key, value, "");
     }
 
-    /// A key with a comment that says why.
     pub(super) fn explain(&mut self, key: &'static str, value: impl Into<String>, why: &'static str) {
         self.here.push((key, TomlValue::Toml(value.into()), why));
     }
 
-    /// A key that this system may lack: there it stands in the table for Unix.
+    /// Sets a key. If this system lacks it, the key goes into the `unix` table.
     pub(super) fn set_if(&mut self, able: bool, key: &'static str, value: String) {
         if able {
             self.set(key, value);
@@ -82,12 +67,10 @@ impl Keys {
         }
     }
 
-    /// A key with networks.
     pub(super) fn networks(&mut self, key: &'static str, networks: Vec<IpNet>, why: &'static str) {
         self.here.push((key, TomlValue::Networks(networks), why));
     }
 
-    /// The lines, for a service with these addresses.
     fn lines(&self, listen: &[Address]) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         for (key, setting, why) in &self.here {
@@ -96,7 +79,7 @@ impl Keys {
                 TomlValue::Networks(networks) => {
                     let comes = networks.iter().filter(|network| can_come(network, listen));
                     let comes: Vec<String> = comes.map(ToString::to_string).collect();
-                    // An empty list of `allow` lets no client in, one of `deny` says nothing.
+                    // An empty `allow` admits no client. An empty `deny` has no effect.
                     if *key == "deny" && comes.is_empty() {
                         continue;
                     }
@@ -120,8 +103,7 @@ impl Keys {
     }
 }
 
-/// Whether clients of a network can come to one of these addresses: those of one family
-/// never come to an address of the other.
+/// Whether clients of a network can reach one of these addresses. The families must match.
 pub(super) fn can_come(network: &IpNet, listen: &[Address]) -> bool {
     listen.iter().any(|address| match address {
         Address::Tcp(address) => address.is_ipv4() == network.addr().is_ipv4(),
@@ -130,7 +112,6 @@ pub(super) fn can_come(network: &IpNet, listen: &[Address]) -> bool {
 }
 
 impl TomlEntry {
-    /// Its lines, behind its header.
     fn render(&self, text: &mut String) {
         if self.disabled {
             text.push_str("enabled = false\n");
@@ -140,14 +121,14 @@ impl TomlEntry {
     }
 
     fn listen_line(&self) -> String {
-        // A path is not one of several.
+        // A service with a path has no other address.
         match &self.listen[..] {
             [Address::Unix(path)] => format!("listen = {}", string(&format!("unix:{}", path.display()))),
             addresses => format!("listen = {}", array(addresses.iter().map(ToString::to_string))),
         }
     }
 
-    /// Its lines for a comment, without a password.
+    /// The lines for a comment, without the password.
     pub(super) fn shown(&self) -> Vec<String> {
         let mut lines = vec![format!("service {}", self.name), self.listen_line()];
         let keys = self.keys.lines(&self.listen).into_iter().filter(|(key, _)| *key != "password");
@@ -157,12 +138,11 @@ impl TomlEntry {
 }
 
 impl Document {
-    /// The text of the file.
     pub(super) fn render(&self) -> String {
         self.rendered().0
     }
 
-    /// The text of the file, and the line that each of the items begins at.
+    /// The text of the file, and the first line of each item.
     pub(super) fn rendered(&self) -> (String, Vec<usize>) {
         let mut text = String::new();
         comments(&self.head, &mut text);
@@ -194,7 +174,7 @@ impl Document {
     }
 }
 
-/// Text as a TOML string, in double quotes where that needs no escapes.
+/// Text as a TOML string: in double quotes unless it needs escapes there.
 pub(super) fn string(text: &str) -> String {
     if text.contains(['\\', '"']) || text.contains(is_escaped) {
         literal(text)
@@ -203,8 +183,7 @@ pub(super) fn string(text: &str) -> String {
     }
 }
 
-/// Text as a TOML string, in single quotes wherever they can hold it: nothing
-/// in them has to be escaped, so that a Windows path stays as it is.
+/// Text as a TOML string, in single quotes if possible, so that a Windows path stays as it is.
 pub(super) fn literal(text: &str) -> String {
     if !text.contains('\'') && !text.contains(is_escaped) {
         return format!("'{text}'");
@@ -224,18 +203,16 @@ pub(super) fn literal(text: &str) -> String {
     quoted + "\""
 }
 
-/// What may not stand in a TOML string as it is. A tab may, but nobody sees it.
+/// TOML allows a tab in a string, but a reader cannot see it.
 fn is_escaped(letter: char) -> bool {
     letter.is_control()
 }
 
-/// Texts as a TOML array.
 pub(super) fn array<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
     let texts: Vec<String> = texts.into_iter().map(|text| string(text.as_ref())).collect();
     format!("[{}]", texts.join(", "))
 }
 
-/// Pairs as an inline table.
 pub(super) fn table<T: AsRef<str>>(pairs: impl IntoIterator<Item = (T, String)>) -> String {
     let pairs: Vec<String> =
         pairs.into_iter().map(|(name, value)| format!("{} = {value}", key(name.as_ref()))).collect();
@@ -247,10 +224,10 @@ fn key(name: &str) -> String {
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { string(name) }
 }
 
-/// In bytes: what a native file takes, without what tells services of one name apart.
+/// In bytes. A native file allows more, which leaves space for a suffix such as `-2`.
 const LONGEST_NAME: usize = 70;
 
-/// A service's name of what another super-server took as one.
+/// Turns a name that another super-server accepts into a valid service name.
 fn plain(name: &str) -> String {
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let plain: String = name.chars().map(|letter| if allowed(letter) { letter } else { '-' }).collect();
@@ -267,7 +244,7 @@ fn unique(name: &str, taken: &mut HashSet<String>) -> String {
     free
 }
 
-/// Comments hold text of files: nothing in it may end one, or reach a terminal.
+/// Comments cite other files. No character may end the comment or reach a terminal.
 fn comments(lines: &[String], text: &mut String) {
     for line in lines {
         let line: String = line

@@ -1,21 +1,17 @@
-//! Words of a line with their places, and addresses among them.
+//! The words of a line with their locations, and addresses among them.
 
 use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::config::zeros::without_leading_zeros;
 
-/// A word of a line, with its place in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a> {
-    /// The byte that it begins at.
     pub start: usize,
-    /// The word.
     pub text: &'a str,
 }
 
 impl Word<'_> {
-    /// Its place.
     pub(super) fn range(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
@@ -34,7 +30,6 @@ pub(super) fn words(start: usize, line: &str) -> Vec<Word<'_>> {
     found
 }
 
-/// Why a word that is to be an address is none.
 pub(super) fn no_address(host: &str) -> String {
     match without_leading_zeros(host) {
         Some(plain) => format!(
@@ -44,8 +39,8 @@ pub(super) fn no_address(host: &str) -> String {
     }
 }
 
-/// Addresses separated by commas; `*` is all of them, an empty list. An IPv4 address in
-/// IPv6's form is that: no socket for IPv6 takes its clients here.
+/// Addresses separated by commas. `*` gives an empty list. An IPv4-mapped address becomes IPv4,
+/// because the server's IPv6 sockets take no IPv4 clients.
 pub(super) fn listed(hosts: &str) -> Result<Vec<IpAddr>, &str> {
     let mut found = Vec::new();
     for host in hosts.split(',') {

@@ -1,40 +1,33 @@
-//! What a conversion asks of the system: the numbers of named ports, and
-//! whether TCP wrappers restrict anything here.
+//! Facts about the system that a conversion needs: accounts, named ports, and rules of TCP
+//! wrappers.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::sys;
 
-/// What is known of the system.
 #[derive(Debug)]
 pub(super) struct World {
-    /// The name and the group's number of the account with this number.
+    /// Name and group ID of the account with this user ID.
     pub user: fn(u32) -> Option<(String, u32)>,
-    /// The name of the group with this number.
     pub group: fn(u32) -> Option<String>,
-    /// The TCP ports by name.
     pub ports: HashMap<String, u16>,
-    /// A file with rules of TCP wrappers.
     pub wrapper_rules: Option<PathBuf>,
 }
 
-/// The longest file that is read here, in bytes: a services file of a thousand
-/// names has 20 KiB.
+/// The longest file to read, in bytes. A services file of a thousand names has 20 KiB.
 const LONGEST: u64 = 4 << 20;
 
 impl Default for World {
-    /// A system without names.
     fn default() -> World {
         World { user: |_| None, group: |_| None, ports: HashMap::new(), wrapper_rules: None }
     }
 }
 
 impl World {
-    /// As it is here.
     pub(super) fn of_system() -> World {
         let rules = |path: &&&str| {
-            // What can't be read may say anything.
+            // An unreadable file may have rules.
             let Ok(text) = try_read(path.as_ref()) else { return true };
             text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))
         };
@@ -46,7 +39,6 @@ impl World {
         }
     }
 
-    /// A port that was typed as a number or a name.
     pub(super) fn port(&self, text: &str) -> Option<u16> {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().ok().filter(|&port| port != 0);
@@ -57,7 +49,7 @@ impl World {
     #[cfg(test)]
     pub(super) fn example() -> World {
         World {
-            // Group 7 is named, as is 8; user 8 has a group of another number.
+            // Groups 7 and 8 have names. User 8 has a primary group with another number.
             user: |number| match number {
                 7 => Some(("seven".to_owned(), 7)),
                 8 => Some(("eight".to_owned(), 100)),
@@ -71,12 +63,12 @@ impl World {
     }
 }
 
-/// A file that can't be read has no names.
+/// An unreadable file counts as empty.
 fn read(path: &std::path::Path) -> String {
     try_read(path).unwrap_or_default()
 }
 
-/// A file that is not there has nothing to say.
+/// A missing file counts as empty.
 fn try_read(path: &std::path::Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut bytes = Vec::new();
@@ -88,7 +80,7 @@ fn try_read(path: &std::path::Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Lines `name port/protocol aliases # comment`; the first of a name counts.
+/// Parses lines `name port/protocol aliases # comment`. The first line of a name counts.
 fn ports(text: &str) -> HashMap<String, u16> {
     let mut ports = HashMap::new();
     for line in text.lines() {

@@ -1,5 +1,5 @@
-//! From where clients may come. The most specific match decides; a tie is
-//! decided by `deny`, so that a slip can't open what somebody meant to close.
+//! Decides which addresses may connect. The most specific rule wins. In a tie `deny` wins, so a
+//! careless `allow` cannot open a denied network.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,21 +9,16 @@ use ipnet::IpNet;
 use crate::model::peer::Peer;
 use crate::model::plan::Access;
 
-/// What the rules say of an address, and which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// There is no `allow`, and no `deny` matches.
     Open,
-    /// This rule of `allow` lets it in.
     Allowed(IpNet),
-    /// This rule of `deny` keeps it out.
     Denied(IpNet),
-    /// There is an `allow`, and nothing of it matches.
+    /// The service has an `allow`, and no rule of it matches.
     NotAllowed,
 }
 
 impl Decision {
-    /// Whether it gets in.
     pub fn admits(self) -> bool {
         matches!(self, Decision::Open | Decision::Allowed(_))
     }
@@ -40,7 +35,6 @@ impl fmt::Display for Decision {
     }
 }
 
-/// What the rules say of this address.
 pub fn decide(access: &Access, ip: IpAddr) -> Decision {
     let ip = ip.to_canonical();
     let best = |rules: &[IpNet]| {
@@ -58,8 +52,7 @@ pub fn decide(access: &Access, ip: IpAddr) -> Decision {
     }
 }
 
-/// Whether a PROXY header from there is believed. Who may connect to a socket in
-/// the file system is: its mode says so.
+/// A peer on a `unix:` socket is always trusted: the mode of the socket let it in.
 pub fn is_sender(senders: &[IpNet], peer: Peer) -> bool {
     peer.ip().is_none_or(|ip| senders.iter().any(|network| network.contains(&ip.to_canonical())))
 }

@@ -1,10 +1,10 @@
-//! Who may connect and who may start: rules, limits in all, for each service
-//! and each source, rates, and the pauses of services that fail by themselves.
+//! Decides which clients may connect and which programs may start: access rules, limits, rates,
+//! and pauses of failing services.
 //!
-//! Two questions let a client in. Before it is accepted only its service is known
-//! (`may_connect`). Then `admit` counts it for its source, or refuses it. Behind a proxy the
-//! source is not known yet: `named` counts it later. What was admitted
-//! is held by a [`Ticket`]. A refused connection takes neither a slot nor a rate token.
+//! Before accept only the service is known (`may_connect`). After accept, `admit` counts the
+//! client for its source or refuses it. Behind a proxy the source is known later, so `named`
+//! counts it. A [`Ticket`] holds what was admitted. A refused connection consumes neither a slot
+//! nor a rate token.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -21,40 +21,34 @@ use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::{ClientSource, Peer};
 use crate::model::plan::{Admit, WhenFull};
 
-/// What to do with a client that waits to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connect {
-    /// Accept it; its source decides.
+    /// `admit` then decides by the client's source.
     Accept,
-    /// Leave it waiting until a session ends.
+    /// Leave the client in the backlog until a session ends.
     Wait,
-    /// Leave it waiting for so long.
+    /// Leave the client in the backlog for this time.
     WaitFor(Duration),
 }
 
-/// What a client that is accepted comes to first.
+/// What an accepted connection starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// A PROXY header, which names the client.
     Header,
-    /// The TLS handshake of this client.
     Handshake(Peer),
-    /// The program, for this client.
     Program(Peer),
 }
 
-/// All live sessions, counted, and what may join them.
 #[derive(Debug)]
 pub struct Admission {
     total: Slots,
     services: HashMap<ServiceId, ServiceAdmission>,
-    /// Live sessions of each source and service. No larger than the sessions.
+    /// Live sessions per source and service.
     sources: HashMap<(ServiceId, ClientSource), usize>,
     buckets: SourceBuckets,
 }
 
 impl Admission {
-    /// No session yet, and no service.
     pub fn new(total: usize) -> Self {
         Admission {
             total: Slots::new(total),
@@ -64,10 +58,8 @@ impl Admission {
         }
     }
 
-    /// From now on there are these services, each with the most connections
-    /// that it gets of the total. What was counted stays counted; rates that
-    /// did not change go on; pauses are over, since what
-    /// they are for may have been mended.
+    /// Takes a new configuration. Live sessions stay counted, and unchanged rates keep their
+    /// buckets. Pauses end, because the change may have fixed their cause.
     pub fn configure<'a>(
         &mut self,
         total: usize,
@@ -97,17 +89,14 @@ impl Admission {
         self.services.retain(|_, entrance| !entrance.retired || entrance.slots.live > 0);
     }
 
-    /// Sessions that have not ended.
     pub fn live(&self) -> usize {
         self.total.live
     }
 
-    /// Sessions of one service that have not ended.
     pub fn live_of(&self, service: ServiceId) -> usize {
         self.services.get(&service).map_or(0, |entrance| entrance.slots.live)
     }
 
-    /// Why a service is paused and for how long; nothing if it is not.
     pub fn pause_of(&self, service: ServiceId, now: Duration) -> Option<(&str, Duration)> {
         let throttle = &self.services.get(&service)?.throttle;
         let rest = match throttle.gate(now) {
@@ -117,13 +106,11 @@ impl Admission {
         Some((throttle.cause()?, rest))
     }
 
-    /// Whether a client of this service may be accepted now.
     pub fn may_connect(&self, service: ServiceId, now: Duration) -> Connect {
         let Some(entrance) = self.services.get(&service) else { return Connect::Wait };
         match entrance.throttle.gate(now) {
             Gate::Wait => return Connect::Wait,
-            // Accepted to be closed at once: in the backlog of a paused service a client
-            // would wait for long.
+            // Accepted to be closed at once: in the backlog the client would wait for long.
             Gate::Closed(_) => return Connect::Accept,
             Gate::Open | Gate::Trying => {}
         }
@@ -141,7 +128,7 @@ impl Admission {
         }
     }
 
-    /// Whether a client that was accepted is let in. If it is, its session has begun.
+    /// Admits an accepted client and counts its session, or returns the reason for a refusal.
     pub fn admit(
         &mut self,
         session: SessionId,
@@ -176,16 +163,14 @@ impl Admission {
         Ok(ticket)
     }
 
-    /// Whether a session goes on, now that a header has named its client. How many
-    /// connections the client's source has then.
+    /// Counts the client that a header named. Returns how many connections its source now has.
     pub fn named(&mut self, ticket: &mut Ticket, client: Peer, now: Duration) -> Result<usize, Reason> {
         if ticket.source.is_some() {
             return Err(Reason::Full);
         }
-        // One whose service is gone meanwhile goes on under its last rules.
+        // A session whose service was removed goes on.
         let refusal = self.services.get(&ticket.service).and_then(|entrance| {
-            // The mode of a socket in the file system let the proxy in, and of whom
-            // that names nobody `allow` knows nothing.
+            // The header names no address that `allow` could match.
             if client.ip().is_none() && entrance.admit.access.allow.is_some() {
                 return Some(Reason::NotAllowed);
             }
@@ -199,12 +184,10 @@ impl Admission {
         Ok(ticket.connections)
     }
 
-    /// A session's header and handshake are done: whether its program may start.
-    /// True if it is the probe. A session that is slow with a header is no probe, and
-    /// keeps no other from being it.
+    /// Returns true if the session is the probe. A slow prelude never delays the probe, because a
+    /// session becomes it only here.
     pub fn passed(&mut self, ticket: &mut Ticket, now: Duration) -> Result<bool, Reason> {
         self.prelude_over(ticket);
-        // One whose service is gone meanwhile is served as it was.
         let Some(throttle) = self.throttle_of(ticket) else { return Ok(false) };
         match throttle.gate(now) {
             Gate::Closed(rest) => Err(Reason::Paused(rest)),
@@ -216,8 +199,7 @@ impl Admission {
         }
     }
 
-    /// A session that never comes to a program takes nothing of what its service may start.
-    /// Otherwise a client that sends nonsense now and then could keep all others out.
+    /// Without this, a client that sends garbage could use up the rate and keep all others out.
     fn give_token_back(&mut self, ticket: &mut Ticket, now: Duration) {
         if std::mem::take(&mut ticket.owes_token)
             && let Some(entrance) = self.services.get_mut(&ticket.service)
@@ -227,7 +209,6 @@ impl Admission {
         }
     }
 
-    /// Counts the session for its client's source.
     fn count(&mut self, ticket: &mut Ticket, client: Peer, now: Duration) {
         let key = (ticket.service, client.source());
         let rate = self.services.get(&ticket.service).and_then(|entrance| entrance.admit.rate_per_source);
@@ -246,10 +227,9 @@ impl Admission {
         }
     }
 
-    /// Why a client from there would be refused now, once it is accepted.
     pub fn refusal(&self, service: ServiceId, peer: Peer, now: Duration) -> Option<Reason> {
         let Some(entrance) = self.services.get(&service) else { return Some(Reason::Full) };
-        // A rule is the better reason: it holds whatever else is.
+        // The access rule comes first, because it holds at any load.
         self.denied(entrance, peer)
             .or_else(|| self.no_entrance(entrance, now))
             .or_else(|| self.no_client(service, entrance, peer, now))
@@ -263,11 +243,11 @@ impl Admission {
         }
     }
 
-    /// Why no client would be let in now, from whatever source.
+    /// Why any client would be refused now, from any source.
     fn no_entrance(&self, entrance: &ServiceAdmission, now: Duration) -> Option<Reason> {
         match entrance.throttle.gate(now) {
             Gate::Closed(rest) => return Some(Reason::Paused(rest)),
-            // No client is accepted then; one that comes all the same is no second probe.
+            // A client that was accepted earlier must not become a second probe.
             Gate::Wait => return Some(Reason::Paused(Duration::ZERO)),
             Gate::Open | Gate::Trying => {}
         }
@@ -278,7 +258,6 @@ impl Admission {
         rate.map(|bucket| Reason::Rate(bucket.rate()))
     }
 
-    /// Why this client would be refused, although others would be let in.
     fn no_client(
         &self,
         service: ServiceId,
@@ -299,13 +278,10 @@ impl Admission {
         rate.map(Reason::SourceRate)
     }
 
-    /// What the rules of a service say of an address.
     pub fn decision(&self, service: ServiceId, ip: IpAddr) -> Option<Decision> {
         self.services.get(&service).map(|entrance| decide(&entrance.admit.access, ip))
     }
 
-    /// Whether a session that lingers, or that is slow with its header or handshake, could
-    /// give its slot to a client of this service, if one really waits.
     pub fn can_evict(&self, service: ServiceId, now: Duration) -> bool {
         let Some(entrance) = self.services.get(&service) else { return false };
         match self.full(entrance) {
@@ -314,8 +290,7 @@ impl Admission {
         }
     }
 
-    /// The session that must end at once, because a client waits for its slot.
-    /// Returned once only.
+    /// Evicts a session for a waiting client of this service. Returns each session once.
     pub fn evict(&mut self, service: ServiceId, now: Duration) -> Option<SessionId> {
         let entrance = self.services.get_mut(&service)?;
         let (owner, session) = if entrance.slots.is_full() {
@@ -325,7 +300,7 @@ impl Admission {
         } else {
             return entrance.evict_prelude(now);
         };
-        // It frees one of these slots, and is no longer to be asked for the other.
+        // The session frees a slot of both, so neither may evict it again.
         if let Some(owner) = self.services.get_mut(&owner) {
             owner.slots.lingers_no_more(session);
         }
@@ -337,7 +312,6 @@ impl Admission {
         [&entrance.slots, &self.total].into_iter().find(|slots| slots.is_full())
     }
 
-    /// A session's program is gone, and its last bytes are being delivered.
     pub fn lingers(&mut self, ticket: &Ticket) {
         if let Some(entrance) = self.services.get_mut(&ticket.service) {
             entrance.slots.lingers(ticket.service, ticket.session);
@@ -345,7 +319,6 @@ impl Admission {
         }
     }
 
-    /// A session cannot end yet, so waiting clients do not get its slot.
     pub fn is_held(&mut self, ticket: &Ticket) {
         self.total.forget(ticket.session);
         if let Some(entrance) = self.services.get_mut(&ticket.service) {
@@ -353,8 +326,7 @@ impl Admission {
         }
     }
 
-    /// A session has ended: its slot is free, and its token too if no program started. A
-    /// probe that told nothing has shown that its service works.
+    /// A probe without a verdict counts as a success.
     pub fn ended(&mut self, mut ticket: Ticket, now: Duration) {
         self.worked(&ticket);
         self.prelude_over(&ticket);
@@ -379,7 +351,6 @@ impl Admission {
     }
 }
 
-/// A slot is given up after so long.
 fn waits_for(rest: Duration) -> Connect {
     if rest.is_zero() { Connect::Wait } else { Connect::WaitFor(rest) }
 }

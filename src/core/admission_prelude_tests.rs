@@ -1,6 +1,4 @@
-//! What admission promises of those that are still at their header or
-//! handshake, in random histories: they hold no more than their share, whoever
-//! is turned away takes nothing from others, and nothing of them stays.
+//! Property tests: preludes hold no more than their share, and a refused client consumes nothing.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +11,13 @@ use crate::model::plan::Access;
 const A: ServiceId = ServiceId(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What happens next. Numbers choose among those that are there.
+/// One event. Indexes are taken modulo the number of candidates.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A client waits to be accepted.
     Comes,
-    /// A header names somebody.
     Named(usize, usize),
-    /// Header and handshake are done.
     Passes(usize),
-    /// The session ends, wherever it is.
     Ends(usize),
-    /// The service fails by itself in a session that has its program.
     Fails(usize),
     Time(u64),
 }
@@ -41,7 +34,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..120)
 }
 
-/// Where a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Header {
@@ -54,11 +46,10 @@ enum At {
     Program {
         who: usize,
     },
-    /// Turned away by its name, and not gone yet.
     Refused {
         since: Duration,
     },
-    /// Asked for its place, and not gone yet: until then its client has it.
+    /// Until it ends, its source is counted.
     Out {
         who: Option<usize>,
         refused: bool,
@@ -66,7 +57,6 @@ enum At {
 }
 
 impl At {
-    /// Since when it has a place among the preludes, if it does.
     fn since(self) -> Option<Duration> {
         match self {
             At::Header { since } | At::Handshake { since, .. } | At::Refused { since } => Some(since),
@@ -82,13 +72,11 @@ struct World {
     last: u64,
     sessions: BTreeMap<SessionId, At>,
     tickets: BTreeMap<SessionId, Ticket>,
-    /// The one that tries, as they were told.
     tries: Option<SessionId>,
-    /// Who has or had a program, or may come to one.
     tokens: u32,
 }
 
-/// The last of these is denied.
+/// Client 3 is denied.
 fn client(who: usize) -> Peer {
     Peer::Inet((IpAddr::from([192, 0, 2, u8::try_from(who).unwrap()]), 7).into())
 }
@@ -162,8 +150,7 @@ impl World {
         }
     }
 
-    /// The session that is to give up its place: the oldest, and only one that
-    /// has had its time. It ends.
+    /// The session that admission should evict: the oldest prelude, once it has had its time.
     fn gives_way(&mut self) -> Option<SessionId> {
         let found = self.sessions.iter().find_map(|(id, at)| Some((*id, at.since()?)))?;
         let is_due = found.1 + PATIENCE <= self.now && self.preludes() >= self.share();
@@ -218,7 +205,7 @@ impl World {
                 self.tries = tries.then_some(id);
                 At::Program { who }
             }
-            // It stays his connection until it is closed.
+            // The connection stays counted until it is closed.
             Err(reason) => {
                 assert!(matches!(reason, Reason::Paused(_)), "{reason}");
                 self.ends(id);
@@ -233,7 +220,7 @@ impl World {
         self.admission.ended(self.tickets.remove(&id).unwrap(), self.now);
         let at = self.sessions.remove(&id);
         let had_program = matches!(at, Some(At::Program { .. }));
-        // (Who was turned away by its name has given its token back already.)
+        // A session that `named` refused has already returned its token.
         let refused = matches!(at, Some(At::Refused { .. } | At::Out { refused: true, .. }));
         if !had_program && !refused {
             self.tokens -= 1;
@@ -293,7 +280,7 @@ proptest! {
         world.finish();
     }
 
-    /// While no time passes, nothing but what is given back makes a token.
+    /// While no time passes, only returned tokens refill the bucket.
     #[test]
     fn who_never_comes_to_its_program_takes_no_token(
         count in 1u32..6, per_source in 1usize..4, when_full in when_full(), steps in steps()

@@ -1,5 +1,4 @@
-//! What admission promises, one rule at a time; `tests/simulation.rs` has them
-//! all together.
+//! Tests of single admission rules; `tests/simulation.rs` combines them.
 
 use super::*;
 use crate::model::limits::Rate;
@@ -56,7 +55,6 @@ fn a_full_service_refuses_where_it_is_to() {
     let ticket = begin(&mut admission, 1, A, home()).unwrap();
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
     assert_eq!(begin(&mut admission, 2, A, home()).unwrap_err(), "max_connections");
-    // A slot that is about to be free is waited for.
     admission.lingers(&ticket);
     assert_eq!(admission.may_connect(A, START), Connect::Wait);
     assert_eq!(admission.evict(A, START), Some(SessionId(1)));
@@ -71,7 +69,6 @@ fn the_oldest_lingering_session_is_evicted_once() {
     admission.lingers(&second);
     admission.lingers(&first);
     assert_eq!(admission.evict(A, START), Some(SessionId(2)));
-    // Until it has gone, nobody else is asked to.
     assert_eq!(admission.evict(A, START), None);
     admission.ended(second, START);
     assert_eq!(admission.may_connect(A, START), Connect::Accept);
@@ -156,7 +153,7 @@ fn new_limits_hold_for_who_comes_and_nobody_is_forgotten() {
     let tickets = [1, 2, 3].map(|session| begin(&mut admission, session, A, home()).unwrap());
     admission.configure(9, [(A, &most(2), 2), (B, &most(2), 2)]);
     assert_eq!((admission.live_of(A), admission.may_connect(A, START)), (3, Connect::Wait));
-    // A service that is gone is counted until its last session is.
+    // A removed service stays until its last session ends.
     admission.configure(9, [(B, &most(2), 2)]);
     assert_eq!(admission.live(), 3);
     end(&mut admission, tickets.into());

@@ -1,8 +1,7 @@
-//! Delays that double up to a ceiling and begin anew after a success.
+//! Delays that double up to a ceiling and start again after a success.
 
 use std::time::Duration;
 
-/// A curve of delays.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -11,25 +10,22 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The first delay and the longest.
     pub const fn new(first: Duration, ceiling: Duration) -> Self {
         Backoff { first, ceiling, next: first }
     }
 
-    /// The delay after one more failure.
     pub fn failed(&mut self) -> Duration {
         let delay = self.next;
         self.next = (delay * 2).min(self.ceiling);
         delay
     }
 
-    /// It worked: the next failure waits for the first delay again.
     pub fn succeeded(&mut self) {
         self.next = self.first;
     }
 }
 
-/// What the server tries again until it works: the pauses, and the cause meanwhile.
+/// An operation that the server retries, with the cause of the last failure.
 #[derive(Debug)]
 pub struct Retry {
     pause: Backoff,
@@ -37,26 +33,25 @@ pub struct Retry {
 }
 
 impl Default for Retry {
-    /// The first pause is a second; they double up to a minute.
+    /// Pauses double from one second to one minute.
     fn default() -> Self {
         Retry { pause: Backoff::new(Duration::from_secs(1), Duration::from_mins(1)), cause: None }
     }
 }
 
 impl Retry {
-    /// It failed for this cause. The pause until the next try.
+    /// Returns the pause until the next try.
     pub fn failed(&mut self, cause: String) -> Duration {
         self.cause = Some(cause);
         self.pause.failed()
     }
 
-    /// It works. True if it had failed before: a recovery is logged.
+    /// Returns true after a failure, so that the caller logs the recovery.
     pub fn succeeded(&mut self) -> bool {
         self.pause.succeeded();
         self.cause.take().is_some()
     }
 
-    /// Why it failed last. None before the first failure, which is logged, and once it works.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }

@@ -1,17 +1,13 @@
-//! How many sessions there may be in all, and how many of these one service may
-//! have.
+//! Limits for the number of sessions, in total and per service.
 
-/// How many sessions the descriptor limit leaves room for: each holds `each` of
-/// them at the most, `kept` are for listeners and programs that wait, and a
-/// reserve stays for logs, files, and clients that are just being turned away.
+/// `limit` and `kept` are descriptors. A session holds at most `each`. The reserve is for logs,
+/// files and connections being refused.
 pub fn total_from_descriptors(limit: usize, kept: usize, each: usize) -> usize {
     const RESERVE: usize = 96;
     (limit.saturating_sub(kept + RESERVE) / each.max(1)).max(1)
 }
 
-/// The most connections of one service, where the total is small: no service
-/// may take what all others need. One alone has no more than there is, so that
-/// those at their headers never have all of it.
+/// One of several services may take at most three quarters of the total.
 pub fn share_of_total(limit: usize, total: usize, services: usize) -> usize {
     if services <= 1 { limit.min(total) } else { limit.min(total * 3 / 4).max(1) }
 }

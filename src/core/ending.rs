@@ -1,25 +1,18 @@
-//! How a session is brought to its end: it is asked politely, then its whole
-//! tree is ended.
+//! How a session ends: the server asks the program, then kills its tree after the grace period.
 
 use std::time::Duration;
 
 use crate::model::endings::Leftovers;
 
-/// Why a session is ended by us. Its text is the reason in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
-    /// Nothing moved for the idle timeout.
     Idle,
-    /// It lasted for the session timeout.
     Timeout,
-    /// The server stops.
     Stop,
-    /// An administrator said so.
     Killed,
 }
 
 impl EndReason {
-    /// The reason in the record.
     pub fn text(self) -> &'static str {
         match self {
             EndReason::Idle => "idle",
@@ -30,64 +23,56 @@ impl EndReason {
     }
 }
 
-/// What is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndAction {
-    /// Nothing, until this time or for ever.
     Wait(Option<Duration>),
-    /// Ask the program to end. If it can't be asked, say so.
+    /// Ask the program to end, or call [`Ending::can_not_ask`].
     Ask,
-    /// End the whole tree.
     Kill,
 }
 
-/// The end of one session. Times are on any monotonic scale.
+/// The end of one session. Times are since any fixed moment.
 #[derive(Debug)]
 pub struct Ending {
     kill_grace: Duration,
-    /// When it is asked, and why.
     ask: Option<(Duration, EndReason)>,
-    /// When it is ended, whatever it does.
     kill: Option<Duration>,
     asked: bool,
 }
 
 impl Ending {
-    /// It goes on. A program that was asked gets `kill_grace`.
+    /// A program that was asked to end gets `kill_grace`.
     pub fn new(kill_grace: Duration) -> Self {
         Ending { kill_grace, ask: None, kill: None, asked: false }
     }
 
-    /// It is to be asked at this time; the earliest of several counts.
+    /// Sets when to ask the program; the earliest time wins.
     pub fn ask_at(&mut self, at: Duration, why: EndReason) {
         if self.ask.is_none_or(|(other, _)| at < other) {
             self.ask = Some((at, why));
         }
     }
 
-    /// It must be gone at this time; the earliest of several counts.
+    /// Sets when to kill the tree; the earliest time wins.
     pub fn kill_at(&mut self, at: Duration) {
         self.kill = Some(self.kill.map_or(at, |other| other.min(at)));
     }
 
-    /// The program can't be asked on this system: waiting would be for nothing.
+    /// The system has no way to ask the program, so a grace period is useless.
     pub fn can_not_ask(&mut self, now: Duration) {
         self.kill_at(now);
     }
 
-    /// Why it is ended, if it is by now.
     pub fn why(&self, now: Duration) -> Option<EndReason> {
         let killed = self.kill.is_some_and(|at| at <= now);
         self.ask.filter(|(at, _)| self.asked || killed || *at <= now).map(|(_, why)| why)
     }
 
-    /// What becomes of processes that the program leaves behind if it ends now: a
-    /// session that the server ends is ended whole.
+    /// If the server ends the session, leftover processes end too.
     pub fn leftovers(&self, of_service: Leftovers, now: Duration) -> Leftovers {
         if self.why(now).is_some() { Leftovers::End } else { of_service }
     }
 
-    /// What is to be done now.
     pub fn act(&mut self, now: Duration) -> EndAction {
         if self.kill.is_some_and(|at| at <= now) {
             return EndAction::Kill;

@@ -1,20 +1,16 @@
-//! When the system runs out of descriptors or memory: how long nobody is
-//! accepted, and when that is worth a line in the log. Under lasting pressure
-//! every session that ends lets one client in and the next one fails again;
-//! that is one state, not a thousand changes of it.
+//! Exhausted descriptors or memory. Under lasting pressure each session that ends lets one client
+//! in, and the next accept fails. That is one state in the log, not a thousand changes.
 
 use std::time::Duration;
 
 use super::backoff::Backoff;
 
-/// Accepting is tried again after this,
+/// Pauses double up to `LONGEST_PAUSE`. Accepting is also retried when a session ends.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-/// up to this, and whenever a session ends.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// It is over when nothing failed for this long.
+/// The exhaustion ends when no accept has failed for this long.
 pub const CALM_AFTER: Duration = Duration::from_secs(1);
 
-/// The state. Times are on any monotonic scale.
 #[derive(Debug)]
 pub struct Exhaustion {
     lasting: bool,
@@ -22,28 +18,23 @@ pub struct Exhaustion {
     pause: Backoff,
 }
 
-/// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
-    /// Nobody is accepted for this long.
     pub delay: Duration,
-    /// It has just begun, so say so.
     pub begins: bool,
 }
 
 impl Exhaustion {
-    /// All is well.
     pub fn new() -> Self {
         Exhaustion { lasting: false, worked_since: None, pause: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) }
     }
 
-    /// An accept failed for want of something.
     pub fn ran_out(&mut self) -> Pause {
         self.worked_since = None;
         Pause { delay: self.pause.failed(), begins: !std::mem::replace(&mut self.lasting, true) }
     }
 
-    /// An accept worked. True if `is_over` should be asked after [`CALM_AFTER`].
+    /// An accept worked. Returns true if the caller should call `is_over` after [`CALM_AFTER`].
     pub fn worked(&mut self, now: Duration) -> bool {
         self.pause.succeeded();
         let first = self.lasting && self.worked_since.is_none();
@@ -53,7 +44,6 @@ impl Exhaustion {
         first
     }
 
-    /// Whether it has just ended, so say so.
     pub fn is_over(&mut self, now: Duration) -> bool {
         let over = self.lasting && self.worked_since.is_some_and(|since| now >= since + CALM_AFTER);
         if over {

@@ -1,4 +1,4 @@
-//! What would happen to a client, and which rule or limit decides.
+//! Says what would happen to a client, and which rule or limit decides.
 
 use std::time::Duration;
 
@@ -11,20 +11,15 @@ use crate::model::ids::ServiceId;
 use crate::model::peer::Peer;
 use crate::model::plan::Service;
 
-/// What would happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It would be served.
     Admit,
-    /// It would wait in the backlog.
     Wait,
-    /// It would be turned away.
     Refuse,
 }
 
 impl Verdict {
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Admit => "admit",
@@ -34,10 +29,9 @@ impl Verdict {
     }
 }
 
-/// What would happen to a client of this service now, and why.
 pub fn explain(admission: &Admission, service: ServiceId, peer: Peer, now: Duration) -> (Verdict, String) {
     let refusal = admission.refusal(service, peer, now);
-    // It would not even be known, while clients wait to be accepted.
+    // Comes first: a client in the backlog is not accepted, so its address is not known.
     match (admission.may_connect(service, now), &refusal) {
         (Connect::WaitFor(wait), _) => {
             let seconds = wait.as_secs_f64().ceil();
@@ -56,8 +50,7 @@ pub fn explain(admission: &Admission, service: ServiceId, peer: Peer, now: Durat
     }
 }
 
-/// The reason, as it is for a service that proxies stand in front of: its rules
-/// are about the client that a header names, and anybody else is closed.
+/// Behind a proxy the rules apply to the client that a header names.
 pub fn behind_proxy(because: String, service: &Service, peer: Peer) -> String {
     let Some(senders) = &service.proxy_protocol else { return because };
     match is_sender(senders, peer) {

@@ -9,26 +9,20 @@ use std::time::Duration;
 
 use crate::model::ids::{ServiceId, SessionId};
 
-/// Threads at the beginning, and threads that are not stuck later.
 pub const THREADS: usize = 2;
 
-/// A call that lasts longer than this is stuck. An ordinary one takes microseconds.
+/// An ordinary call takes microseconds. A longer one is stuck.
 pub const STUCK_AFTER: Duration = Duration::from_millis(50);
 
-/// The session that a call belongs to, and its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// Its service.
     pub service: ServiceId,
-    /// The session.
     pub session: SessionId,
 }
 
-/// The calls that wait for a thread, and when each call under way began.
 #[derive(Debug)]
 pub struct HelperQueue<Job> {
     waiting: VecDeque<(Owner, Job)>,
-    /// How many calls are under way, for each service that has one.
     services: HashMap<ServiceId, usize>,
     /// When each call under way began, for each session that has one.
     sessions: HashMap<SessionId, Vec<Duration>>,
@@ -36,7 +30,6 @@ pub struct HelperQueue<Job> {
 }
 
 impl<Job> HelperQueue<Job> {
-    /// An empty queue, with the first threads.
     pub fn new() -> Self {
         HelperQueue {
             waiting: VecDeque::new(),
@@ -46,17 +39,14 @@ impl<Job> HelperQueue<Job> {
         }
     }
 
-    /// Adds a call.
     pub fn push(&mut self, owner: Owner, job: Job) {
         self.waiting.push_back((owner, job));
     }
 
-    /// Whether no call waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// The next call for a free thread, if there is one.
     pub fn pop(&mut self, now: Duration) -> Option<(Owner, Job)> {
         let may_run = self.waiting.iter().enumerate().filter(|(_, (owner, _))| !self.is_stuck(*owner, now));
         let under_way = |owner: &Owner| self.services.get(&owner.service).copied().unwrap_or(0);
@@ -67,7 +57,6 @@ impl<Job> HelperQueue<Job> {
         Some((owner, job))
     }
 
-    /// A call of this session that began at `began` is done.
     pub fn done(&mut self, owner: Owner, began: Duration) {
         if let Some(times) = self.sessions.get_mut(&owner.session) {
             if let Some(at) = times.iter().position(|&time| time == began) {
@@ -85,8 +74,7 @@ impl<Job> HelperQueue<Job> {
         }
     }
 
-    /// How many threads to start now, counted as started: one for each stuck call that
-    /// has no replacement, if a call waits that could run.
+    /// How many threads the caller must start. They count as started.
     pub fn grow(&mut self, now: Duration) -> usize {
         if self.waiting.iter().all(|(owner, _)| self.is_stuck(*owner, now)) {
             return 0;
@@ -97,7 +85,6 @@ impl<Job> HelperQueue<Job> {
         missing
     }
 
-    /// So many threads could not be started.
     pub fn not_grown(&mut self, threads: usize) {
         self.threads -= threads;
     }

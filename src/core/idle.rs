@@ -1,21 +1,17 @@
-//! When a connection on which nothing moves is ended, from counts that are
-//! looked at now and then.
+//! Decides when an idle connection ends, from byte counts that are polled.
 
 use std::time::Duration;
 
-/// What was counted, on any scale that only grows.
+/// Bytes received and sent.
 pub type MovedBytes = (u64, u64);
 
-/// What to do after a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdleCheck {
-    /// Look again after this time.
     Again(Duration),
-    /// Nothing moved for the whole timeout.
     End,
 }
 
-/// Watches one connection. Times are since its beginning.
+/// The idle time of one connection. Times are since its beginning.
 #[derive(Debug)]
 pub struct Idle {
     timeout: Duration,
@@ -24,17 +20,15 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// From the connection's beginning on.
     pub fn new(timeout: Duration) -> Self {
         Idle { timeout, moved: (0, 0), last: Duration::ZERO }
     }
 
-    /// A look at `now`; `quiet` is the time since the last movement, as far as
-    /// the counter knows it.
+    /// `quiet` is the time since the last movement, by the counter's clock.
     pub fn look(&mut self, now: Duration, moved: MovedBytes, quiet: Duration) -> IdleCheck {
         if moved != self.moved {
             self.moved = moved;
-            // Never before what we knew: a counter's clock is its own.
+            // Never goes back: the two clocks differ.
             self.last = self.last.max(now.saturating_sub(quiet));
         }
         match (self.last + self.timeout).checked_sub(now) {

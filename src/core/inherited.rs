@@ -1,39 +1,33 @@
-//! Which sockets that a service manager has opened stand for which addresses.
+//! Assigns the sockets from a service manager to the addresses of services.
 //!
-//! A socket stands for the address that it is bound to. It also stands for a
-//! bare port, with whatever address the manager has chosen: who opens port 80
-//! on one address means that one, so the others of that port stay closed. A
-//! dual-stack socket stands for both families. A socket in the file system stands
-//! for its own path.
+//! A socket serves the address that it is bound to. It also serves a bare port on that address.
+//! The port's other addresses then stay closed, because the manager chose one. A dual-stack
+//! socket serves both families. A Unix socket serves only its own path.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::model::ids::ServiceId;
 use crate::model::listen::Address;
 
-/// A socket that was passed to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InheritedSocket {
-    /// What it is bound to.
     pub address: Address,
-    /// An IPv6 socket that takes IPv4 clients too.
+    /// An IPv6 socket that also accepts IPv4 clients.
     pub dual_stack: bool,
 }
 
-/// What to listen on, and with what.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// Service, address, and the place of the given socket where there is one.
+    /// Service, address, and the index of the inherited socket if there is one.
     pub listeners: Vec<(ServiceId, Address, Option<usize>)>,
-    /// Places of given sockets that nobody wants.
+    /// Indexes of inherited sockets that no service wants.
     pub unwanted: Vec<usize>,
 }
 
-/// Matches sockets with the addresses that services want.
 pub fn assign(wanted: &[(ServiceId, Address)], given: &[InheritedSocket]) -> Assignment {
     let mut taken: Vec<Option<usize>> = vec![None; given.len()];
     for (place, socket) in given.iter().enumerate() {
-        // Their own address first, so that a bare port does not take it from them.
+        // Exact matches first, so that a bare port does not take the socket.
         let exact = wanted.iter().position(|(_, address)| *address == socket.address);
         taken[place] = exact.or_else(|| wanted.iter().position(|(_, address)| socket.stands_for(address)));
     }
@@ -42,7 +36,7 @@ pub fn assign(wanted: &[(ServiceId, Address)], given: &[InheritedSocket]) -> Ass
         for place in (0..given.len()).filter(|&place| taken[place] == Some(want)) {
             listeners.push((*service, given[place].address.clone(), Some(place)));
         }
-        // A bare port is open where the manager has opened it, and nowhere else.
+        // A bare port is open only where the manager opened it.
         let opened = |(place, socket): (usize, &InheritedSocket)| {
             let same = taken[place].is_some_and(|want| wanted[want].0 == *service);
             let bare = match (address, &socket.address) {
@@ -62,7 +56,7 @@ pub fn assign(wanted: &[(ServiceId, Address)], given: &[InheritedSocket]) -> Ass
 }
 
 impl InheritedSocket {
-    /// Whether it is nothing but what a bare port means without any socket.
+    /// Whether the socket covers all that a bare port means, in both families.
     pub fn is_bare_port(&self) -> bool {
         self.dual_stack && self.address.is_all()
     }
@@ -93,7 +87,7 @@ mod tests {
         InheritedSocket { address: address(text).into(), dual_stack: false }
     }
 
-    /// What is listened on: `=` for a given socket.
+    /// The listeners as text, with `=` for an inherited socket.
     fn listeners(wanted: &[(ServiceId, &str)], sockets: &[InheritedSocket]) -> (Vec<String>, Vec<usize>) {
         let wanted: Vec<_> = wanted.iter().map(|(service, text)| (*service, address(text).into())).collect();
         let Assignment { listeners, unwanted } = assign(&wanted, sockets);

@@ -1,33 +1,24 @@
-//! What a program writes to its standard error, as lines for the log. A program
-//! may write anything, for ever, so a line has a longest length and a session a
-//! budget.
+//! Splits a program's standard error into lines of limited length.
 
 use std::time::Duration;
 
 use crate::model::limits::Rate;
 
-/// The longest line that is told, in bytes, with the mark of one that was cut.
-/// The log shows as many characters of a text.
+/// In bytes, including `CUT`. The log shows as many characters.
 pub const LONGEST_LINE: usize = 1024;
 
-/// Stands for the rest of a line that was longer.
 const CUT: &str = "… (cut)";
 
-/// Makes lines of bytes. What ends a line is LF, CRLF or the end; lines without
-/// anything are not told.
-///
-/// After a CR alone a terminal writes over the line, as progress bars do, and
-/// only what a person would see in the end is told.
+/// LF, CRLF or the end of the input ends a line; empty lines are dropped. After a lone CR a
+/// terminal overwrites the line, as progress bars do.
 #[derive(Debug, Default)]
 pub struct Lines {
-    /// One byte more than a line may have shows that there were more.
+    /// One byte more than `LONGEST_LINE` is the sign of truncation.
     kept: Vec<u8>,
-    /// A CR came, so what comes next is written over what is kept.
     returned: bool,
 }
 
 impl Lines {
-    /// Takes what the program wrote, and tells the lines that end in it.
     pub fn take(&mut self, bytes: &[u8], line: &mut dyn FnMut(&str)) {
         for &byte in bytes {
             match byte {
@@ -45,10 +36,9 @@ impl Lines {
         }
     }
 
-    /// Nothing more comes: tells the line that was begun, if there is one.
     pub fn end(&mut self, line: &mut dyn FnMut(&str)) {
         if !self.kept.is_empty() {
-            // Only whole lines are decoded, for a character may come in pieces.
+            // Only whole lines: a read can split a character.
             let text = String::from_utf8_lossy(&self.kept);
             if text.len() <= LONGEST_LINE {
                 line(&text);
@@ -61,34 +51,29 @@ impl Lines {
     }
 }
 
-/// How many lines of one session are logged: at once as many as a stack trace or two has, and
-/// on average ten lines a second.
+/// Log limit per session: a burst of a few stack traces, and ten lines a second on average.
 pub const SESSION_LINES: Rate = Rate { count: 100, per: Duration::from_secs(10) };
 
-/// How many lines of all sessions of a service are logged.
 pub const SERVICE_LINES: Rate = Rate { count: 300, per: Duration::from_secs(10) };
 
-/// So much of a program's errors is read without a pause: more than an ordinary
-/// program writes in its life.
+/// Bytes read without a pause. An ordinary program writes less in its life.
 const UNSLOWED: usize = 4 << 20;
 
-/// Beyond that so much is read in `PAUSE`, 1.3 MB/s. All lines have to be looked at,
-/// and a flood of them must not take a processor from other sessions.
+/// Beyond `UNSLOWED`, the server reads `PIECE` bytes per `PAUSE`, 1.3 MB/s. A flood must not take
+/// a processor from other sessions.
 const PIECE: u32 = 64 << 10;
 
-/// The shortest pause: a program that writes single bytes causes no more of them.
+/// The shortest pause, which limits their number for a program that writes single bytes.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How fast a program's errors are read. A program that floods is slowed.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// When all that was read would have been read at the slow rate, in time since
-    /// any fixed moment.
+    /// When all bytes would have been read at the slow rate.
     paid_at: Duration,
 }
 
 impl Pace {
-    /// So many bytes were read; how long to pause before more are, if at all.
+    /// Returns the pause before the next read.
     pub fn read(&mut self, bytes: usize, now: Duration) -> Option<Duration> {
         self.paid_at = self.paid_at.max(now) + slow_time_of(bytes);
         let excess = self.paid_at.saturating_sub(now + slow_time_of(UNSLOWED));
@@ -96,7 +81,6 @@ impl Pace {
     }
 }
 
-/// How long so many bytes take at the slow rate.
 fn slow_time_of(bytes: usize) -> Duration {
     PAUSE * u32::try_from(bytes).unwrap_or(u32::MAX) / PIECE
 }
@@ -107,7 +91,6 @@ mod tests {
 
     use super::*;
 
-    /// The lines of what a program wrote in these pieces.
     fn told(pieces: &[&[u8]]) -> Vec<String> {
         let (mut lines, mut told) = (Lines::default(), Vec::new());
         for piece in pieces {
@@ -152,7 +135,6 @@ mod tests {
     #[test]
     fn what_is_no_text_is_shown_as_that_and_a_split_character_is_whole() {
         assert_eq!(told(&[b"a\xffb\xe2\x82", b"\xac\n\xe2\x82"]), ["a\u{fffd}b€", "\u{fffd}"]);
-        // Every byte becomes three, and a character is never cut in two.
         let cut = told(&[&[0xff; 1000], b"\n"]);
         assert!(cut[0].len() <= LONGEST_LINE && cut[0].ends_with(&format!("\u{fffd}{CUT}")), "{cut:?}");
         assert!(!told(&["€".repeat(400).as_bytes()])[0].contains('\u{fffd}'));
@@ -177,13 +159,12 @@ mod tests {
         // Sixteen megabytes take 12.8 seconds.
         let took = read(&mut pace, &mut now, 16 << 20);
         assert!((12_700..12_900).contains(&took.as_millis()), "{took:?}");
-        // After a time without errors all is as at the beginning, and no more.
+        // A quiet time restores the initial allowance, and no more.
         now += Duration::from_hours(1);
         assert_eq!(read(&mut pace, &mut now, UNSLOWED), Duration::ZERO);
         assert_ne!(read(&mut pace, &mut now, 1 << 20), Duration::ZERO);
     }
 
-    /// Bytes that have much of what matters here.
     fn written() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             proptest::sample::select(vec!["\n", "\r", "\r\n", "€", "x", " "])

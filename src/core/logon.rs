@@ -1,28 +1,23 @@
-//! When an account may be tried. A refused logon counts against the account,
-//! and some systems lock it after a few; so no client can cause more than one
-//! try a minute, doubling to an hour.
+//! Limits logons, because some systems lock an account after a few refused ones. Clients can
+//! cause one try a minute at most, doubling to one an hour.
 
 use std::time::Duration;
 
 use super::backoff::Backoff;
 
-/// After a refusal nobody tries again for this long,
+/// The pause after a refusal, doubling up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
-/// doubling up to this.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// What to do for a program that wants the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogonAction {
-    /// The account that was taken before is still good.
     UseTaken,
-    /// Take it (again).
     Take,
-    /// It was refused; nobody tries for this long.
+    /// The last logon was refused, for this much longer.
     Refuse(Duration),
 }
 
-/// The history of one account. Times are on any monotonic scale.
+/// The history of one account. Times are since any fixed moment.
 #[derive(Debug)]
 pub struct Logon {
     lifetime: Option<Duration>,
@@ -32,7 +27,6 @@ pub struct Logon {
 }
 
 impl Logon {
-    /// Never tried. A taken account is good for `lifetime`, or for ever.
     pub fn new(lifetime: Option<Duration>) -> Self {
         Logon {
             lifetime,
@@ -42,7 +36,6 @@ impl Logon {
         }
     }
 
-    /// A program wants the account.
     pub fn wanted(&mut self, now: Duration) -> LogonAction {
         if let Some(taken) = self.taken_at {
             if self.lifetime.is_none_or(|lifetime| now < taken + lifetime) {
@@ -56,20 +49,16 @@ impl Logon {
         }
     }
 
-    /// When what was taken is not used any more.
     pub fn expires_at(&self) -> Option<Duration> {
         Some(self.taken_at? + self.lifetime?)
     }
 
-    /// It was taken.
     pub fn taken(&mut self, now: Duration) {
         self.taken_at = Some(now);
         self.refused_until = None;
         self.pause.succeeded();
     }
 
-    /// It was refused. Where a refusal costs the account nothing, the next
-    /// client may try again.
     pub fn refused(&mut self, now: Duration, counts_against_account: bool) {
         self.taken_at = None;
         if counts_against_account {
@@ -77,7 +66,6 @@ impl Logon {
         }
     }
 
-    /// What was taken turned out to be no good.
     pub fn forget(&mut self) {
         self.taken_at = None;
     }

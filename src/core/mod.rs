@@ -1,5 +1,4 @@
-//! The decisions, without I/O and without a clock: functions of state, event
-//! and `now` that return what to do. Tested in simulated time.
+//! The decisions, without I/O and without a clock: functions of state, event and `now`.
 
 pub mod access;
 pub mod admission;

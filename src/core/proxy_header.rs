@@ -1,59 +1,49 @@
-//! The PROXY protocol, versions 1 and 2: the header by which a proxy names the
-//! client that it speaks for. A socket that becomes a program's input takes
-//! nothing back, so what is asked for never reaches beyond the header's end.
+//! The PROXY protocol, versions 1 and 2. The parser never asks for a byte beyond the header,
+//! because the server cannot push bytes back into a socket.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-/// The longest header that is read, in bytes. Version 1 has at most 107 by the
-/// specification; version 2 could have 65551, and no proxy sends a tenth of it.
+/// In bytes. The specification allows 107 for version 1 and 65551 for version 2.
 pub const LONGEST: usize = 4096;
 
-/// The longest line of version 1, CRLF included, in bytes.
 const LONGEST_LINE: usize = 107;
-/// The shortest header of any version, `PROXY UNKNOWN` and CRLF, in bytes.
+/// `PROXY UNKNOWN` and CRLF, in bytes.
 const SHORTEST: usize = 15;
 
-/// How a line of version 1 begins, by what it names.
 const UNKNOWN: &[u8] = b"PROXY UNKNOWN";
 const TCP4: &[u8] = b"PROXY TCP4 ";
 const TCP6: &[u8] = b"PROXY TCP6 ";
 
-/// How a header of version 2 begins.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// What every header of version 2 has, up to and with the length of the rest.
+/// Bytes of version 2 up to and including the length field.
 const FIXED: usize = 16;
-/// The type of the extension that holds a checksum of the header.
+/// PP2_TYPE_CRC32C.
 const CRC32C: u8 = 3;
 
-/// What the bytes that were read so far mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// The header goes on, for at least so many bytes more (one at least, and
-    /// never more than [`LONGEST`] in all). So many can be read at once.
+    /// The caller may read this many bytes at once, up to [`LONGEST`] in all.
     More(usize),
     /// The header is complete, and is exactly these bytes.
     Done(Named),
 }
 
-/// Whom a header names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
-    /// Nobody: the peer speaks for itself, or for somebody without an internet
-    /// address (LOCAL, UNKNOWN, UNSPEC and AF_UNIX).
+    /// The peer speaks for itself or for a client without an internet address (LOCAL, UNKNOWN,
+    /// UNSPEC and AF_UNIX).
     Peer,
-    /// Somebody who connected to the proxy. IPv4 addresses are never shown as
-    /// IPv6 ones, so the two can be of different families.
+    /// IPv4-mapped addresses become IPv4, so the two addresses can differ in family.
     Client {
-        /// Where the client's connection comes from.
         client: SocketAddr,
-        /// Where it went to.
+        /// The address that the client connected to.
         local: SocketAddr,
     },
 }
 
-/// The bytes are no header. Says why, and holds nothing of them.
+/// The reason quotes no byte of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -65,8 +55,8 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Looks at all bytes that were read since the connection's beginning. What can
-/// not become a header any more fails with the first byte that shows it.
+/// Takes all bytes since the start of the connection. Fails at the first byte that fits no
+/// header.
 pub fn read(bytes: &[u8]) -> Result<Progress, Malformed> {
     match bytes.first() {
         None => Ok(Progress::More(SHORTEST)),
@@ -76,8 +66,7 @@ pub fn read(bytes: &[u8]) -> Result<Progress, Malformed> {
     }
 }
 
-/// The line of version 1 that names a client, CRLF included. Where there is no
-/// pair of addresses of one family it names nobody.
+/// A header of version 1. It is `UNKNOWN` unless both addresses have the same family.
 pub fn line(client: Option<SocketAddr>, local: Option<SocketAddr>) -> String {
     if let (Some(client), Some(local)) = (client, local) {
         let (from, to) = (client.ip().to_canonical(), local.ip().to_canonical());
@@ -89,11 +78,10 @@ pub fn line(client: Option<SocketAddr>, local: Option<SocketAddr>) -> String {
     "PROXY UNKNOWN\r\n".to_owned()
 }
 
-/// Version 1: one line.
 fn text(bytes: &[u8]) -> Result<Progress, Malformed> {
     let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
     let (line, ending) = bytes.split_at(end);
-    // Neither character ends a line alone, and nothing comes behind both.
+    // Only a whole CRLF ends the line, and no byte may follow it.
     if !b"\r\n".starts_with(ending) {
         return Err(Malformed("its line does not end with CRLF"));
     }
@@ -121,9 +109,8 @@ fn text(bytes: &[u8]) -> Result<Progress, Malformed> {
     Ok(if more == 0 { Progress::Done(named) } else { Progress::More(more) })
 }
 
-/// A line that does not say yet what it names.
 fn beginning(line: &[u8], whole: bool) -> Result<Progress, Malformed> {
-    // The shortest of each: without anything, from :: to ::, from 0.0.0.0 to 0.0.0.0.
+    // TCP6 and TCP4 with unspecified addresses.
     let possible = [(UNKNOWN, SHORTEST), (TCP6, 22), (TCP4, 32)];
     let shortest = possible.iter().find(|(begins, _)| begins.starts_with(line));
     match shortest {
@@ -133,9 +120,8 @@ fn beginning(line: &[u8], whole: bool) -> Result<Progress, Malformed> {
     }
 }
 
-/// The two addresses and the two ports of a line, as far as they are there, and
-/// how many bytes of them are missing at least. An address has at least
-/// `shortest` bytes, all of them `letters`.
+/// Parses the addresses and ports so far. Also returns the minimum number of missing bytes. An
+/// address has at least `shortest` bytes, all `letters`.
 fn addresses<Ip: FromStr + Into<IpAddr>>(
     words: &[u8],
     whole: bool,
@@ -157,7 +143,7 @@ fn addresses<Ip: FromStr + Into<IpAddr>>(
             }
             2 | 3 => {
                 ports[at - 2] = port(word);
-                // What begins a port is a port.
+                // Every prefix of a port is a port.
                 let begins = !complete && word.is_empty();
                 if ports[at - 2].is_none() && !begins {
                     return Err(Malformed("a port is no number up to 65535"));
@@ -181,7 +167,7 @@ fn parsed<T: FromStr>(word: &[u8]) -> Option<T> {
     std::str::from_utf8(word).ok()?.parse().ok()
 }
 
-/// A port in digits alone, of which the first is 0 only if it is the last.
+/// A port in decimal digits, without leading zeros.
 fn port(word: &[u8]) -> Option<u16> {
     let plain = word.iter().all(u8::is_ascii_digit) && (word.len() == 1 || word.first() != Some(&b'0'));
     if plain { parsed(word) } else { None }
@@ -192,10 +178,9 @@ fn named(from: IpAddr, from_port: u16, to: IpAddr, to_port: u16) -> Named {
     Named::Client { client: address(from, from_port), local: address(to, to_port) }
 }
 
-/// What a header of version 2 has behind its fixed part.
 #[derive(Clone, Copy)]
 enum AddressBlock {
-    /// Something that is not looked at.
+    /// Skipped without parsing.
     Ignored,
     Inet,
     Inet6,
@@ -203,7 +188,6 @@ enum AddressBlock {
 }
 
 impl AddressBlock {
-    /// The length of its addresses and ports, in bytes.
     fn least(self) -> usize {
         match self {
             AddressBlock::Ignored => 0,
@@ -214,8 +198,6 @@ impl AddressBlock {
     }
 }
 
-/// Version 2: a signature, four bytes that say what follows and how long it is,
-/// addresses, and extensions.
 fn binary(bytes: &[u8]) -> Result<Progress, Malformed> {
     let known = bytes.len().min(SIGNATURE.len());
     if bytes[..known] != SIGNATURE[..known] {
@@ -247,7 +229,6 @@ fn binary(bytes: &[u8]) -> Result<Progress, Malformed> {
     }
 }
 
-/// What follows for a family and a protocol.
 fn block(family: u8) -> Result<AddressBlock, Malformed> {
     match (family >> 4, family & 0x0f) {
         (4.., _) => Err(Malformed("its family is unknown")),
@@ -256,13 +237,11 @@ fn block(family: u8) -> Result<AddressBlock, Malformed> {
         (1, 1) => Ok(AddressBlock::Inet),
         (2, 1) => Ok(AddressBlock::Inet6),
         (3, 1) => Ok(AddressBlock::Unix),
-        // With one of the two unspecified, nobody knows what the addresses are
-        // nor where they end.
+        // The format and length of the addresses are unknown.
         _ => Ok(AddressBlock::Ignored),
     }
 }
 
-/// Reads a complete header of version 2.
 fn complete(header: &[u8], block: AddressBlock) -> Result<Named, Malformed> {
     let mut rest = &header[FIXED..];
     let found = match block {
@@ -286,15 +265,13 @@ fn two_ports(from: IpAddr, to: IpAddr, rest: &mut &[u8]) -> Result<Named, Malfor
     Ok(named(from, u16::from_be_bytes(from_port), to, u16::from_be_bytes(to_port)))
 }
 
-/// The next bytes of what is left.
 fn taken<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Malformed> {
     let (first, others) = rest.split_first_chunk().ok_or(Malformed("an extension is cut off"))?;
     *rest = others;
     Ok(*first)
 }
 
-/// Walks over the extensions that begin at a byte of the header. The one that
-/// has a checksum must be right; the others are for whom they concern.
+/// A checksum must be right. Other extensions are skipped.
 fn extensions(header: &[u8], mut at: usize) -> Result<(), Malformed> {
     let mut sum = None;
     while at < header.len() {
@@ -312,12 +289,12 @@ fn extensions(header: &[u8], mut at: usize) -> Result<(), Malformed> {
     let Some(sum) = sum else { return Ok(()) };
     let (before, mut after) = header.split_at(sum);
     let told = u32::from_be_bytes(taken(&mut after)?);
-    // It is made with zeros where it is put then.
+    // The checksum is computed with its own field set to zero.
     let made = !crc32c(crc32c(crc32c(!0, before), &[0; 4]), after);
     if told == made { Ok(()) } else { Err(Malformed("its checksum is wrong")) }
 }
 
-/// Goes on with a CRC32C: Castagnoli's polynomial, the lowest bit first.
+/// Updates a CRC32C (Castagnoli polynomial, least significant bit first).
 fn crc32c(sum: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(sum, |sum, &byte| {
         (0..8).fold(sum ^ u32::from(byte), |sum, _| (sum >> 1) ^ (0x82f6_3b78 * (sum & 1)))

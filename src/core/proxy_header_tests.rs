@@ -1,12 +1,10 @@
-//! What the reader of PROXY headers promises: the specification, byte by byte,
-//! and that what is behind a header stays there.
+//! Tests the parser against the specification, and that it consumes no byte after the header.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What a reader finds that reads exactly as much as it is told to, and how
-/// many bytes it has taken.
+/// Reads as much as the parser asks. Also returns the number of bytes read.
 fn reading(mut stream: &[u8], at_once: usize) -> (Result<Option<Named>, Malformed>, usize) {
     let mut bytes = Vec::new();
     loop {
@@ -26,13 +24,13 @@ fn reading(mut stream: &[u8], at_once: usize) -> (Result<Option<Named>, Malforme
     }
 }
 
-/// What a stream names, and what of it is left for the program.
+/// Also returns the bytes that are left for the program.
 fn found(stream: &[u8]) -> (Named, &[u8]) {
     let (named, length) = reading(stream, usize::MAX);
     for at_once in [1, 2, 3, 7] {
         assert_eq!(reading(stream, at_once), (named, length), "{at_once}");
     }
-    // No beginning of it asks for a byte behind it.
+    // No prefix of the header asks for a byte behind it.
     for already in 0..length {
         let progress = read(&stream[..already]).unwrap();
         assert!(
@@ -49,7 +47,6 @@ fn refused(stream: &[u8]) -> bool {
     results[0]
 }
 
-/// How many bytes are read, one by one, until something is refused.
 fn refused_after(stream: &[u8]) -> usize {
     let (result, length) = reading(stream, 1);
     result.unwrap_err();
@@ -60,7 +57,6 @@ fn client(client: &str, local: &str) -> Named {
     Named::Client { client: client.parse().unwrap(), local: local.parse().unwrap() }
 }
 
-/// A header of version 2.
 fn header(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     let length = u16::try_from(block.len()).unwrap().to_be_bytes();
     [&SIGNATURE, &[command, family][..], &length, block].concat()
@@ -226,7 +222,6 @@ fn a_binary_header_is_taken_to_the_bit() {
         (0x21, 0x11, 11),
         (0x21, 0x21, 35),
         (0x21, 0x31, 215),
-        // Extensions that are none.
         (0x21, 0x11, 13),
         (0x21, 0x11, 14),
         (0x20, 0x00, LONGEST - FIXED + 1),
@@ -236,7 +231,6 @@ fn a_binary_header_is_taken_to_the_bit() {
     found(&header(0x20, 0x00, &vec![0; LONGEST - FIXED]));
 }
 
-/// A header with addresses of IPv4 and extensions.
 fn extended(extensions: &[&[u8]]) -> Vec<u8> {
     header(0x21, 0x11, &[&INET[..], &extensions.concat()].concat())
 }
@@ -250,7 +244,7 @@ fn extensions_are_skipped_but_never_beyond_the_end() {
     assert!(refused(&extended(&[&[4, 0xff, 0xff]])));
 }
 
-/// As a load balancer of a large cloud sends it, from its documentation.
+/// A header of an AWS Network Load Balancer, from its documentation.
 const BALANCER: &str = "0d0a0d0a000d0a515549540a21110054ac1f0771ac1f0a1fc8f20050\
     030004e8d6892dea001701767063652d30386432626631356661633530303163390400240000000000000000\
     00000000000000000000000000000000000000000000000000000000";
@@ -261,7 +255,7 @@ fn a_checksum_is_looked_at_wherever_it_stands() {
     let digits = BALANCER.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
     let header: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
     assert_eq!(found(&header).0, client("172.31.7.113:51442", "172.31.10.31:80"));
-    // With another type it would be no checksum.
+    // Other types of extension are no checksum.
     for at in (FIXED..header.len()).filter(|at| !header[*at..].starts_with(&[3, 0, 4])) {
         let mut wrong = header.clone();
         wrong[at] ^= 0x10;
@@ -269,7 +263,7 @@ fn a_checksum_is_looked_at_wherever_it_stands() {
     }
 }
 
-/// A header whose last extension begins with its checksum.
+/// A header with a checksum `length` bytes before its end.
 fn summed(extensions: &[&[u8]], length: usize) -> Vec<u8> {
     let mut header = extended(extensions);
     let at = header.len() - length;
@@ -304,12 +298,11 @@ fn no_line_is_made_of_addresses_that_are_no_pair() {
     }
     let mapped = "[::ffff:192.0.2.1]:443".parse().unwrap();
     assert_eq!(line(Some(v4), Some(mapped)), "PROXY TCP4 192.0.2.7 192.0.2.1 1 443\r\n");
-    // A scope means something on one system only.
+    // A scope ID is valid on one host only.
     let scoped = "[fe80::1%3]:2".parse().unwrap();
     assert_eq!(line(Some(scoped), Some(v6)), "PROXY TCP6 fe80::1 2001:db8::7 2 1\r\n");
 }
 
-/// Bytes that come near a header.
 fn near() -> impl Strategy<Value = Vec<u8>> {
     let line = "PROXY (UNKNOWN|TCP4|TCP6) ?[0-9a-f:. \r\n]{0,60}(\r\n)?".prop_map(String::into_bytes);
     let block = proptest::collection::vec(any::<u8>(), 0..300);

@@ -1,6 +1,5 @@
-//! How often something may happen: buckets that fill again by themselves. A
-//! bucket is one time, the one at which it will be full; so a source costs a
-//! few bytes, and one that was quiet for long enough costs none.
+//! Token buckets. A bucket is the time at which it will be full, so a source with a full bucket
+//! takes no memory.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,17 +8,16 @@ use crate::model::ids::ServiceId;
 use crate::model::limits::Rate;
 use crate::model::peer::ClientSource;
 
-/// A bucket of one rate. As many may come at once as in one period.
+/// A burst may take all tokens of one period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
     rate: Rate,
     full_at: Duration,
 }
 
-/// How long until there is a token, or the time at which the bucket is full
-/// once one is taken.
+/// Returns the new time at which the bucket is full, or the wait for a token as the error.
 fn look(rate: Rate, full_at: Duration, now: Duration) -> Result<Duration, Duration> {
-    // A rate that was another before is never waited for longer than it says.
+    // After a change of the rate, the wait is limited by the new rate.
     let full_at = full_at.clamp(now, now.saturating_add(rate.per));
     let taken = full_at.saturating_add(rate.per / rate.count.max(1));
     match taken.checked_sub(now.saturating_add(rate.per)) {
@@ -29,23 +27,20 @@ fn look(rate: Rate, full_at: Duration, now: Duration) -> Result<Duration, Durati
 }
 
 impl Bucket {
-    /// A full one.
     pub fn new(rate: Rate) -> Self {
         Bucket { rate, full_at: Duration::ZERO }
     }
 
-    /// What it is of.
     pub fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// How long until there is a token; nothing if there is one.
+    /// The wait for a token; `None` if there is one.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         look(self.rate, self.full_at, now).err()
     }
 
-    /// Gives back a token that was taken for nothing. One that the bucket has made
-    /// anew since then would be a second one.
+    /// Returns a token that was not used, unless the bucket has already refilled it.
     pub fn give_back(&mut self, taken: Duration, now: Duration) {
         let time_of_one = self.rate.per / self.rate.count.max(1);
         if now < taken.saturating_add(time_of_one) {
@@ -53,7 +48,7 @@ impl Bucket {
         }
     }
 
-    /// Takes a token. False if there was none.
+    /// Takes a token. Returns false if there was none.
     pub fn take(&mut self, now: Duration) -> bool {
         let taken = look(self.rate, self.full_at, now);
         self.full_at = taken.unwrap_or(self.full_at);
@@ -61,26 +56,24 @@ impl Bucket {
     }
 }
 
-/// Sources that are remembered: twice as many at most, in a few megabytes. A
-/// flood from more sources than that within their period forgets the quietest,
-/// and never refuses somebody for what others do.
+/// Remembered sources per generation; two take a few megabytes. A flood of sources makes the
+/// server forget the quietest, and refuses no client because of others.
 const MOST: usize = 32_768;
 
-/// The buckets of all sources, of all services.
 #[derive(Debug, Default)]
 pub struct SourceBuckets {
-    /// Those used since the last turn. When it is full, it becomes the old one.
+    /// Sources used since the last call of `turn`. When it is full, it becomes `old`.
     young: HashMap<(ServiceId, ClientSource), Duration>,
     old: HashMap<(ServiceId, ClientSource), Duration>,
 }
 
 impl SourceBuckets {
-    /// How long until this source has a token; nothing if it has one.
+    /// The wait for a token of this source; `None` if there is one.
     pub fn wait(&self, rate: Rate, key: (ServiceId, ClientSource), now: Duration) -> Option<Duration> {
         look(rate, self.full_at(key), now).err()
     }
 
-    /// Takes a token. False if there was none.
+    /// Takes a token. Returns false if there was none.
     pub fn take(&mut self, rate: Rate, key: (ServiceId, ClientSource), now: Duration) -> bool {
         let Ok(taken) = look(rate, self.full_at(key), now) else { return false };
         if self.young.len() >= MOST && !self.young.contains_key(&key) {
@@ -91,12 +84,10 @@ impl SourceBuckets {
         true
     }
 
-    /// How many are remembered.
     pub fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
 
-    /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -106,7 +97,7 @@ impl SourceBuckets {
     }
 
     fn turn(&mut self, now: Duration) {
-        // A full bucket is as good as none.
+        // A full bucket need not be remembered.
         self.young.retain(|_, full_at| *full_at > now);
         if self.young.len() >= MOST / 2 {
             self.old = std::mem::take(&mut self.young);
@@ -169,7 +160,6 @@ mod tests {
             assert!(sources.take(TEN_A_MINUTE, (SERVICE, ClientSource::V4(number.to_be_bytes())), ms(1)));
             assert!(sources.len() <= 2 * MOST);
         }
-        // Those of this moment are still known.
         let last = (SERVICE, ClientSource::V4(299_999u32.to_be_bytes()));
         assert_eq!((0..20).filter(|_| sources.take(TEN_A_MINUTE, last, ms(1))).count(), 9);
     }
@@ -185,7 +175,6 @@ mod tests {
             let mut taken = Vec::new();
             for gap in gaps {
                 now += ms(gap);
-                // What is said of the wait is what happens.
                 let wait = bucket.wait(now);
                 let took = bucket.take(now);
                 prop_assert_eq!(wait.is_none(), took);

@@ -1,4 +1,4 @@
-//! Why clients are refused, and how many of them get a record of their own.
+//! Why clients are refused, and how many refusals get their own record.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,29 +7,20 @@ use ipnet::IpNet;
 
 use crate::model::limits::Rate;
 
-/// Why a client was turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// A rule keeps its address out.
     Denied(IpNet),
-    /// No rule lets its address in.
     NotAllowed,
-    /// It is not one whose PROXY header is believed.
+    /// The peer is no trusted sender of PROXY headers.
     NotASender,
-    /// The service fails by itself and is paused for so long.
     Paused(Duration),
-    /// All places are taken, and the service refuses then.
     Full,
-    /// Its source has all the places that one source may have.
     SourceFull(usize),
-    /// Connections begin too often, and the service refuses then.
     Rate(Rate),
-    /// They do from its source.
     SourceRate(Rate),
 }
 
 impl Reason {
-    /// Its kind, in one word, for what is counted.
     pub fn kind(&self) -> &'static str {
         match self {
             Reason::Denied(_) | Reason::NotAllowed | Reason::NotASender => "denied",
@@ -60,10 +51,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Records of refusals for each service and reason: ten at once, then one in two seconds. With
-/// the number beside it, that makes one line a second. The others are counted.
+/// Per service and reason: ten records at once, then one in two seconds.
 pub const RECORDS: Rate = Rate { count: 10, per: Duration::from_secs(20) };
-/// Numbers are told this often.
 pub const TOLD_EVERY: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -1,28 +1,25 @@
-//! What a reload does to listeners: what is wanted and there stays; what is
-//! new is bound before anything old is closed, except where the two would
-//! fight over a port.
+//! What a reload does to listeners. New addresses are bound before old listeners are closed,
+//! unless they overlap.
 
 use std::net::SocketAddr;
 
 use crate::model::listen::Address;
 
-/// What is done, in this order. Numbers are places in the lists that were given.
+/// Indexes into the arguments of [`changes`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Listeners that stay, each with the wanted address that it is.
+    /// Listeners that stay, each with its wanted address.
     pub keep: Vec<(usize, usize)>,
     /// Wanted addresses that are bound first.
     pub bind: Vec<usize>,
-    /// Listeners that are closed then.
+    /// Listeners that are closed next.
     pub close: Vec<usize>,
-    /// Wanted addresses that overlap listeners which are to be closed: these
-    /// are closed, the address is bound, and if that fails the first of them
-    /// is bound again in its place.
+    /// Addresses with the old listeners that they overlap, which are closed first. If the bind
+    /// fails, the first listener is bound again.
     pub replace: Vec<(usize, Vec<usize>)>,
 }
 
-/// From the addresses that are listened on, each with whether its socket may
-/// stay as it is, to those that are wanted.
+/// The flag says whether a listener's socket may stay.
 pub fn changes(now: &[(Address, bool)], wanted: &[Address]) -> Changes {
     let mut changes = Changes::default();
     let mut leaving: Vec<usize> = Vec::new();
@@ -38,7 +35,7 @@ pub fn changes(now: &[(Address, bool)], wanted: &[Address]) -> Changes {
         }
         let (overlapped, others) = leaving.into_iter().partition(|&place| overlap(&now[place].0, address));
         leaving = others;
-        // Of several that take its port away one is enough to make it wait.
+        // One shared old listener is enough to delay the address.
         let shares_one =
             changes.replace.iter().any(|(_, old)| old.iter().any(|&place| overlap(&now[place].0, address)));
         match overlapped {
@@ -50,7 +47,6 @@ pub fn changes(now: &[(Address, bool)], wanted: &[Address]) -> Changes {
     changes
 }
 
-/// Whether one can't be bound while the other is.
 pub fn overlap(one: &Address, other: &Address) -> bool {
     match (one, other) {
         (Address::Tcp(one), Address::Tcp(other)) => {
@@ -91,7 +87,6 @@ mod tests {
         let wanted = addresses(&["0.0.0.0:80", "[::]:80"]);
         let found = changes(&staying(&now), &wanted);
         assert_eq!((found.keep, found.replace), (vec![(2, 1)], vec![(0, vec![0, 1])]));
-        // And one that becomes several.
         let found =
             changes(&staying(&addresses(&["0.0.0.0:80"])), &addresses(&["127.0.0.1:80", "127.0.0.2:80"]));
         assert_eq!(found.replace, [(0, vec![0]), (1, vec![])]);
@@ -125,7 +120,6 @@ mod tests {
             new.extend(found.replace.iter().map(|(want, _)| *want));
             new.sort_unstable();
             prop_assert_eq!(new, (0..wanted.len()).collect::<Vec<_>>());
-            // What is bound first does not fight with anything that is still there.
             for &want in &found.bind {
                 for address in found.close.iter().chain(found.replace.iter().flat_map(|(_, old)| old)) {
                     prop_assert!(!overlap(&now[*address], &wanted[want]));

@@ -1,5 +1,5 @@
-//! Which of many like lines are logged: as many as a rate allows. The others are counted, and
-//! their number is logged, so that a flood fills no log and nothing is missing.
+//! Limits repeated log lines. The number of suppressed lines is logged, so nothing goes
+//! unnoticed.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::rate::Bucket;
 use crate::model::limits::Rate;
 
-/// Lines of one kind.
 #[derive(Debug)]
 pub struct LineBudget {
     bucket: Bucket,
@@ -16,13 +15,11 @@ pub struct LineBudget {
 }
 
 impl LineBudget {
-    /// As many lines at once as the rate has in its period, and on average as many in each.
     pub fn new(rate: Rate) -> Self {
         LineBudget { bucket: Bucket::new(rate), suppressed: 0 }
     }
 
-    /// Whether a line may be logged; if not, it is counted. `now` is the time since any
-    /// fixed moment.
+    /// Counts a line that is not allowed. `now` is the time since any fixed moment.
     pub fn allow(&mut self, now: Duration) -> bool {
         let allowed = self.bucket.take(now);
         if !allowed {
@@ -31,22 +28,18 @@ impl LineBudget {
         allowed
     }
 
-    /// Counts a line that is not logged for another reason.
     pub fn suppress(&mut self) {
         self.suppressed = self.suppressed.saturating_add(1);
     }
 
-    /// How many lines were not logged since the last call: for when a line is allowed again, and
-    /// for the end.
     pub fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)
     }
 }
 
-/// A kind that has recovered may have its next line this long after its last one.
+/// After a recovery, a kind may log again this long after its last line.
 const AFTER_RECOVERY: Duration = Duration::from_mins(1);
 
-/// Lines of any number of kinds, each with a budget of its own.
 #[derive(Debug)]
 pub struct RepeatFilter<K> {
     rate: Rate,
@@ -61,12 +54,10 @@ struct RepeatedKind {
 }
 
 impl<K: Clone + Eq + Hash + Ord> RepeatFilter<K> {
-    /// Each kind may have this many lines.
     pub fn new(rate: Rate) -> Self {
         RepeatFilter { rate, kinds: HashMap::new() }
     }
 
-    /// Whether a line of this kind may be logged; if not, it is counted.
     pub fn allow(&mut self, kind: K, now: Duration) -> bool {
         let full = LineBudget::new(self.rate);
         let kind =
@@ -81,19 +72,16 @@ impl<K: Clone + Eq + Hash + Ord> RepeatFilter<K> {
         allowed
     }
 
-    /// Kinds that work again.
     pub fn recover(&mut self, works: impl Fn(&K) -> bool) {
         for (_, kind) in self.kinds.iter_mut().filter(|(kind, _)| works(kind)) {
             kind.recovered = true;
         }
     }
 
-    /// How many lines of a kind were not logged since they were last taken.
     pub fn take_suppressed(&mut self, kind: &K) -> u64 {
         self.kinds.get_mut(kind).map_or(0, |kind| kind.budget.take_suppressed())
     }
 
-    /// The same of all kinds that have any, in their order.
     pub fn take_all_suppressed(&mut self) -> Vec<(K, u64)> {
         let all = self.kinds.iter_mut().map(|(kind, seen)| (kind.clone(), seen.budget.take_suppressed()));
         let mut all: Vec<_> = all.filter(|(_, suppressed)| *suppressed > 0).collect();
@@ -101,12 +89,10 @@ impl<K: Clone + Eq + Hash + Ord> RepeatFilter<K> {
         all
     }
 
-    /// Whether lines were not logged that were not taken yet.
     pub fn any_suppressed(&self) -> bool {
         self.kinds.values().any(|kind| kind.budget.suppressed > 0)
     }
 
-    /// Drops kinds that no longer come.
     pub fn forget(&mut self, gone: impl Fn(&K) -> bool) {
         self.kinds.retain(|kind, _| !gone(kind));
     }
@@ -131,7 +117,6 @@ mod tests {
         assert_eq!((budget.take_suppressed(), budget.take_suppressed()), (900, 0));
         assert_eq!((1..=1000).filter(|now| budget.allow(ms(*now))).count(), 10);
         assert_eq!(budget.take_suppressed(), 990);
-        // It fills again, and no further than at the beginning.
         assert_eq!(allowed(&mut budget, ms(3_600_000)), 100);
     }
 
@@ -150,7 +135,7 @@ mod tests {
         assert!(filter.allow("exec", SECOND) && filter.allow("logon", SECOND));
         filter.recover(|kind| *kind == "exec");
         assert!(!filter.allow("exec", SECOND * 60) && filter.allow("exec", SECOND * 61));
-        // Once only: it has not recovered since.
+        // Once only: there was no second recovery.
         assert!(!filter.allow("exec", SECOND * 121) && !filter.allow("logon", SECOND * 121));
     }
 

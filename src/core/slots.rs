@@ -1,18 +1,16 @@
-//! So many connections at once, and which lingering session is evicted when there are no more.
+//! A limit of connections, and which lingering session is evicted when it is reached.
 
 use std::collections::VecDeque;
 
 use crate::model::ids::{ServiceId, SessionId};
 
-/// The slots of a service, or of all services together.
 #[derive(Debug)]
 pub(super) struct Slots {
     pub(super) limit: usize,
     pub(super) live: usize,
-    /// Oldest first. An evicted session is not in it.
+    /// Oldest first, without the evicted session.
     lingering: VecDeque<(ServiceId, SessionId)>,
-    /// The session that was evicted and has not ended yet. One at a time, or one
-    /// waiting client would cost many their last bytes.
+    /// Only one at a time, or one waiting client could cut off the last bytes of many.
     evicted: Option<SessionId>,
 }
 
@@ -29,7 +27,6 @@ impl Slots {
         self.evicted.is_none() && !self.lingering.is_empty()
     }
 
-    /// Whether an evicted session is about to free its slot.
     pub(super) fn is_evicting(&self) -> bool {
         self.evicted.is_some()
     }
@@ -38,7 +35,6 @@ impl Slots {
         self.lingering.push_back((service, session));
     }
 
-    /// The oldest lingering session, unless one is evicted already.
     pub(super) fn evict(&mut self) -> Option<(ServiceId, SessionId)> {
         if !self.can_evict() {
             return None;
@@ -48,7 +44,6 @@ impl Slots {
         oldest
     }
 
-    /// It is evicted from other slots.
     pub(super) fn lingers_no_more(&mut self, session: SessionId) {
         self.lingering.retain(|&(_, other)| other != session);
     }

@@ -1,48 +1,38 @@
-//! Which spawn comes next, and when one more thread is worth it.
+//! Which program is started next, and when one more thread is needed.
 //!
-//! A spawn may be held for long by things outside of us (a domain controller,
-//! a dead network path). So no service holds more than one thread while
-//! others wait, a service of which one spawn is stuck gets no second one, and
-//! a thread that is stuck is made up for by another.
+//! A domain controller or a dead network path can block a start for long. So a service gets a
+//! second thread only if no other service waits, and none while a start of it is stuck.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::ids::ServiceId;
 
-/// Threads that there are from the beginning: two were measured to be best,
-/// since a start uses two processors at most.
+/// Initial threads. Two measured best, since a start uses two processors at most.
 pub const THREADS: usize = 2;
 
-/// A spawn that lasts longer than this is stuck. Ordinary ones take a millisecond.
+/// An ordinary start takes a millisecond. A longer one is stuck.
 pub const STUCK_AFTER: Duration = Duration::from_secs(1);
 
-/// A child that has not become its program after this time is killed, and the start
-/// has failed. Longer than an automounter or a disk that spins up takes; something of
-/// the account, or a disk that is gone, may hold it for ever.
+/// Limit for a child to become its program. An automounter or a disk that spins up takes less.
 pub const HANGS_AFTER: Duration = Duration::from_secs(30);
 
-/// Work that waits for a thread, and what is known of work under way.
 #[derive(Debug)]
 pub struct SpawnQueue<Job> {
     waiting: VecDeque<(ServiceId, Job)>,
-    /// When each spawn under way began, for each service that has one.
     running: HashMap<ServiceId, Vec<Duration>>,
     threads: usize,
 }
 
 impl<Job> SpawnQueue<Job> {
-    /// Nothing waits; the first threads are there.
     pub fn new() -> Self {
         SpawnQueue { waiting: VecDeque::new(), running: HashMap::new(), threads: THREADS }
     }
 
-    /// One more program to start.
     pub fn push(&mut self, service: ServiceId, job: Job) {
         self.waiting.push_back((service, job));
     }
 
-    /// A thread is free: what it does next, if anything.
     pub fn pop(&mut self, now: Duration) -> Option<(ServiceId, Job)> {
         let next = self
             .waiting
@@ -54,13 +44,11 @@ impl<Job> SpawnQueue<Job> {
         Some((service, job))
     }
 
-    /// Takes out the waiting job that `is_it` accepts, if no thread has taken it yet.
     pub fn take_out(&mut self, is_it: impl Fn(&Job) -> bool) -> Option<Job> {
         let at = self.waiting.iter().position(|(_, job)| is_it(job))?;
         self.waiting.remove(at).map(|(_, job)| job)
     }
 
-    /// A spawn of this service that began at `began` is done.
     pub fn done(&mut self, service: ServiceId, began: Duration) {
         if let Some(times) = self.running.get_mut(&service) {
             if let Some(at) = times.iter().position(|&time| time == began) {
@@ -72,8 +60,7 @@ impl<Job> SpawnQueue<Job> {
         }
     }
 
-    /// Whether to start one more thread: work waits that could be done, and
-    /// not enough threads are free of stuck spawns. Counts it as started.
+    /// Counts the thread as started.
     pub fn grow(&mut self, now: Duration) -> bool {
         let stuck: usize =
             self.running.values().flatten().filter(|&&began| now >= began + STUCK_AFTER).count();
@@ -83,7 +70,6 @@ impl<Job> SpawnQueue<Job> {
         grow
     }
 
-    /// The thread could not be started after all.
     pub fn not_grown(&mut self) {
         self.threads -= 1;
     }
@@ -144,7 +130,6 @@ mod tests {
         queue.pop(ms(0));
         queue.pop(ms(0));
         assert!(!queue.grow(ms(999)));
-        // Both threads are stuck, but only their own service waits.
         assert!(!queue.grow(ms(1000)));
         assert_eq!(queue.pop(ms(1000)), None);
         queue.push(B, 100);

@@ -1,30 +1,24 @@
-//! How the server stops: the grace, the polite end, whole trees, and a last
-//! moment after which it ends without what could not be ended.
+//! The times of a stop: asking programs, killing trees, and the exit of the server.
 
 use std::time::Duration;
 
-/// What must end by itself after its end was ordered gets this long; then the
-/// server ends without it.
+/// Time between killing the trees and the exit of the server.
 pub const LAST_RESORT: Duration = Duration::from_secs(5);
 
-/// A client that has acknowledged all that was sent to it gets this long at a stop to
-/// end its side.
+/// At a stop, a client that has acknowledged all bytes gets this long to close.
 pub const CLIENT_LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// The times of a stop, on the scale of `now`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopTimes {
-    /// Sessions are asked to end.
     pub ask: Duration,
-    /// Whole trees are ended.
     pub kill: Duration,
-    /// The server ends.
     pub end: Duration,
 }
 
 impl StopTimes {
-    /// A stop that was requested now. `kill_grace` is the longest of the live
-    /// sessions; the system ends us by force after `at_most`.
+    /// `kill_grace` is the longest of the live sessions. The service manager kills the server
+    /// after `at_most`.
     pub fn requested(
         now: Duration,
         grace: Duration,
@@ -33,13 +27,12 @@ impl StopTimes {
     ) -> StopTimes {
         let most = at_most.unwrap_or(Duration::MAX);
         let kill = grace.saturating_add(kill_grace).min(most);
-        // Asking needs some of the time that there is.
+        // Half of a short limit is left for programs to end when asked.
         let ask = if kill == most { grace.min(most / 2) } else { grace };
         StopTimes::of(now.saturating_add(ask), now.saturating_add(kill))
     }
 
-    /// It is requested once more: the grace is over. A third time nobody is
-    /// asked any more.
+    /// Skips the grace period. If programs were already asked, kills their trees.
     pub fn requested_again(self, now: Duration) -> StopTimes {
         if self.ask <= now {
             return StopTimes::of(self.ask, self.kill.min(now));

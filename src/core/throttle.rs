@@ -1,37 +1,31 @@
-//! A service that fails by itself is paused with growing delays and comes back
-//! by itself: after each pause one connection tries whether it works again.
-//!
-//! What counts as failing by itself is decided by the session; no client can
-//! cause it. Sessions that began before a pause say nothing about what came
-//! after, so they neither lengthen a pause nor end one.
+//! Pauses a service that fails, with growing delays. After each pause one session probes it.
+//! The session decides what counts as a failure; no client can cause one. Sessions from before a
+//! pause neither extend it nor end it.
 
 use std::time::Duration;
 
 use super::backoff::Backoff;
 use crate::model::ids::SessionId;
 
-/// The first pause,
+/// The first pause. Pauses double up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// doubling up to this.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
-/// Sessions are counted from 1.
+/// Real sessions count from 1.
 const NOBODY: SessionId = SessionId(0);
 
-/// What happens to clients of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// They are served.
     Open,
-    /// They are closed at once, for so long.
+    /// Clients are closed at once, for this long.
     Closed(Duration),
-    /// The next one is the one that tries.
+    /// The next session is the probe.
     Trying,
-    /// One is trying; the others wait for what comes of it.
+    /// A probe runs, and clients wait for its result.
     Wait,
 }
 
-/// The history of one service. Times are on any monotonic scale.
+/// The history of one service. Times are since any fixed moment.
 #[derive(Debug)]
 pub struct Throttle {
     state: State,
@@ -47,12 +41,10 @@ enum State {
 }
 
 impl Throttle {
-    /// All is well.
     pub fn new() -> Self {
         Throttle { state: State::Well, pause: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), cause: String::new() }
     }
 
-    /// What happens to a client now.
     pub fn gate(&self, now: Duration) -> Gate {
         match self.state {
             State::Well => Gate::Open,
@@ -62,12 +54,11 @@ impl Throttle {
         }
     }
 
-    /// Why it is paused, if it is.
     pub fn cause(&self) -> Option<&str> {
         (self.state != State::Well).then_some(&*self.cause)
     }
 
-    /// A session has begun. True if it is the one that tries.
+    /// Returns true if the session is the probe.
     pub fn began(&mut self, session: SessionId, now: Duration) -> bool {
         let is_probe = self.gate(now) == Gate::Trying;
         if is_probe {
@@ -76,8 +67,7 @@ impl Throttle {
         is_probe
     }
 
-    /// The service has failed by itself, in this session. The pause that
-    /// begins with it, if one does.
+    /// Returns the pause that begins, if one does.
     pub fn failed(&mut self, session: SessionId, cause: &str, now: Duration) -> Option<Duration> {
         match self.state {
             State::Well => {}
@@ -90,15 +80,14 @@ impl Throttle {
         Some(pause)
     }
 
-    /// This session could not try it, for a reason that is not the service's: the
-    /// next one tries.
+    /// The probe could not try the service. The next session is the probe.
     pub fn not_tried(&mut self, session: SessionId, now: Duration) {
         if self.state == State::Probing(session) {
             self.state = State::Paused { until: now };
         }
     }
 
-    /// The service works, as this session shows. True if that ends a pause.
+    /// Returns true if that ends a pause.
     pub fn worked(&mut self, session: SessionId) -> bool {
         let recovered = self.state == State::Probing(session);
         if recovered {
@@ -107,18 +96,16 @@ impl Throttle {
         recovered
     }
 
-    /// The service has failed by itself without any session: a program that was
-    /// started ahead of its client. The pause that begins with it, if one does.
+    /// A warm program failed. Returns the pause that begins, if one does.
     pub fn failed_alone(&mut self, cause: &str, now: Duration) -> Option<Duration> {
-        // While one session tries, only that one says how it is.
+        // While a probe runs, only its result counts.
         if self.gate(now) == Gate::Trying {
             self.state = State::Well;
         }
         self.failed(NOBODY, cause, now)
     }
 
-    /// The service works without any session: a program waits for its client.
-    /// True if that ends a pause.
+    /// A warm program works. Returns true if that ends a pause.
     pub fn works_alone(&mut self, now: Duration) -> bool {
         let recovered = self.gate(now) == Gate::Trying;
         if recovered {
@@ -127,7 +114,6 @@ impl Throttle {
         recovered
     }
 
-    /// Somebody has changed something: it is tried anew.
     pub fn reset(&mut self) {
         self.state = State::Well;
         self.pause.succeeded();
@@ -187,7 +173,6 @@ mod tests {
         assert_eq!(throttle.gate(s(1)), Gate::Wait);
         throttle.not_tried(A, s(1));
         assert_eq!((throttle.gate(s(1)), throttle.cause()), (Gate::Trying, Some("x")));
-        // Its history goes on.
         assert!(throttle.began(B, s(1)));
         assert_eq!(throttle.failed(B, "x", s(1)), Some(s(2)));
     }

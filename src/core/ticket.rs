@@ -1,24 +1,21 @@
-//! What a session holds from its admission to its end: a slot, and until its program starts
-//! a token of its service's rate.
+//! What a session holds: a slot, and its service's rate token until the program starts.
 
 use std::time::Duration;
 
 use crate::model::ids::{ServiceId, SessionId};
 use crate::model::peer::ClientSource;
 
-/// A session that was admitted. It ends by `Admission::ended`, which takes the ticket. So
-/// nothing can be given back twice, and a session without a start gives its token back.
+/// `Admission::ended` takes the ticket, so a slot is never released twice.
 #[must_use = "a ticket that is not given back holds its slot for ever"]
 #[derive(Debug)]
 pub struct Ticket {
     pub(super) session: SessionId,
     pub(super) service: ServiceId,
-    /// Where the client comes from, once that is known.
+    /// Known after the header, behind a proxy.
     pub(super) source: Option<ClientSource>,
-    /// How many connections that source had then.
     pub(super) connections: usize,
     pub(super) entered: Duration,
-    /// No program has started: the service's rate gets its token back at the end.
+    /// No program has started, so the session's end returns the rate token.
     pub(super) owes_token: bool,
     pub(super) is_probe: bool,
 }
@@ -36,19 +33,16 @@ impl Ticket {
         }
     }
 
-    /// The program starts.
     pub(super) fn starts(&mut self, is_probe: bool) {
         self.owes_token = false;
         self.is_probe = is_probe;
     }
 
-    /// How many connections the client's source has at the service, itself among them; 0 while
-    /// the source is not known.
+    /// Includes this connection. 0 while the source is unknown.
     pub fn connections(&self) -> usize {
         self.connections
     }
 
-    /// Whether the session is the probe that may end a pause of its service.
     pub fn is_probe(&self) -> bool {
         self.is_probe
     }

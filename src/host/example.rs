@@ -1,12 +1,11 @@
-//! The configuration that a new installation finds: nothing is served, and
-//! every line says how something would be.
+//! The example configuration of a new installation. It serves nothing and shows how to.
 
 use std::path::Path;
 
 use crate::config::is_native;
 use crate::sys;
 
-/// Writes the example if there is no file. True if it was written.
+/// Returns whether the example was written. An existing file stays unchanged.
 pub(super) fn write_if_missing(path: &Path) -> std::io::Result<bool> {
     use std::io::Write;
     match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {

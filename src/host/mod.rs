@@ -1,4 +1,4 @@
-//! What runs us: a console or a service manager. The verbs that depend on it.
+//! Hosts of the server, a console or a service manager, and the verbs that depend on them.
 
 mod example;
 pub mod output;
@@ -23,33 +23,25 @@ use crate::model::exit_code::Exit;
 pub use system::install::{install, remove};
 pub use system::{debug, end_like, grant_batch_right, serve_for_manager, set_password};
 
-/// What the verbs of a host need of the command line.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
-    /// How to serve.
     pub stored: Stored,
-    /// The name under which the service is registered.
     pub service_name: String,
-    /// Services of the command line; if there is one, no file is read.
+    /// Services from the command line. If there are any, the server reads no file.
     pub serve: Vec<OsString>,
-    /// The account of the service.
     pub account: Option<String>,
-    /// When the service starts.
     pub start: Option<StartType>,
-    /// The folder below which files are written instead of being registered.
+    /// The directory for files that are written instead of registering the service.
     pub root: Option<PathBuf>,
-    /// The user that may log on as a batch job from now on.
     pub grant_batch_right: Option<String>,
 }
 
-/// If a service manager has started us with a command line that can't be read,
-/// tells it why we end. False if it was a person.
+/// Tells a service manager why its command line is invalid. False if a person is the caller.
 pub fn tell_service_manager(why: &str) -> bool {
     system::tell_service_manager(why)
 }
 
-/// A service whose log file cannot be made ends at each start; so its folder is
-/// looked at before anything is registered.
+/// Without the directory the service would fail at each start.
 fn refuse_missing_log_folder(stored: &Stored) -> Result<(), Error> {
     match stored.log_path().and_then(Path::parent) {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {

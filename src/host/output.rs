@@ -1,11 +1,9 @@
-//! Answers of verbs on standard output, and what is said beside them on standard
-//! error.
+//! Answers of verbs on standard output, and remarks on standard error.
 
 use super::system;
 use crate::config::error::Error;
 
-/// Writes the answer of a verb. A reader that is gone wants no more of it; an
-/// answer that could not be written for another reason is none.
+/// A closed pipe is no error, because its reader wants no more.
 pub fn answer(text: &str) -> Result<(), Error> {
     use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()) {
@@ -16,12 +14,11 @@ pub fn answer(text: &str) -> Result<(), Error> {
     }
 }
 
-/// Writes why there is no answer, each line as its reader wants it.
 pub fn complain(text: &str) {
     remark([format!("wininetd: {text}")]);
 }
 
-/// Writes what there is to say beside an answer.
+/// Writes remarks to standard error, each line with the mark that its reader expects.
 pub fn remark(texts: impl IntoIterator<Item = String>) {
     use std::io::Write;
     let mark = system::error_mark();

@@ -1,5 +1,5 @@
-//! The program's own file: what a service manager starts with all rights must
-//! not be a file that ordinary users can replace.
+//! Checks the program's own file. A service manager starts it with all rights, so ordinary users
+//! must not be able to replace it.
 
 use std::path::Path;
 
@@ -7,20 +7,18 @@ use crate::config::error::Error;
 use crate::model::exit_code::Exit;
 use crate::sys::trust;
 
-/// What a start has to say about it: it is looked at again, since folders
-/// change after an installation.
+/// Checks again at each start, because directories change after an installation.
 pub(super) fn findings() -> Vec<String> {
     let program = std::env::current_exe().unwrap_or_default();
     match examine(&program, "install it where only administrators write") {
         Ok(warnings) => warnings,
         Err(Error::Refused { message, .. }) => vec![message],
-        // Not there any more (an upgrade in the midst): nothing can be said.
+        // The file is missing during an upgrade.
         Err(_) => Vec::new(),
     }
 }
 
-/// Looks at the file and its folder. Refuses what anybody can replace, with
-/// the `advice` where to put it; what somebody can is a warning.
+/// Refuses what anyone can replace, with `advice` on where to put it. Others give warnings.
 pub(super) fn examine(program: &Path, advice: &str) -> Result<Vec<String>, Error> {
     let look = |cause| Error::System { what: "looking at the program's own file", cause };
     let file = std::fs::File::open(program).map_err(look)?;

@@ -1,5 +1,4 @@
-//! Serving, under whatever host: the file is read, the plan is served, and the
-//! host's manager hears of it.
+//! Serving on any host: reads the configuration, serves it, and reports to the service manager.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,39 +31,29 @@ use crate::sys::fault::{self, Says};
 use crate::sys::net::Inherited;
 use crate::sys::stop::Stop;
 
-/// What differs between hosts.
 pub struct Host<'a> {
-    /// Who waits to hear how far we are.
     pub manager: &'a mut dyn Manager,
-    /// Who reads standard error.
     pub console: Console,
-    /// The system's own log, for a service.
     pub system_log: Option<EventLog>,
-    /// What to do about a file that strangers can change.
     pub strictness: Strictness,
-    /// Somebody sits before us: with no port to serve we end and say so,
-    /// instead of trying on.
+    /// A person is watching, so end with an error if no address can be bound.
     pub attended: bool,
-    /// A failed start is told to the log: nobody reads standard error.
+    /// Log a failed start, because standard error has no reader.
     pub tells_log: bool,
-    /// Services of the command line; if there is one, no file is read.
+    /// Services from the command line. If there are any, the server reads no file.
     pub services: Vec<OsString>,
     /// The name under which passwords are stored.
     pub service: String,
-    /// Listeners that the manager has opened for us.
     pub inherited: Vec<Inherited>,
-    /// What the host itself has to say, as warnings.
     pub findings: Vec<String>,
-    /// How to listen for requests to stop. Called within the loop.
+    /// Subscribes to stop requests. Called within the tokio runtime.
     pub stop: Box<dyn FnOnce() -> std::io::Result<Stop> + 'a>,
-    /// What else is to be done once the plan is known, beside the loop.
     pub beside: Option<PlanHook>,
 }
 
-/// Work that may block, on a thread of its own, each time the plan is new.
+/// Work on a thread of its own, which it may block.
 pub type PlanHook = Arc<dyn Fn(&Plan, &Log) + Send + Sync>;
 
-/// Reads the configuration and serves it until a stop is requested.
 pub fn serve(options: &Stored, mut host: Host<'_>) -> Result<Exit, Error> {
     sys::process::prepare().map_err(|cause| Error::System { what: "preparing the process", cause })?;
     let strictness = host.strictness.for_writing();
@@ -94,21 +83,20 @@ fn load_and_serve(options: &Stored, mut host: Host<'_>, log: &Log) -> Result<Exi
         .map_err(|cause| Error::System { what: "the event loop", cause })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Under a flood each turn lets many clients in; whoever asks at the control
-        // channel must not wait for sixty of them, as by default.
+        // A poll may accept many clients. With the default of 61 polls, control requests would wait
+        // too long in a flood.
         .event_interval(5)
         .build()
         .map_err(|cause| Error::System { what: "the event loop", cause })?;
     runtime.block_on(run(loaded, log, host, reloader, control))
 }
 
-/// Reads the files. How that is done at each reload, and what is looked at beside
-/// the loop once it is.
+/// Reads the files. Also returns how to read and check them at each reload.
 fn read(options: &Stored, host: &Host<'_>) -> Result<(Loaded, Reloader), Error> {
     let (path, defaults, strictness) =
         (options.config_path(), options.defaults(&host.service), host.strictness);
     let services = host.services.clone();
-    // Whoever tries something out means the files that lie here.
+    // Services from the command line refer to files in the current directory.
     let directory = match services[..] {
         [] => defaults.directory.clone(),
         _ => {
@@ -147,8 +135,7 @@ fn read(options: &Stored, host: &Host<'_>) -> Result<(Loaded, Reloader), Error> 
     Ok((loaded, reloader))
 }
 
-/// The log goes where the options say, or else the file. What was moved away
-/// meanwhile is made anew.
+/// Sends the log where the options say, or else the file. Reopens a log file that was moved away.
 fn follow(loaded: &Loaded, options: &Stored, strictness: Strictness, log: &Log) -> Result<(), Error> {
     let server = &loaded.plan.server;
     log.system_extent(server.event_log);
@@ -159,7 +146,7 @@ fn follow(loaded: &Loaded, options: &Stored, strictness: Strictness, log: &Log) 
     log.reopen(path, strictness)
 }
 
-/// The findings, unless there is an error among them.
+/// The findings, or an error if one of them is an error.
 fn usable(findings: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Error> {
     match findings.iter().any(|found| found.severity == Severity::Error) {
         true => Err(Error::Configuration { diagnostics: findings }),
@@ -186,7 +173,7 @@ async fn run(
     reloader: Reloader,
     control: Option<PathBuf>,
 ) -> Result<Exit, Error> {
-    // Before the first client, so that no request to stop is missed.
+    // Subscribe before the first client, so that no stop request is missed.
     let mut stop = (host.stop)().map_err(|cause| Error::System { what: "requests to stop", cause })?;
     let wanted = loaded.plan.enabled().next().is_some();
     let plan = loaded.plan.clone();
@@ -194,7 +181,7 @@ async fn run(
     if host.attended && wanted && !supervisor.serves_anything() {
         return Err(Error::NothingBound);
     }
-    // The log was opened, and the text spoken of, before anything else.
+    // The log is open and the findings are logged, so `follow` has nothing to do.
     let first = Reloader { follow: Arc::new(|_, _| ()), ..reloader };
     first.look_beside(loaded, log.clone());
     let (questions, commands) = tokio::sync::mpsc::channel(1);
@@ -205,8 +192,8 @@ async fn run(
     Ok(Exit::Ok)
 }
 
-/// Answers whoever asks at the control channel. Without one the server serves
-/// all the same, and tries again: the server of before may be stopping.
+/// Serves without the channel if it cannot be opened, and tries again: the previous server may be
+/// stopping.
 fn answer(path: PathBuf, questions: Sender<ControlCommand>, log: Log) {
     let mut opened = Channel::open(&path);
     let say = move |level, message, hint: Option<&str>| {
@@ -235,7 +222,6 @@ fn answer(path: PathBuf, questions: Sender<ControlCommand>, log: Log) {
     });
 }
 
-/// Looks at accounts and programs.
 fn look(loaded: &Loaded, log: &Log, beside: Option<&PlanHook>) {
     if let Some(beside) = beside {
         beside(&loaded.plan, log);

@@ -1,12 +1,11 @@
-//! What a listener tells its owner.
+//! What a listener reports to its owner.
 
-/// A listener, counted over the life of the server.
+/// Numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub usize);
 
-/// What a listener tells its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenEvent {
-    /// Clients wait to be accepted. Not told again before the owner has looked.
+    /// Clients wait to be accepted. Not reported again until [`super::Slot::wait_again`].
     ClientsWait(ListenerId),
 }

@@ -1,4 +1,4 @@
-//! Addresses of services: bound, or tried again now and then.
+//! The addresses of services: bound, or tried again later.
 
 mod event;
 
@@ -17,21 +17,17 @@ use crate::model::listen::{Address, UnixSocket};
 use crate::sys::CAPABILITIES;
 use crate::sys::net::{Inherited, Listener};
 
-/// One address of a service: bound, or tried again now and then.
 #[derive(Debug)]
 pub struct Slot {
-    /// The service.
     pub service: ServiceId,
-    /// Where.
     pub address: Address,
     options: ListenOptions,
-    /// A socket that a service manager has opened for it, until it is used.
+    /// A socket that a service manager opened, until it is used.
     inherited: Option<Inherited>,
     retry: Retry,
-    /// The host has no such address family: it is not waited for.
+    /// The host lacks this address family, so the slot is not tried again.
     pub is_missing: bool,
-    /// An address of before that is listened on until this one can be, since
-    /// the two overlap.
+    /// A previous address that overlaps this one. The slot listens on it until it can bind its own.
     instead: Option<(Address, UnixSocket)>,
     bound: Option<Bound>,
 }
@@ -44,7 +40,6 @@ struct Bound {
 }
 
 impl Slot {
-    /// Not bound yet.
     pub fn new(
         service: ServiceId,
         address: Address,
@@ -63,8 +58,7 @@ impl Slot {
         }
     }
 
-    /// Binds, and tells from now on when clients wait. Where that fails, and an
-    /// address of before overlaps it, that one is bound again.
+    /// Binds and reports waiting clients. If that fails, binds the address of `instead`.
     pub async fn bind(
         &mut self,
         id: ListenerId,
@@ -102,24 +96,22 @@ impl Slot {
         self.bound = Some(Bound { listener, watch, again });
     }
 
-    /// It could not be bound. When to try again.
+    /// Records a failed bind. Returns when to try again.
     pub fn failed(&mut self, error: &std::io::Error) -> Duration {
         self.retry.failed(error.to_string())
     }
 
-    /// Why it is not bound, if it should be.
     pub fn fault(&self) -> Option<&str> {
         self.retry.cause()
     }
 
-    /// Takes the place of a slot that was closed for it: should its own address
-    /// not be free, the other's is listened on meanwhile.
+    /// If the new address is not free, the slot listens on the old one meanwhile.
     pub fn replaces(&mut self, other: &Slot) {
         let own = || (other.address.clone(), other.options.unix.clone());
         self.instead = Some(other.instead.clone().unwrap_or_else(own));
     }
 
-    /// Whether a socket that was made with these options can stay as it is.
+    /// Whether the socket can stay as it is with these new options.
     pub fn may_stay(&self, options: &ListenOptions) -> bool {
         match self.address {
             Address::Tcp(_) => !CAPABILITIES.serial_sockets || self.options.stdio == options.stdio,
@@ -127,31 +119,27 @@ impl Slot {
         }
     }
 
-    /// It serves another service from now on, or the same with other options.
     pub fn adopt(&mut self, service: ServiceId, options: ListenOptions) {
         self.service = service;
         if let Some(bound) = self.bound.as_ref().filter(|_| self.options.keepalive != options.keepalive) {
-            // An option that a listening socket refuses is set on the next one.
+            // If a listening socket refuses the option, the next one gets it.
             let _ = bound.listener.set_keepalive(options.keepalive);
         }
         self.options = options;
     }
 
-    /// The listener, while it is bound.
     pub fn listener(&self) -> Option<&Arc<Listener>> {
         self.bound.as_ref().map(|bound| &bound.listener)
     }
 
-    /// The supervisor has taken whom it wanted: tell it when more wait.
+    /// Asks for a report when more clients wait.
     pub fn wait_again(&self) {
         if let Some(bound) = &self.bound {
             bound.again.notify_one();
         }
     }
 
-    /// Closes the socket. Clients that wait in its backlog are refused. The
-    /// task that watches it shares it: it is closed once that has ended, which
-    /// the result waits for.
+    /// Refuses the clients in the backlog. The socket is closed once the returned task has ended.
     pub fn close(&mut self) -> Option<JoinHandle<()>> {
         let Bound { watch, .. } = self.bound.take()?;
         watch.abort();
@@ -159,8 +147,7 @@ impl Slot {
     }
 }
 
-/// Says that clients wait, then is silent until the supervisor has looked:
-/// while it does not accept, they wait in the backlog and cost nothing.
+/// Reports waiting clients once, until the supervisor has looked. They wait at no cost.
 async fn watch(id: ListenerId, listener: Arc<Listener>, again: Arc<Notify>, tell: impl Fn(ListenEvent)) {
     while listener.readable().await.is_ok() {
         tell(ListenEvent::ClientsWait(id));

@@ -1,5 +1,5 @@
-//! Everything that is ever logged, as one type. The entries are in `event/table.rs`; here is what
-//! makes code of them, the types of their fields, and the record of a connection.
+//! Every log event as one type. The entries are in `event/table.rs`. This file has the macro that
+//! expands them, the field types, and the record of a connection.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,21 +10,20 @@ use crate::model::level::Level;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
 
-/// What all events of one number have in common.
+/// What all events with the same ID have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct EventKind {
-    /// Its number in the log and in Event Viewer.
+    /// The ID in the log and in Event Viewer.
     pub id: u32,
-    /// Its name in the `event` field; events of several numbers may share one.
+    /// The value of the `event` field. Events with different IDs may share one name.
     pub name: &'static str,
-    /// How much it usually matters; [`LogEvent::level`] knows the exceptions.
+    /// The usual level; [`LogEvent::level`] knows the exceptions.
     pub level: Level,
-    /// Its fields, in the order of the log.
     pub fields: &'static [&'static str],
 }
 
-/// Makes code of the table: the type, the kinds, and the way from an event to its kind and
-/// its fields. `build/main.rs` makes the Windows message file of the same table.
+/// Generates code from the table: the enum, the kinds, and the mapping from an event to its kind
+/// and fields. `build/main.rs` generates the Windows message file from the same table.
 macro_rules! events {
     ($($id:literal $name:literal $level:ident $sentence:literal
        $variant:ident $({ $($field:ident: $type:ty),* })?)*) => {
@@ -73,7 +72,6 @@ mod table;
 pub use table::LogEvent;
 
 impl LogEvent {
-    /// The one log entry in which a connection ends.
     pub fn session(record: Record) -> LogEvent {
         let record = Box::new(record);
         match record.outcome {
@@ -83,7 +81,6 @@ impl LogEvent {
         }
     }
 
-    /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
             LogEvent::Configuration { level, .. } => *level,
@@ -93,23 +90,18 @@ impl LogEvent {
     }
 }
 
-/// The value of a field, as formats tell them apart.
 #[derive(Debug, Clone, Copy)]
 pub enum FieldValue<'a> {
-    /// Text; in records some of it comes from outside.
+    /// Text, which may come from a client in records.
     Text(&'a str),
-    /// A count.
     Number(u64),
-    /// A duration, shown in seconds.
     Seconds(Duration),
-    /// A list of texts.
     List(&'a [String]),
 }
 
 /// Takes the name and the value of each field.
 pub type Show<'a> = &'a mut dyn FnMut(&'static str, FieldValue<'_>);
 
-/// The type of a field: what is shown of it under its name.
 trait FieldType {
     fn show(&self, name: &'static str, show: Show<'_>);
 }
@@ -149,7 +141,7 @@ impl<T: FieldType> FieldType for Option<T> {
 }
 
 impl FieldType for Level {
-    /// Every line begins with its level.
+    /// Shows nothing, because every line begins with its level.
     fn show(&self, _: &'static str, _: Show<'_>) {}
 }
 
@@ -162,14 +154,12 @@ impl FieldType for ExitStatus {
     }
 }
 
-/// How a connection ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its program ran, whatever its exit code.
+    /// The program ran. Its exit code does not matter.
     Served,
-    /// It was turned away.
     Refused,
-    /// Its program could not be started.
+    /// The program could not be started.
     Failed,
 }
 
@@ -184,40 +174,31 @@ impl FieldType for Outcome {
     }
 }
 
-/// The one log entry in which every accepted connection ends.
+/// The log entry of an accepted connection. Each connection has exactly one, at its end.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// The service.
     pub service: String,
-    /// The session.
     pub session: SessionId,
-    /// Who connected.
     pub peer: Peer,
-    /// For whom, where a PROXY header has named another.
+    /// The client that a PROXY header named.
     pub client: Option<Peer>,
-    /// To which of our addresses.
     pub local: Address,
-    /// As whom the program ran, if as another account.
+    /// The account of the program, if it differs from the server's.
     pub user: Option<String>,
-    /// The program's process, if it ran.
     pub pid: Option<u32>,
-    /// How it ended.
     pub outcome: Outcome,
-    /// Why, where the program did not just end.
+    /// The reason, unless the program simply ended.
     pub reason: Option<String>,
-    /// The step that failed.
     pub step: Option<&'static str>,
     /// The client left before its program was started, as health checks do.
     pub left: bool,
-    /// How the program ended.
     pub exit: Option<ExitStatus>,
-    /// From the connection to the program's end.
+    /// From the connection to the end of the program.
     pub seconds: Duration,
-    /// From there to the connection's.
+    /// From the end of the program to the end of the connection.
     pub linger_seconds: Duration,
-    /// Bytes from the client, where the system counts them.
+    /// Bytes from the client, if they are counted.
     pub bytes_in: Option<u64>,
-    /// Bytes to the client, where the system counts them.
     pub bytes_out: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! A log file that is rotated by size, and that others may read meanwhile.
+//! A log file with rotation by size. Other programs may read it meanwhile.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,31 +8,27 @@ use crate::config::trust::{self, Strictness};
 use crate::sys::fault::{self, Says};
 use crate::sys::files;
 
-/// A file that is larger than this is put aside,
+/// The size in bytes at which the file is rotated.
 const LARGEST: u64 = 10 << 20;
-/// and this many that were put aside are kept: FILE.1 is the newest.
+/// The number of rotated files to keep. `FILE.1` is the newest.
 const KEPT: u32 = 5;
 
-/// Why a file is neither made nor exchanged.
 const EXPOSED: &str = "other accounts can make files in its folder";
 
-/// An open log file.
 pub(super) struct RotatingFile {
     path: PathBuf,
     file: Option<File>,
     length: u64,
     largest: u64,
-    /// The length at which it is put aside: `largest`, or more after a failure.
+    /// The length that triggers rotation: `largest`, or more after a failed rotation.
     rotate_at: u64,
-    /// What keeps it from being put aside: others who can exchange the next one.
     strictness: Strictness,
-    /// It could not be put aside, and that was said.
+    /// Rotation has failed, and the warning was given.
     is_stuck: bool,
     warning: Option<String>,
 }
 
 impl RotatingFile {
-    /// Opens the file to write behind what is there.
     pub(super) fn open(path: &Path, strictness: Strictness) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let mut file = RotatingFile {
@@ -49,8 +45,7 @@ impl RotatingFile {
         Ok(file)
     }
 
-    /// Writes whole lines. Lines that fit only in part are taken back, so that
-    /// the next one begins at a beginning.
+    /// Writes whole lines. Truncates a partial write, so that the next line starts on its own line.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.file.is_some() && self.length > 0 && self.length + lines.len() as u64 > self.rotate_at {
             self.rotate();
@@ -61,24 +56,23 @@ impl RotatingFile {
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
         let result = fault::point("log-write", Says::Space).and_then(|()| file.write_all(lines));
         if result.is_err() {
-            // Not all files can be cut (a device); then there is nothing to take back.
+            // A device cannot be truncated; it keeps no partial line either.
             let _ = file.set_len(self.length);
         }
         self.length = file.metadata().map_or(self.length, |found| found.len());
         result
     }
 
-    /// What was said of the file before it was opened anew is not said again.
+    /// Takes over the state of the previous file, so that a warning is not repeated.
     pub(super) fn continue_from(&mut self, old: &RotatingFile) {
         self.is_stuck = old.is_stuck && old.path == self.path;
     }
 
-    /// What an administrator should know since the last call.
     pub(super) fn take_warning(&mut self) -> Option<String> {
         self.warning.take()
     }
 
-    /// Others may be able to change the folder by now, and to choose what is opened.
+    /// Checks again who can write to the directory, and so choose the file that is opened.
     fn reopen(&mut self) -> io::Result<()> {
         if trust::is_log_exposed(&self.path, self.strictness) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, EXPOSED));
@@ -90,10 +84,9 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// FILE becomes FILE.1, FILE.1 becomes FILE.2 … If FILE can't be renamed (a
-    /// reader on Windows may hold it), the old ones stay where they are, and
-    /// it is tried again when FILE has grown some more. So it is while others can put
-    /// a file in the place of the next one.
+    /// Renames `FILE` to `FILE.1` and so on. If a rename fails, as for a file that a reader on
+    /// Windows holds open, or if other accounts can create files in the directory, `FILE` grows for
+    /// now.
     fn rotate(&mut self) {
         if trust::is_log_exposed(&self.path, self.strictness) {
             return self.grow(EXPOSED);
@@ -101,7 +94,7 @@ impl RotatingFile {
         self.file = None;
         match std::fs::rename(&self.path, self.numbered(0)) {
             Ok(()) => {}
-            // Somebody else has put it aside.
+            // Another process has rotated the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => return self.grow(&error.to_string()),
         }
@@ -112,7 +105,7 @@ impl RotatingFile {
         }
     }
 
-    /// The file stays for now. Said once, until it was put aside.
+    /// Postpones the rotation. Warns once, until a rotation succeeds.
     fn grow(&mut self, cause: &str) {
         self.rotate_at = self.length + self.largest / 10;
         if !std::mem::replace(&mut self.is_stuck, true) {
@@ -193,7 +186,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut file = RotatingFile::open(&path, Strictness::Refuse).unwrap();
-        // As after a rotation whose next file could not be opened.
+        // The state after a rotation whose next file could not be opened.
         file.file = None;
         std::fs::remove_file(&path).unwrap();
         if !testing::share(folder.path(), true) {
@@ -224,11 +217,9 @@ mod tests {
         };
         assert_eq!(warnings(&mut file), 1);
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 4);
-        // Once it was put aside, the next time is news again.
         file.write(b"line 4\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 4\n");
         assert_eq!(warnings(&mut file), 1);
-        // One that somebody else has put aside is no news.
         std::fs::rename(&path, folder.path().join("moved")).unwrap();
         file.write(&[b'\n'; 20]).unwrap();
         assert_eq!((std::fs::read(&path).unwrap().len(), file.take_warning()), (20, None));

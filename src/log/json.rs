@@ -9,7 +9,6 @@ use serde_json::{Map, Serializer, Value as Json};
 use super::event::{FieldValue, LogEvent};
 use super::text::{LONGEST, is_unsafe};
 
-/// Appends one line.
 pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &LogEvent) {
     let kind = event.kind();
     let mut object = Map::new();
@@ -29,13 +28,13 @@ pub(super) fn line(lines: &mut Vec<u8>, time: jiff::Timestamp, event: &LogEvent)
         };
         object.insert(name.to_owned(), value);
     });
-    // Text keys and plain values can't fail to be written.
+    // Serialization cannot fail with string keys and plain values.
     let _ = object.serialize(&mut Serializer::with_formatter(&mut *lines, Escaping));
     lines.push(b'\n');
 }
 
-/// JSON itself escapes only what is below U+0020, and the log is also looked at
-/// in a terminal, which takes some of what is above it for commands.
+/// Escapes more than JSON requires, which is only below U+0020. The log is also read in terminals,
+/// which take some higher characters for commands.
 struct Escaping;
 
 impl Formatter for Escaping {

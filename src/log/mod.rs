@@ -1,5 +1,5 @@
-//! The log: one queue with a bound, one thread that writes (`writer`). Logging never waits;
-//! what does not fit is counted, and the count is written as soon as there is room.
+//! The log: a bounded queue and one thread that writes (`writer`). Logging never waits. Lines that
+//! do not fit are counted, and the count is logged once there is space.
 
 pub mod event;
 mod file;
@@ -28,38 +28,30 @@ use crate::sys::fault::{self, Says};
 
 pub use text::escaped;
 
-/// Who reads our standard error.
+/// The reader of the server's standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {
-    /// Nobody: a Windows service has none.
+    /// None, as in a Windows service.
     Nobody,
-    /// A person, a file, a pipe.
     Plain,
-    /// systemd's journal, which knows the time and takes the level as `<N>`.
+    /// systemd's journal, which adds the time and reads the level as `<N>`.
     Journal,
 }
 
-/// Where lines go.
 #[derive(Debug)]
 pub struct Targets<'a> {
-    /// How they look.
     pub format: Format,
-    /// To a file as well.
     pub file: Option<&'a Path>,
-    /// What keeps that file from being put aside.
     pub strictness: Strictness,
-    /// Standard error.
     pub console: Console,
-    /// The system's own log, for what an administrator should see.
+    /// The system log, for entries that an administrator should see.
     pub system: Option<EventLog>,
 }
 
-/// Lines that may wait to be written. A disk that stalls for a second under
-/// full load fills a few thousand; more would only be memory. They are counted: a
-/// channel with a bound would hold half a megabyte for them even when none waits.
+/// Lines that may wait. A disk that stalls for a second under full load fills a few thousand.
+/// Counted, because a bounded channel would always allocate half a megabyte.
 const QUEUE: usize = 8192;
 
-/// A line before it is formatted, which is the writer's work.
 struct QueuedEvent {
     time: jiff::Timestamp,
     event: LogEvent,
@@ -69,13 +61,11 @@ enum Message {
     Event(Box<QueuedEvent>),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
-    /// What comes after it goes to this file, which is opened anew.
     File(Option<RotatingFile>),
-    /// What the system's own log is told from now on.
     System(EventLogExtent),
 }
 
-/// Where to send events. Cheap to clone.
+/// The handle for logging events. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Log {
     queue: Sender<Message>,
@@ -84,9 +74,8 @@ pub struct Log {
 
 #[derive(Debug, Default)]
 struct LineCounts {
-    /// Lines in the queue.
     waiting: AtomicUsize,
-    /// Lines that found no room there.
+    /// Lines that did not fit into the queue.
     lost: AtomicU64,
 }
 
@@ -97,7 +86,6 @@ impl std::fmt::Debug for Message {
 }
 
 impl Log {
-    /// Starts the writer.
     pub fn start(targets: Targets<'_>) -> Result<(Log, LogThread), Error> {
         let file = open(targets.file, targets.strictness)?;
         let (queue, messages) = channel();
@@ -111,7 +99,6 @@ impl Log {
         Ok((Log { queue: queue.clone(), lines }, LogThread { queue, _thread: thread }))
     }
 
-    /// Logs an event, now.
     pub fn event(&self, event: LogEvent) {
         if self.lines.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
             self.lines.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -119,23 +106,21 @@ impl Log {
             return;
         }
         let entry = QueuedEvent { time: jiff::Timestamp::now(), event };
-        // Without its writer the process is about to end.
+        // Without the writer the process is about to end.
         let _ = self.queue.send(Message::Event(Box::new(entry)));
     }
 
-    /// Lines go to this file from now on, or to none: one that was moved away is
-    /// made anew. If it can't be opened, all stays as it is.
+    /// Switches to this file, or to none. If it cannot be opened, the previous file stays in use.
     pub fn reopen(&self, path: Option<&Path>, strictness: Strictness) -> Result<(), Error> {
         self.tell(Message::File(open(path, strictness)?));
         Ok(())
     }
 
-    /// What the system's own log is told from now on.
     pub fn system_extent(&self, extent: EventLogExtent) {
         self.tell(Message::System(extent));
     }
 
-    /// This is no line, and not lost when there are too many of those.
+    /// Sends a message that does not count as a line and is never dropped.
     fn tell(&self, message: Message) {
         let _ = self.queue.send(message);
     }
@@ -148,19 +133,17 @@ fn open(path: Option<&Path>, strictness: Strictness) -> Result<Option<RotatingFi
     path.map(open).transpose()
 }
 
-/// The writing thread.
 #[derive(Debug)]
 pub struct LogThread {
     queue: Sender<Message>,
     _thread: JoinHandle<()>,
 }
 
-/// At the end what is queued gets this long to be written: a reader that has
-/// stopped reading must not keep a stopped server alive.
+/// How long to flush at the end. A reader that has stopped must not keep the server alive.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 impl LogThread {
-    /// Waits until everything logged so far is written, but not for ever.
+    /// Waits until everything logged so far is written, for at most `LAST_WORDS`.
     pub fn flush(&self) {
         let (done, written) = sync_channel(1);
         if self.queue.send(Message::Flush(done)).is_ok() {

@@ -1,5 +1,5 @@
-//! What goes to the system's own log: starts, stops, findings, and of failures
-//! the first of each cause. Every record stands in the log file.
+//! The system log: starts, stops, findings, and the first failure of each cause. The log file has
+//! every record.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -12,15 +12,12 @@ use crate::model::limits::Rate;
 use crate::model::plan::EventLogExtent;
 use crate::sys::event_log::EventLog;
 
-/// Entries of failures for each subject and cause, so that neither a broken service nor a
-/// client can fill the system's log.
+/// Entries per subject and cause. Neither a broken service nor a client may fill the system log.
 const FAILURES: Rate = Rate { count: 1, per: Duration::from_hours(1) };
 
-/// An open log of the system's.
 #[derive(Debug)]
 pub(super) struct SystemSink {
     log: EventLog,
-    /// What it is told.
     pub(super) extent: EventLogExtent,
     failures: RepeatFilter<(String, &'static str)>,
     began: Instant,
@@ -52,7 +49,7 @@ impl SystemSink {
         self.log.report(event.level(), event.kind().id, &entry(event, silent)).is_ok()
     }
 
-    /// Whether to write an entry, and if so, how many like it were not written.
+    /// Whether to write an entry. If so, returns how many similar entries were not written.
     fn judge(&mut self, event: &LogEvent) -> Option<u64> {
         if let Some(subject) = recovery(event) {
             self.failures.recover(|(failed, _)| *failed == subject);
@@ -90,7 +87,6 @@ fn failure(event: &LogEvent) -> Option<(String, &'static str)> {
     }
 }
 
-/// The subject that works again.
 fn recovery(event: &LogEvent) -> Option<String> {
     match event {
         LogEvent::Served { record } => Some(record.service.clone()),
@@ -101,27 +97,25 @@ fn recovery(event: &LogEvent) -> Option<String> {
     }
 }
 
-/// Of events that are no failures.
 fn is_always_written(event: &LogEvent) -> bool {
     match event {
         LogEvent::Served { .. } | LogEvent::Failed { .. } => false,
         LogEvent::AcceptResumed | LogEvent::ServiceResumed { .. } => false,
-        // The first of them has an entry of its own.
+        // The first of these refusals had an entry of its own.
         LogEvent::Refusals { .. } => false,
         LogEvent::FamilyMissing { .. } => false,
-        // The service writes it itself, since there may be no log by then.
+        // The Windows service writes this entry itself, because the log may not be open yet.
         LogEvent::StartFailed { .. } => false,
         LogEvent::Configuration { level, .. } => *level != Level::Info,
         _ => true,
     }
 }
 
-/// The text of an entry: a field a line. Text that may come from outside stays
-/// on its line; our own messages show the lines that they cite.
+/// One field per line. Text from outside is escaped; the server's messages keep their lines.
 fn entry(event: &LogEvent, silent: u64) -> String {
     let mut text = String::new();
     event.fields(&mut |name, value| {
-        // Writing to a String can't fail.
+        // Writing to a String cannot fail.
         let _ = match value {
             FieldValue::Text(value) if name == "message" => {
                 write!(text, "{}", value.replace("\r\n", "\n").replace('\n', "\r\n"))

@@ -1,18 +1,16 @@
-//! A log line for people: time, level, event, then name=value.
+//! A log line for people: time, level, event, then `name=value` fields.
 
 use std::io::Write;
 
 use super::event::{FieldValue, LogEvent};
 
-/// The longest text of a field that is shown, in characters. What comes from
-/// outside must not fill a disk with one line.
+/// The longest text of a field, in characters. A client must not fill the disk with one line.
 pub(super) const LONGEST: usize = 1024;
 
-/// Appends one line. Where the reader puts the time and the level itself,
-/// `time` is none and both are left out.
+/// Without `time`, also omits the level: the reader adds both.
 pub(super) fn line(lines: &mut Vec<u8>, time: Option<jiff::Timestamp>, event: &LogEvent) {
     let name = event.kind().name;
-    // Writing to a Vec can't fail.
+    // Writing to a Vec cannot fail.
     let _ = match time {
         Some(time) => write!(lines, "{time:.3} {} {}", event.level().name(), name),
         None => write!(lines, "{name}"),
@@ -23,15 +21,14 @@ pub(super) fn line(lines: &mut Vec<u8>, time: Option<jiff::Timestamp>, event: &L
             FieldValue::Text(text) => word(lines, text, LONGEST),
             FieldValue::Number(number) => drop(write!(lines, "{number}")),
             FieldValue::Seconds(duration) => drop(write!(lines, "{:.3}", duration.as_secs_f64())),
-            // Our own, and wanted whole.
+            // The server's own text, which must be complete.
             FieldValue::List(texts) => word(lines, &texts.join(","), usize::MAX),
         }
     });
     lines.push(b'\n');
 }
 
-/// Text without blanks stands as it is; other text is quoted, with what a
-/// terminal or a parser could take for something else escaped.
+/// Quotes text with blanks, and escapes what a terminal or parser could misread.
 fn word(lines: &mut Vec<u8>, text: &str, longest: usize) {
     let plain = !text.is_empty()
         && text.len() <= longest
@@ -57,7 +54,6 @@ fn word(lines: &mut Vec<u8>, text: &str, longest: usize) {
     lines.push(b'"');
 }
 
-/// What stands for a character that could be taken for something else.
 fn escape(letter: char) -> Option<String> {
     match letter {
         '\n' => Some("\\n".to_owned()),
@@ -67,12 +63,12 @@ fn escape(letter: char) -> Option<String> {
     }
 }
 
-/// Text on one line, without quotes around it.
+/// Escapes text to one line, without quotes around it.
 pub fn escaped(text: &str) -> String {
     text.chars().take(LONGEST).map(|letter| escape(letter).unwrap_or_else(|| letter.to_string())).collect()
 }
 
-/// Control characters, and those that turn the direction of writing around.
+/// Control characters, bidirectional formatting characters, and line or paragraph separators.
 pub(super) fn is_unsafe(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
@@ -101,7 +97,7 @@ mod tests {
         assert_eq!(line, "1970-01-01T00:00:00.000Z error fault message=\"a b\\n\\u{1b}[31m\\\"\\u{202e}\"\n");
     }
 
-    /// Elsewhere a log took what a client said for a format, or for a priority.
+    /// Other programs logged client text as a format string or as a syslog priority.
     #[test]
     fn what_is_a_format_elsewhere_is_only_text() {
         let hostile = "%n%s%1!s! <0>{0}";

@@ -1,5 +1,4 @@
-//! The thread that writes the log: it gathers lines, and writes them to the file, to the
-//! console and to the system's own log.
+//! The thread that writes the log to the file, the console and the system log.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,22 +15,19 @@ use crate::model::log_format::Format;
 
 pub(super) struct LogWriter {
     format: Format,
-    /// What is known of the queue's lines.
     queued: Arc<LineCounts>,
-    /// The file first: a console may be held for long, by as little as a
-    /// selection with the mouse.
+    /// The file first, because a console can block: selecting text with the mouse is enough.
     sinks: Vec<Sink>,
     system: Option<SystemSink>,
 }
 
-/// Where lines go, and how many could not go there since it last worked.
+/// A target of lines, and the number of lines lost since it last worked.
 struct Sink {
     target: Target,
     style: Style,
     lost: u64,
 }
 
-/// How lines look there.
 #[derive(Debug, Clone, Copy)]
 struct Style {
     format: Format,
@@ -41,19 +37,18 @@ struct Style {
 enum Target {
     File(RotatingFile),
     Console,
-    /// A console that nobody reads any more: its other end is closed.
+    /// The other end of the console is closed.
     Gone,
 }
 
-/// Failed writes are looked at again this often, without a new line too.
+/// How often to retry a failed write without a new line.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Lines that follow each other sooner than this are gathered: waking this thread
-/// for each record of a busy server costs more than the record. A line after a
-/// pause is written at once.
+/// How long to gather lines after a write. Waking the thread for each record of a busy server costs
+/// more than the record. A line after a pause is written at once.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// Lines in one go. So many at once are no reason to wait for more.
+/// Lines per write. After a full batch the writer does not wait for more.
 const BATCH: usize = 512;
 
 impl LogWriter {
@@ -94,7 +89,6 @@ impl LogWriter {
             }
             let mut flushed = Vec::new();
             let mut count = 0;
-            // What has come meanwhile is written at once, in one go.
             for message in first.into_iter().chain(messages.try_iter().take(BATCH)) {
                 count += 1;
                 match message {
@@ -148,7 +142,7 @@ impl LogWriter {
         }
     }
 
-    /// The file is the first sink, if there is one.
+    /// Replaces the file, which is the first sink if there is one.
     fn replace_file(&mut self, mut file: Option<RotatingFile>) {
         if let (Some(file), Some(Sink { target: Target::File(old), .. })) = (&mut file, self.sinks.first()) {
             file.continue_from(old);
@@ -164,7 +158,7 @@ impl LogWriter {
 impl Style {
     fn line(self, lines: &mut Vec<u8>, time: jiff::Timestamp, event: &LogEvent) {
         if self.journal {
-            // The numbers of syslog.
+            // The priorities of syslog.
             let priority: &[u8] = match event.level() {
                 Level::Error => b"<3>",
                 Level::Warning => b"<4>",
@@ -180,8 +174,7 @@ impl Style {
 }
 
 impl Sink {
-    /// Writes lines, and before them how many were lost. What can't be
-    /// written is counted, until it can.
+    /// Writes lines, after a report of lost lines. Lines that cannot be written count as lost.
     fn write(&mut self, lines: &[u8]) {
         if self.lost > 0 {
             let mut report = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::secret::Password;
 
-/// A user name as it was typed. `sys::account` reads it by the rules of the system.
+/// A user name as typed. `sys::account` parses it by the system's rules.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UserName(pub String);
 
@@ -12,15 +12,12 @@ impl std::fmt::Display for UserName {
     }
 }
 
-/// The identity that a service asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Credentials {
-    /// Whose.
     pub user: UserName,
-    /// With what; never needed on Unix.
+    /// Not needed on Unix.
     pub password: Option<Password>,
-    /// Its group in the place of the account's own, by name (Unix).
+    /// Replaces the account's own group, by name (Unix).
     pub group: Option<String>,
-    /// Whether the account's profile is loaded (Windows).
     pub load_profile: bool,
 }

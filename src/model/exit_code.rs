@@ -1,31 +1,26 @@
-//! What each exit code means: the numbers of sysexits, and honest.
+//! Exit codes, with the numbers of sysexits.h.
 
 use std::process::ExitCode;
 
-/// How a run of the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// As asked.
     Ok,
-    /// The command line can't be understood.
     Usage,
-    /// What was named is not there: a file, a session, a service.
+    /// A file, session or service does not exist.
     NoInput,
-    /// Nothing could be bound (in a console only), or no server answered.
+    /// The server could bind no address (in a console only), or no server answered.
     Unavailable,
-    /// The system refused something that we need.
+    /// A system call failed.
     System,
-    /// We lack a permission.
     NoPermission,
-    /// The configuration is wrong.
     Config,
-    /// As another process ended: the server below us, which we are only the init
-    /// of, or the program that was run on our console.
+    /// The exit code of another process: the server below this init process, or a program run on
+    /// this console.
     Child(u8),
 }
 
 impl Exit {
-    /// The number, also used as a Windows service's own exit code.
+    /// Also the service-specific exit code on Windows.
     pub fn code(self) -> u8 {
         match self {
             Exit::Ok => 0,
@@ -41,7 +36,7 @@ impl Exit {
 }
 
 impl Exit {
-    /// What a server's refusal counts as. It is a failure, whatever the number.
+    /// Maps a server's refusal. The result is a failure for every `code`.
     pub fn of_refusal(code: u8) -> Exit {
         [Exit::Usage, Exit::NoInput, Exit::Unavailable, Exit::NoPermission, Exit::Config]
             .into_iter()

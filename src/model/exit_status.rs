@@ -1,20 +1,17 @@
-//! How a program ended, in the numbers of the systems.
+//! How a program ended.
 
-/// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// By itself, with this code (on Windows also an exception's, such as `0xC0000005`).
+    /// An exit code, or on Windows an exception such as `0xC0000005`.
     Code(u32),
-    /// By this signal (Unix).
     Signal(i32),
 }
 
 impl ExitStatus {
-    /// Whether it ended as no program ends that was written to: by a signal, by
-    /// an exception, or because what it is linked to could not be loaded.
+    /// Whether the end looks like a fault: a signal, an exception, or a program that did not load.
     pub fn is_abnormal(self) -> bool {
         const FIRST_EXCEPTION: u32 = 0xC000_0000;
-        // What loaders of Unix, and shells that found no program, end with.
+        // The exit code of Unix loaders, and of shells that find no program.
         const NOT_LOADED: u32 = 127;
         match self {
             ExitStatus::Signal(_) => true,
@@ -22,15 +19,15 @@ impl ExitStatus {
         }
     }
 
-    /// Whether Windows' loader ended it, before its first instruction: a library
-    /// or an entry of one is missing, is of another kind, or did not begin.
+    /// Whether the Windows loader ended the program before its first instruction. A library or an
+    /// entry point is missing, has the wrong format, or failed to initialize.
     pub fn is_not_loaded(self) -> bool {
         matches!(self, ExitStatus::Code(0xC000_0135 | 0xC000_0139 | 0xC000_007B)) || self.may_have_run_out()
     }
 
-    /// Whether the loader may have ended it because the system had run out of
-    /// something. A library of Windows does not begin without memory on the desktop
-    /// heap, which all programs of a service manager's session share.
+    /// Whether the loader may have failed because the system ran out of resources. A library cannot
+    /// initialize without memory on the desktop heap. All programs in the service manager's session
+    /// share that heap.
     pub fn may_have_run_out(self) -> bool {
         self == ExitStatus::Code(0xC000_0142)
     }

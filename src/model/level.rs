@@ -1,18 +1,13 @@
-//! How much an event matters.
+//! Severities of log events.
 
-/// How much an event matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Somebody has to act.
     Error,
-    /// Somebody should look.
     Warning,
-    /// As it should be.
     Info,
 }
 
 impl Level {
-    /// Its name in log lines.
     pub fn name(self) -> &'static str {
         match self {
             Level::Error => "error",

@@ -1,4 +1,4 @@
-//! What a service listens on.
+//! Addresses of a service, and options of its listeners.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use super::plan::Stdio;
 
-/// Where clients come in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
-    /// An address and a port.
     Tcp(SocketAddr),
-    /// A socket in the file system (Unix).
     Unix(PathBuf),
 }
 
@@ -26,7 +23,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Whether it stands for all addresses of its family.
+    /// Whether this is the wildcard address of its family.
     pub fn is_all(&self) -> bool {
         matches!(self, Address::Tcp(address) if address.ip().is_unspecified())
     }
@@ -38,48 +35,39 @@ impl From<SocketAddr> for Address {
     }
 }
 
-/// How a socket in the file system is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnixSocket {
-    /// Its mode: who may connect.
     pub mode: u32,
-    /// Its owner, by name; without one, the server.
+    /// By name; `None` is the server's account.
     pub user: Option<String>,
-    /// Its group, by name; without one, the server's.
+    /// By name; `None` is the server's group.
     pub group: Option<String>,
 }
 
 impl Default for UnixSocket {
-    /// For the server's own account and group.
     fn default() -> Self {
         UnixSocket { mode: 0o660, user: None, group: None }
     }
 }
 
-/// When a silent connection is asked whether its client is still there.
+/// TCP keepalive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
-    /// After this time without traffic,
     pub idle: Duration,
-    /// then every so often,
     pub interval: Duration,
-    /// and given up after this many without an answer (10 on Windows, always).
+    /// Unanswered probes before the connection ends. Windows always uses 10.
     pub probes: u32,
 }
 
-/// A vanished client is found after two minutes: a minute of silence, then six
-/// questions ten seconds apart.
+/// Detects a vanished client after two minutes.
 pub const KEEPALIVE: Keepalive =
     Keepalive { idle: Duration::from_mins(1), interval: Duration::from_secs(10), probes: 6 };
 
-/// How a socket that listens is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListenOptions {
-    /// Mode and owner of a socket in the file system.
     pub unix: UnixSocket,
-    /// When the system asks clients whether they are there.
     pub keepalive: Option<Keepalive>,
-    /// Whether a program gets the accepted connection itself. Where sockets are serial,
-    /// that needs another kind of socket than the server's own reads and writes.
+    /// Whether a program gets the accepted socket itself. Where sockets are serial (Windows), it
+    /// needs another kind of socket than the server's own I/O.
     pub stdio: Stdio,
 }

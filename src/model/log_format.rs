@@ -1,6 +1,5 @@
-//! How log lines look.
+//! Formats of log lines.
 
-/// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people: time, level, event, then name=value.
@@ -10,7 +9,6 @@ pub enum Format {
 }
 
 impl Format {
-    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Format::Text => "text",

@@ -1,4 +1,5 @@
-//! The vocabulary of the whole program: plain types without I/O. Imports nothing.
+//! Plain types that all other modules share. They do no I/O and import no other module of the
+//! crate.
 
 pub mod account;
 pub mod command_line;

@@ -1,35 +1,30 @@
-//! Who is at the other end, and what counts as one source of clients.
+//! The client's address, and the source that limits count it under.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Who connected, as accept said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// Over a network.
     Inet(SocketAddr),
-    /// Through a socket in the file system: a user of this system.
+    /// A local user, through a Unix domain socket.
     Unix {
-        /// The user's number, where the system tells.
+        /// User ID, if the system reports it.
         user: Option<u32>,
-        /// The process, where the system tells.
+        /// Process ID, if the system reports it.
         process: Option<u32>,
     },
 }
 
-/// What is counted as one.
+/// Clients of one source share the per-source limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientSource {
-    /// An IPv4 address.
     V4([u8; 4]),
-    /// The first half of an IPv6 address: one host has all addresses of a /64.
+    /// The first 64 bits: one host usually has a whole /64.
     V6([u8; 8]),
-    /// A user of this system.
     User(Option<u32>),
 }
 
 impl Peer {
-    /// Its address, if it has one.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Peer::Inet(address) => Some(address.ip()),
@@ -37,7 +32,6 @@ impl Peer {
         }
     }
 
-    /// What it is counted as.
     pub fn source(&self) -> ClientSource {
         match *self {
             Peer::Unix { user, .. } => ClientSource::User(user),
@@ -47,7 +41,6 @@ impl Peer {
 }
 
 impl ClientSource {
-    /// What an address is counted as.
     pub fn of(ip: IpAddr) -> ClientSource {
         match ip.to_canonical() {
             IpAddr::V4(ip) => ClientSource::V4(ip.octets()),

@@ -1,5 +1,5 @@
-//! What to serve: immutable, and valid by construction. Findings about the
-//! world (accounts, programs) are not part of it; they change while it holds.
+//! What to serve: immutable and valid by construction. Findings about accounts and programs are
+//! separate, because they change while a plan is in use.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,169 +16,130 @@ use crate::model::account::Credentials;
 use crate::model::listen::Keepalive;
 use crate::model::listen::ListenOptions;
 
-/// Everything that one run of the server serves.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// The services, in the order of the file.
     pub services: Vec<Arc<Service>>,
-    /// What holds for all of them together.
     pub server: Server,
 }
 
-/// What holds for the server as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// Connections of all services at once; without it as many as the
-    /// descriptor limit leaves room for.
+    /// The limit for all services together. `None`: what the descriptor limit allows.
     pub max_connections: Option<usize>,
-    /// How long sessions may go on after a request to stop.
     pub stop_grace: Duration,
-    /// What becomes of sessions then.
     pub on_stop: OnStop,
-    /// Where log lines go as well; an option of the command line wins over it.
+    /// The command line overrides it.
     pub log_file: Option<PathBuf>,
-    /// What the system's own log is told.
     pub event_log: EventLogExtent,
 }
 
-/// What the system's own log is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventLogExtent {
-    /// Starts, stops, reloads, errors, first failures, sampled refusals.
     Events,
-    /// Every record as well.
+    /// Also every record.
     All,
 }
 
-/// Addresses to listen on, and what serves a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// Its name; a classic line's is its port.
+    /// For a classic line, its port.
     pub name: String,
-    /// Whether it is served at all.
     pub enabled: bool,
-    /// Where clients come in.
     pub listen: Vec<Address>,
-    /// How its sockets in the file system are made.
     pub unix_socket: UnixSocket,
-    /// When silent clients are asked whether they are there.
     pub keepalive: Option<Keepalive>,
-    /// Whether its connections have TCP_NODELAY.
     pub nodelay: bool,
-    /// Who gets in.
     pub admit: Admit,
-    /// Sent to a client that does not.
+    /// The text for a refused client.
     pub refusal: Vec<u8>,
-    /// Sent to a client that does, before its program starts.
     pub banner: Vec<u8>,
-    /// Whose PROXY header is believed; without a list none is expected. Every
-    /// connection begins with one then, and other senders are refused.
+    /// Trusted senders of PROXY headers. Every connection must begin with a header, and the server
+    /// refuses other senders. `None` expects no header.
     pub proxy_protocol: Option<Vec<IpNet>>,
-    /// How clients are spoken to; without it in clear text.
+    /// `None` is clear text.
     pub tls: Option<Tls>,
-    /// What serves a connection.
     pub program: Program,
-    /// Programs that are started ahead of their clients.
     pub warm: Option<Warm>,
-    /// How long things may take.
     pub times: Times,
 }
 
-/// Who gets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admit {
-    /// From where.
     pub access: Access,
-    /// The most connections at once.
     pub max_connections: usize,
-    /// The most connections at once from one source; over it a client is refused.
+    /// The server refuses a client over this limit.
     pub max_connections_per_source: Option<usize>,
     /// What happens to a client over `max_connections` or `rate`.
     pub when_full: WhenFull,
-    /// How often a connection may begin.
     pub rate: Option<Rate>,
-    /// How often from one source; over it a client is refused.
+    /// New connections of one source. The server refuses a client over this rate.
     pub rate_per_source: Option<Rate>,
 }
 
-/// From where clients may come. The most specific match decides, `deny` wins a
-/// tie. Clients of a socket in the file system are not asked: its mode is.
+/// Access rules for network clients. The most specific match decides, and `deny` wins a tie. For
+/// Unix domain sockets the file mode decides instead.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Only from there; without it from everywhere.
+    /// `None` allows every network.
     pub allow: Option<Vec<IpNet>>,
-    /// Not from there.
     pub deny: Vec<IpNet>,
 }
 
-/// What happens to a client for whom there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// It stays in the backlog until there is.
+    /// It stays in the backlog until a slot is free.
     Wait,
-    /// It is refused.
     Refuse,
 }
 
-/// Files in PEM. What is in them is read at the start and at each reload.
+/// PEM files, read at the start and at each reload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tls {
-    /// The server's certificate, then those between it and its authority.
+    /// The server's certificate, then its intermediate certificates.
     pub certificate: PathBuf,
-    /// Its private key.
     pub key: PathBuf,
-    /// Authorities of client certificates. With it every client needs one.
+    /// Certificate authorities for client certificates. With it, every client needs a certificate.
     pub client_ca: Option<PathBuf>,
-    /// Revocation lists of these authorities. Only beside `client_ca`.
+    /// Revocation lists of these authorities. Needs `client_ca`.
     pub crl: Option<PathBuf>,
 }
 
-/// Programs that are started ahead of their clients. They have pipes.
+/// Warm programs use pipes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Warm {
-    /// How many wait at a time.
+    /// The number of waiting programs.
     pub programs: usize,
-    /// Whether the first that such a program reads is a PROXY v1 line that
-    /// names its client.
+    /// Whether the program first reads a PROXY v1 line that names its client.
     pub header: bool,
 }
 
-/// What serves a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// What is started.
     pub command: CommandLine,
-    /// As whom; without one, as the server itself.
+    /// `None` runs the program as the server's account.
     pub identity: Option<Credentials>,
-    /// The directory that it starts in.
     pub directory: PathBuf,
-    /// What its environment has besides.
+    /// Added to the inherited environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// Names that it inherits; without a list all of them where it has no
-    /// identity of its own, and none where it has one.
+    /// Variables to inherit by name. Without a list a program inherits all of the server's, or with
+    /// an identity only `PATH`, `LANG`, `LC_*` and `TZ`.
     pub inherit_environment: Option<Vec<OsString>>,
-    /// How the connection becomes its streams.
     pub stdio: Stdio,
-    /// Where its standard error goes.
     pub stderr: Stderr,
-    /// What becomes of processes that it leaves behind.
     pub leftovers: Leftovers,
-    /// What it may use.
     pub limits: Limits,
 }
 
-/// How a connection becomes a program's streams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Stdio {
-    /// It is them.
+    /// The connection itself is the streams.
     #[default]
     Socket,
-    /// They are pipes, and the server moves the bytes.
+    /// The streams are pipes, and the server relays the bytes.
     Pipe,
 }
 
 impl Stdio {
-    /// As it is typed.
     pub fn name(self) -> &'static str {
         match self {
             Stdio::Socket => "socket",
@@ -187,62 +148,52 @@ impl Stdio {
     }
 }
 
-/// Where standard error goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stderr {
-    /// To the client, as standard output does.
     Client,
-    /// Nowhere.
     Discard,
-    /// Into the log, by lines.
+    /// Into the log, line by line.
     Log,
 }
 
-/// Connections of one service at once. Finite, because each is a process; as
-/// many as no ordinary use needs.
+/// Default limit of a service. It is finite because each connection is a process.
 pub const MAX_CONNECTIONS: usize = 256;
 
-/// Sessions go on for this long after a request to stop.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// The longest text that is sent to a client by ourselves, in bytes. It fits
-/// into the buffer of a new connection, so that sending it never waits.
+/// The longest refusal or banner, in bytes. It fits into the send buffer of a new connection, so
+/// sending it never blocks.
 pub const LONGEST_TEXT: usize = 4096;
 
 impl Service {
-    /// Whether its programs have pipes, by what was typed or what implies it: the
-    /// server moves the bytes then.
     pub fn has_pipes(&self) -> bool {
         self.program.stdio == Stdio::Pipe
     }
 
-    /// Whether something is read from a client before its program has it.
+    /// Whether the server reads from a client before its program does.
     pub fn has_prelude(&self) -> bool {
         self.proxy_protocol.is_some() || self.tls.is_some()
     }
 
-    /// How its listeners are made.
     pub fn listen_options(&self) -> ListenOptions {
         let (unix, keepalive) = (self.unix_socket.clone(), self.keepalive);
         ListenOptions { unix, keepalive, stdio: self.program.stdio }
     }
 
-    /// Descriptors or handles that a session holds: its connection, its program,
-    /// our ends of its pipes.
+    /// Descriptors or handles per session: the connection, the program, and the server's pipe ends.
     pub fn descriptors(&self) -> usize {
         let pipes = if self.has_pipes() { 2 } else { 0 };
         let errors = if self.program.stderr == Stderr::Log { 1 } else { 0 };
         2 + pipes + errors
     }
 
-    /// Those of programs that wait for their clients.
+    /// Descriptors or handles of all warm programs.
     pub fn descriptors_of_waiting(&self) -> usize {
         self.warm.map_or(0, |warm| warm.programs * self.descriptors())
     }
 }
 
 impl Plan {
-    /// The services that are served.
     pub fn enabled(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.services.iter().filter(|service| service.enabled)
     }

@@ -1,32 +1,28 @@
-//! Text that must never be shown: it prints as stars, and its memory is wiped.
+//! Text that is never shown: it prints as stars, and its memory is wiped.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use zeroize::Zeroizing;
 
-/// A password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Keeps a copy of `text`. The text of a configuration file is wiped when
-    /// its source is dropped.
+    /// Copies `text`. The caller wipes its own copy: a `Source` wipes its text when dropped.
     pub fn new(text: &str) -> Secret {
         Secret(Zeroizing::new(text.to_owned()))
     }
 
-    /// Takes text that is wiped when it is dropped.
     pub fn of(text: Zeroizing<String>) -> Secret {
         Secret(text)
     }
 
-    /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The text in UTF-16 with a closing zero, for the system's logon.
+    /// UTF-16 with a terminating zero, for the Windows logon.
     pub fn wide(&self) -> Zeroizing<Vec<u16>> {
         let mut wide = Zeroizing::new(Vec::with_capacity(self.0.len() + 1));
         wide.extend(self.0.encode_utf16().chain([0]));
@@ -34,25 +30,22 @@ impl Secret {
     }
 }
 
-/// Where a program's account has its password.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Password {
-    /// In the file.
     Typed(Secret),
-    /// In the system's store, sealed, for the service of this name.
+    /// In the system's encrypted store.
     Stored {
         /// The name under which the service is registered.
         service: std::sync::Arc<str>,
     },
 }
 
-/// What stands in the file in the place of a password that is in the store.
+/// A placeholder in files, for a password in the store.
 pub const STORED: &str = "{stored}";
 
 impl Password {
-    /// What was typed behind the colon.
     pub fn parse(text: &str, service: &str) -> Password {
-        // A password that looks like it is far less likely than Shift held too long.
+        // In any case: a typing error is far more likely than such a password.
         if text.eq_ignore_ascii_case(STORED) {
             Password::Stored { service: service.into() }
         } else {

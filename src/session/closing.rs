@@ -1,4 +1,4 @@
-//! The end of a session: its record, and the connection that is left to close.
+//! The record of a session that ends, and the connection that is still to close.
 
 use std::time::Duration;
 
@@ -7,16 +7,15 @@ use super::link::Link;
 use crate::log::event::{Outcome, Record};
 use crate::model::peer::Peer;
 
-/// A session after its last step.
 #[derive(Debug)]
 pub(super) struct Closed {
     pub record: Record,
-    /// The connection that is left to close.
+    /// The caller closes it after it has sent the record.
     pub link: Option<Link>,
 }
 
 impl Session {
-    /// The record of a session that ends now, as far as that is known without its steps.
+    /// A record of this session as of now. The steps fill in the client, the exit and the counts.
     pub fn record(&self) -> Record {
         Record {
             service: self.service.name.clone(),
@@ -38,7 +37,6 @@ impl Session {
         }
     }
 
-    /// The client, if another one than the peer.
     pub(super) fn named(&self, client: Peer) -> Option<Peer> {
         Some(client).filter(|client| *client != self.peer)
     }

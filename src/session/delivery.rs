@@ -1,5 +1,4 @@
-//! The end of a connection: what a program wrote last reaches the client, as far as there is
-//! time for it, and then what moved is counted.
+//! Delivers a program's last bytes to the client, then counts the bytes that moved.
 
 use std::time::Duration;
 
@@ -17,15 +16,13 @@ use crate::log::event::Record;
 use crate::sys::net::Socket;
 use crate::sys::{Counts, child, connection};
 
-/// What is in a program's pipe has this long to come out of it, also where the
-/// session was to be gone already: on some systems that takes a turn of the loop.
+/// Minimum time for a drain, even at a stop: some systems need one more pass of the event loop.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
-/// Moves what is left in a program's pipes. Says why that was cut short, if it was.
+/// Drains the program's pipes to the client. Returns why the drain was cut short.
 ///
-/// Until it is done no client that waits gets the session's slot. The same holds for a program
-/// that has the connection itself and still writes. A client whose last bytes were cut for
-/// another one would take what it has for all.
+/// The session keeps its slot meanwhile. Otherwise its client could get truncated output and not
+/// know.
 pub(super) async fn drain_pipes(
     pump: &mut Pump<'_>,
     until: Instant,
@@ -41,7 +38,7 @@ pub(super) async fn drain_pipes(
     until_cut(finish, until, inbox).await
 }
 
-/// Delivers what the system still holds for the client.
+/// Lets the kernel deliver the last bytes, and completes the record.
 pub(super) async fn deliver(
     session: &Session,
     ran: Ran,
@@ -53,7 +50,7 @@ pub(super) async fn deliver(
     let mut record = Record { client: session.named(client), seconds, ..session.record() };
     let on_its_own = |record: Record, reason| Closed { record: Record { reason, ..record }, link: None };
     let why = match ended {
-        // A process may have the connection still: its options stay as they are.
+        // Another process may still hold the connection, so its options stay unchanged.
         Ended::Unknown(why) => return on_its_own(record, Some(why)),
         Ended::Left => {
             running.child.leave();
@@ -64,38 +61,35 @@ pub(super) async fn deliver(
             why
         }
     };
-    // What the program left behind has the connection: it goes on with the client,
-    // as under inetd.
+    // A leftover process has the connection and goes on serving the client, as under inetd.
     if why.is_none() && is_left(connection, session, context).await {
         return on_its_own(record, Some(LEFT.to_owned()));
     }
     let linger_timeout = session.service.times.linger_timeout;
     if cut.is_none() && !linger_timeout.is_zero() {
-        // A client that resets has said that it wants no more.
+        // A reset by the client is no cut.
         cut = until_cut(link.linger(inbox.clone()), over + linger_timeout, inbox).await;
     }
     record.reason = why.map(EndReason::text).or(cut).map(str::to_owned);
     if let Some(counts) = last_counts(&link, session, context, inbox).await {
         record.bytes_in = Some(counts.received);
-        // With a reset comes no acknowledgement of what arrived before it.
+        // After a reset, the kernel's count of acknowledged bytes is incomplete.
         record.bytes_out = if link.is_broken() { counts.sent } else { Some(counts.acknowledged) };
     }
     record.linger_seconds = over.elapsed();
     Closed { record, link: Some(link) }
 }
 
-/// Whether a process that the program left behind has the connection. Many descriptors
-/// may have to be looked at, so a helper does it.
+/// Whether a leftover process has the connection. Slow, because it may read many descriptors.
 async fn is_left(connection: Option<connection::Id>, session: &Session, context: &SessionContext) -> bool {
     let Some(connection) = connection else { return false };
     let looked = context.looks.run(session.owner(), move || child::leftovers_have(&connection));
     looked.await.unwrap_or(false)
 }
 
-/// The reason in the record of a connection that goes on without the server.
 const LEFT: &str = "left to itself";
 
-/// Delivers what is left; says why if that was cut short, as `doing` does by `false`.
+/// Runs `doing` until a deadline or an order to close. `doing` returns false if it was cut short.
 async fn until_cut(
     doing: impl Future<Output = bool>,
     until: Instant,
@@ -109,11 +103,11 @@ async fn until_cut(
     }
 }
 
-/// A connection that does not answer for so long keeps its slot.
+/// A session that cannot get its counts for this long is held: it keeps its slot.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// What moved on the connection. While some process keeps it from answering, the session
-/// keeps its slot: connections that cannot be closed must not take all descriptors.
+/// The final counts. While a process blocks the query, the session keeps its slot. Connections
+/// that cannot be closed must not use up all descriptors.
 async fn last_counts(
     link: &Link,
     session: &Session,
@@ -132,17 +126,15 @@ async fn last_counts(
     }
 }
 
-/// The client is asked so often whether it has acknowledged everything.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Returns when the server stops and the client has had its time after it acknowledged
-/// all that was sent. Never where the system does not tell that.
+/// Returns at a stop, [`CLIENT_LEAVES_WITHIN`] after the client has acknowledged all bytes. Never
+/// returns on systems that do not report acknowledgements.
 pub(super) async fn delivered<Answer: Future<Output = Option<bool>>>(
     mut inbox: Inbox,
     is_acknowledged: impl Fn() -> Answer,
 ) {
     if inbox.wait_for(|told| told.order.is_stop()).await.is_err() {
-        // The supervisor is gone, and with it everything.
         return;
     }
     loop {
@@ -154,10 +146,8 @@ pub(super) async fn delivered<Answer: Future<Output = Option<bool>>>(
     }
 }
 
-/// A client that is refused has this long to read why.
 pub(super) const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Delivers the text that a refused client was sent, and closes.
 pub async fn refuse(socket: Socket) {
     let _ = timeout(REFUSED_WITHIN, socket.linger()).await;
 }

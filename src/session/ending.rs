@@ -1,5 +1,4 @@
-//! The time with a program: waiting for its end, or bringing it about. A session and a
-//! program that waits for its client go through the same loop.
+//! Waits until a program ends, or ends it. Sessions and warm programs share this loop.
 
 use std::io;
 use std::pin::pin;
@@ -13,35 +12,28 @@ use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
 use crate::sys::child::Child;
 
-/// A program that ends sooner than this has hardly begun; one that lives for
-/// longer works.
+/// A program that fails sooner than this failed at its start. One that lives longer works.
 pub(super) const QUICK: Duration = Duration::from_secs(1);
 
-/// What goes on beside a program while it runs.
 pub(super) struct RunTasks<Work, Idle, Works, EndInput> {
-    /// Moves what the program reads and writes. Its result is the end of the wait.
+    /// Moves the program's bytes. Its result ends the wait.
     pub work: Work,
-    /// Returns when the connection is idle.
     pub idle: Idle,
-    /// Called once the program has lived for long enough to say that the service works.
+    /// Called once, when the program has lived for [`QUICK`].
     pub works: Option<Works>,
-    /// Ends the program's input. It is told whether a signal asked the program to end, and
-    /// says whether the program was asked in either way.
+    /// Ends the program's input. The argument says whether the program got a signal. Returns
+    /// whether it was asked in either way.
     pub end_input: EndInput,
 }
 
-/// How the time with a program ended.
 pub(super) enum Over<T> {
-    /// The program and its tree are gone. The reason is given if the server ended it.
+    /// The program and its tree are gone. The reason is set if the server ended it.
     Exit(io::Result<ExitStatus>, Option<EndReason>),
-    /// The program goes on without the server.
     Left,
-    /// The work beside it has this result. The program runs.
+    /// The work is done, and the program still runs.
     Worked(T),
 }
 
-/// Waits for the end of the program and of its tree, or brings it about as the instructions
-/// and `ending` say.
 pub(super) async fn until_over<T>(
     child: &mut Child,
     leftovers: Leftovers,
@@ -81,7 +73,7 @@ pub(super) async fn until_over<T>(
                 break child.wait(Leftovers::End).await;
             }
             EndAction::Wait(until) => tokio::select! {
-                // The end first: a program that has ended is handed to no session.
+                // Polled first: a warm program that has ended must not be handed to a session.
                 biased;
                 exit = child.wait(ending.leftovers(leftovers, began.elapsed())) => break exit,
                 worked = &mut work => return Over::Worked(worked),
@@ -91,7 +83,6 @@ pub(super) async fn until_over<T>(
                 }
                 changed = inbox.changed() => {
                     if changed.is_err() {
-                        // The supervisor is gone, and with it everything.
                         ending.kill_at(Duration::ZERO);
                     }
                 }

@@ -1,5 +1,4 @@
-//! What moved on a connection: counted by the kernel where a program has the
-//! connection itself, and by us where we move the bytes.
+//! Byte counts: from the kernel if the program has the connection, otherwise from the relay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,26 +11,21 @@ use crate::session::helpers::Helpers;
 use crate::sys::net;
 use crate::sys::{self, Counts};
 
-/// What moved through us, counted as it moves; or what the system has counted when it
-/// was asked last. Asked from anywhere.
 #[derive(Debug)]
 pub struct Flow {
     began: Instant,
     received: AtomicU64,
     sent: AtomicU64,
-    /// Milliseconds from the beginning to the last movement.
+    /// Milliseconds from `began` to the last movement.
     last: AtomicU64,
     end_received: AtomicBool,
-    /// Bytes of a PROXY header, which the system counts as the client's.
+    /// Bytes of a PROXY header, which the kernel counts as received from the client.
     header: AtomicU64,
-    /// The system has answered.
     is_known: AtomicBool,
-    /// The system is being asked.
     is_asked: AtomicBool,
 }
 
 impl Flow {
-    /// Nothing has moved yet.
     pub fn new() -> Flow {
         Flow {
             began: Instant::now(),
@@ -45,31 +39,27 @@ impl Flow {
         }
     }
 
-    /// The connection began with so many bytes that are neither the client's nor
-    /// the program's.
+    /// Sets the length of the PROXY header in bytes.
     pub fn began_with(&self, header: usize) {
         self.header.store(header as u64, Ordering::Relaxed);
     }
 
-    /// The program was given so many bytes of the client's.
     pub fn received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
         self.moved();
     }
 
-    /// The client was given so many bytes of the program's.
     pub fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.moved();
     }
 
-    /// The client has ended its stream, or the connection is broken.
+    /// The client ended its stream, or the connection broke.
     pub fn end_received(&self) {
         self.end_received.store(true, Ordering::Relaxed);
         self.moved();
     }
 
-    /// The system has counted so much.
     fn learn(&self, counts: &Counts) {
         self.received.store(counts.received, Ordering::Relaxed);
         self.sent.store(counts.acknowledged, Ordering::Relaxed);
@@ -102,17 +92,15 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Who counts what moves on a connection.
 #[derive(Debug, Clone)]
 pub enum Counted {
-    /// The system, where it does; but for the header that is in this.
+    /// The flow holds the kernel's last answer.
     BySystem(net::Counter, Arc<Flow>),
-    /// We, as we move it.
     ByUs(Arc<Flow>),
 }
 
 impl Counted {
-    /// What moved, as far as that is known without asking the system.
+    /// The counts so far, without a query to the kernel.
     pub fn known(&self) -> Option<Counts> {
         match self {
             Counted::BySystem(_, flow) => flow.is_known.load(Ordering::Acquire).then(|| flow.counts()),
@@ -120,8 +108,7 @@ impl Counted {
         }
     }
 
-    /// What moved. The answer may be long in coming, since the system may wait for the
-    /// program.
+    /// The counts, from the kernel if it counts. The program can delay the answer.
     pub async fn ask(&self, looks: &Helpers, owner: Owner) -> Option<Counts> {
         if !self.is_by_system() {
             return self.known();
@@ -130,8 +117,7 @@ impl Counted {
         looks.run(owner, move || counted.look()).await?
     }
 
-    /// Has the system asked, unless that is under way. `done` is dropped when `known`
-    /// tells what it said.
+    /// Starts a query unless one is under way. Drops `done` when `known` has the answer.
     pub fn ask_beside(&self, looks: &Helpers, owner: Owner, done: impl Send + 'static) {
         let Counted::BySystem(_, flow) = self else { return };
         if !self.is_by_system() || flow.is_asked.swap(true, Ordering::AcqRel) {
@@ -151,7 +137,7 @@ impl Counted {
         matches!(self, Counted::BySystem(..)) && sys::CAPABILITIES.byte_counts
     }
 
-    /// Asks the system. Not on a loop.
+    /// Can block: must not run on an event loop.
     fn look(&self) -> Option<Counts> {
         let Counted::BySystem(counter, flow) = self else { return self.known() };
         let counts = self.of_program(counter.counts()?);
@@ -159,7 +145,7 @@ impl Counted {
         Some(counts)
     }
 
-    /// What of that which the system has counted is the program's.
+    /// The kernel's counts without the PROXY header.
     pub fn of_program(&self, counts: Counts) -> Counts {
         let Counted::BySystem(_, flow) = self else { return counts };
         let header = flow.header.load(Ordering::Relaxed);

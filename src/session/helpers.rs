@@ -1,6 +1,5 @@
-//! Threads for calls that may wait: all calls on a connection that a program has, or
-//! has had, as its streams. A process can hold the connection's lock in the kernel, and
-//! SO_LINGER makes the last close wait. No loop may wait for either.
+//! Threads for blocking calls on connections that programs have or had. A process can hold the
+//! connection's lock in the kernel, and SO_LINGER makes the last close wait.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -14,8 +13,8 @@ use crate::sys::fault::{self, Says};
 
 type HelperCall = Box<dyn FnOnce() + Send>;
 
-/// Two threads, and one more for each that is stuck. A session that is stuck gets no
-/// second thread, so the sessions bound the threads. The end of the process ends them.
+/// Two threads, and one more for each stuck thread. A session with a stuck call gets no second
+/// thread, so the number of sessions limits the threads.
 #[derive(Clone)]
 pub struct Helpers {
     shared: Arc<Shared>,
@@ -24,7 +23,7 @@ pub struct Helpers {
 struct Shared {
     name: &'static str,
     queue: Mutex<HelperQueue<HelperCall>>,
-    /// Alive while a task looks for stuck threads. Locked before the queue.
+    /// Alive while a task checks for stuck threads. Lock it before the queue.
     watch: Mutex<Weak<()>>,
     filled: Condvar,
     began: Instant,
@@ -58,7 +57,6 @@ impl Shared {
 }
 
 impl Helpers {
-    /// Starts the first threads.
     pub fn start(name: &'static str) -> Result<Helpers, Error> {
         let shared = Shared {
             name,
@@ -75,7 +73,7 @@ impl Helpers {
         Ok(helpers)
     }
 
-    /// Does something for a session, and returns what came of it.
+    /// `None` if the helpers are gone.
     pub async fn run<T: Send + 'static>(
         &self,
         owner: Owner,
@@ -83,13 +81,11 @@ impl Helpers {
     ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.push(owner, move || {
-            // A session that is gone needs no answer.
             let _ = reply.send(work());
         });
         answer.await.ok()
     }
 
-    /// Does something for a session that does not wait for it.
     pub fn push(&self, owner: Owner, work: impl FnOnce() + Send + 'static) {
         self.shared.queue().push(owner, Box::new(work));
         self.shared.filled.notify_one();
@@ -97,14 +93,13 @@ impl Helpers {
         self.watch();
     }
 
-    /// Has a task look for stuck threads until no work waits, unless one does already.
     fn watch(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut watch = self.shared.watch();
         if watch.strong_count() > 0 {
             return;
         }
-        // A runtime that ends drops the task and its token. The next push starts another.
+        // A runtime that shuts down drops the task and its token; the next push starts another.
         let token = Arc::new(());
         *watch = Arc::downgrade(&token);
         let helpers = self.clone();
@@ -112,8 +107,8 @@ impl Helpers {
             loop {
                 tokio::time::sleep(STUCK_AFTER).await;
                 helpers.relieve();
-                // A push fills the queue before it locks this: it is seen here, or sees
-                // that no task looks.
+                // A push fills the queue before it locks `watch`. So either this task sees the
+                // call, or the push sees that the task is gone.
                 let _watch = helpers.shared.watch();
                 if helpers.shared.queue().is_empty() {
                     drop(token);
@@ -123,11 +118,10 @@ impl Helpers {
         });
     }
 
-    /// Starts a thread in place of each one that is stuck, if work waits for it.
     fn relieve(&self) {
         let missing = self.shared.queue().grow(self.shared.began.elapsed());
         for started in 0..missing {
-            // If the system has no thread to give, the next call asks again.
+            // If the system cannot start a thread, the next push or check tries again.
             if self.add_thread().is_err() {
                 self.shared.queue().not_grown(missing - started);
                 return;
@@ -144,7 +138,7 @@ impl Helpers {
                 job();
                 shared.queue().done(owner, began);
                 if shared.began.elapsed() >= began + STUCK_AFTER {
-                    // Work of the same session was held back.
+                    // A stuck call held back other calls of its session. They may run now.
                     shared.filled.notify_all();
                 }
             }
@@ -154,7 +148,6 @@ impl Helpers {
     }
 }
 
-/// A few frames and the buffer of a drain.
 const STACK_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
@@ -173,7 +166,6 @@ mod tests {
         let helpers = Helpers::start("test").unwrap();
         let (free, held) = channel::<()>();
         let held = Arc::new(Mutex::new(held));
-        // More than there are threads.
         for number in 0..=THREADS as u64 {
             let held = held.clone();
             helpers.push(owner(0, number), move || {

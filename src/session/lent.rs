@@ -1,4 +1,4 @@
-//! A connection that a program has had as its streams.
+//! A connection that a program has or had as its streams.
 
 use std::sync::Arc;
 
@@ -9,27 +9,22 @@ use crate::session::helpers::Helpers;
 use crate::sys::net::{Socket, Waiter};
 use crate::sys::{Counts, Drained};
 
-/// A connection that a program has had as its streams. A process that has left the
-/// session may have it still, so each call on it may wait: helper threads make them
-/// all, the last close too.
+/// A process that left the session may still hold the connection, so any call on it can block.
+/// Helper threads make all calls, including the last close.
 #[derive(Debug)]
 pub struct Lent {
-    /// Until it is closed.
     socket: Option<Arc<Socket>>,
     owner: Owner,
     helpers: Helpers,
-    /// What moved, once the client has ended the connection.
     ended: Option<Ended>,
 }
 
-/// The connection at its end.
 #[derive(Debug, Clone, Copy)]
 struct Ended {
     counts: Option<Counts>,
     is_broken: bool,
 }
 
-/// What came of dropping what had arrived.
 enum DropStep {
     More,
     Empty,
@@ -49,19 +44,17 @@ impl DropStep {
 }
 
 impl Lent {
-    /// A program has it from now on.
     pub fn new(socket: Socket, owner: Owner, helpers: Helpers) -> Lent {
         Lent { socket: Some(Arc::new(socket)), owner, helpers, ended: None }
     }
 
-    /// Makes a call on it. `None` only where no helper can answer any more.
     async fn call<T: Send + 'static>(&self, call: impl FnOnce(&Socket) -> T + Send + 'static) -> Option<T> {
         let socket = self.socket.clone()?;
         self.helpers.run(self.owner, move || call(&socket)).await
     }
 
-    /// Ends the stream to the client, then drops what it still sends until it ends
-    /// too. False if a stop cut that short.
+    /// Half-closes the connection and drains it until end of file. Returns false if a stop cut
+    /// that short.
     pub async fn linger(&mut self, inbox: Inbox) -> bool {
         let this = &*self;
         let is_acknowledged = || async { this.call(Socket::is_acknowledged).await? };
@@ -75,7 +68,6 @@ impl Lent {
 
     async fn drain(&self) -> Option<Ended> {
         let first = self.call(|socket| {
-            // One that takes no option any more is closed all the same.
             let _ = socket.reset_so_linger();
             let step = DropStep::of(socket, socket.shutdown().and_then(|()| socket.drain()).ok());
             match step {
@@ -97,7 +89,6 @@ impl Lent {
         }
     }
 
-    /// What moved on it.
     pub async fn counts(&self) -> Option<Counts> {
         match self.ended {
             Some(ended) => ended.counts,
@@ -105,12 +96,11 @@ impl Lent {
         }
     }
 
-    /// Whether the client has broken the connection.
     pub fn is_broken(&self) -> bool {
         self.ended.is_some_and(|ended| ended.is_broken)
     }
 
-    /// Closes it. No process of the session has it any more.
+    /// Closes the connection. No process of the session may still hold it.
     pub async fn close(mut self) {
         let Some(socket) = self.socket.take() else { return };
         let close = move || {
@@ -122,7 +112,7 @@ impl Lent {
 }
 
 impl Drop for Lent {
-    /// A program may have it still: its options stay as they are.
+    /// Closes without `reset_so_linger`: a program may still hold the connection.
     fn drop(&mut self) {
         if let Some(socket) = self.socket.take() {
             self.helpers.push(self.owner, move || drop(socket));

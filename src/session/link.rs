@@ -1,4 +1,4 @@
-//! A client's connection: the program's own, or one whose bytes the server moves.
+//! A client's connection: the program has it, or the server relays its bytes.
 
 use std::future::ready;
 use std::io;
@@ -14,22 +14,18 @@ use crate::sys::connection;
 use crate::sys::net::{Socket, Stream};
 use crate::tls::{Connection, ReadError};
 
-/// A client's connection.
 #[derive(Debug)]
 pub enum Link {
-    /// It becomes the program's streams.
+    /// Becomes the program's streams.
     Socket(Socket),
-    /// It has become a program's streams.
+    /// Has become a program's streams.
     Lent(Lent),
-    /// The server moves what the client sends in clear text.
     Plain(Stream),
-    /// The server moves what the client sends in TLS.
     Tls(Stream, Box<Connection>),
 }
 
 impl Link {
-    /// By what it is known among the descriptors of processes, if the program gets
-    /// it as its streams.
+    /// Identifies the connection among the descriptors of processes.
     pub fn id(&self) -> Option<connection::Id> {
         match self {
             Link::Socket(socket) => socket.id(),
@@ -37,8 +33,7 @@ impl Link {
         }
     }
 
-    /// Sends a short text of ours, before a program's first word. A client that
-    /// is gone already is the program's to find.
+    /// Sends a short text. Errors are ignored: the program notices a broken connection itself.
     pub async fn send_text(&mut self, text: &[u8]) {
         match self {
             _ if text.is_empty() => {}
@@ -48,17 +43,16 @@ impl Link {
             Link::Plain(stream) => {
                 let _ = write_all(stream, text).await;
             }
-            // It is the program's.
             Link::Lent(_) => {}
-            // Sent with what comes next.
+            // TLS sends it together with the next bytes.
             Link::Tls(_, connection) => {
                 connection.write_plain(text);
             }
         }
     }
 
-    /// Ends the stream to the client, then drops what it still sends until it
-    /// ends too. False if a stop cut that short.
+    /// Half-closes the connection, then drains it until the client's end of file. Returns false
+    /// if a stop cut that short.
     pub async fn linger(&mut self, inbox: Inbox) -> bool {
         match self {
             Link::Socket(socket) => {
@@ -67,7 +61,6 @@ impl Link {
             }
             Link::Lent(lent) => lent.linger(inbox).await,
             Link::Plain(stream) => {
-                // One that is gone already needs no end.
                 let _ = stream.shutdown();
                 tokio::select! {
                     _ = drain(stream) => true,
@@ -84,8 +77,6 @@ impl Link {
         }
     }
 
-    /// What moved on it. At its end the connection itself knows best: whether it
-    /// broke, so that the end of its stream is not among what was counted.
     pub async fn counts(&self, counted: &Counted) -> Option<Counts> {
         let counts = match self {
             Link::Socket(socket) => socket.counts(false),
@@ -95,12 +86,12 @@ impl Link {
         counts.map(|counts| counted.of_program(counts))
     }
 
-    /// Whether the client has broken the connection, as far as the system counts.
+    /// Whether the client broke the connection. Known only for connections that a program had.
     pub fn is_broken(&self) -> bool {
         matches!(self, Link::Lent(lent) if lent.is_broken())
     }
 
-    /// Closes it. No process of the session has it any more.
+    /// Closes the connection. No process of the session may still hold it.
     pub async fn close(self) {
         if let Link::Lent(lent) = self {
             lent.close().await;
@@ -118,8 +109,8 @@ pub(super) async fn write_all(stream: &Stream, mut text: &[u8]) -> io::Result<()
     Ok(())
 }
 
-/// The same in TLS, where the client's close_notify is its end: many keep the
-/// connection below open for ours.
+/// Like [`drain`], in TLS. It ends at the client's close_notify, because many clients then keep
+/// the TCP connection open until the server closes it.
 async fn drain_tls(stream: &Stream, connection: &mut Connection) -> io::Result<()> {
     let mut turn = 0;
     loop {
@@ -133,7 +124,6 @@ async fn drain_tls(stream: &Stream, connection: &mut Connection) -> io::Result<(
             Err(ReadError::Network(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 stream.readable().await?;
             }
-            // Nothing that counts can come any more.
             Err(_) => return Ok(()),
         }
         turn += 1;
@@ -143,9 +133,8 @@ async fn drain_tls(stream: &Stream, connection: &mut Connection) -> io::Result<(
     }
 }
 
-/// Reads and drops until the client's end.
 pub(super) async fn drain(stream: &Stream) -> io::Result<()> {
-    // Bounded, so that a client that floods can't keep its worker for itself.
+    // Yields now and then, so that a client that floods cannot monopolize its worker.
     let mut reads = 0;
     loop {
         match scratch::with(|room| stream.try_read(room)) {

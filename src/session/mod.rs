@@ -1,4 +1,4 @@
-//! The story of one connection, from the moment it is accepted to its record.
+//! One connection, from accept to its record.
 
 mod closing;
 mod delivery;
@@ -37,64 +37,50 @@ use flow::{Counted, Flow};
 pub use process::Process;
 pub use pump::StderrBudget;
 
-/// An accepted connection that was admitted.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Its number.
     pub id: SessionId,
-    /// What serves it.
     pub service: Arc<Service>,
-    /// The service's number.
     pub service_id: ServiceId,
-    /// The peer, as accept said.
     pub peer: Peer,
-    /// To which of our addresses.
+    /// The server's address that the client connected to.
     pub local: Address,
-    /// When it was accepted.
     pub began: Instant,
-    /// How many connections its source has at this service.
+    /// Connections of the client's source at this service.
     pub connections: usize,
-    /// It is the probe that may end a pause of its service.
+    /// This session is the probe that may end a pause of its service.
     pub is_probe: bool,
-    /// The program's process.
     pub process: Arc<Process>,
-    /// What we moved for it.
     pub flow: Arc<Flow>,
-    /// Who counts what moves.
     pub counted: Counted,
 }
 
-/// What a session needs of the server.
 #[derive(Debug, Clone)]
 pub struct SessionContext {
-    /// Starts programs.
     pub spawner: Spawner,
-    /// Where it tells what happens.
     pub events: Arc<dyn Events>,
-    /// Where a program's standard error may go.
     pub log: Log,
-    /// Make calls on connections that programs have had.
+    /// Threads that drain and close connections which programs had.
     pub ends: Helpers,
-    /// Ask what moved on connections that programs have.
+    /// Threads that query connections which programs have.
     pub looks: Helpers,
-    /// How much of that the service's programs may write together.
+    /// Limit of standard error lines for all programs of the service together.
     pub stderr_budget: StderrBudget,
-    /// What the service needs for TLS, or why it is not there.
+    /// The TLS keys of the service, or why they are missing.
     pub keys: Option<Result<Keys, Arc<str>>>,
 }
 
-/// Serves one connection, from its header to its record.
 pub async fn serve(session: Session, socket: Socket, context: SessionContext, mut inbox: Inbox) {
     let (Ok(Closed { record, link }) | Err(Closed { record, link })) =
         story(&session, socket, &context, &mut inbox).await;
     context.events.session(SessionEvent::Ended(Box::new(record)));
-    // Last: a client that sees the end may come again at once, and must find the slot free.
+    // Closed last: a client that sees the end may reconnect at once and must find the slot free.
     if let Some(link) = link {
         link.close().await;
     }
 }
 
-/// The steps of a session. The last one that is reached closes the record.
+/// A failed step returns early with its record.
 async fn story(
     session: &Session,
     socket: Socket,
@@ -109,7 +95,6 @@ async fn story(
 }
 
 impl Session {
-    /// The owner of its calls on helper threads.
     pub fn owner(&self) -> Owner {
         Owner { service: self.service_id, session: self.id }
     }

@@ -1,6 +1,4 @@
-//! What comes on the wire before a program starts: the header by which a proxy
-//! names its client, and the handshake of TLS. A client that does not finish in time
-//! is closed, and nothing was started for it.
+//! The PROXY header and the TLS handshake. No program starts before both are done.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -24,25 +22,19 @@ use crate::model::plan::Service;
 use crate::sys::net::{Socket, Stream};
 use crate::tls::{Connection, ReadError};
 
-/// Header and handshake together may take this long.
+/// Limit for header and handshake together.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// The step of the header, and that of the handshake, as records name them.
 const HEADER: &str = "proxy_header";
 const TLS: &str = "tls";
 
-/// Why a step is not passed.
 enum PreludeFault {
-    /// The client broke the connection off, in these words. Health checks and port scans
-    /// do so: it is no alarm.
+    /// The client disconnected, as health checks and port scans do. That is no alarm.
     Left(&'static str),
-    /// This, in words.
     Words(String),
 }
 
-/// The client broke the connection off before it sent anything,
 const SILENT: PreludeFault = PreludeFault::Left("the connection ended without sending anything");
-/// or in its handshake.
 const IN_HANDSHAKE: PreludeFault = PreludeFault::Left("the connection ended in the handshake");
 
 impl From<String> for PreludeFault {
@@ -57,35 +49,24 @@ impl From<io::Error> for PreludeFault {
     }
 }
 
-/// A connection whose program may start.
 #[derive(Debug)]
 pub(super) struct Passed {
-    /// The connection.
     pub link: Link,
-    /// The client that the header named, or the peer.
+    /// From the header, or the peer.
     pub client: Peer,
-    /// Where that client connected to.
     pub local: Address,
-    /// How many connections its source has.
     pub connections: usize,
-    /// The session is the probe that may end a pause of its service.
     pub is_probe: bool,
-    /// What TLS says of it.
+    /// TLS variables for the program.
     pub secured: Vec<(&'static str, String)>,
 }
 
-/// A connection for which nothing is started.
 #[derive(Debug)]
 struct Stopped {
-    /// Whether it was turned away, or failed.
     pub outcome: Outcome,
-    /// The step that failed.
     pub step: Option<&'static str>,
-    /// Why.
     pub reason: String,
-    /// The client that the header named, if one did.
     pub client: Option<Peer>,
-    /// The client left early: no alarm.
     pub left: bool,
 }
 
@@ -97,7 +78,6 @@ impl Stopped {
         }
     }
 
-    /// The record of a session that came no further.
     fn record(self, session: &Session) -> Record {
         let Stopped { outcome, step, reason, client, left } = self;
         let client = client.and_then(|client| session.named(client));
@@ -115,7 +95,6 @@ impl Stopped {
     }
 }
 
-/// Goes through what the service has of it.
 pub(super) async fn pass(
     session: &Session,
     socket: Socket,
@@ -123,8 +102,7 @@ pub(super) async fn pass(
     inbox: &mut Inbox,
 ) -> Result<Passed, Closed> {
     if session.service.nodelay {
-        // Best effort: a `unix:` connection has no such option, and a client that
-        // is gone is the program's to find.
+        // Best effort: a `unix:` socket has no such option.
         let _ = socket.set_nodelay();
     }
     let failed = |(stopped, link): (Stopped, Option<Link>)| {
@@ -134,7 +112,7 @@ pub(super) async fn pass(
     steps(session, socket, context, inbox).await.map_err(failed)
 }
 
-/// The steps. The connection comes back where it is left.
+/// A failed step returns the connection, unless its conversion failed.
 async fn steps(
     session: &Session,
     socket: Socket,
@@ -193,14 +171,12 @@ async fn steps(
     Ok(passed)
 }
 
-/// Whom a header has named, and that one may start what it came for.
 struct Client {
     client: Peer,
     local: Address,
     connections: usize,
 }
 
-/// Has the connection name its client, where it must.
 async fn name(
     session: &Session,
     stream: &Stream,
@@ -221,7 +197,6 @@ async fn name(
     }
 }
 
-/// Agrees with the client on TLS, where the service speaks it.
 async fn secure(
     service: &Service,
     stream: &Stream,
@@ -230,7 +205,7 @@ async fn secure(
     deadline: Instant,
 ) -> Result<Option<Box<Connection>>, Stopped> {
     let connection = match &context.keys {
-        // Never in clear text what is to be secret.
+        // Fails closed: without keys the service must not fall back to clear text.
         None if service.tls.is_some() => return Err(Stopped::failed(TLS, "its certificate is not known")),
         None => return Ok(None),
         Some(Err(fault)) => return Err(Stopped::failed(TLS, &**fault)),
@@ -239,8 +214,7 @@ async fn secure(
     within(TLS, deadline, inbox, handshake(stream, Box::new(connection))).await.map(Some)
 }
 
-/// One step, within its time and until somebody says otherwise: for whoever is no
-/// further there is nothing that a grace would be for.
+/// Runs one step until a deadline or an order to end. Without a program there is no grace period.
 async fn within<T>(
     step: &'static str,
     deadline: Instant,
@@ -257,15 +231,13 @@ async fn within<T>(
     }
 }
 
-/// Returns when the session is to end, with the reason.
 async fn ended(inbox: &mut Inbox) -> &'static str {
     let told = inbox.wait_for(|told| told.end_before_program().is_some()).await;
-    // The supervisor's end is the end of everything.
     told.ok().and_then(|told| told.end_before_program()).unwrap_or(EndReason::Stop.text())
 }
 
-/// Reads exactly the header: what follows is the program's, which may get the
-/// socket itself, and to that nothing can be given back.
+/// Reads exactly the header. The server cannot push bytes back into a socket, and the program may
+/// get the socket itself.
 async fn header(stream: &Stream, flow: &Flow) -> Result<Named, PreludeFault> {
     let mut bytes = Vec::with_capacity(128);
     loop {
@@ -293,8 +265,7 @@ async fn header(stream: &Stream, flow: &Flow) -> Result<Named, PreludeFault> {
     }
 }
 
-/// Why nothing more can be read or written: `left` where the client has left. Some health
-/// checks end with a reset.
+/// Returns `left` if the client disconnected. Some health checks end with a reset.
 fn cut(error: io::Error, left: PreludeFault) -> PreludeFault {
     match error.kind() {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => left,
@@ -310,8 +281,7 @@ async fn wait(stream: &Stream, error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Asks whether a client may go on; if not, why. A server that stops gives no answer and no
-/// reason.
+/// Asks the supervisor whether the client may go on. The error is `None` if the server stops.
 async fn ask<T>(
     question: SessionEvent,
     answer: impl Fn(&Instructions) -> Option<Result<T, Reason>>,
@@ -323,7 +293,6 @@ async fn ask<T>(
     told.ok().and_then(|told| answer(&told)).ok_or(None)?.map_err(Some)
 }
 
-/// A client that may not go on, and has been told so.
 async fn not_let_in(reason: Option<Reason>, client: Peer, stream: &Stream, service: &Service) -> Stopped {
     let client = Some(client);
     let Some(reason) = reason else {
@@ -334,7 +303,7 @@ async fn not_let_in(reason: Option<Reason>, client: Peer, stream: &Stream, servi
     Stopped { outcome: Outcome::Refused, step: None, reason: reason.to_string(), client, left: false }
 }
 
-/// Tells a client why, unless it would not understand it.
+/// A TLS client could not read the refusal text.
 async fn refuse(stream: &Stream, service: &Service) {
     if service.tls.is_some() || service.refusal.is_empty() {
         return;
@@ -347,7 +316,7 @@ async fn refuse(stream: &Stream, service: &Service) {
     let _ = tokio::time::timeout(REFUSED_WITHIN, told).await;
 }
 
-/// (Boxed, since every session has room for what it may wait for.)
+/// Boxed to keep the state of every session small.
 async fn handshake(
     stream: &Stream,
     mut connection: Box<Connection>,
@@ -364,8 +333,7 @@ async fn handshake(
             }
             Err(ReadError::Network(error)) => Some(error),
             Err(ReadError::Tls(fault)) => {
-                // It is told by an alert, if it listens. What it has sent and
-                // nobody has read would have a reset overtake that.
+                // Drain after the alert: unread bytes cause a reset, which can overtake it.
                 let _ = connection.write_to(&mut network);
                 let told = async {
                     stream.shutdown()?;

@@ -1,10 +1,10 @@
-//! The number of a session's process, and until when that process has it.
+//! The process ID of a session's program, and whether it is still valid.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The process of a session's program. The session outlives it while last bytes
-/// are delivered, and its number may be a stranger's by then.
+/// The session outlives the process while last bytes are delivered, and the kernel may reuse the
+/// ID by then.
 #[derive(Debug, Default)]
 pub struct Process {
     pid: OnceLock<u32>,
@@ -12,22 +12,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// It has begun.
     pub(super) fn began(&self, pid: u32) {
         let _ = self.pid.set(pid);
     }
 
-    /// It has ended, and its number is free for others.
     pub(super) fn ended(&self) {
         self.has_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Its number, which it may have had: for records.
+    /// For records: the process may have ended.
     pub fn pid(&self) -> Option<u32> {
         self.pid.get().copied()
     }
 
-    /// Its number while it runs: for whoever may look for it, or end it.
+    /// Only while the process runs, so the ID is safe to look up or signal.
     pub fn running(&self) -> Option<u32> {
         self.pid().filter(|_| !self.has_ended.load(Ordering::Relaxed))
     }

@@ -1,4 +1,4 @@
-//! The time between a client and its program, and what its end says of the service.
+//! Runs the program with its client, and judges the service by how it ended.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -20,39 +20,28 @@ use crate::model::peer::Peer;
 use crate::spawn::Running;
 use crate::sys::connection;
 
-/// How the time with the program ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The program is gone, and its tree.
     Known {
-        /// How it ended.
         exit: ExitStatus,
-        /// Why the server ended it, if it did.
+        /// Set if the server ended the program.
         why: Option<EndReason>,
     },
-    /// It goes on by itself.
     Left,
-    /// Waiting for it failed. The reason.
     Unknown(String),
 }
 
-/// A session whose program is over.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub link: Link,
     pub client: Peer,
-    /// See [`Started::connection`].
     pub connection: Option<connection::Id>,
     pub running: Running,
     pub ended: Ended,
-    /// When the program ended.
     pub over: Instant,
-    /// Why the program's last bytes were cut before they reached the connection, if they were.
     pub cut: Option<&'static str>,
 }
 
-/// Moves bytes until the program and its tree are over and all that it wrote is moved. Says
-/// on the way what the session says of its service.
 pub(super) async fn run(
     session: &Session,
     started: Started,
@@ -101,7 +90,7 @@ pub(super) async fn run(
         context.events.session(SessionEvent::Health(session.id, health));
     }
     let cut = match ended {
-        // No client listens where nothing moved for so long.
+        // After an idle timeout no client is listening, so the pipes are not drained.
         Ended::Known { why: Some(why @ EndReason::Idle), .. } => Some(why.text()),
         Ended::Known { .. } => {
             let cut = delivery::drain_pipes(&mut pump, over + times.linger_timeout, inbox).await;
@@ -124,14 +113,13 @@ impl Ended {
         }
     }
 
-    /// What it says of the service. The service failed by itself if its program could not be
-    /// loaded, or ended abnormally at once while the client had neither sent nor ended
-    /// anything. What a client can cause is no failure of the service, or one client could
-    /// pause it for all. Where the client's bytes are not counted, only a program that was
-    /// not loaded counts.
+    /// What the end shows about the service. A crash that a client can cause is no failure, or
+    /// one client could pause the service for all. So only these are failures: the program was
+    /// not loaded, or it crashed at once before the client sent or ended anything. Without byte
+    /// counts only the former counts.
     async fn health(&self, session: &Session, context: &SessionContext, running: &Running) -> ServiceHealth {
         let Ended::Known { exit, why: None } = self else { return ServiceHealth::Works };
-        // A program that has waited for its client has lived longer than with it.
+        // Measured from the process's start, since a warm program lives longer than its session.
         if running.born.elapsed() >= QUICK || !exit.is_abnormal() {
             return ServiceHealth::Works;
         }
@@ -149,8 +137,8 @@ impl Ended {
     }
 }
 
-/// Returns when the connection is idle for the timeout; never without one.
-/// Where the counts cannot be asked the session goes on: `session_timeout` bounds it.
+/// Never returns without a timeout or without counts. Then only `session_timeout` limits the
+/// session.
 async fn idle(session: &Session, context: &SessionContext, timeout: Option<Duration>) {
     let Some(timeout) = timeout else { return std::future::pending().await };
     let began = Instant::now();

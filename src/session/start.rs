@@ -1,4 +1,4 @@
-//! Starting a session's program, or taking one that waits for a client.
+//! Starts a session's program, or takes a warm one.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -25,32 +25,25 @@ use crate::spawn::environment::{self, is_set_by_client};
 use crate::spawn::stdio::ServerEnds;
 use crate::sys::{self, SpawnError, Step, connection};
 
-/// A program that runs.
 #[derive(Debug)]
 pub struct RunningProgram {
     pub running: Running,
-    /// The server's ends of its pipes.
     pub ours: ServerEnds,
-    /// What becomes of its standard error, if that is for the log.
     pub errors: Option<Errors>,
 }
 
-/// A program that runs for its client.
 #[derive(Debug)]
 pub(super) struct Started {
     pub link: Link,
     pub client: Peer,
-    /// By what the connection is known among the descriptors of processes, if the program has
-    /// it and may leave it to others.
+    /// Set if the program may leave the connection to other processes.
     pub connection: Option<connection::Id>,
     pub program: RunningProgram,
-    /// The session is the probe that may end a pause of its service.
     pub is_probe: bool,
-    /// Names that the client chose are in the program's environment.
+    /// The client chose values in the environment, so it can make the program fail.
     pub client_sets_names: bool,
 }
 
-/// Starts the program, or takes one that waits.
 pub(super) async fn start(
     session: &Session,
     passed: Passed,
@@ -66,8 +59,8 @@ pub(super) async fn start(
     match program(session, link, (client, &local), variables, context, inbox).await {
         Ok((link, program)) => Ok(Started { link, client, connection, program, is_probe, client_sets_names }),
         Err((error, link)) => {
-            // A client can fill a system up; that must not close the service for all. A start
-            // that was cut short by an order says nothing either.
+            // Neither exhausted resources, which a client can cause, nor an order count as
+            // failures.
             let own = !sys::spawn::ran_out(&error) && inbox.borrow().order == Order::Serve;
             let fault = || format!("{}: {}", error.step.name(), error.cause);
             let health = if own { ServiceHealth::Failed(fault()) } else { ServiceHealth::Unknown };
@@ -89,8 +82,7 @@ fn variables(session: &Session, passed: &Passed) -> Vec<(OsString, OsString)> {
     environment::of_session(&session.service.name, session.id, *client, local, *connections, secured)
 }
 
-/// The connection, which the program may have had, and the program; or why there is none, and
-/// the connection where it is left.
+/// Returns the connection and the program. On an error, returns the connection if it survives.
 async fn program(
     session: &Session,
     link: Link,
@@ -109,7 +101,6 @@ async fn program(
             }
             return Ok((link, waited));
         }
-        // It has ended, or it reads nothing: another one serves.
         waited.end(context).await;
     }
     let (socket, other) = match link {
@@ -124,18 +115,15 @@ async fn program(
         Ok((socket, Err(error))) => return Err((error, socket.map(Link::Socket).or(other))),
         Err(error) => return Err((error, other)),
     };
-    // What was given comes back.
     let Some(link) = link else {
         return Err((SpawnError::new(Step::Stdio, "the connection is gone"), None));
     };
-    // One that reads nothing need not know.
     let _ = introduce(service, &ours, client, local).await;
     let errors = Errors::of_program(service, Some(session.id), context);
     Ok((link, RunningProgram { running, ours, errors }))
 }
 
 impl RunningProgram {
-    /// Ends it: no session has a use for it.
     pub(super) async fn end(self, context: &SessionContext) {
         let Running { mut child, account, .. } = self.running;
         child.end_tree();
@@ -144,28 +132,24 @@ impl RunningProgram {
     }
 }
 
-/// Returns when a start is not worth waiting for any more: the session was ordered to
-/// end, and ordinary starts would have been done since. Without a program it needs no
-/// grace period.
+/// Returns [`STUCK_AFTER`] after an order to end, so that an ordinary start can finish. Without a
+/// program there is no grace period.
 pub(super) async fn is_too_late(inbox: &mut Inbox) -> &'static str {
     let ordered = inbox.wait_for(|told| told.order != Order::Serve).await.map(|told| told.order);
     tokio::time::sleep(STUCK_AFTER).await;
     match ordered {
         Ok(Order::End { why, .. }) => why.text(),
-        // The server ends.
         Ok(Order::Leave { .. } | Order::Serve) | Err(_) => EndReason::Stop.text(),
     }
 }
 
-/// A program that waits for a client, if one does.
 async fn waiting(session: &Session, context: &SessionContext) -> Option<RunningProgram> {
     let (reply, answer) = oneshot::channel();
     context.events.want_program(session.id, reply);
     answer.await.ok()
 }
 
-/// Writes who the client is as the program's first input, where that is to be
-/// so. Nothing was written to it before, so there is room.
+/// Writes a PROXY header to the program's input, if the service wants one.
 async fn introduce(
     service: &Service,
     ours: &ServerEnds,

@@ -1,5 +1,4 @@
-//! A program that was started ahead of its client: it waits, and is handed to
-//! the session that comes for it.
+//! Warm programs: started ahead of a client, they wait until a session takes them.
 
 use std::sync::Arc;
 
@@ -18,22 +17,15 @@ use crate::spawn::environment;
 use crate::spawn::stdio::ServerEnds;
 use crate::sys::{self, SpawnError};
 
-/// Takes a waiting program for a session.
 pub type WarmRequest = oneshot::Sender<RunningProgram>;
 
-/// A program to be started ahead.
 #[derive(Debug)]
 pub struct Ahead {
-    /// Its number.
     pub id: WarmId,
-    /// Its service.
     pub service: Arc<Service>,
-    /// The service's number.
     pub service_id: ServiceId,
 }
 
-/// Starts the program and keeps it until a session takes it, it ends, or it is
-/// ordered to.
 pub async fn wait_for_client(
     ahead: Ahead,
     context: SessionContext,
@@ -64,7 +56,6 @@ async fn start(ahead: &Ahead, context: &SessionContext, inbox: &mut Inbox) -> Re
     Ok(RunningProgram { running, ours, errors: Errors::of_program(service, None, context) })
 }
 
-/// Keeps the program until a session takes it or it is over.
 async fn keep(
     ahead: &Ahead,
     program: RunningProgram,
@@ -86,7 +77,7 @@ async fn keep(
         },
         idle: std::future::pending(),
         works: Some(|| context.events.warm(WarmEvent::Works(ahead.id))),
-        // The end of its input is what it waits for.
+        // A warm program reads its input, so the end of the input asks it to end.
         end_input: |was_asked: bool| pipes.take().is_some() || was_asked,
     };
     let ending = Ending::new(ahead.service.times.kill_grace);
@@ -103,11 +94,9 @@ async fn keep(
         Over::Worked(request) => {
             let program = RunningProgram { running, ours: ServerEnds { pipes, errors: reader }, errors };
             let Err(unwanted) = request.send(program) else { return Waited::Taken };
-            // The session that came for it is gone meanwhile.
             unwanted.end(context).await;
             return Waited::Gone;
         }
-        // No session will come for it.
         Over::Left => {
             RunningProgram { running, ours: ServerEnds { pipes, errors: reader }, errors }.end(context).await;
             return Waited::Gone;
@@ -116,8 +105,8 @@ async fn keep(
     context.spawner.give_back(running.account.take());
     match exit {
         _ if why.is_some() => Waited::Gone,
-        // An end in good order says that it does not want to wait, which may have
-        // to do with others; clients may be served all the same.
+        // Only an abnormal end is a failure. A program that exits normally can still serve
+        // clients.
         Ok(exit) if lived < QUICK && exit.is_abnormal() => {
             let cause = format!("the program ended at once, although it had no client yet: {exit}");
             Waited::Failed { cause, own: !exit.may_have_run_out() }
@@ -127,9 +116,9 @@ async fn keep(
     }
 }
 
-/// The session that takes the program. Never returns once the program is to end.
+/// Never returns after an order to end.
 async fn taken(take: oneshot::Receiver<WarmRequest>, told: Inbox) -> WarmRequest {
-    // A request that is dropped tells its session at once.
+    // Dropping a request tells its session at once that it gets no program.
     let request = take.await.ok().filter(|_| told.borrow().order == Order::Serve);
     match request {
         Some(request) => request,

@@ -1,5 +1,4 @@
-//! Accounts that were taken: one attempt at a time for each, kept while it is
-//! good, and left alone for a while after a refusal.
+//! Logons of accounts: one attempt at a time each, and a pause after a refusal.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -10,24 +9,19 @@ use crate::model::account::{Credentials, UserName};
 use crate::sys::account::{Account, counts_against_account};
 use crate::sys::{SpawnError, Step};
 
-/// All accounts that programs have asked for. Bounded by the configuration.
+/// All accounts that programs asked for, limited by the configuration.
 pub(super) struct Accounts {
     entries: Mutex<HashMap<Credentials, Arc<Mutex<AccountEntry>>>>,
-    /// What sessions have given back. Giving the last one up may unload a
-    /// profile, which takes long, so it is done on a spawn thread.
+    /// A spawn thread drops them, because that may unload a profile, which takes long.
     returned: Mutex<Vec<Account>>,
-    /// Held while accounts are given up.
     giving_up: Mutex<()>,
-    /// How long a taken account is used for programs.
     lifetime: Option<Duration>,
-    /// Accounts of which it was said that they are not what was asked for.
     remarked: Mutex<HashSet<UserName>>,
 }
 
 struct AccountEntry {
     logon: Logon,
     taken: Option<Arc<Account>>,
-    /// What the last refusal said, for those who come meanwhile.
     refusal: String,
 }
 
@@ -46,15 +40,14 @@ impl Accounts {
         }
     }
 
-    /// The account, taken now or before. `now` tells a monotonic time; it is
-    /// asked anew after everything that may have taken long.
+    /// `now` returns a monotonic time, and is called again after each slow step.
     pub(super) fn take(
         &self,
         credentials: &Credentials,
         now: impl Fn() -> Duration,
     ) -> Result<Arc<Account>, SpawnError> {
         let entry = self.entry(credentials);
-        // Held while the account is taken: others of the same account wait.
+        // Held during the logon, so other programs of the same account wait.
         let mut entry = lock(&entry);
         match entry.logon.wanted(now()) {
             LogonAction::UseTaken => {
@@ -68,7 +61,6 @@ impl Accounts {
             }
             LogonAction::Take => {}
         }
-        // An old token is given back before a new one is asked for.
         entry.taken = None;
         match Account::take(credentials) {
             Ok(account) => {
@@ -85,36 +77,33 @@ impl Accounts {
         }
     }
 
-    /// What an administrator should know of an account that was taken; each account
-    /// has it said once.
+    /// A remark for the administrator, once per account.
     pub(super) fn remark<'a>(&self, credentials: &Credentials, account: &'a Account) -> Option<&'a str> {
         let remark = account.remark()?;
         lock(&self.remarked).insert(credentials.user.clone()).then_some(remark)
     }
 
-    /// A session needs the account no more. True if it is to be given up.
+    /// Returns true if the account must be dropped now.
     pub(super) fn give_back(&self, account: Arc<Account>) -> bool {
-        // Of two threads that drop the last references, exactly one gets the account.
+        // If two threads drop the last references, exactly one gets the account.
         let last = Arc::into_inner(account);
         let is_last = last.is_some();
         lock(&self.returned).extend(last);
         is_last
     }
 
-    /// When there is something to give up next.
     pub(super) fn next_expiry(&self, now: Duration) -> Option<Duration> {
-        // The thread that gives up accounts now looks again when it is done.
+        // The thread that drops accounts checks again when it is done.
         if self.any_returned() && !self.is_giving_up() {
             return Some(now);
         }
-        // One that is just being taken is asked after that.
+        // Skips an account whose logon is under way.
         let expires_at = |entry: &Arc<Mutex<AccountEntry>>| entry.try_lock().ok()?.logon.expires_at();
         lock(&self.entries).values().filter_map(expires_at).min()
     }
 
-    /// Gives up what has been given back, and what is too old for another program.
-    /// What a session has stays until the session ends. May take long, but does not
-    /// wait for another thread.
+    /// Drops returned accounts and expired tokens; sessions keep theirs. May take long, but does
+    /// not wait for another thread.
     pub(super) fn give_up_expired(&self, now: Duration) {
         let is_expired = |entry: &mut AccountEntry| {
             let is_expired = entry.logon.expires_at().is_some_and(|at| at <= now);
@@ -131,28 +120,24 @@ impl Accounts {
         self.try_clear_returned();
     }
 
-    /// Whether there is something that was given back.
     fn any_returned(&self) -> bool {
         !lock(&self.returned).is_empty()
     }
 
-    /// Whether there is something to give up, or something is being given up.
     pub(super) fn gives_up(&self) -> bool {
         self.any_returned() || self.is_giving_up()
     }
 
-    /// Whether a thread gives up accounts now.
     fn is_giving_up(&self) -> bool {
         matches!(self.giving_up.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    /// Gives up what was given back. Blocks, also while another thread does that.
+    /// Blocks, also while another thread drops accounts.
     pub(super) fn clear_returned(&self) {
         let _alone = lock(&self.giving_up);
         drop(std::mem::take(&mut *lock(&self.returned)));
     }
 
-    /// Gives up what was given back, unless another thread does that.
     pub(super) fn try_clear_returned(&self) {
         if !self.any_returned() {
             return;
@@ -165,7 +150,6 @@ impl Accounts {
         drop(std::mem::take(&mut *lock(&self.returned)));
     }
 
-    /// The account turned out to be no good; the next program takes it anew.
     pub(super) fn forget(&self, credentials: &Credentials) {
         let entry = self.entry(credentials);
         let mut entry = lock(&entry);
@@ -173,12 +157,11 @@ impl Accounts {
         entry.logon.forget();
     }
 
-    /// All of them are taken anew, refused ones too. What sessions have is theirs
-    /// until they end; an account that is just being taken stays as it is taken.
+    /// Forgets refused accounts too. Sessions keep theirs, and a logon under way completes.
     pub(super) fn forget_all(&self) {
         let entries = std::mem::take(&mut *lock(&self.entries));
         for entry in entries.into_values() {
-            // Giving up a token may unload a profile, which is for spawn threads.
+            // A spawn thread drops the token, because that may unload a profile.
             if let Ok(mut entry) = entry.try_lock() {
                 lock(&self.returned).extend(entry.taken.take().and_then(Arc::into_inner));
             }
@@ -204,7 +187,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// Our own account, where this system has one that needs no password.
+    /// The server's own account, if it needs no password.
     fn taken(accounts: &Accounts, now: Duration) -> Option<Arc<Account>> {
         let credentials = parse_credentials("root", None, "s").ok()?;
         accounts.take(&credentials, || now).ok()
@@ -218,7 +201,6 @@ mod tests {
         accounts.give_up_expired(s(604));
         assert_eq!(Arc::strong_count(&account), 2);
         accounts.give_up_expired(s(605));
-        // A session still has it, and gives it back.
         assert_eq!((Arc::strong_count(&account), accounts.next_expiry(s(605))), (1, None));
         let observed = Arc::downgrade(&account);
         assert!(accounts.give_back(account));

@@ -1,5 +1,4 @@
-//! What a program finds in its environment: what it inherits or what its
-//! account has, then who its client is, in every dialect.
+//! Builds the environments of programs.
 
 use std::ffi::{OsStr, OsString};
 
@@ -14,8 +13,7 @@ use crate::sys::text::same_name;
 
 type Variables = Vec<(OsString, OsString)>;
 
-/// Names by which a service manager speaks to us. A program that believed them
-/// would answer in our name.
+/// A service manager sets these. A program that used them could act in the server's name.
 const OF_SERVICE_MANAGER: [&str; 8] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -27,28 +25,23 @@ const OF_SERVICE_MANAGER: [&str; 8] = [
     "RUNTIME_DIRECTORY",
 ];
 
-/// Whether a variable of TLS holds what its client says of itself: a program may
-/// fail by it.
+/// Whether the client chooses the value, so that it can make a program fail.
 pub fn is_set_by_client(name: &str) -> bool {
     matches!(name, "SSL_TLS_SNI_SERVERNAME" | "SSL_PEER_CERT_SUBJECT" | "SSL_PEER_CERT_HASH")
 }
 
-/// What a program with an identity inherits all the same.
+/// Variables that a program with an identity also inherits.
 fn is_harmless(name: &str) -> bool {
     matches!(name, "PATH" | "LANG" | "TZ") || name.starts_with("LC_")
 }
 
-/// Our own environment, as far as programs may have it.
 #[derive(Debug)]
 pub struct ServerEnvironment {
-    /// For programs without an identity.
     all: Variables,
-    /// For programs with one.
     harmless: Variables,
 }
 
 impl ServerEnvironment {
-    /// That of this process.
     pub fn ours() -> Self {
         ServerEnvironment::from(std::env::vars_os())
     }
@@ -65,9 +58,8 @@ impl ServerEnvironment {
         ServerEnvironment { all, harmless }
     }
 
-    /// The whole environment of a program: what it inherits by default, its
-    /// account's, what it inherits by name, its own, the session's. What is
-    /// later wins.
+    /// Sources in rising priority: the defaults, the account, variables inherited by name, the
+    /// program's own, the session's.
     pub fn with(&self, account: Option<&Account>, program: &Program, session: Variables) -> Variables {
         let account = account.map(Account::environment);
         self.merged(account, program.inherit_environment.as_deref(), &program.environment, session)
@@ -87,12 +79,12 @@ impl ServerEnvironment {
             (Some(account), None) => merge(self.harmless.clone(), account),
             (Some(account), Some(names)) => merge(merge(self.harmless.clone(), account), named(names)),
         };
-        // Not even the file says who a client is.
+        // The configuration must not set variables that describe the client.
         let own = own.iter().filter(|(name, _)| !is_of_session(name)).cloned().collect();
         merge(merge(inherited, own), session)
     }
 
-    /// What no program of this system does without.
+    /// Variables that every program on this system needs.
     fn needed(&self) -> Variables {
         self.only(|name| NEEDED_BY_PROGRAMS.iter().any(|needed| same_name(needed.as_ref(), name)))
     }
@@ -108,13 +100,11 @@ fn merge(mut variables: Variables, over: Variables) -> Variables {
     variables
 }
 
-/// What a program without a client finds of its service.
 pub fn of_service(service: &str) -> Variables {
     vec![("WININETD_SERVICE".into(), service.into())]
 }
 
-/// What a program that waits for its client finds: only by which protocol that
-/// will come.
+/// The client's protocol, but not its address.
 pub fn of_waiting(service: &Service) -> Variables {
     let mut variables = of_service(&service.name);
     let is_unix = service.listen.iter().all(|address| matches!(address, Address::Unix(_)));
@@ -129,8 +119,8 @@ pub fn of_waiting(service: &Service) -> Variables {
     variables
 }
 
-/// Who the client is, in the dialects of WinInetd, UCSPI, systemd and CGI.
-/// Nothing in it can be set_by_client by the client but its own address.
+/// In the dialects of WinInetd, UCSPI, systemd and CGI. The client sets some variables in
+/// `secured`: see [`is_set_by_client`].
 pub fn of_session(
     service: &str,
     session: SessionId,
@@ -211,7 +201,6 @@ mod tests {
         assert_eq!(merged, [("X".into(), "old".into()), ("Y".into(), OsString::from("new"))]);
     }
 
-    /// The names of an environment of which `A`, `PATH` and `TZ` could be inherited.
     fn merged(account: Option<&[&str]>, inherit: Option<&[&str]>) -> Vec<String> {
         let inherited = ServerEnvironment::from(variables(&["A", "PATH", "TZ"]).into_iter());
         let inherit: Option<Vec<OsString>> =

@@ -1,5 +1,5 @@
-//! Starting programs off the loop: the system's calls for it hold their
-//! caller, and accounts and disks may hold it for long.
+//! Starts programs on threads, because the system calls block, and slow accounts or disks can
+//! block them for long.
 
 mod accounts;
 pub mod environment;
@@ -28,41 +28,31 @@ use crate::sys::{ErrorStream, SpawnError, Start, Stdio, Step};
 use accounts::Accounts;
 use stdio::{ChildEnds, ServerEnds};
 
-/// A program that runs, and what must live as long as it does.
 #[derive(Debug)]
 pub struct Running {
-    /// The program.
     pub child: Child,
-    /// Its account: on Windows its profile stays loaded with it.
+    /// On Windows the account keeps its profile loaded.
     pub account: Option<Arc<Account>>,
-    /// Since when.
     pub born: tokio::time::Instant,
 }
 
-/// The connection that comes back, and the program with our ends of its pipes, or
-/// why there is none.
+/// The connection comes back, with the program and the server's ends of its pipes.
 pub type Spawned = (Option<Socket>, Result<(Running, ServerEnds), SpawnError>);
 
-/// One program to start.
 struct StartJob {
     service: Arc<Service>,
-    /// The connection, where it becomes the program's streams itself.
     socket: Option<Socket>,
-    /// What the session adds to the environment.
     variables: Vec<(OsString, OsString)>,
-    /// The loop in which our ends of its pipes are waited on.
     runtime: Handle,
     attempt: Attempt,
     reply: oneshot::Sender<Spawned>,
 }
 
-/// What was held up by more than a thread of ours is done in so long, or the thread is stuck.
+/// If the whole machine stood still, the answer arrives within this extra time.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// So long may giving up the accounts take at a stop.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(3);
 
-/// The threads that start programs.
 #[derive(Debug, Clone)]
 pub struct Spawner {
     shared: Arc<SpawnerShared>,
@@ -74,7 +64,6 @@ struct SpawnerShared {
     accounts: Accounts,
     log: Log,
     began: Instant,
-    /// Our own environment, without what is ours alone.
     environment: environment::ServerEnvironment,
 }
 
@@ -91,7 +80,6 @@ impl SpawnerShared {
 }
 
 impl Spawner {
-    /// Starts the first threads.
     pub fn start(log: Log) -> std::io::Result<Spawner> {
         let shared = Arc::new(SpawnerShared {
             queue: Mutex::new(SpawnQueue::new()),
@@ -108,16 +96,11 @@ impl Spawner {
         Ok(spawner)
     }
 
-    /// Starts the service's program, on the connection itself unless it has pipes.
-    /// That comes back for the end of the session. To be called within the loop
-    /// that moves what goes through the pipes.
+    /// Call it within the runtime that moves the pipes' bytes. The connection comes back for the
+    /// end of the session. If the thread stays blocked, the connection is lost.
     ///
-    /// Pipes are made where the program is started: whoever waits for that holds no
-    /// more than its connection.
-    ///
-    /// A start that hangs, or that is not done when `cut` says why it must be, is
-    /// cancelled. Its error names the step that it has reached. If its thread does not
-    /// come back, neither does the connection.
+    /// A start is cancelled if it hangs, or if it is not done when `cut` returns a reason. The
+    /// error names the step that the start reached.
     pub async fn spawn(
         &self,
         id: ServiceId,
@@ -139,7 +122,6 @@ impl Spawner {
                 why = &mut cut => break why.to_owned(),
                 () = tokio::time::sleep(STUCK_AFTER) => {}
             }
-            // Where the whole machine stood still, nothing is stuck.
             if let Ok(answered) = timeout(MOMENT, &mut answer).await {
                 return answered.map_err(|_| thread_ended());
             }
@@ -155,27 +137,24 @@ impl Spawner {
         }
         match timeout(STUCK_AFTER, &mut answer).await {
             Ok(Ok((socket, Err(_)))) => Ok((socket, Err(SpawnError::new(attempt.step(), why)))),
-            // The program began at this very moment.
             Ok(Ok(spawned)) => Ok(spawned),
             Ok(Err(_)) | Err(_) => Err(SpawnError::new(attempt.step(), why)),
         }
     }
 
-    /// A session is over and needs its account no more.
     pub fn give_back(&self, account: Option<Arc<Account>>) {
         if account.is_some_and(|account| self.shared.accounts.give_back(account)) {
             self.shared.filled.notify_one();
         }
     }
 
-    /// Accounts are taken anew from now on: somebody may have changed them.
+    /// An administrator may have changed accounts.
     pub fn forget_accounts(&self) {
         self.shared.accounts.forget_all();
         self.shared.filled.notify_one();
     }
 
-    /// Gives all accounts up, before the end: a profile that is not unloaded stays
-    /// in the registry. Waits for that, in bounded time.
+    /// A profile that is not unloaded stays in the registry. Waits a limited time.
     pub async fn give_up_accounts(&self) {
         self.shared.accounts.forget_all();
         if !self.shared.accounts.gives_up() {
@@ -194,11 +173,9 @@ impl Spawner {
         }
     }
 
-    /// Somebody has waited for long: perhaps the threads are stuck.
     fn relieve(&self) {
         let grow = self.shared.queue().grow(self.shared.began.elapsed());
         if grow {
-            // If the system has no thread to give, the next waiter asks again.
             if self.add_thread().is_err() {
                 self.shared.queue().not_grown();
             }
@@ -220,7 +197,6 @@ fn thread_ended() -> SpawnError {
     SpawnError::new(Step::Spawn, "the thread for it has ended")
 }
 
-/// Why a start is to be cancelled, if its child hangs.
 pub fn hung(attempt: &Attempt) -> Option<String> {
     let limit = hangs_after();
     attempt.hangs(limit).then(|| {
@@ -233,7 +209,6 @@ pub fn hung(attempt: &Attempt) -> Option<String> {
     })
 }
 
-/// When a start hangs. Tests do not wait for so long.
 fn hangs_after() -> Duration {
     #[cfg(debug_assertions)]
     if let Some(seconds) = std::env::var("WININETD_TEST_HANGS").ok().and_then(|seconds| seconds.parse().ok())
@@ -243,14 +218,13 @@ fn hangs_after() -> Duration {
     HANGS_AFTER
 }
 
-/// A spawn thread. It never ends: it is the parent of the programs that it
-/// started, and on Linux an orphan of its would be taken for something else.
+/// A spawn thread. It never ends, because its programs are its children. On Linux they would
+/// otherwise move to the first thread, whose children the server treats as orphans.
 fn work(shared: &SpawnerShared) {
     loop {
         let (service, job, began) = next(shared);
         let StartJob { service: plan, socket, variables, runtime, attempt, reply } = job;
         shared.accounts.try_clear_returned();
-        // A session that is gone needs no program.
         let result = if reply.is_closed() {
             Err(SpawnError::new(Step::Spawn, "its session is gone"))
         } else {
@@ -258,10 +232,10 @@ fn work(shared: &SpawnerShared) {
         };
         shared.queue().done(service, began);
         if shared.began.elapsed() >= began + STUCK_AFTER {
-            // What was held back behind a stuck spawn may go on now.
+            // A stuck start held back others of its service. They may run now.
             shared.filled.notify_all();
         }
-        // A session that is gone drops the program, which ends it.
+        // A session that is gone drops the program, which kills it.
         let _ = reply.send((socket, result));
     }
 }
@@ -275,7 +249,7 @@ fn next(shared: &SpawnerShared) -> (ServiceId, StartJob, Duration) {
         }
         queue = match shared.accounts.next_expiry(now) {
             Some(at) if at <= now => {
-                // It may take long, and others start programs meanwhile.
+                // Other threads start programs while this one drops accounts.
                 drop(queue);
                 shared.accounts.give_up_expired(now);
                 shared.queue()
@@ -338,14 +312,14 @@ fn start(
         attempt,
     };
     let spawned = match crate::sys::spawn::spawn(&start) {
-        // Nothing has run, and the client has waited: once more, at once.
+        // No program ran, so one retry is safe.
         Err(error) if crate::sys::spawn::is_transient(&error) => crate::sys::spawn::spawn(&start),
         result => result,
     };
     match spawned {
         Ok(child) => Ok((Running { child, account, born: tokio::time::Instant::now() }, ours)),
         Err(error) => {
-            // Perhaps the account has changed since it was taken.
+            // The account may have changed since its logon.
             if let Some(credentials) = &service.program.identity
                 && !matches!(error.step, Step::Program | Step::Exec | Step::Directory)
             {

@@ -1,39 +1,30 @@
-//! How a connection becomes a program's streams: which pipes are made, and who
-//! has which end.
+//! Makes the pipes between the server and a program.
 
 use std::io;
 
 use crate::model::plan::{Program, Stderr, Stdio};
 use crate::sys::pipe::{self, End, Reader, Writer};
 
-/// Our ends of a program's pipes.
 #[derive(Debug)]
 pub struct ServerEnds {
-    /// Of its input and output, unless it has the connection itself.
+    /// `None` if the program has the connection itself.
     pub pipes: Option<Pipes>,
-    /// Of its standard error, if that is for the log.
     pub errors: Option<Reader>,
 }
 
-/// Our ends of its input and output.
 #[derive(Debug)]
 pub struct Pipes {
-    /// What it reads.
     pub input: Writer,
-    /// What it writes.
     pub output: Reader,
 }
 
-/// The program's ends.
 #[derive(Debug)]
 pub struct ChildEnds {
-    /// Of its input and output, unless it has the connection itself.
     pub pipes: Option<(End, End)>,
-    /// Of its standard error, if that is for the log.
     pub errors: Option<End>,
 }
 
-/// Makes the pipes that a program needs. Must be called within a loop.
+/// Must be called within a runtime.
 pub fn make(program: &Program) -> io::Result<(ServerEnds, ChildEnds)> {
     let (pipes, their_pipes) = match program.stdio {
         Stdio::Socket => (None, None),

@@ -1,5 +1,5 @@
-//! Accepting: which listener has its turn, which clients are let in or refused, and when
-//! none is accepted.
+//! Accepting clients: which listener is next, which clients the server accepts or refuses, and when
+//! it pauses.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,22 +27,21 @@ use crate::sys;
 use crate::sys::AcceptFault;
 use crate::sys::net::Socket;
 
-/// Clients that are accepted in one go before other events are handled.
+/// The number of clients to accept before the loop handles other events.
 const BATCH: usize = 32;
 
-/// Which listener has its turn, and what accepting waits for.
 #[derive(Debug)]
 pub(super) struct AcceptQueue {
-    /// Listeners that clients may wait at: each gets one client in, then goes to the back.
+    /// Listeners that may have waiting clients. Each accepts one client, then goes to the back.
     queue: VecDeque<ListenerId>,
-    /// The loop will come back to accept more.
+    /// `Event::AcceptMore` is in the queue.
     more_pending: bool,
-    /// When a rate that a client waits for has its next token.
+    /// When the rate limit that a client waits for has its next token.
     pub token_at: Option<Instant>,
     exhaustion: Exhaustion,
-    /// Out of something: no client is accepted until the timer or a session's end.
+    /// Resources are exhausted: no accept until the timer fires or a session ends.
     held_back: bool,
-    /// A timer for that is running. There is never a second one.
+    /// That timer is running. There is never a second one.
     retry_pending: bool,
 }
 
@@ -58,47 +57,40 @@ impl AcceptQueue {
         }
     }
 
-    /// Clients wait at a listener.
     pub fn push(&mut self, id: ListenerId) {
         self.queue.push_back(id);
     }
 
-    /// Forgets listeners that are gone.
     pub fn retain(&mut self, listeners: &Listeners) {
         self.queue.retain(|id| listeners.get(*id).is_some());
     }
 
-    /// The batch of clients that was put off may be accepted.
     pub fn more(&mut self) {
         self.more_pending = false;
     }
 
-    /// The pause after the system ran out of something is over.
     pub fn retry(&mut self) {
         self.retry_pending = false;
         self.held_back = false;
     }
 
-    /// A session has ended, and what it had is free.
     pub fn something_is_free(&mut self) {
         self.held_back = false;
     }
 
-    /// Accepting has worked for a while.
     pub fn calm(&mut self, hub: &Hub) {
         if self.exhaustion.is_over(hub.now()) {
             hub.log.event(LogEvent::AcceptResumed);
         }
     }
 
-    /// A rate has a token in so long. The loop waits for the next of them.
+    /// A rate limit has its next token after `wait`. The loop wakes for the earliest token.
     fn retry_accept_in(&mut self, wait: Duration) {
         let at = Instant::now() + wait;
         self.token_at = Some(self.token_at.map_or(at, |other| other.min(at)));
     }
 
-    /// Out of descriptors or memory: no client is accepted for a moment, so that
-    /// the loop does not spin on clients that it can't take.
+    /// Pauses accepting. Otherwise the loop would spin while the system is out of resources.
     fn hold_back(&mut self, error: &std::io::Error, hub: &Hub) {
         let pause = self.exhaustion.ran_out();
         if pause.begins {
@@ -112,36 +104,28 @@ impl AcceptQueue {
     }
 }
 
-/// What came of one listener's turn.
 enum AcceptResult {
-    /// A client was accepted; more may wait.
     Accepted,
-    /// No client waits.
     Empty,
-    /// A client may wait, and there is no slot.
+    /// A client may wait, but no slot is free.
     Full,
-    /// A client may wait, and is let in after this.
+    /// A client may wait. The rate limit has a token after this time.
     Later(Duration),
-    /// No client can be accepted at any listener for now.
     HeldBack,
 }
 
 impl Supervisor {
-    /// Lets clients in, one for each listener and turn, so that none of them
-    /// waits because another is always quicker.
+    /// Accepts round robin, so that a busy listener cannot starve others.
     pub(super) fn accept(&mut self) {
-        // In a flood every event would let a batch in, and a request at the
-        // control channel would wait for all of them.
+        // In a flood every event would accept a batch, and control requests would wait.
         if self.accepting.more_pending {
             return;
         }
         let mut budget = BATCH;
-        // Listeners that could let no client in, in a row.
         let mut full = 0;
         let mut token_in: Option<Duration> = None;
         while full < self.accepting.queue.len() && !self.accepting.held_back {
             if budget == 0 {
-                // Sessions get their turn as well.
                 if !std::mem::replace(&mut self.accepting.more_pending, true) {
                     self.hub.sender.send(Event::AcceptMore);
                 }
@@ -171,14 +155,13 @@ impl Supervisor {
                 AcceptResult::HeldBack => self.accepting.queue.push_front(id),
             }
         }
-        // A listener that found no slot keeps its turn: the round has come full circle.
+        // A full round leaves the queue in its old order, so each listener keeps its position.
         if let Some(wait) = token_in {
             self.accepting.retry_accept_in(wait);
         }
     }
 
     fn turn(&mut self, id: ListenerId) -> AcceptResult {
-        // At a listener that was closed no client waits.
         let Some(slot) = self.listeners.get(id) else { return AcceptResult::Empty };
         let service = slot.service;
         let Some(listener) = slot.listener().cloned() else { return AcceptResult::Empty };
@@ -188,8 +171,8 @@ impl Supervisor {
             Connect::WaitFor(wait) => return AcceptResult::Later(wait),
             Connect::Wait => {
                 if self.admission.can_evict(service, now) {
-                    // A lingering session gives up its last bytes for a client that
-                    // is really there, never for one that may come.
+                    // Eviction may cost that session its last bytes, so only for a client that
+                    // waits.
                     if !listener.has_client() {
                         return AcceptResult::Empty;
                     }
@@ -227,7 +210,7 @@ impl Supervisor {
     }
 
     fn begin(&mut self, service: ServiceId, socket: Socket, peer: Peer, local: Address) {
-        // A listener of a service that is gone is gone as well.
+        // A reload that removes a service also closes its listeners.
         let Some(plan) = self.services.plan(service).cloned() else { return };
         let id = self.sessions.next_id();
         let flow = Arc::new(Flow::new());
@@ -270,8 +253,7 @@ impl Supervisor {
         }
     }
 
-    /// Closes a connection that gets no program, with a text if the service has one,
-    /// and with its record.
+    /// Closes and records a connection without a program, after the service's refusal text.
     fn refuse(&mut self, session: &Session, socket: Socket, reason: &Reason) {
         self.services.count(session.service_id, Outcome::Refused);
         if self.refused.has_line(session.service_id, reason, &self.hub) {
@@ -279,7 +261,7 @@ impl Supervisor {
             let record = Record { outcome, reason, seconds, ..session.record() };
             self.hub.log.event(LogEvent::session(record));
         }
-        // A client that expects TLS would not understand it.
+        // A client that expects TLS cannot read plain text.
         let service = &session.service;
         if !service.refusal.is_empty() && service.tls.is_none() {
             self.refused.send_text(socket, &service.refusal, &self.hub.sender);
@@ -287,7 +269,7 @@ impl Supervisor {
     }
 }
 
-/// Whether the server moves or reads bytes of the service's sessions: workers do that.
+/// Whether the session runs on a worker, because the server moves or reads its bytes.
 fn works_beside(plan: &Service) -> bool {
     plan.has_pipes() || plan.has_prelude() || plan.program.stderr == Stderr::Log
 }

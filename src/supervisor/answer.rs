@@ -1,4 +1,4 @@
-//! What the control channel asks, and what it is told.
+//! Answers to requests at the control channel.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use crate::session::event::Order;
 use crate::session::flow::Counted;
 use crate::supervisor::manager::Manager;
 
-/// A status waits so long for what moved on connections.
+/// How long a status waits for the byte counts of connections.
 const COUNTED_WITHIN: Duration = Duration::from_millis(300);
 
 impl Supervisor {
@@ -34,7 +34,6 @@ impl Supervisor {
             Request::Kill { session } => self.kill(SessionId(session)),
             Request::Explain { address, service } => self.explain(address, service.as_deref()),
         };
-        // The client that asked may be gone.
         let _ = reply.send(answer);
     }
 
@@ -65,8 +64,8 @@ impl Supervisor {
         }
     }
 
-    /// Tells the status, with the counts that connections tell in time and the last
-    /// known ones of the others: a program can keep its connection from answering.
+    /// Sends the status. A connection that does not report its byte counts in time, because its
+    /// program blocks it, is listed with its last known counts.
     fn tell_status(&self, reply: oneshot::Sender<Reply>) {
         let mut status = self.status();
         let (done, mut all_done) = mpsc::channel::<()>(1);
@@ -83,12 +82,10 @@ impl Supervisor {
                 session.bytes_in = counts.map(|counts| counts.received);
                 session.bytes_out = counts.map(|counts| counts.acknowledged);
             }
-            // The client that asked may be gone.
             let _ = reply.send(Reply::Status(status));
         });
     }
 
-    /// The status without what moved on connections.
     fn status(&self) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -126,7 +123,7 @@ impl Supervisor {
         }
     }
 
-    /// Services that are in the file no more, while sessions of theirs go on.
+    /// Services that a reload removed and that still have sessions.
     fn gone(&self) -> impl Iterator<Item = protocol::ServiceStatus> {
         let named =
             |service: &Service| self.services.in_order().iter().any(|other| other.name == service.name);

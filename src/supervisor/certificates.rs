@@ -1,6 +1,5 @@
-//! What services need for TLS: what is in use, and what came of reading it, in words. Files
-//! that the system could not read for a moment are read again without a reload, since there
-//! is nothing to mend.
+//! The TLS certificates of services: which ones are in use, and messages about reading them. The
+//! server reads files again by itself if the system could not read them for a moment.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -18,38 +17,32 @@ use crate::tls::Keys;
 use crate::tls::TlsFault;
 use crate::tls::keyring::{self, KeyFinding, Keyring, News, Read};
 
-/// After this they are read again. A disk that fails is asked no more often.
+/// The pause before reading files again. It limits the load on a failing disk.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// A revocation list expires by the clock, which may be set, or run on while the system
-/// sleeps. So the server looks at it at least this often.
+/// The longest time between two checks of revocation lists. They expire by the system clock, which
+/// can be set or run on while the system sleeps.
 const CLOCK_CHECKED: Duration = Duration::from_secs(3600);
 
-/// What became of the renewal.
 pub(super) struct Renewal {
-    /// What there is to say, in lines.
     pub said: String,
-    /// All that the files name can be used.
     pub all_good: bool,
 }
 
-/// What services need for TLS.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
     keyring: Keyring,
-    /// It will be tried again to read what the system could not.
+    /// A timer for reading files again is running.
     pending: bool,
-    /// When to look again whether a revocation list has expired.
     pub lists_at: Option<Instant>,
 }
 
 impl Certificates {
-    /// What a service needs for TLS, or why it is not there. `None` without TLS.
+    /// The TLS keys of a service, or why they are missing. `None` without TLS.
     pub fn of(&self, service: &Service) -> Option<Result<Keys, Arc<str>>> {
         self.keyring.get(service.tls.as_ref()?)
     }
 
-    /// Why a service that speaks TLS closes all its clients.
     pub fn fault_of(&self, service: &Service) -> Option<String> {
         let files = service.tls.as_ref()?;
         let fault = self.keyring.get(files)?.err()?;
@@ -60,8 +53,7 @@ impl Certificates {
         Some(format!("{fault}; {next}"))
     }
 
-    /// What was read for TLS holds from now on, where it can be used. Says what
-    /// is new, and what can't.
+    /// Takes new TLS keys into use if they are usable. Reports new keys and faults.
     pub fn renew(&mut self, keys: Read, services: &Services, hub: &Hub) -> Renewal {
         let mut renewal = Renewal { said: String::new(), all_good: true };
         for KeyFinding { files, news } in self.keyring.renew(keys) {
@@ -69,7 +61,7 @@ impl Certificates {
             let until = |keys: &Keys| {
                 keys.until().map_or(String::new(), |until| format!(", which is valid until {until}"))
             };
-            // (The look at the world logs what is wrong with a file, with its place.)
+            // `Reloader::look` also logs faults of a file, with their location.
             let (fault, message, level) = match &news {
                 News::Renewed(keys) => {
                     (None, format!("{names}: a new certificate is in use{}", until(keys)), Level::Info)
@@ -78,7 +70,7 @@ impl Certificates {
                     let stays = format!("{names}: the certificate of before stays in use{}", until(keys));
                     (Some(fault), stays, Level::Warning)
                 }
-                // (The look at the world may be able to read it by then.)
+                // Has the fault in the message, because `Reloader::look` may not find it any more.
                 News::Missing(fault) if fault.may_heal => {
                     let closed = format!("{names}: {fault}; clients are closed until it can be read");
                     (Some(fault), closed, Level::Warning)
@@ -91,7 +83,7 @@ impl Certificates {
                     (Some(fault), format!("{names}: {}", of_expired_list(fault)), Level::Warning)
                 }
             };
-            // Writing to a String can't fail.
+            // Writing to a String cannot fail.
             if let Some(fault) = fault {
                 renewal.all_good &= matches!(news, News::Expired(_));
                 let _ = writeln!(renewal.said, "warning: {fault}");
@@ -107,8 +99,7 @@ impl Certificates {
         renewal
     }
 
-    /// Why a plan would take from services the certificates that they have: it names
-    /// others for them that can't be used.
+    /// Why a plan would replace working certificates by files that cannot be used.
     pub fn lost(&self, plan: &Plan, keys: &Read, services: &Services) -> Option<String> {
         let mut said = String::new();
         for service in plan.enabled() {
@@ -117,7 +108,6 @@ impl Certificates {
             let works = || self.keyring.get(old).is_some_and(|keys| keys.is_ok());
             let fault = keys.get(new).and_then(keyring::fault_at_start);
             if let Some(fault) = fault.filter(|_| old != new && works()) {
-                // Writing to a String can't fail.
                 let _ = writeln!(said, "{}: {fault}", service.name);
                 if let Some(hint) = &fault.hint {
                     let _ = writeln!(said, "  hint: {hint}");
@@ -127,14 +117,13 @@ impl Certificates {
         (!said.is_empty()).then_some(said)
     }
 
-    /// They will be read again, if there are any.
     fn read_again_later(&mut self, hub: &Hub) {
         if !self.keyring.unread().is_empty() && !std::mem::replace(&mut self.pending, true) {
             hub.sender.send_later(AGAIN, Event::ReadKeys);
         }
     }
 
-    /// Reads them, beside the loop. Without a thread for it that is put off.
+    /// Reads on a thread of its own, or tries again later if the system has none.
     pub fn read_again(&mut self, services: &Services, hub: &Hub) {
         let (files, sender) = (self.keyring.unread().to_vec(), hub.sender.clone());
         let read = move || sender.send(Event::KeysRead(Keyring::read_files(files)));
@@ -145,7 +134,6 @@ impl Certificates {
         }
     }
 
-    /// What can be used now holds for clients that come from now on.
     pub fn were_read(&mut self, keys: Read, services: &Services, hub: &Hub) {
         self.pending = false;
         for files in self.keyring.complete(keys) {
@@ -156,7 +144,7 @@ impl Certificates {
         self.read_again_later(hub);
     }
 
-    /// Warns once of each revocation list in use that has expired meanwhile.
+    /// Warns once about each revocation list in use that has expired.
     pub fn say_expired_lists(&mut self, services: &Services, hub: &Hub) {
         for KeyFinding { files, news } in self.keyring.expired_lists() {
             let News::Expired(fault) = news else { continue };
@@ -166,14 +154,12 @@ impl Certificates {
         self.watch_lists();
     }
 
-    /// The next look at the revocation lists is when the first of them expires.
     fn watch_lists(&mut self) {
         let wait = self.keyring.next_list_expires_in();
         self.lists_at = wait.map(|wait| Instant::now() + wait.min(CLOCK_CHECKED));
     }
 }
 
-/// The services that have these files.
 fn names_with(files: &plan::Tls, services: &Services) -> String {
     let whose = services.plans().filter(|service| service.tls.as_ref() == Some(files));
     let mut names: Vec<&str> = whose.map(|service| &*service.name).collect();
@@ -181,7 +167,6 @@ fn names_with(files: &plan::Tls, services: &Services) -> String {
     names.join(", ")
 }
 
-/// What holds while an expired list is in use.
 fn of_expired_list(fault: &TlsFault) -> String {
     format!(
         "{fault}; it stays in force: certificates that it revokes are refused, later revocations are unknown"

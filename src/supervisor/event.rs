@@ -1,6 +1,5 @@
-//! What the loop hears: from listeners, sessions, programs that wait, timers and readers of
-//! files. All of it goes through one queue. So no kind of event can starve another, and the
-//! end of a session is heard before the client that comes for its slot.
+//! The events of the supervisor's loop. All events go through one queue, so no kind can starve
+//! another. The loop handles the end of a session before the client that waits for its slot.
 
 use std::time::Duration;
 
@@ -14,35 +13,29 @@ use crate::session::event as session;
 use crate::session::warm::WarmRequest;
 use crate::tls::keyring::Read;
 
-/// What the loop hears.
 #[derive(Debug)]
 pub(super) enum Event {
     Listener(listen::ListenEvent),
     Session(session::SessionEvent),
     Warm(session::WarmEvent),
-    /// A session takes a program that waits; without one it hears nothing.
+    /// A session asks for a warm program. The supervisor drops the request if there is none.
     WantsProgram(SessionId, WarmRequest),
-    /// Try again to bind.
     Rebind(ListenerId),
-    /// Go on accepting, now that other events were handled.
+    /// Continue to accept after a full batch.
     AcceptMore,
-    /// Try again to accept.
+    /// Try again to accept after a pause.
     AcceptAgain,
-    /// Accepting has worked for a while.
+    /// Accepting has worked for a while since the system ran out of resources.
     Calm,
-    /// A service may have programs started ahead again.
+    /// The pause before starting more warm programs of a service is over.
     FillAgain(ServiceId),
-    /// A client that was refused with a text is gone.
+    /// A refused client that got a text has closed its connection.
     RefusedGone,
-    /// Files of keys that the system could not read are to be read again.
     ReadKeys,
-    /// They were.
     KeysRead(Read),
-    /// The files were read again.
     Loaded(Box<Result<(Loaded, Read), Error>>),
 }
 
-/// The queue's end that events are put into.
 #[derive(Debug, Clone)]
 pub(super) struct Sender(mpsc::UnboundedSender<Event>);
 
@@ -52,7 +45,7 @@ impl Sender {
         (Sender(sender), events)
     }
 
-    /// Without its loop nothing is left to be told.
+    /// Ignores the error: without its loop the event has no receiver.
     pub fn send(&self, event: Event) {
         let _ = self.0.send(event);
     }

@@ -1,5 +1,4 @@
-//! What all components of the supervisor use: the log, the queue, and the threads that work
-//! beside the loop.
+//! Shared by all components of the supervisor: the log, the event queue, and the helper threads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,22 +19,20 @@ use crate::session::SessionContext;
 use crate::session::helpers::Helpers;
 use crate::spawn::Spawner;
 
-/// What all components of the supervisor use.
 #[derive(Debug)]
 pub(super) struct Hub {
     pub log: Log,
     pub sender: Sender,
     pub spawner: Spawner,
     pub workers: Workers,
-    /// Make calls on connections that programs have had,
+    /// Threads for calls on connections that programs have used.
     ends: Helpers,
-    /// and ask what moved on those that programs have.
+    /// Threads that read the byte counts of connections that programs use.
     pub looks: Helpers,
     pub began: Instant,
 }
 
 impl Hub {
-    /// Starts the threads. The queue's other end is the loop's.
     pub fn start(log: Log) -> Result<(Hub, mpsc::UnboundedReceiver<Event>), Error> {
         let spawner = Spawner::start(log.clone())
             .map_err(|cause| Error::System { what: "the threads that start programs", cause })?;
@@ -46,17 +43,15 @@ impl Hub {
         Ok((Hub { log, sender, spawner, workers, ends, looks, began: Instant::now() }, events))
     }
 
-    /// The time since the start, as decisions count it.
+    /// The time since the start, the clock of all decisions.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Says something about the configuration.
     pub fn say(&self, level: Level, message: String, hint: Option<String>) {
         self.log.event(LogEvent::Configuration { level, message, hint });
     }
 
-    /// What a session or a program of this service needs of the server.
     pub fn context(&self, id: ServiceId, services: &Services, certificates: &Certificates) -> SessionContext {
         let served = services.get(id);
         SessionContext {

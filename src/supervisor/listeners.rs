@@ -1,5 +1,4 @@
-//! Which addresses are listened on, and binding them: at the start, and again
-//! later where it failed.
+//! The listening addresses: binds them at the start, and again later if that failed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,18 +16,16 @@ use crate::model::listen::Address;
 use crate::sys;
 use crate::sys::net::Inherited;
 
-/// At the start an address in use is tried so often
+/// How many times the server tries at the start to bind an address that is in use.
 const MOMENTS: u32 = 6;
-/// after so long each; starting a program takes far less, on a busy machine as well.
+/// The pause between two tries. Starting a program takes far less, even on a busy machine.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// The addresses of all services.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     pub slots: BTreeMap<ListenerId, Slot>,
-    /// What a service manager has opened for us, with the listener that has the
-    /// socket. Kept when that is closed: a bare port is open where the manager
-    /// opened it and nowhere else, whatever is reloaded.
+    /// Sockets from the service manager, each with the listener that uses it. The entry stays when
+    /// the listener closes: a bare port may only be served on the socket that the manager opened.
     pub inherited: Vec<(InheritedSocket, Option<ListenerId>)>,
     last: usize,
 }
@@ -38,17 +35,14 @@ impl Listeners {
         self.slots.get(&id)
     }
 
-    /// The slots of one service.
     pub fn of(&self, service: ServiceId) -> impl Iterator<Item = &Slot> {
         self.slots.values().filter(move |slot| slot.service == service)
     }
 
-    /// Whether any address is bound.
     pub fn serve_anything(&self) -> bool {
         self.slots.values().any(|slot| slot.listener().is_some())
     }
 
-    /// Closes all sockets, and returns once they are closed.
     pub async fn close_all(&mut self) {
         let closing: Vec<_> = self.slots.values_mut().filter_map(Slot::close).collect();
         for closed in closing {
@@ -56,7 +50,7 @@ impl Listeners {
         }
     }
 
-    /// The system says that a listener does not work: it is bound anew later.
+    /// Closes a listener that the system reports as broken. Schedules a new bind.
     pub fn broke(&mut self, id: ListenerId, error: &std::io::Error, services: &Services, hub: &Hub) {
         if let Some(slot) = self.slots.get_mut(&id) {
             drop(slot.close());
@@ -64,9 +58,8 @@ impl Listeners {
         self.bind_later(id, error, services, hub);
     }
 
-    /// A slot for each address that is wanted, with the socket that stands for it
-    /// where one was given. A socket that no service wants is closed, or its clients would wait
-    /// for ever.
+    /// Creates a slot for each wanted address, with its inherited socket if there is one. Closes
+    /// inherited sockets that no service wants, because their clients would wait forever.
     pub fn make_slots(
         &mut self,
         wanted: &[(ServiceId, Address)],
@@ -110,7 +103,7 @@ impl Listeners {
         Some(id)
     }
 
-    /// Whether every address that this host has is bound.
+    /// Whether all addresses are bound, except those of an address family that the host lacks.
     pub fn is_complete(&self) -> bool {
         self.slots.values().all(|slot| slot.listener().is_some() || slot.is_missing)
     }
@@ -123,9 +116,8 @@ impl Listeners {
             .collect()
     }
 
-    /// Binds all of them for the first time. What is in use is tried again for a
-    /// moment before that is told: a program that a killed server was just
-    /// starting has all of that one's listeners until it begins.
+    /// Binds all slots. An address in use gets more tries: a child of a killed server may hold its
+    /// listeners until exec.
     pub async fn bind_all(&mut self, services: &Services, hub: &Hub) {
         let mut said = false;
         let mut ids: Vec<_> = self.slots.keys().copied().collect();
@@ -145,8 +137,7 @@ impl Listeners {
         }
     }
 
-    /// Binds a slot for the first time. True if it was said that a family is
-    /// missing, now or before.
+    /// Returns whether a missing address family was reported, now or before.
     pub async fn bind_new(&mut self, id: ListenerId, said: bool, services: &Services, hub: &Hub) -> bool {
         let bound = self.try_bind(id, hub).await;
         self.first_bound(id, bound, said, services, hub)
@@ -162,7 +153,7 @@ impl Listeners {
     ) -> bool {
         let Err(error) = bound else { return said };
         let Some(slot) = self.slots.get_mut(&id) else { return said };
-        // A host without IPv6 is as it should be: one line, no retry.
+        // A host without IPv6 is not at fault: log one line and do not retry.
         if sys::net::family_is_missing(&error) && slot.address.is_all() {
             slot.is_missing = true;
             if !said {
@@ -175,7 +166,7 @@ impl Listeners {
     }
 
     async fn try_bind(&mut self, id: ListenerId, hub: &Hub) -> std::io::Result<()> {
-        // Removed by a reload, and with it the need.
+        // A reload has removed the slot.
         let Some(slot) = self.slots.get_mut(&id) else { return Ok(()) };
         let sender = hub.sender.clone();
         let bound = slot.bind(id, move |event| sender.send(Event::Listener(event))).await;
@@ -215,8 +206,7 @@ impl Listeners {
     }
 }
 
-/// Passed sockets, each with the path under which it is wanted: /var/run/name is
-/// /run/name where one folder is a link to the other.
+/// Renames inherited sockets to the configured path: `/var/run/name` may be `/run/name`.
 pub(super) fn named_as_wanted(
     given: Vec<InheritedSocket>,
     wanted: &[(ServiceId, Address)],
@@ -237,7 +227,7 @@ pub(super) fn named_as_wanted(
     given.into_iter().map(named).collect()
 }
 
-/// A file's path with its folder behind all links. What cannot be resolved stays as it is.
+/// Resolves links in a file's directory. A path that cannot be resolved stays unchanged.
 fn resolved(path: &Path) -> PathBuf {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return path.to_owned() };
     match std::fs::canonicalize(folder) {

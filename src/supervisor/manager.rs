@@ -1,33 +1,30 @@
-//! Who waits to hear how far we are: the Windows service manager, systemd, or
-//! nobody. The supervisor tells; each host makes of it what its manager wants.
+//! The interface to a service manager, such as the Windows service manager or systemd. The
+//! supervisor reports its progress; each host translates it for its manager.
 
 use std::time::Duration;
 
-/// A listener to our progress. Nothing here may block or fail.
+/// Receives progress reports. No method may block or fail.
 pub trait Manager {
-    /// How long the start may go on while addresses can't be bound. They are
-    /// tried again afterwards as well, but the start counts as done then.
+    /// How long the start may take while addresses cannot be bound. After that the start counts as
+    /// done, and the server goes on trying.
     fn patience(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// Still starting; the next word comes within a second or two.
+    /// The server is still starting. Called again within a second or two.
     fn starting(&mut self) {}
 
-    /// Clients are served, at so many addresses.
     fn ready(&mut self, _addresses: usize) {}
 
-    /// The files are being read again,
     fn reloading(&mut self) {}
 
-    /// and now what they say holds, or what they said before.
+    /// A reload is over. Either the new or the previous configuration is in use.
     fn reloaded(&mut self) {}
 
-    /// Stopping, which takes so long at most. Said again each second.
+    /// The server is stopping, within at most this time. Called each second.
     fn stopping(&mut self, _at_most: Duration) {}
 }
 
-/// Nobody waits: a console.
 #[derive(Debug)]
 pub struct Nobody;
 

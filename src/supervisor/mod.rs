@@ -1,5 +1,5 @@
-//! The one loop that joins listeners, decisions, sessions and controls. Its components own all
-//! mutable state; sessions and listeners only send events.
+//! The supervisor's loop, which joins listeners, decisions, sessions and the control channel. Its
+//! components own all mutable state. Sessions and listeners only send events.
 
 mod accept;
 mod answer;
@@ -50,11 +50,9 @@ use services::Services;
 use sessions::Sessions;
 use warm::WarmPrograms;
 
-/// While sessions live, what their programs left behind is reaped this often,
-/// and while something lasts, a service manager is told so.
+/// How often the loop reaps orphans of programs and reports progress to the service manager.
 const EVERY_SECOND: Duration = Duration::from_secs(1);
 
-/// Serves a plan until it is told to stop.
 #[derive(Debug)]
 pub struct Supervisor {
     server: plan::Server,
@@ -72,8 +70,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Binds all addresses that are not among the sockets that we were given.
-    /// Must be called within the loop.
+    /// Binds all addresses except those of inherited sockets. Call it within the tokio runtime.
     pub async fn start(
         plan: Plan,
         log: Log,
@@ -98,7 +95,7 @@ impl Supervisor {
         let ids = this.take_services(&plan);
         this.listeners.make_slots(&reload::wanted(&plan, &ids), inherited, &this.services, &this.hub);
         this.configure_admission(&plan, &ids);
-        // Files that were just read with the configuration: nothing is served yet.
+        // The keys were read together with the configuration, and no client is served yet.
         this.certificates.renew(Keyring::read(&plan), &this.services, &this.hub);
         this.listeners.bind_all(&this.services, &this.hub).await;
         let (warm, mut around) = this.warm();
@@ -106,19 +103,17 @@ impl Supervisor {
         Ok(this)
     }
 
-    /// Whether any address is bound.
     pub fn serves_anything(&self) -> bool {
         self.listeners.serve_anything()
     }
 
-    /// Serves until a stop is requested and everything is ended.
     pub async fn run(
         mut self,
         stop: &mut Stop,
         mut commands: mpsc::Receiver<ControlCommand>,
         manager: &mut dyn Manager,
     ) {
-        // Clients are served from the beginning; the service manager is told later.
+        // The server accepts clients at once, but reports readiness later.
         let patience_ends = Instant::now() + manager.patience();
         let mut ready = false;
         let mut second = tokio::time::interval(EVERY_SECOND);
@@ -137,7 +132,7 @@ impl Supervisor {
                     SystemRequest::Stop(request) => break request,
                     SystemRequest::Reload { why } => self.reloads.ask(why, None, &self.hub, manager),
                 },
-                // These before clients, so that a flood of them hides nothing.
+                // Commands come before clients, so that a flood of clients cannot starve them.
                 Some(command) = commands.recv() => self.answer(command, manager),
                 _ = second.tick(), if busy => {
                     orphans = sys::child::reap_orphans();
@@ -154,7 +149,7 @@ impl Supervisor {
                     self.certificates.say_expired_lists(&self.services, &self.hub);
                 }
                 Some(event) = self.events.recv() => {
-                    // What a program has left behind may end when no session is left.
+                    // Orphans of a program may outlive the last session.
                     orphans |= matches!(event, Event::Session(SessionEvent::Ended(_)) | Event::Warm(WarmEvent::Over(..)));
                     self.route(event, manager).await;
                 }
@@ -169,8 +164,7 @@ impl Supervisor {
         self.hub.log.event(LogEvent::Ready { services: self.services.len(), listen: addresses });
     }
 
-    /// Gives an event to the component that it concerns. Where a client may wait for what came
-    /// of it, clients are accepted.
+    /// Passes an event to its component. Then accepts clients if the event may have unblocked some.
     async fn route(&mut self, event: Event, manager: &mut dyn Manager) {
         match event {
             Event::Listener(listen::ListenEvent::ClientsWait(listener)) => self.accepting.push(listener),
@@ -226,7 +220,6 @@ impl Supervisor {
         }
     }
 
-    /// The programs that wait, and what they ask of others.
     fn warm(&mut self) -> (&mut WarmPrograms, warm::Around<'_>) {
         let Supervisor { warm, sessions, services, certificates, admission, hub, .. } = self;
         (warm, warm::Around { sessions, services, certificates, admission, hub })

@@ -1,4 +1,4 @@
-//! Clients that were refused: which have a line of their own, and how many were only counted.
+//! Refused clients: which get a log line of their own, and which are only counted.
 
 use tokio::time::Instant;
 
@@ -12,16 +12,14 @@ use crate::model::ids::ServiceId;
 use crate::session;
 use crate::sys::net::Socket;
 
-/// Clients that are given a text and a second to read it while they are refused; more at
-/// once are closed at once, so that a flood of them takes no descriptors from others.
+/// Refused clients that get time to read their text. In a flood, others are closed at once.
 const MOST_REFUSED: usize = 32;
 
-/// Clients that were refused.
 #[derive(Debug)]
 pub(super) struct Refused {
     counts: RepeatFilter<(ServiceId, &'static str)>,
     told: Instant,
-    /// Clients that are just being refused with a text.
+    /// Connections of refused clients that are still reading their text.
     reading: usize,
 }
 
@@ -30,17 +28,16 @@ impl Refused {
         Refused { counts: RepeatFilter::new(RECORDS), told: Instant::now(), reading: 0 }
     }
 
-    /// One more. True if it gets a line; false if it is counted.
+    /// Whether the refusal gets a log line of its own. If not, it is counted.
     pub fn has_line(&mut self, service: ServiceId, reason: &Reason, hub: &Hub) -> bool {
         self.counts.allow((service, reason.kind()), hub.now())
     }
 
-    /// Whether some are counted that were not told.
     pub fn are_silent(&self) -> bool {
         self.counts.any_suppressed()
     }
 
-    /// Closes a connection with a text. Best effort.
+    /// Sends the text and closes the connection. Best effort.
     pub fn send_text(&mut self, socket: Socket, text: &[u8], sender: &Sender) {
         let _ = socket.send_text(text);
         if self.reading < MOST_REFUSED {
@@ -53,28 +50,26 @@ impl Refused {
         }
     }
 
-    /// A client that was refused with a text is gone.
     pub fn gone(&mut self) {
         self.reading -= 1;
     }
 
-    /// A service is gone with all its sessions.
+    /// Call it when a removed service has no sessions left.
     pub fn forget(&mut self, service: ServiceId) {
         self.counts.forget(|(other, _)| *other == service);
     }
 
-    /// Says now and then how many were refused without a line of their own.
     pub fn tell_sometimes(&mut self, services: &Services, hub: &Hub) {
         if self.told.elapsed() >= TOLD_EVERY {
             self.tell(services, hub);
         }
     }
 
-    /// Says how many were refused without a line of their own.
+    /// Logs how many clients were refused without a log line of their own.
     pub fn tell(&mut self, services: &Services, hub: &Hub) {
         self.told = Instant::now();
         for ((id, reason), count) in self.counts.take_all_suppressed() {
-            // Last clients of a service that is gone may still be refused.
+            // A retired service may still refuse clients whose PROXY header comes late.
             let retired =
                 || services.retired().iter().find(|(other, _)| *other == id).map(|(_, service)| service);
             if let Some(service) = services.plan(id).or_else(retired) {

@@ -1,4 +1,4 @@
-//! Other addresses after a reload: what is new is bound before anything old is closed.
+//! Changing the addresses at a reload: the server binds new addresses before it closes old ones.
 
 use super::hub::Hub;
 use super::listeners::{Listeners, named_as_wanted};
@@ -13,15 +13,13 @@ use crate::model::listen::Address;
 type InheritedListeners = (Vec<(ListenerId, ServiceId)>, Vec<ListenerId>, Vec<(ServiceId, Address)>);
 
 impl Listeners {
-    /// Listens on these addresses from now on. What is new is bound before anything old is
-    /// closed.
     pub async fn change(&mut self, wanted: &[(ServiceId, Address)], services: &Services, hub: &Hub) {
         let (kept, unwanted, wanted) = self.inherited_for(wanted);
         for (id, service) in kept {
             self.adopt(id, service, services);
         }
-        // A socket in the file system with another mode or owner is another one, and so
-        // is, on Windows, one whose connections programs get themselves.
+        // A slot must be bound anew if the mode or owner of its Unix socket changes. On Windows the
+        // same holds if programs get their connections themselves.
         let stays = |slot: &Slot| {
             let want = wanted.iter().find(|(_, address)| *address == slot.address);
             let plan = want.and_then(|(service, _)| services.plan(*service));
@@ -63,14 +61,14 @@ impl Listeners {
         }
     }
 
-    /// The sockets that a service manager has opened for us: those that stand
-    /// for something that is wanted, with its service; those that no service wants;
-    /// and what is wanted besides. In the place of one that is closed already its
-    /// address is wanted.
+    /// Returns three lists: inherited sockets that stand for a wanted address, with their service;
+    /// inherited sockets that no service wants; and the addresses to bind. A wanted address whose
+    /// inherited socket is closed is among the addresses to bind.
     fn inherited_for(&self, wanted: &[(ServiceId, Address)]) -> InheritedListeners {
         let with_socket = |(socket, id): &(InheritedSocket, Option<ListenerId>)| {
             let id = id.filter(|id| self.slots.contains_key(id));
-            // We can't bind both families at once, but each.
+            // A socket of a bare port serves both families. The server cannot bind such a socket
+            // itself, but it can bind one for each family.
             (id.is_some() || !socket.is_bare_port()).then(|| (socket.clone(), id))
         };
         let (sockets, ids): (Vec<_>, Vec<_>) = self.inherited.iter().filter_map(with_socket).unzip();
@@ -81,7 +79,7 @@ impl Listeners {
         for (service, address, place) in listeners {
             match place.and_then(|place| ids[place]) {
                 Some(id) => kept.push((id, service)),
-                // Two sockets may have shared one address.
+                // Two inherited sockets may have had the same address.
                 None if others.contains(&(service, address.clone())) => {}
                 None => others.push((service, address)),
             }

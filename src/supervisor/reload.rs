@@ -1,5 +1,5 @@
-//! Reading the files again: all or nothing. The text is read beside the loop;
-//! what is new is bound before anything old is touched; sessions go on.
+//! Reloads: all or nothing. A thread beside the loop reads the files. New addresses are bound
+//! before old ones are closed. Sessions go on.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -27,15 +27,13 @@ use crate::sys;
 use crate::sys::fault::{self, Says};
 use crate::tls::keyring::{Keyring, Read};
 
-/// The reload that is under way, if one is.
 #[derive(Debug)]
 pub(super) struct Reloads {
     reloader: Reloader,
     running: bool,
-    /// One more was asked for meanwhile: the files may have changed since they
-    /// were read.
+    /// Another reload was requested meanwhile. The files may have changed since they were read.
     again: bool,
-    /// Requests that the running reload answers, and those that the next one answers.
+    /// Requests that the running reload answers. `next` holds those for the reload after it.
     waiting: Vec<oneshot::Sender<Reply>>,
     next: Vec<oneshot::Sender<Reply>>,
 }
@@ -45,8 +43,7 @@ impl Reloads {
         Reloads { reloader, running: false, again: false, waiting: Vec::new(), next: Vec::new() }
     }
 
-    /// Reads the files again. Requests that come while one is read are one
-    /// more reload together.
+    /// Starts a reload. All requests that arrive during a reload share one more reload.
     pub fn ask(
         &mut self,
         why: &'static str,
@@ -78,8 +75,6 @@ impl Reloads {
         }
     }
 
-    /// The reload is over: its requests are answered. Another one begins if it was asked for
-    /// meanwhile.
     fn over(&mut self, reply: &Reply, hub: &Hub, manager: &mut dyn Manager) {
         manager.reloaded();
         for waiting in self.waiting.drain(..) {
@@ -91,14 +86,13 @@ impl Reloads {
         }
     }
 
-    /// The server stops: requests that wait for a reload hear that there will be none.
+    /// The server stops. Dropping the reply channels tells the waiting clients so.
     pub fn give_up(&mut self) {
         self.waiting.clear();
         self.next.clear();
     }
 }
 
-/// Names of services that a reload concerns.
 struct Difference {
     added: Vec<String>,
     removed: Vec<String>,
@@ -120,7 +114,6 @@ impl Difference {
 }
 
 impl Supervisor {
-    /// The files were read.
     pub(super) async fn loaded(&mut self, loaded: Result<(Loaded, Read), Error>, manager: &mut dyn Manager) {
         let reply = match loaded {
             Ok((loaded, keys)) => match self.certificates.lost(&loaded.plan, &keys, &self.services) {
@@ -130,7 +123,7 @@ impl Supervisor {
             Err(error) => self.refuse_reload(&format!("{error}\n"), error.exit()),
         };
         self.reloads.over(&reply, &self.hub, manager);
-        // Limits may have grown.
+        // The new limits may be higher.
         self.accept();
     }
 
@@ -140,7 +133,6 @@ impl Supervisor {
         Reply::Refused { message, exit: exit.code() }
     }
 
-    /// Serves another plan from now on. Says what changed.
     async fn apply(&mut self, loaded: Loaded, keys: Read) -> Reply {
         let plan = &loaded.plan;
         let before: Vec<_> = self.services.plans().cloned().collect();
@@ -162,9 +154,9 @@ impl Supervisor {
         Reply::Reloaded { message, exit: exit.code() }
     }
 
-    /// Serves the services of a plan from now on. Their numbers, in its order.
+    /// Switches to the services of a plan. Returns their IDs in the order of the plan.
     pub(super) fn take_services(&mut self, plan: &Plan) -> Vec<ServiceId> {
-        // While those that go have their names.
+        // Log the refusals now, while removed services still have their names.
         self.refused.tell(&self.services, &self.hub);
         for gone in self.services.forget_ended(&self.admission) {
             self.refused.forget(gone);
@@ -173,7 +165,7 @@ impl Supervisor {
         self.services.take(plan)
     }
 
-    /// Limits hold from now on as the plan says, as far as there are descriptors.
+    /// Applies the limits of a plan, as far as the descriptor limit allows.
     pub(super) fn configure_admission(&mut self, plan: &Plan, ids: &[ServiceId]) {
         let each = plan.enabled().map(|service| service.descriptors()).max().unwrap_or(1);
         let waiting: usize = plan.enabled().map(|service| service.descriptors_of_waiting()).sum();
@@ -195,7 +187,6 @@ impl Supervisor {
     }
 }
 
-/// The addresses of a plan, each with its service.
 pub(super) fn wanted(plan: &Plan, ids: &[ServiceId]) -> Vec<(ServiceId, Address)> {
     ids.iter()
         .zip(plan.enabled())
@@ -203,10 +194,9 @@ pub(super) fn wanted(plan: &Plan, ids: &[ServiceId]) -> Vec<(ServiceId, Address)
         .collect()
 }
 
-/// The answer to a request for a reload.
 fn summary(loaded: &Loaded, listeners: &Listeners, services: usize, changes: &Difference) -> String {
     let mut text = String::new();
-    // Writing to a String can't fail.
+    // Writing to a String cannot fail.
     for found in loaded.diagnostics.iter().filter(|found| found.severity == Severity::Warning) {
         let _ = writeln!(text, "{found}");
     }

@@ -1,4 +1,4 @@
-//! How the files are read again, and what is done beside the loop once they are.
+//! How the server reads its files for a reload, and the work on another thread after that.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,25 +9,23 @@ use crate::log::event::LogEvent;
 use crate::model::level::Level;
 use crate::sys::fault::{self, Says};
 
-/// Work on files that were read, on a thread that it may block.
+/// Work on a configuration that was read. Runs on a thread that it may block.
 pub type ReloadWork = Arc<dyn Fn(&Loaded, &Log) + Send + Sync>;
 
-/// How the files are read, and what is done beside once they are.
 #[derive(Clone)]
 pub struct Reloader {
-    /// Reads them. May block.
+    /// Reads the files. May block.
     pub load: Arc<dyn Fn() -> Result<Loaded, Error> + Send + Sync>,
-    /// Says what there is to say of their text, and opens the log's file anew. May
-    /// block.
+    /// Logs the findings about the text, and reopens the log file. May block.
     pub follow: ReloadWork,
-    /// Looks at the world that they are about. May block.
+    /// Checks accounts and programs that the configuration names. May block.
     pub look: ReloadWork,
-    /// What is still to be looked at.
     pub looking: Arc<Turns<Loaded>>,
 }
 
-/// Work that is done by one thread at a time. What comes meanwhile is done by that
-/// one afterwards, and only the last of it: nothing piles up behind one that hangs.
+/// Work that one thread does at a time. A thread that arrives meanwhile leaves its item to the
+/// running thread, which then works on the latest item only. So nothing piles up behind a thread
+/// that hangs.
 #[derive(Debug)]
 pub struct Turns<T>(Mutex<LastWork<T>>);
 
@@ -44,7 +42,6 @@ impl<T> Default for Turns<T> {
 }
 
 impl<T> Turns<T> {
-    /// Works on this, now or once the thread that works on another is done with that.
     pub fn take(&self, what: T, mut work: impl FnMut(T)) {
         let mut what = Some(what);
         {
@@ -65,9 +62,8 @@ impl<T> Turns<T> {
 }
 
 impl Reloader {
-    /// Looks at the world on a thread of its own: a user database that does not
-    /// answer must not keep the ports closed. While one thread looks, others only
-    /// leave to it what they have.
+    /// Runs `follow` and `look` on a new thread: a user database that does not answer must not keep
+    /// the ports closed. Only one thread runs `look` at a time.
     pub fn look_beside(&self, loaded: Loaded, log: Log) {
         let (all, own) = (self.clone(), log.clone());
         let work = move || {
@@ -77,7 +73,7 @@ impl Reloader {
         let started = fault::point("thread:world", Says::Processes)
             .and_then(|()| std::thread::Builder::new().name("world".to_owned()).spawn(work));
         if let Err(cause) = started {
-            // A log file that was moved away would be written on in silence.
+            // Warn, because a log file that was moved away is not reopened.
             let message = format!(
                 "accounts and programs were not looked at, nor was the log's file opened anew: a thread for it: {cause}"
             );
@@ -112,7 +108,6 @@ mod tests {
             });
         });
         assert_eq!(hears.recv(), Ok(1));
-        // These come back at once.
         for number in [2, 3] {
             turns.take(number, |number| panic!("{number} is worked on beside"));
         }

@@ -1,4 +1,4 @@
-//! The services that are served, and those that are gone while sessions of theirs go on.
+//! The services in use, and removed services that still have sessions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,25 +9,23 @@ use crate::model::ids::ServiceId;
 use crate::model::plan::{Plan, Service};
 use crate::session::StderrBudget;
 
-/// A service, and what came of its connections.
 #[derive(Debug)]
 pub(super) struct Served {
     pub service: Arc<Service>,
     pub served: u64,
     pub refused: u64,
     pub failed: u64,
-    /// How much its programs may write to standard error together.
+    /// The limit that all programs of the service share for their standard error.
     pub stderr_budget: StderrBudget,
 }
 
-/// All services.
 #[derive(Debug, Default)]
 pub(super) struct Services {
     served: BTreeMap<ServiceId, Served>,
-    /// Services that are gone, until their last session is: one of the same name
-    /// that comes back is the same, or its limits would be counted anew.
+    /// Removed services that still have sessions. A service of the same name takes over the ID, so
+    /// that its limits also count the old sessions.
     retired: Vec<(ServiceId, Arc<Service>)>,
-    /// The order of the file, disabled ones among them.
+    /// All services in the order of the file, including disabled ones.
     order: Vec<Arc<Service>>,
     last: usize,
 }
@@ -37,7 +35,6 @@ impl Services {
         self.served.get(&id)
     }
 
-    /// What the files say of it.
     pub fn plan(&self, id: ServiceId) -> Option<&Arc<Service>> {
         self.get(id).map(|served| &served.service)
     }
@@ -62,17 +59,14 @@ impl Services {
         self.served.len()
     }
 
-    /// All services of the file in its order.
     pub fn in_order(&self) -> &[Arc<Service>] {
         &self.order
     }
 
-    /// Services that are gone, with sessions that may go on.
     pub fn retired(&self) -> &[(ServiceId, Arc<Service>)] {
         &self.retired
     }
 
-    /// One more connection has ended like this.
     pub fn count(&mut self, id: ServiceId, outcome: Outcome) {
         let Some(served) = self.served.get_mut(&id) else { return };
         match outcome {
@@ -82,14 +76,13 @@ impl Services {
         }
     }
 
-    /// Forgets services that are gone with all their sessions. Their numbers.
+    /// Forgets removed services whose sessions have all ended. Returns their IDs.
     pub fn forget_ended(&mut self, admission: &Admission) -> Vec<ServiceId> {
         let has_ended = |(id, _): &mut (ServiceId, _)| admission.live_of(*id) == 0;
         self.retired.extract_if(.., has_ended).map(|(id, _)| id).collect()
     }
 
-    /// Serves those of a plan from now on. Their numbers, in its order: a service keeps its
-    /// number by its name.
+    /// Returns the IDs in the plan's order. A service keeps its ID by its name.
     pub fn take(&mut self, plan: &Plan) -> Vec<ServiceId> {
         let mut before = std::mem::take(&mut self.served);
         let mut ids = Vec::new();

@@ -1,4 +1,4 @@
-//! The sessions that have not ended: what they are told, and what comes of what they say.
+//! The live sessions: what the supervisor tells them, and how it handles what they report.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,21 +17,17 @@ use crate::model::plan::Service;
 use crate::session::Session;
 use crate::session::event::{Inbox, Instructions, Order, ServiceHealth};
 
-/// A session that has not ended.
 #[derive(Debug)]
 pub(super) struct Live {
     told: watch::Sender<Instructions>,
-    /// What was admitted, until the session ends.
     ticket: Ticket,
-    /// For the record, if it can't be brought to an end.
+    /// For the record of a session that does not end.
     pub session: Session,
-    /// For whom it is, once a PROXY header has named a client.
+    /// The client that a PROXY header named.
     pub client: Option<Peer>,
-    /// Why that client was refused.
     refused: Option<Reason>,
 }
 
-/// All sessions that have not ended.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     live: HashMap<SessionId, Live>,
@@ -50,7 +46,6 @@ impl Sessions {
         SessionId(self.last)
     }
 
-    /// A session begins. Where it reads its instructions.
     pub fn begin(&mut self, session: Session, ticket: Ticket) -> Inbox {
         let (told, inbox) = watch::channel(Instructions::default());
         self.live.insert(session.id, Live { told, ticket, session, client: None, refused: None });
@@ -73,19 +68,18 @@ impl Sessions {
         self.live.is_empty()
     }
 
-    /// A session's service, as it was when the client came.
+    /// A session's service, as it was when the client connected.
     pub fn service(&self, session: SessionId) -> Option<(ServiceId, &Arc<Service>)> {
         self.get(session).map(|live| (live.session.service_id, &live.session.service))
     }
 
-    /// Has a session give its slot up to a client that waits.
     pub fn evict(&self, session: SessionId) {
         if let Some(live) = self.get(session) {
             live.told.send_modify(|told| told.evicted = true);
         }
     }
 
-    /// A PROXY header has named a client: rules and limits are asked about it.
+    /// A PROXY header has named the client. Checks access rules and limits for it.
     pub fn named(&mut self, session: SessionId, client: Peer, admission: &mut Admission, hub: &Hub) {
         let Some(live) = self.live.get_mut(&session) else { return };
         let named = admission.named(&mut live.ticket, client, hub.now());
@@ -94,19 +88,17 @@ impl Sessions {
         live.told.send_modify(|told| told.named = Some(named));
     }
 
-    /// A session's header and handshake are done.
     pub fn passed(&mut self, session: SessionId, admission: &mut Admission, hub: &Hub) {
         let Some(live) = self.live.get_mut(&session) else { return };
         let passed = admission.passed(&mut live.ticket, hub.now());
         live.refused = passed.as_ref().err().cloned();
         live.told.send_modify(|told| {
-            // Another session gives its slot up for the client that waits.
+            // The session has left its prelude, so another session must give up its slot.
             told.evicted = false;
             told.passed = Some(passed);
         });
     }
 
-    /// What a session says of its service.
     pub fn judge(&self, session: SessionId, health: ServiceHealth, admission: &mut Admission, hub: &Hub) {
         let now = hub.now();
         let Some(Live { ticket, session, .. }) = self.get(session) else { return };
@@ -119,7 +111,7 @@ impl Sessions {
                 return;
             }
             ServiceHealth::Unknown => return admission.not_tried(ticket, now),
-            // Clients can cause that by being many.
+            // Many clients at once can exhaust system resources, so the service is not at fault.
             ServiceHealth::FailedOrRanOut(_) if self.len() > 1 => return admission.not_tried(ticket, now),
             ServiceHealth::Failed(cause) | ServiceHealth::FailedOrRanOut(cause) => cause,
         };
@@ -140,7 +132,7 @@ impl Sessions {
         }
     }
 
-    /// A session has ended: what it had is given back, here and nowhere else.
+    /// Frees what a session held. This is the only function that does so.
     pub fn ended(
         &mut self,
         record: Record,
@@ -153,7 +145,7 @@ impl Sessions {
         let service = live.session.service_id;
         services.count(service, record.outcome);
         admission.ended(live.ticket, hub.now());
-        // Refused after its header: not each of those has a line of its own.
+        // A client refused after its header gets a log line only within the limit.
         if let Some(reason) = live.refused
             && !refused.has_line(service, &reason, hub)
         {
@@ -162,7 +154,7 @@ impl Sessions {
         hub.log.event(LogEvent::session(record));
     }
 
-    /// Even a session that can't be brought to an end has a record.
+    /// Logs a record for each session that did not end in time.
     pub fn give_up(&mut self, hub: &Hub) {
         for (_, Live { session, .. }) in self.live.drain() {
             let mut record = session.record();

@@ -1,5 +1,5 @@
-//! Stopping: no new client, then the grace, then whole trees; bounded in time.
-//! Or, where sessions are to outlive us, they are let go.
+//! Stopping the server in bounded time: no new clients, then the grace period, then whole trees are
+//! killed. Sessions that may outlive the server go on.
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -18,8 +18,8 @@ use crate::sys::stop::Stop;
 use crate::sys::{StopRequest, SystemRequest};
 
 impl Supervisor {
-    /// No new client at once; then the grace; then whole trees are ended. A
-    /// second request skips the grace, a third asks no program any more.
+    /// Refuses new clients at once, waits for the grace period, then kills whole trees. A second
+    /// request skips the grace period. After a third one programs are killed without being asked.
     pub(super) async fn stop(
         mut self,
         request: StopRequest,
@@ -55,7 +55,7 @@ impl Supervisor {
                         self.order_end(times, false);
                     }
                 }
-                // A dropped request hears that the server stops.
+                // Dropping the command tells the client that the server is stopping.
                 Some(command) = commands.recv() => drop(command),
                 Some(event) = self.events.recv() => {
                     match event {
@@ -78,13 +78,13 @@ impl Supervisor {
             }
         }
         self.hub.spawner.give_up_accounts().await;
-        // A client that was refused after its header is counted at its end.
+        // Clients that were refused after their header are counted only when their session ends.
         self.refused.tell(&self.services, &self.hub);
         self.hub.log.event(LogEvent::Stopped);
     }
 
-    /// Ends all sessions at these times. With `leaves` those go on by themselves
-    /// that can: a session with pipes needs the server.
+    /// Ends all sessions at these times. If `leaves` is set, sessions without pipes go on without
+    /// the server. A session with pipes needs it.
     fn order_end(&mut self, times: StopTimes, leaves: bool) {
         let (ask, kill) = (self.hub.began + times.ask, Some(self.hub.began + times.kill));
         for live in self.sessions.iter() {
@@ -95,7 +95,6 @@ impl Supervisor {
             };
             live.order(order);
         }
-        // No client comes for those that wait.
         self.warm.end(Order::End { ask: Instant::now(), kill, why: EndReason::Stop });
     }
 }

@@ -1,5 +1,5 @@
-//! Programs that are started ahead of their clients: how many wait, which session takes
-//! one, and when another is started in its place.
+//! Warm programs, which the server starts before their clients connect: how many wait, which
+//! session takes one, and when the server starts a replacement.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,12 +21,11 @@ use crate::model::ids::{ServiceId, SessionId};
 use crate::session::event::{Instructions, Order, Waited, WarmEvent, WarmId};
 use crate::session::warm::{Ahead, WarmRequest, wait_for_client};
 
-/// A program that ends before anybody comes for it is replaced after this,
+/// The first pause before the server replaces a program that ended without a client.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// doubling up to this as long as no client comes.
+/// The longest pause. Pauses double up to this value as long as no client comes.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// All programs that wait or are being started or ended.
 #[derive(Debug, Default)]
 pub(super) struct WarmPrograms {
     programs: BTreeMap<WarmId, WarmProgram>,
@@ -38,22 +37,20 @@ pub(super) struct WarmPrograms {
 struct WarmProgram {
     service: ServiceId,
     told: watch::Sender<Instructions>,
-    /// Where a session asks for it; gone once one has, or it is to end.
+    /// Takes a session's request for the program. `None` once the program is taken or must end.
     take: Option<oneshot::Sender<WarmRequest>>,
-    /// It has waited for long enough to say that the service works.
+    /// The program has waited long enough to show that the service works.
     worked: bool,
 }
 
-/// The programs of one service.
 #[derive(Debug)]
 struct Pool {
-    /// Those that wait, or will.
+    /// Programs that wait or are starting.
     usable: BTreeSet<WarmId>,
-    /// Those that wait, the longest first.
+    /// Programs that wait, the longest first.
     waiting: VecDeque<WarmId>,
-    /// How long to wait where they end by themselves.
     pause: Backoff,
-    /// No more are started before then, when a timer ends.
+    /// The earliest time for starting more programs. A timer runs until then.
     not_before: Option<Instant>,
 }
 
@@ -62,17 +59,14 @@ impl WarmPrograms {
         self.programs.is_empty()
     }
 
-    /// How many of a service wait.
     pub fn waiting(&self, service: ServiceId) -> usize {
         self.pools.get(&service).map_or(0, |pool| pool.waiting.len())
     }
 
-    /// How many of a service wait, or will.
     fn usable(&self, service: ServiceId) -> usize {
         self.pools.get(&service).map_or(0, |pool| pool.usable.len())
     }
 
-    /// Ends all that wait.
     pub fn end(&mut self, order: Order) {
         for program in self.programs.values_mut() {
             program.take = None;
@@ -81,7 +75,6 @@ impl WarmPrograms {
         self.pools.clear();
     }
 
-    /// Forgets that it waits, or will.
     fn no_longer(&mut self, id: WarmId) -> Option<ServiceId> {
         let program = self.programs.get_mut(&id)?;
         program.take = None;
@@ -92,7 +85,6 @@ impl WarmPrograms {
         Some(program.service)
     }
 
-    /// All that wait are ended; those of the services of now are started.
     pub fn renew(&mut self, with: &mut Around<'_>) {
         self.end(Order::ask_now(EndReason::Stop));
         let warm = with.services.iter().filter(|(_, served)| served.service.warm.is_some());
@@ -105,15 +97,15 @@ impl WarmPrograms {
         }
     }
 
-    /// Starts as many as the service lacks. Where it is to be tried whether it
-    /// works, only one.
+    /// Starts the programs that the service lacks. Starts only one, as a probe, if the service is
+    /// due for one after a pause.
     fn fill(&mut self, id: ServiceId, with: &mut Around<'_>) {
         let Some(service) = with.services.plan(id).cloned() else { return };
         let Some(wanted) = service.warm.map(|warm| warm.programs) else { return };
         if self.pools.get(&id).is_none_or(|pool| pool.not_before.is_some()) {
             return;
         }
-        // One that has been waiting well may say so once the pause is over.
+        // A program that has waited long enough counts as the probe once the pause is over.
         let waits_well =
             |program: &WarmProgram| program.service == id && program.worked && program.take.is_some();
         if self.programs.values().any(waits_well) {
@@ -124,7 +116,7 @@ impl WarmPrograms {
             Ok(()) if with.admission.pause_of(id, now).is_some() => 1,
             Ok(()) => wanted,
             Err(Some(rest)) => return self.fill_later(id, rest, with.hub),
-            // What comes of a session that tries decides.
+            // The result of the probe session decides.
             Err(None) => return,
         };
         while self.usable(id) < wanted.min(most) {
@@ -150,7 +142,7 @@ impl WarmPrograms {
     }
 
     pub fn fill_again(&mut self, id: ServiceId, with: &mut Around<'_>) {
-        // The timer may be that of a pool before a reload.
+        // The timer may belong to a pool from before a reload.
         if let Some(pool) = self.pools.get_mut(&id)
             && pool.not_before.is_some_and(|at| at <= Instant::now())
         {
@@ -159,7 +151,6 @@ impl WarmPrograms {
         }
     }
 
-    /// All services, since one may lack some now that something has changed.
     pub fn fill_all(&mut self, with: &mut Around<'_>) {
         let ids: Vec<ServiceId> = self.pools.keys().copied().collect();
         for id in ids {
@@ -167,12 +158,12 @@ impl WarmPrograms {
         }
     }
 
-    /// A session takes the program that has waited longest; without one it hears
-    /// so at once, and starts its own.
+    /// Gives the session the program that has waited longest. Without one it drops `request`, and
+    /// the session starts its own program.
     pub fn give(&mut self, session: SessionId, request: WarmRequest, with: &mut Around<'_>) {
         let Some((id, service)) = with.sessions.service(session) else { return };
-        // What waits is of the files of now; a client that came before a reload is served
-        // as they said then.
+        // Warm programs belong to the current configuration. A client from before a reload is
+        // served by the previous one.
         if !with.services.plan(id).is_some_and(|plan| Arc::ptr_eq(plan, service)) {
             return;
         }
@@ -181,14 +172,14 @@ impl WarmPrograms {
         pool.usable.remove(&first);
         pool.pause.succeeded();
         let take = self.programs.get_mut(&first).and_then(|program| program.take.take());
-        // One that ends at this moment drops what it is sent, and the session hears.
+        // A program that ends at this moment drops the request, and the session notices.
         if let Some(take) = take {
             let _ = take.send(request);
         }
         self.fill(id, with);
     }
 
-    /// What a program that waits says. True if a service works again: clients may wait for that.
+    /// Returns true if the service works again and clients may be waiting.
     pub fn says(&mut self, event: WarmEvent, with: &mut Around<'_>) -> bool {
         match event {
             WarmEvent::Waits(id) => self.waits(id),
@@ -206,7 +197,6 @@ impl WarmPrograms {
         }
     }
 
-    /// It has waited for long enough to say that the service works.
     fn works(&mut self, id: WarmId, with: &mut Around<'_>) -> bool {
         let program = self.programs.get_mut(&id).filter(|program| program.take.is_some());
         let Some(program) = program else { return false };
@@ -223,7 +213,7 @@ impl WarmPrograms {
         let usable = self.programs.get(&id).is_some_and(|program| program.take.is_some());
         let service = self.no_longer(id);
         self.programs.remove(&id);
-        // What was to end anyway says nothing.
+        // The server had ended the program anyway.
         let Some(service) = service.filter(|_| usable) else { return };
         match waited {
             Waited::Taken | Waited::Gone => self.fill(service, with),
@@ -235,7 +225,7 @@ impl WarmPrograms {
                 self.fill(service, with);
             }
             Waited::Failed { own: false, .. } | Waited::Ended => {
-                // Those that end together are replaced together.
+                // One timer replaces all programs that end together.
                 let pool = self.pools.get_mut(&service).filter(|pool| pool.not_before.is_none());
                 if let Some(pause) = pool.map(|pool| pool.pause.failed()) {
                     self.fill_later(service, pause, with.hub);
@@ -245,7 +235,6 @@ impl WarmPrograms {
     }
 }
 
-/// What a pool asks of other components.
 pub(super) struct Around<'a> {
     pub sessions: &'a Sessions,
     pub services: &'a Services,
@@ -255,7 +244,7 @@ pub(super) struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// A program of the service waits well. True if that ends a pause.
+    /// Returns true if that ends a pause.
     fn works_alone(&mut self, service: ServiceId) -> bool {
         let recovered = self.admission.works_alone(service, self.hub.now());
         if recovered {

@@ -1,6 +1,5 @@
-//! The threads on which connections are served whose bytes the server itself
-//! moves or reads: one for each core, so that the supervisor's loop is alone
-//! with its decisions, and no client waits for another's bulk.
+//! The worker threads, one per core, for sessions whose bytes the server moves or reads. They keep
+//! bulk transfers off the supervisor's loop.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::sys::fault::{self, Says};
 
-/// All workers. Dropped, they end, and with them whatever still runs there.
+/// All workers. Dropping it ends them and their tasks.
 #[derive(Debug)]
 pub struct Workers {
     workers: Vec<Worker>,
@@ -19,28 +18,25 @@ pub struct Workers {
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
-    /// Cloned into each task: how many there are.
+    /// Cloned into each task, so that the reference count tells the number of tasks.
     tasks: Arc<()>,
-    /// Dropped, it ends the thread.
     end: Option<oneshot::Sender<()>>,
-    /// Disconnected once the thread has ended.
+    /// Disconnects when the thread ends.
     ended: std::sync::mpsc::Receiver<()>,
 }
 
 impl Workers {
-    /// Starts them.
     pub fn start() -> std::io::Result<Workers> {
         let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Workers { workers: (0..count).map(|_| Worker::start()).collect::<Result<_, _>>()? })
     }
 
-    /// Runs a task on the worker that has the fewest.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let Some(worker) = self.workers.iter().min_by_key(|worker| Arc::strong_count(&worker.tasks)) else {
             return;
         };
         let counted = worker.tasks.clone();
-        // Once in memory: awaited where it was captured it would be there twice.
+        // Boxed: a captured future that is awaited would take memory twice.
         let task = Box::pin(task);
         worker.runtime.spawn(async move {
             task.await;
@@ -49,8 +45,8 @@ impl Workers {
     }
 }
 
-/// The loop of a worker. Where there is no thread for it, it is dropped within the
-/// loop of the server, in which none may wait for another's end: that would be a panic.
+/// A worker's runtime. If its thread cannot start, this is dropped inside the server's runtime,
+/// where a blocking shutdown would panic.
 struct Loop(Option<Runtime>);
 
 impl Drop for Loop {
@@ -66,7 +62,7 @@ impl Worker {
         fault::point("loop:worker", Says::Descriptors)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            // A turn moves up to a megabyte: what has come meanwhile is looked at often.
+            // One poll may move up to a megabyte, so check for new events often.
             .event_interval(8)
             .build()?;
         let handle = runtime.handle().clone();
@@ -74,7 +70,7 @@ impl Worker {
         let (end, asked) = oneshot::channel();
         let (running, ended) = std::sync::mpsc::channel();
         let work = move || {
-            // An error is the sender's drop, which is the end as well.
+            // Returns when the sender is dropped.
             if let Some(runtime) = runtime.0.take() {
                 let _ = runtime.block_on(asked);
                 drop(runtime);
@@ -87,8 +83,7 @@ impl Worker {
     }
 }
 
-/// Workers get this long to end at a stop, which must be bounded whatever they do;
-/// the end of the process takes what is left.
+/// How long the server waits for its workers at a stop. The end of the process ends the rest.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 impl Drop for Workers {
@@ -98,7 +93,7 @@ impl Drop for Workers {
         }
         let until = Instant::now() + END_WITHIN;
         for worker in &self.workers {
-            // Nothing is ever sent: an answer is the thread's end, or time is over.
+            // Nothing is ever sent: the call returns when the thread ends or the time is over.
             let _ = worker.ended.recv_timeout(until.saturating_duration_since(Instant::now()));
         }
     }

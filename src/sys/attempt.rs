@@ -1,9 +1,9 @@
-//! A start under way, as the threads see it that wait for it: how far it has
-//! come, since when its child has existed, and how to cancel it.
+//! A start in progress, shared between threads: its last step, the age of its child, and a way to
+//! cancel it.
 //!
-//! On Unix a child has the account's identity before it has become its program.
-//! Any process of that account may then stop it (SIGSTOP), and the thread that
-//! started it waits. So another thread must be able to kill it.
+//! On Unix a child takes the account's identity before it becomes its program. Any process of that
+//! account may then stop the child (SIGSTOP), and the thread that started it waits. So another
+//! thread must be able to kill the child.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,32 +11,30 @@ use std::time::{Duration, Instant};
 
 use super::Step;
 
-/// One start, shared by the thread that does it and the one that waits for it.
 #[derive(Debug, Clone, Default)]
 pub struct Attempt(Arc<AttemptProgress>);
 
 #[derive(Debug, Default)]
 struct AttemptProgress {
     cancelled: AtomicBool,
-    /// The place in [`Step::ALL`] of the step that was reached last.
+    /// Index into [`Step::ALL`].
     step: AtomicUsize,
-    /// Since when there is a child that has not become its program. `cancel` holds the
-    /// lock while it kills that child, so the child is not reaped meanwhile.
+    /// When the start created its child. `None` without a child, and once the child is its program.
+    /// `cancel` holds the lock while it kills the child, so the child is not reaped meanwhile.
     child_since: Mutex<Option<Instant>>,
     #[cfg(unix)]
     pid: std::sync::atomic::AtomicI32,
 }
 
 impl Attempt {
-    /// Nothing is under way yet.
     pub fn new() -> Attempt {
         let attempt = Attempt::default();
         attempt.reach(Step::Spawn);
         attempt
     }
 
-    /// The program must not begin any more. A child that has not become its program
-    /// is killed; one that has is left alone.
+    /// Prevents the program from starting. Kills a child that has not become its program, and no
+    /// other.
     pub fn cancel(&self) {
         let child = self.lock();
         self.0.cancelled.store(true, Ordering::SeqCst);
@@ -47,27 +45,24 @@ impl Attempt {
         drop(child);
     }
 
-    /// Whether both are the same start.
     pub fn is(&self, other: &Attempt) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::SeqCst)
     }
 
-    /// Whether a child has existed for so long and has not become its program.
+    /// Whether a child exists for `limit` or longer and has not become its program.
     pub fn hangs(&self, limit: Duration) -> bool {
         self.lock().is_some_and(|since| since.elapsed() >= limit)
     }
 
-    /// The step that was reached last.
     pub fn step(&self) -> Step {
         Step::ALL.get(self.0.step.load(Ordering::Relaxed)).copied().unwrap_or(Step::Spawn)
     }
 
-    /// Neither locks nor allocates: a child that runs in our memory calls it.
+    /// Neither locks nor allocates: a child that shares the server's memory calls it.
     pub(super) fn reach(&self, step: Step) {
         self.0.step.store(step as usize, Ordering::Relaxed);
     }
@@ -79,7 +74,7 @@ impl Attempt {
 
 #[cfg(unix)]
 impl Attempt {
-    /// A child is about to be made. False if it must not be.
+    /// Announces a new child. False if the start was cancelled.
     pub(super) fn begin(&self) -> bool {
         let mut since = self.lock();
         let goes_on = !self.is_cancelled();
@@ -87,16 +82,17 @@ impl Attempt {
         goes_on
     }
 
-    /// The child has this number. False if it must not become its program; a caller
-    /// that is the child itself ends then. Neither locks nor allocates.
+    /// Records the child's process ID. False if the start was cancelled; then a child that calls
+    /// this must exit. Neither locks nor allocates.
     pub(super) fn set_child(&self, pid: libc::pid_t) -> bool {
         self.0.pid.store(pid, Ordering::SeqCst);
-        // `cancel` writes and reads in the other order, so one of them sees the other.
+        // `cancel` stores and loads in the opposite order, so one of the two sees the other's
+        // store.
         !self.is_cancelled()
     }
 
-    /// The child has become its program, or is about to be reaped: from here on it
-    /// is killed by its owner only. True if it was cancelled before.
+    /// The child is its program, or is about to be reaped. From here on only its owner kills it.
+    /// True if the start was cancelled before.
     pub(super) fn finish(&self) -> bool {
         *self.lock() = None;
         self.0.pid.store(0, Ordering::SeqCst);
@@ -106,7 +102,8 @@ impl Attempt {
     fn kill(&self) {
         let pid = self.0.pid.load(Ordering::SeqCst);
         if pid > 0 {
-            // SAFETY: no pointers. Our child, which is not reaped while the lock is held.
+            // SAFETY: no pointers. `pid` is a child of this process, not reaped while `cancel`
+            // holds the lock.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
     }

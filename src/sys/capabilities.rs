@@ -2,39 +2,28 @@
 
 use crate::model::plan::Stdio;
 
-/// What differs between systems in what users may ask for.
 #[derive(Debug, Clone, Copy)]
 pub struct Capabilities {
-    /// The kernel counts the bytes of a connection, so that an idle one can be
-    /// found while a program has the socket.
+    /// The kernel counts the bytes of a connection, so the server can detect an idle one while a
+    /// program has the socket.
     pub byte_counts: bool,
-    /// How a connection becomes a program's streams, where a native file does
-    /// not say it.
+    /// The default for native files.
     pub native_stdio: Stdio,
-    /// Input and output of one socket wait for one another, and some runtimes cannot use
-    /// a socket as their standard streams.
+    /// A socket serializes its reads and writes, and some runtimes cannot use a socket as their
+    /// standard streams.
     pub serial_sockets: bool,
-    /// Who refuses a file that strangers can change, in words.
+    /// Which kind of server refuses a file that others can change, in words.
     pub refuses: &'static str,
-    /// The account that has all rights.
     pub all_rights: &'static str,
-    /// An account needs its password to be taken.
+    /// A logon needs the account's password.
     pub passwords: bool,
-    /// Bytes of a file that are not UTF-8 are text in the system's code page;
-    /// elsewhere they are taken as they are.
+    /// Text that is not UTF-8 is in the system's code page. Otherwise it is taken unchanged.
     pub code_page: bool,
-    /// The table of a native file that is for this system.
     pub table: &'static str,
-    /// Clients may come in by sockets in the file system.
     pub unix_sockets: bool,
-    /// A program may have another group than its account's own.
     pub groups: bool,
-    /// Accounts have profiles that are loaded.
     pub profiles: bool,
-    /// The descriptors of a program can be limited.
     pub open_files: bool,
-    /// Sessions can go on when the server ends.
     pub sessions_outlive_us: bool,
-    /// Processes that a program leaves behind can go on.
     pub leftovers_go_on: bool,
 }

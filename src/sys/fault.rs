@@ -1,49 +1,38 @@
-//! Points at which a build for tests lets a system call fail. Each call that may
-//! fail passes one just before it is made; a test says by name and number which of
-//! them is to fail instead. In a release build a point is nothing.
+//! Injection points where a debug build lets a system call fail. Each such call passes its point
+//! first. A test selects calls by name and number. In a release build a point does nothing.
 //!
-//! `WININETD_TEST_FAULTS=accept:3` lets the third accept fail, `accept:3+` every one
-//! from it on, `accept:1-6` the first six; several stand with commas between them.
-//! `WININETD_TEST_FAULTS_SEEN=FILE` writes a line for each pass: the point, the
-//! number, and `failed` where it did. `docs/fault-injection.md` has more.
+//! `WININETD_TEST_FAULTS=accept:3` fails the third accept, `accept:3+` that and all later ones,
+//! `accept:1-6` the first six. Commas separate several. `WININETD_TEST_FAULTS_SEEN=FILE` logs each
+//! pass: the point, its number, and `failed` for a failed call. See `docs/fault-injection.md`.
 
-/// What a call that fails says: what the system says where it is so.
+/// The injected error. Each maps to the code that the system itself would return.
 #[cfg_attr(not(debug_assertions), allow(dead_code))]
 #[derive(Debug, Clone, Copy)]
 pub enum Says {
-    /// No descriptor or handle is left.
     Descriptors,
-    /// No socket is left.
     Sockets,
-    /// No memory is left.
     Memory,
-    /// No more processes or threads for now.
     Processes,
-    /// The device or the disk does not work.
     Device,
-    /// The disk is full.
     Space,
-    /// It is not allowed.
     Denied,
-    /// A right is missing that the server was to have.
     Privilege,
-    /// The client reset the connection.
     Reset,
-    /// Another program has the address.
     InUse,
 }
 
 #[cfg(debug_assertions)]
 pub use in_tests::{passed, point};
 
-/// One call of this name is about to be made: an error if it is to fail instead.
+/// Call it just before the system call of this name. Returns an error if a test wants that call to
+/// fail.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn point(_: &'static str, _: Says) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Something happened that a test counts.
+/// Counts an event for a test.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn passed(_: &'static str) {}
@@ -57,7 +46,6 @@ mod in_tests {
 
     use super::Says;
 
-    /// The calls of one name that are to fail.
     #[derive(Debug, PartialEq, Eq)]
     pub(super) struct Wanted {
         name: String,
@@ -72,7 +60,6 @@ mod in_tests {
         seen: Option<File>,
     }
 
-    /// One call of this name is about to be made: an error if it is to fail instead.
     pub fn point(name: &'static str, says: Says) -> io::Result<()> {
         match points() {
             Some(points) if points.pass(name) => Err(io::Error::from_raw_os_error(code(says))),
@@ -80,7 +67,6 @@ mod in_tests {
         }
     }
 
-    /// Something happened that a test counts.
     pub fn passed(name: &'static str) {
         if let Some(points) = points() {
             points.pass(name);
@@ -104,14 +90,14 @@ mod in_tests {
             })
         }
 
-        /// Counts a pass. True if the call is to fail.
+        /// True if this pass must fail.
         fn pass(&self, name: &'static str) -> bool {
             let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
             let number = passes.entry(name).or_default();
             *number = number.saturating_add(1);
             let fails = self.wanted.iter().any(|wanted| wanted.is(name, *number));
             if let Some(mut seen) = self.seen.as_ref() {
-                // In one piece, so that a process that is ended in its midst leaves whole lines.
+                // One write per line, so that a killed process leaves whole lines.
                 let line = format!("{name} {number}{}\n", if fails { " failed" } else { "" });
                 let _ = seen.write_all(line.as_bytes());
             }
@@ -125,7 +111,7 @@ mod in_tests {
         }
     }
 
-    /// What cannot be read is none: a test that waits for its fault sees that.
+    /// Ignores what it cannot parse. The test then fails, because its fault does not occur.
     pub(super) fn read(text: &str) -> Vec<Wanted> {
         let one = |text: &str| {
             let (name, range) = text.trim().rsplit_once(':')?;

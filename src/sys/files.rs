@@ -1,22 +1,21 @@
-//! Opening a file that somebody else may have put in its place.
+//! Opens files in places where another account may have put something else.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
-/// Opens a file to read it, if it is one. A pipe would be waited for without end,
-/// and a device may do something when it is opened.
+/// Opens a regular file to read. Refuses a pipe, which could block forever, and a device, which may
+/// act when opened.
 pub fn open_regular(path: &Path) -> Result<File> {
     regular(&std::fs::metadata(path)?)?;
     let file = without_waiting().open(path)?;
-    // Another may lie there by now.
+    // Another file may be there by now.
     regular(&file.metadata()?)?;
     Ok(file)
 }
 
-/// Opens a file to write behind what is there, or makes one that its owner and group can
-/// read (on Unix). A link is not followed, and a pipe or a device is not opened: another
-/// account may have put it there.
+/// Opens or creates a regular file to append. On Unix its mode is 0640. Refuses links, pipes and
+/// devices, because another account may have put them there.
 pub fn append_regular(path: &Path) -> Result<File> {
     match std::fs::symlink_metadata(path) {
         Ok(found) => unlinked(&found)?,
@@ -24,12 +23,12 @@ pub fn append_regular(path: &Path) -> Result<File> {
         Err(error) => return Err(error),
     }
     let file = appending().open(path)?;
-    // Another may lie there by now.
+    // Another file may be there by now.
     unlinked(&file.metadata()?)?;
     Ok(file)
 }
 
-/// A regular file itself, not a link to one.
+/// Accepts a regular file only, not a link to one.
 pub fn unlinked(found: &Metadata) -> Result<()> {
     if is_link(found) {
         return Err(Error::new(ErrorKind::InvalidInput, "this is a link, and no link is followed here"));
@@ -37,7 +36,7 @@ pub fn unlinked(found: &Metadata) -> Result<()> {
     regular(found)
 }
 
-/// Whether an error says that what was to be opened is no file.
+/// Whether the error means a directory, a link or a special file.
 pub fn is_no_file(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::InvalidInput)
 }
@@ -52,7 +51,7 @@ fn regular(found: &Metadata) -> Result<()> {
     Ok(())
 }
 
-/// For a file itself it changes nothing.
+/// O_NONBLOCK has no effect on a regular file.
 #[cfg(unix)]
 fn without_waiting() -> OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
@@ -93,7 +92,7 @@ fn appending() -> OpenOptions {
     options
 }
 
-/// A folder or file that leads elsewhere, or that a filter driver keeps, is a reparse point.
+/// Mount points and files of filter drivers are reparse points, too.
 #[cfg(windows)]
 fn is_link(found: &Metadata) -> bool {
     use std::os::windows::fs::MetadataExt;
@@ -103,18 +102,17 @@ fn is_link(found: &Metadata) -> bool {
     found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0
 }
 
-/// For tests of other folders. Where tests cannot make these, the result is false.
+/// Helpers for tests of other modules. False where the test account cannot do it.
 #[cfg(test)]
 pub mod testing {
     use std::path::Path;
 
-    /// Makes a link.
     #[cfg(unix)]
     pub fn link(target: &Path, path: &Path) -> bool {
         std::os::unix::fs::symlink(target, path).is_ok()
     }
 
-    /// Lets every account make files in a folder, or only its owner.
+    /// Lets every account create files in a folder, or only its owner.
     #[cfg(unix)]
     pub fn share(folder: &Path, shared: bool) -> bool {
         use std::os::unix::fs::PermissionsExt;
@@ -122,13 +120,11 @@ pub mod testing {
         std::fs::set_permissions(folder, PermissionsExt::from_mode(mode)).is_ok()
     }
 
-    /// Makes no link: that takes a right that tests may lack.
     #[cfg(windows)]
     pub fn link(_target: &Path, _path: &Path) -> bool {
         false
     }
 
-    /// Changes nothing: what accounts may do stands in an access control list.
     #[cfg(windows)]
     pub fn share(_folder: &Path, _shared: bool) -> bool {
         false

@@ -1,38 +1,38 @@
-//! The systems, behind one set of names: the only `unsafe` and, with `host`,
-//! the only place that asks which system this is.
+//! The interface to the operating systems, with the same names on each. Only this module has
+//! `unsafe`, and only it and `host` ask which system this is.
 //!
-//! Both sides export the same contract:
+//! Each system exports the same contract:
 //!
 //! | name | contract |
 //! | --- | --- |
-//! | [`process::prepare`] | once, before any thread: nothing of ours can be inherited, descriptor limit raised, no crash dialogs |
-//! | [`process::borrowed_rights`] | rights that the program file gives and the starter does not have |
-//! | [`net::Listener`] | a bound, non-inheritable socket in the loop's poll set; `accept` never blocks |
-//! | [`net::Socket`] | one connection, never in the poll set while a program has it. Once a program has had it any call on it may wait, the last close too |
+//! | [`process::prepare`] | before any thread: no inherited handles, higher limits, no dialogs |
+//! | [`process::borrowed_rights`] | rights that the starter lacks and the program file gives |
+//! | [`net::Listener`] | a bound, non-inheritable socket in the poll set; `accept` never blocks |
+//! | [`net::Socket`] | a connection outside the poll set; after a program had it, calls may block |
 //! | [`net::Waiter`] | tells the loop when such a connection is readable, without a call on it |
-//! | [`net::Stream`] | the same connection while no program has it: the server itself reads and writes, and waits in the loop |
-//! | [`net::Counter`] | asks what moved on a connection, from any thread, where the kernel counts |
-//! | [`pipe`] | pipes to and from a program: our end waits in the loop, the program's is a plain blocking one |
-//! | [`relay`] | moves bytes between such a connection and pipes, by the kernel where it can |
-//! | [`growth`] | makes a pipe larger while bulk flows through it, where that can be |
-//! | [`files`] | opens files and nothing that only lies in their place |
-//! | [`fault`] | where a build for tests lets a call fail |
-//! | [`net::accept_fault`] | whose fault an accept error is |
-//! | [`attempt::Attempt`] | a start under way: how far it has come, and how another thread cancels it |
-//! | [`spawn::spawn`] | starts a program on a connection; blocks, so it is called on spawn threads only |
-//! | [`child::Child`] | waits for a program, asks it to end, ends its whole tree, knows how it ended |
-//! | [`connection`] | options of a connection, and by what processes that have it are known |
-//! | [`child::leftovers_have`] | whether a process that a program left behind has a connection, where the system shows it |
-//! | [`limits`] | why this system cannot keep a limit of a program now |
-//! | [`account`] | takes an identity, or says at which step it could not |
-//! | [`command::Command`] | a command line as the system reads it, or arguments, and the program that it names |
+//! | [`net::Stream`] | a connection that no program has; the server reads and writes in the loop |
+//! | [`net::Counter`] | a connection's byte counts, from any thread, where the kernel counts |
+//! | [`pipe`] | pipes to and from a program; only the program's end blocks |
+//! | [`relay`] | moves bytes between a connection and pipes, in the kernel where possible |
+//! | [`growth`] | enlarges a pipe during bulk transfer, where possible |
+//! | [`files`] | opens regular files and refuses anything else at their path |
+//! | [`fault`] | injected failures of system calls, in debug builds |
+//! | [`net::accept_fault`] | the cause of an accept error |
+//! | [`attempt::Attempt`] | a start in progress, which another thread can cancel |
+//! | [`spawn::spawn`] | starts a program; blocks, so only spawn threads call it |
+//! | [`child::Child`] | waits for a program, asks it to end, terminates its tree |
+//! | [`connection`] | socket options, and the identity of a connection across processes |
+//! | [`child::leftovers_have`] | whether a leftover process has a connection (Linux) |
+//! | [`limits`] | why this system cannot enforce a limit now |
+//! | [`account`] | assumes an identity, or reports the step that failed |
+//! | [`command::Command`] | a command parsed by the system's rules, and its program |
 //! | [`text`] | bytes of a file as the system's text |
-//! | [`stop::Stop`] | the requests that this system can send us: to stop, to read the files again |
-//! | [`control`] | the channel by which a verb reaches the running server, and who is at its ends |
-//! | [`trust`] | who can change or read a file or folder, and the command that mends it |
-//! | [`event_log`] | the system's own log for administrators, where it has one |
-//! | [`paths`] | where files are by default |
-//! | [`CAPABILITIES`] | what this system can't do, for messages |
+//! | [`stop::Stop`] | the system's requests to stop or reload |
+//! | [`control`] | the channel between a verb and the running server, with both identities |
+//! | [`trust`] | accounts that can change or read a file, and the command that fixes it |
+//! | [`event_log`] | the system's own log for administrators, if it has one |
+//! | [`paths`] | default paths |
+//! | [`CAPABILITIES`] | what this system can do, for messages and defaults |
 
 pub mod attempt;
 mod capabilities;

@@ -1,25 +1,20 @@
-//! The program that a command means, and what is wrong with a command.
+//! The program of a command, and faults of a command.
 
 use std::path::PathBuf;
 
-/// Why a command line can't be read. Its writer's fault.
+/// A syntax error in a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandFault {
-    /// Where: in a line bytes from its start, in words the number of the word.
+    /// In a line the byte offset, in an array the index of the word.
     pub position: usize,
-    /// What is wrong.
     pub message: String,
-    /// What to write instead, if known.
     pub hint: Option<String>,
 }
 
-/// Why the program of a command line can't be found or started now. The
-/// world's fault: it may heal.
+/// Why a program cannot be found or started now. This may heal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramFault {
-    /// What is wrong.
     pub message: String,
-    /// What to do about it, if known.
     pub hint: Option<String>,
 }
 
@@ -29,11 +24,9 @@ impl From<CommandFault> for ProgramFault {
     }
 }
 
-/// The program that a command line means at this moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundProgram {
-    /// Where it is.
     pub path: PathBuf,
-    /// Said where the way it was found is worth a warning.
+    /// A warning about how the program was found.
     pub warning: Option<String>,
 }

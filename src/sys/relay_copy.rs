@@ -1,5 +1,5 @@
-//! Moving bytes between a connection and a program's pipes, where the kernel
-//! does not: through a buffer that is there only while bytes are.
+//! Relays bytes between a connection and a program's pipes through a buffer, on systems without
+//! splice. An idle relay holds no buffer.
 
 use std::io::{self, ErrorKind};
 
@@ -7,31 +7,27 @@ use super::net::Stream;
 use super::pipe::{Reader, Writer};
 use super::{Broken, Moved};
 
-/// What a first read gets room for: most sessions say little.
+/// Size of the first read, in bytes: most sessions transfer little.
 const SMALL: usize = 16 << 10;
-/// What reads grow to that fill their room.
+/// Largest read, in bytes. A read that fills its buffer doubles the next one.
 const LARGE: usize = 128 << 10;
 
-/// One direction.
 #[derive(Debug, Default)]
 pub struct Relay {
-    /// Read and not yet written, from `start` on.
+    /// Bytes read and not yet written, from `start` on.
     buffer: Vec<u8>,
     start: usize,
-    /// Room of the next read.
+    /// Size of the next read, in bytes.
     room: usize,
 }
 
 impl Relay {
-    /// Nothing has moved yet.
     pub fn new() -> Relay {
         Relay::default()
     }
 
-    /// Moves some bytes from the program to the client; waits until there are
-    /// some. With `rest` only what is there: the end is where nothing more is.
-    ///
-    /// May be dropped while it waits.
+    /// Moves some bytes from the program to the client, and waits for them. With `rest` it does not
+    /// wait for the program, and reports `End` if no bytes are left. Cancel-safe.
     pub async fn outward(&mut self, from: &Reader, to: &Stream, rest: bool) -> Result<Moved, Broken> {
         while self.buffer.is_empty() {
             let read = |buffer: &mut [u8]| if rest { from.read_now(buffer) } else { from.try_read(buffer) };
@@ -55,10 +51,7 @@ impl Relay {
         }
     }
 
-    /// Moves some bytes from the client to the program; waits until there are
-    /// some.
-    ///
-    /// May be dropped while it waits.
+    /// Moves some bytes from the client to the program, and waits for them. Cancel-safe.
     pub async fn inward(&mut self, from: &Stream, to: &Writer) -> Result<Moved, Broken> {
         while self.buffer.is_empty() {
             match self.fill(|buffer| from.try_read(buffer)) {
@@ -80,7 +73,7 @@ impl Relay {
         }
     }
 
-    /// Reads into the empty buffer, which is given up again if nothing is there.
+    /// Reads into the empty buffer. Frees the buffer if there are no bytes.
     fn fill(&mut self, read: impl Fn(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         let room = self.room.clamp(SMALL, LARGE);
         self.buffer.resize(room, 0);

@@ -1,47 +1,34 @@
-//! The steps of a start, and a start that failed at one of them.
+//! The steps of a start, and the error of a failed one.
 
 use super::program::ProgramFault;
 
-/// The step at which a program could not be started. Its name is the `step`
-/// of the connection's record.
+/// The step at which a start failed, the `step` of the connection's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The account is not known here.
     Account,
-    /// The account refused the logon (Windows).
     Logon,
-    /// The account's profile or environment could not be loaded (Windows).
     Profile,
-    /// The program is not where the command line says.
     Program,
-    /// The three streams could not be made.
     Stdio,
-    /// The job that holds the program's tree could not be made (Windows).
+    /// The job object for the program's tree (Windows).
     Job,
-    /// The process could not be made.
     Spawn,
-    /// A session of its own (Unix).
+    /// A new session or process group.
     Session,
-    /// What the process may use (Unix).
+    /// Resource limits or the cgroup.
     Limits,
-    /// A session keyring of its own (Linux).
+    /// A new session keyring (Linux).
     Keyring,
-    /// Supplementary groups (Unix).
     Groups,
-    /// The group (Unix).
     Group,
-    /// The user (Unix).
     User,
-    /// Privileges were still there after the change of identity (Unix).
+    /// The process kept privileges after the change of identity.
     Privileges,
-    /// The directory to start in.
     Directory,
-    /// The program itself.
     Exec,
 }
 
 impl Step {
-    /// Every step, in the order of a start.
     pub const ALL: [Step; 16] = [
         Step::Account,
         Step::Logon,
@@ -61,7 +48,6 @@ impl Step {
         Step::Exec,
     ];
 
-    /// The step's name in records.
     pub fn name(self) -> &'static str {
         match self {
             Step::Account => "account",
@@ -84,14 +70,12 @@ impl Step {
     }
 }
 
-/// A program that was not started, and at which step.
 #[derive(Debug)]
 pub struct SpawnError {
-    /// The step that failed.
     pub step: Step,
-    /// What the system said, and what to do about it where that is known.
+    /// A message, with a hint if there is one.
     pub cause: String,
-    /// The system's number for it, where somebody decides by it.
+    /// The system's error number, if a caller needs it.
     pub code: Option<i32>,
 }
 
@@ -102,13 +86,12 @@ impl From<ProgramFault> for SpawnError {
 }
 
 impl SpawnError {
-    /// An error of the system's at `step`, with its number: the system may have run
-    /// out of something, which says nothing of the program.
+    /// A system error with its number: the system may have run out of resources, which says nothing
+    /// about the program.
     pub fn of_system(step: Step, error: &std::io::Error) -> Self {
         SpawnError { step, cause: error.to_string(), code: error.raw_os_error() }
     }
 
-    /// An error of `step` in the system's words.
     pub fn new(step: Step, cause: impl std::fmt::Display) -> Self {
         SpawnError { step, cause: cause.to_string(), code: None }
     }

@@ -1,4 +1,4 @@
-//! What a certificate says, as text for programs and people.
+//! Subject, hash and validity of a certificate, for programs and people.
 
 use std::fmt::Write;
 
@@ -7,18 +7,17 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::time::Time;
 
-/// A longer subject is not told. (Not a part of it either: what begins like
-/// another's name is not that name.)
+/// A longer subject is dropped, not truncated: its beginning could be the name of another client.
 const LONGEST_SUBJECT: usize = 1024;
 
-/// The subject as RFC 4514 writes it, without any control character.
+/// The subject in the form of RFC 4514, with control characters escaped.
 pub fn subject(der: &[u8]) -> Option<String> {
     let certificate = Certificate::from_der(der).ok()?;
     let written = certificate.tbs_certificate().subject().to_string();
     let mut subject = String::with_capacity(written.len());
     for character in written.chars() {
         if character.is_control() {
-            // As the same RFC lets any byte be written.
+            // RFC 4514 allows any byte to be escaped in hexadecimal.
             for byte in character.encode_utf8(&mut [0; 4]).bytes() {
                 let _ = write!(subject, "\\{byte:02x}");
             }
@@ -29,7 +28,7 @@ pub fn subject(der: &[u8]) -> Option<String> {
     (subject.len() <= LONGEST_SUBJECT).then_some(subject)
 }
 
-/// The hash by which a certificate can be pinned, as libtls writes it.
+/// The hash for pinning the certificate, in the form of libtls.
 pub fn hash(der: &[u8]) -> String {
     let mut hash = "SHA256:".to_owned();
     for byte in digest(&SHA256, der).as_ref() {
@@ -38,7 +37,6 @@ pub fn hash(der: &[u8]) -> String {
     hash
 }
 
-/// From when until when it holds.
 pub fn validity(der: &[u8]) -> Option<(Time, Time)> {
     let certificate = Certificate::from_der(der).ok()?;
     let validity = certificate.tbs_certificate().validity();

@@ -1,4 +1,4 @@
-//! One connection's TLS, without I/O.
+//! The TLS state of one connection, without I/O.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,24 +7,17 @@ use rustls::{ProtocolVersion, ServerConnection};
 
 use super::{Keys, ReadError, certificate, words};
 
-/// Encrypted bytes that wait for the network. Four records of the largest size:
-/// enough that it is never idle, and all that a slow client can hold of a
-/// program's output.
+/// In bytes, four records of the largest size. Limits how much of a program's output a slow
+/// client can hold.
 const WAITING: usize = 64 << 10;
 
-/// One connection's TLS, without I/O.
-///
-/// When nothing moves it holds 4 KiB for what comes next, provided that the
-/// network was read until it said `WouldBlock`; a larger buffer is dropped then.
+/// An idle connection holds a read buffer of 4 KiB. Larger ones are freed once the network was
+/// read until `WouldBlock`.
 pub struct Connection {
     pub(super) tls: ServerConnection,
-    /// Why it can't go on.
     failed: Option<String>,
-    /// The network has ended.
     ended: bool,
-    /// The client has said that nothing more follows.
     finished: bool,
-    /// We have said that nothing more follows.
     closed: bool,
 }
 
@@ -38,16 +31,14 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// A connection on which nothing has come yet.
     pub fn new(keys: &Keys) -> Result<Connection, String> {
         let mut tls = ServerConnection::new(keys.config.clone()).map_err(|error| words::of(&error))?;
         tls.set_buffer_limit(Some(WAITING));
         Ok(Connection { tls, failed: None, ended: false, finished: false, closed: false })
     }
 
-    /// Reads from the network once, and takes in what came. `Ok(0)` is the end
-    /// of the network's stream, or comes after the client's close_notify. Says
-    /// `WouldBlock` where [`Connection::wants_read`] says no.
+    /// Reads from the network once. Returns `Ok(0)` at end of file and after the client's
+    /// close_notify, and `WouldBlock` if [`Connection::wants_read`] is false.
     pub fn read_from(&mut self, network: &mut dyn Read) -> Result<usize, ReadError> {
         if let Some(words) = &self.failed {
             return Err(ReadError::Tls(words.clone()));
@@ -79,32 +70,27 @@ impl Connection {
         ReadError::Tls(words)
     }
 
-    /// Writes to the network once, as much as it takes of what is to be sent.
     pub fn write_to(&mut self, network: &mut dyn Write) -> io::Result<usize> {
         self.tls.write_tls(network)
     }
 
-    /// Whether something is to be sent.
     pub fn wants_write(&self) -> bool {
         self.tls.wants_write()
     }
 
-    /// Whether the network should be read: not while plaintext waits to be
-    /// taken, nor while the client does not take its part of the handshake,
-    /// nor when nothing more can come.
+    /// False while plain text waits, while the client does not read its part of the handshake,
+    /// and after the end.
     pub fn wants_read(&self) -> bool {
         self.failed.is_none() && !self.ended && self.tls.wants_read()
     }
 
-    /// Whether the client is not yet known. A failed handshake is never over.
+    /// A failed handshake never ends.
     pub fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
     }
 
-    /// Plaintext from the client; `WouldBlock` if there is none yet. `Ok(0)` is
-    /// the end that the client has declared by its close_notify; the end of the
-    /// network without one is `UnexpectedEof`, since somebody on the way may
-    /// have cut the stream, and a broken protocol is `InvalidData`.
+    /// `Ok(0)` means that the client sent close_notify. End of file without one is
+    /// `UnexpectedEof`, a possible truncation attack. A protocol error is `InvalidData`.
     pub fn read_plain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.tls.reader().read(buffer).map_err(|error| match (error.kind(), &self.failed) {
             (ErrorKind::WouldBlock, Some(words)) => io::Error::new(ErrorKind::InvalidData, words.clone()),
@@ -115,25 +101,22 @@ impl Connection {
         })
     }
 
-    /// Encrypts. Takes as much as there is room for: nothing while 64 KiB wait to
-    /// be written, before the handshake is over, after [`Connection::close`], or
-    /// on a connection that has failed.
+    /// Returns the number of bytes taken: none while 64 KiB wait for the network, before the
+    /// handshake ends, after `close`, or after a failure.
     pub fn write_plain(&mut self, bytes: &[u8]) -> usize {
-        // (Before the handshake is over rustls would keep it in clear text.)
+        // Before the handshake ends, rustls would buffer the bytes in clear text.
         if self.closed || self.failed.is_some() || self.is_handshaking() {
             return 0;
         }
         self.tls.writer().write(bytes).unwrap_or_default()
     }
 
-    /// Queues close_notify: the client is told that nothing more follows.
     pub fn close(&mut self) {
         self.closed = true;
         self.tls.send_close_notify();
     }
 
-    /// What the program finds of it in its environment; nothing before the
-    /// handshake is over. A resumed session has what its first one had.
+    /// Empty before the handshake ends. A resumed session has those of the original session.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         if self.is_handshaking() {
             return Vec::new();
@@ -146,7 +129,7 @@ impl Connection {
         };
         variables.extend(version.map(|version| ("SSL_PROTOCOL", version.to_owned())));
         let suite = self.tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-        // (The names of 1.3 are rustls's own.)
+        // rustls names the TLS 1.3 suites with its own prefix.
         variables.extend(suite.map(|suite| ("SSL_CIPHER", suite.replacen("TLS13_", "TLS_", 1))));
         variables.extend(self.tls.server_name().map(|name| ("SSL_TLS_SNI_SERVERNAME", name.to_owned())));
         if let Some(client) = self.tls.peer_certificates().and_then(<[_]>::first) {
@@ -157,7 +140,6 @@ impl Connection {
     }
 }
 
-/// The network, and whether an error was its own.
 struct WatchedNetwork<'a> {
     inner: &'a mut dyn Read,
     failed: bool,

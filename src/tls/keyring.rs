@@ -1,5 +1,4 @@
-//! What services need for TLS, by the files that it is in. Read when the
-//! configuration is; a pair that is broken by then does not replace a good one.
+//! The TLS keys of all services, by their files. Broken files never replace keys in use.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,53 +9,45 @@ use crate::model::plan::Plan;
 pub use crate::tls::Keys;
 use crate::tls::TlsFault;
 
-/// Keys and certificates, or why they can't be used.
 #[derive(Debug, Default)]
 pub struct Keyring {
     keys: HashMap<plan::Tls, Result<Keys, Arc<str>>>,
-    /// What the system could not read, and is to be read again by itself.
+    /// Files that the system could not read, to be retried.
     unread: Vec<plan::Tls>,
-    /// Whose revocation list was found expired since the files were read.
+    /// Files whose revocation list expired since they were read.
     expired: HashSet<plan::Tls>,
 }
 
-/// What was just read, by its files.
 pub type Read = HashMap<plan::Tls, Result<Keys, TlsFault>>;
 
-/// What came of reading some files again.
 #[derive(Debug)]
 pub struct KeyFinding {
-    /// The files.
     pub files: plan::Tls,
-    /// What came of it.
     pub news: News,
 }
 
-/// See [`KeyFinding`].
 #[derive(Debug)]
 pub enum News {
-    /// Another certificate is there, and in use.
     Renewed(Keys),
-    /// They can't be used; what there was before goes on.
+    /// The files cannot be used. The previous keys stay in use.
     Kept(TlsFault, Keys),
-    /// They can't be used, nor is there anything else.
     Missing(TlsFault),
-    /// Their revocation list has expired, and stays in force.
+    /// The revocation list has expired, and stays in force.
     Expired(TlsFault),
 }
 
 impl Keyring {
-    /// Reads the files of all services that are served. Blocks.
+    /// Reads the files of all enabled services. Blocks.
     pub fn read(plan: &Plan) -> Read {
         Keyring::read_files(plan.enabled().filter_map(|service| service.tls.clone()))
     }
 
-    /// Reads these. Blocks.
+    /// Reads these files. Blocks.
     pub fn read_files(files: impl IntoIterator<Item = plan::Tls>) -> Read {
         files.into_iter().map(|files| (files.clone(), Keys::load(&files))).collect()
     }
 
-    /// Takes what was read. What can't be used leaves what there was.
+    /// Files that cannot be used leave the previous keys in place.
     pub fn renew(&mut self, read: Read) -> Vec<KeyFinding> {
         let mut findings = Vec::new();
         let mut before = std::mem::take(&mut self.keys);
@@ -82,7 +73,6 @@ impl Keyring {
         findings
     }
 
-    /// Revocation lists in use that have expired since this was last asked.
     pub fn expired_lists(&mut self) -> Vec<KeyFinding> {
         let mut findings = Vec::new();
         for (files, keys) in &self.keys {
@@ -94,18 +84,15 @@ impl Keyring {
         findings
     }
 
-    /// When the next revocation list in use expires.
     pub fn next_list_expires_in(&self) -> Option<Duration> {
         self.keys.values().flatten().filter_map(Keys::list_expires_in).min()
     }
 
-    /// What the system could not read.
     pub fn unread(&self) -> &[plan::Tls] {
         &self.unread
     }
 
-    /// Takes what was read again, as far as somebody waits for it. Which of it can be
-    /// used now.
+    /// Takes the result of a retry. Returns the files that can be used now.
     pub fn complete(&mut self, read: Read) -> Vec<plan::Tls> {
         let mut usable = Vec::new();
         for (files, keys) in read {
@@ -130,13 +117,11 @@ impl Keyring {
         usable
     }
 
-    /// Those of a service, or why it has none.
     pub fn get(&self, files: &plan::Tls) -> Option<Result<Keys, Arc<str>>> {
         self.keys.get(files).cloned()
     }
 }
 
-/// Why a service cannot start with these keys.
 pub fn fault_at_start(keys: &Result<Keys, TlsFault>) -> Option<TlsFault> {
     match keys {
         Ok(keys) => keys.expired_list(),
@@ -144,9 +129,9 @@ pub fn fault_at_start(keys: &Result<Keys, TlsFault>) -> Option<TlsFault> {
     }
 }
 
-/// An expired revocation list is a fault where the service starts with it. Where it
-/// takes the place of a list in use it is none, so that a certificate can be renewed
-/// beside it; but then it must not be the older one, or revoked certificates come back.
+/// An expired revocation list is a fault unless it follows a list in use, so that a certificate
+/// can be renewed alone. It must not be older than that list, or revoked certificates would be
+/// accepted again.
 fn judge_list(
     keys: Result<Keys, TlsFault>,
     in_use: Option<&Result<Keys, Arc<str>>>,

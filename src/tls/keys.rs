@@ -1,4 +1,4 @@
-//! What a service needs to speak TLS, from its files.
+//! Loads and checks the TLS keys of a service.
 
 use std::fmt;
 use std::path::Path;
@@ -18,7 +18,6 @@ use super::revocation::Revocation;
 use super::{TlsFault, certificate, pem, words};
 use crate::model::plan::Tls;
 
-/// What a service needs to speak TLS. Cheap to clone.
 #[derive(Clone)]
 pub struct Keys {
     pub(super) config: Arc<ServerConfig>,
@@ -28,20 +27,16 @@ pub struct Keys {
 }
 
 impl fmt::Debug for Keys {
-    /// Without anything of the key.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Keys").field("complaint", &self.complaint).finish_non_exhaustive()
     }
 }
 
 impl Keys {
-    /// Reads the files. Blocks.
+    /// Reads the files. Blocks. Each load makes new ticket keys, so no client resumes a session
+    /// that other files admitted.
     ///
-    /// Each time there are new keys for tickets: whoever was let in by the files
-    /// of before, perhaps by another authority, is asked again.
-    ///
-    /// A revocation list that has expired is no fault here, see
-    /// [`Keys::expired_list`].
+    /// An expired revocation list is no error here, see [`Keys::expired_list`].
     pub fn load(files: &Tls) -> Result<Keys, TlsFault> {
         let chain = pem::certificates(&files.certificate).map_err(|fault| swapped(files).unwrap_or(fault))?;
         let provider = Arc::new(default_provider());
@@ -60,12 +55,11 @@ impl Keys {
         if files.client_ca.is_none() {
             config.ticketer = Ticketer::new().map_err(other)?;
         } else {
-            // A resumed session would skip the look at the client's certificate, which may have
-            // expired since. So each connection is a full handshake, in TLS 1.2 (whose ticketer
-            // is off by default) and in TLS 1.3.
+            // A resumed session would skip the check of the client's certificate, which may have
+            // expired since. In TLS 1.2 the ticketer is off by default.
             config.send_tls13_tickets = 0;
         }
-        // Tickets do it, in both versions, and the memory for them is the client's.
+        // Tickets keep sessions in the client's memory.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Keys {
             config: Arc::new(config),
@@ -75,8 +69,7 @@ impl Keys {
         })
     }
 
-    /// All that is wrong with files that can't be loaded, as far as one file says
-    /// it without the others. Blocks.
+    /// Omits faults that depend on another broken file. Blocks.
     pub fn faults(files: &Tls) -> Vec<TlsFault> {
         let provider = Arc::new(default_provider());
         let mut found: Vec<TlsFault> = match swapped(files) {
@@ -100,48 +93,41 @@ impl Keys {
         found
     }
 
-    /// Whether the certificate and the key are named in each other's place. Blocks.
+    /// Reads both files. Blocks.
     pub fn are_swapped(files: &Tls) -> bool {
         swapped(files).is_some()
     }
 
-    /// Whether clients are shown the same with both.
     pub fn same_certificate(&self, other: &Keys) -> bool {
         self.chain == other.chain
     }
 
-    /// Until when the certificate holds, in UTC.
+    /// The `notAfter` of the certificate, in UTC.
     pub fn until(&self) -> Option<String> {
         let (_, until) = certificate::validity(self.chain.first()?)?;
         Some(until.to_string())
     }
 
-    /// What clients will hold against the certificate, although it could be
-    /// loaded: its time is over, or has not come. A warning and no error: our
-    /// clock may be the one that is wrong, and clients ask their own.
+    /// An expired or future certificate. Only a warning, because the server's clock may be wrong.
     pub fn complaint(&self) -> Option<&TlsFault> {
         self.complaint.as_deref()
     }
 
-    /// What is wrong with the revocation lists, although they were loaded.
     pub fn list_warnings(&self) -> Vec<TlsFault> {
         let Some(revocation) = &self.revocation else { return Vec::new() };
         revocation.expired(UnixTime::now()).into_iter().chain(revocation.missing.clone()).collect()
     }
 
-    /// The fault of a revocation list that has expired by now. What it revokes stays
-    /// refused. What its authority revoked later is not known.
+    /// What the list revokes stays revoked, but later revocations are unknown.
     pub fn expired_list(&self) -> Option<TlsFault> {
         self.revocation.as_ref()?.expired(UnixTime::now())
     }
 
-    /// How long the revocation lists are still valid; `None` without lists, or with
-    /// one that has expired.
+    /// `None` without lists, or if one has expired.
     pub fn list_expires_in(&self) -> Option<Duration> {
         self.revocation.as_ref()?.expires_in(UnixTime::now())
     }
 
-    /// Whether these revocation lists expire before the other ones.
     pub fn has_older_list(&self, other: &Keys) -> bool {
         let until = |keys: &Keys| keys.revocation.as_ref().map(|revocation| revocation.until());
         until(self) < until(other)
@@ -158,7 +144,6 @@ fn complaint(path: &Path, own: &CertificateDer<'_>) -> Option<TlsFault> {
         .then(|| TlsFault::of(path, format!("holds a certificate that is not valid before {from}")))
 }
 
-/// Each file holds what the other should, and nothing of what it should.
 fn swapped(files: &Tls) -> Option<TlsFault> {
     let (first, second) = (pem::held(&files.certificate)?, pem::held(&files.key)?);
     (!first.certificate && first.key && second.certificate && !second.key).then(|| {
@@ -180,7 +165,6 @@ fn signing_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn Signing
     })
 }
 
-/// The certificate with the key that belongs to it.
 fn certified(
     files: &Tls,
     chain: Vec<CertificateDer<'static>>,
@@ -210,8 +194,7 @@ fn certified(
     }
 }
 
-/// Lets in a client with a certificate of these authorities that the lists do not
-/// revoke. Each certificate of the client's chain needs a list of its issuer.
+/// Each certificate in the client's chain needs a list of its issuer.
 fn verifier(
     path: &Path,
     crl: Option<&Path>,
@@ -219,7 +202,7 @@ fn verifier(
 ) -> Result<(Arc<dyn ClientCertVerifier>, Option<Revocation>), TlsFault> {
     let mut roots = RootCertStore::empty();
     for (number, authority) in (1..).zip(pem::certificates(path)?) {
-        // One that is left out would be a client that is turned away without a reason.
+        // A skipped authority would mean refused clients without a reason.
         roots.add(authority).map_err(|error| {
             let what = words::of_certificate(&error);
             TlsFault::of(path, format!("holds an authority that can't be used (number {number}: {what})"))

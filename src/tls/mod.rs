@@ -1,12 +1,7 @@
-//! TLS without I/O: bytes of the network in, bytes of the client out, and the
-//! other way round. Whoever moves the bytes decides when, and for how long.
+//! TLS without I/O. The caller moves the bytes between the network and a [`Connection`]. No byte
+//! reaches a program during the handshake, and no byte reaches a client in clear text.
 //!
-//! [`Keys`] are what a service reads from its files, once; a [`Connection`] is
-//! made of them for each client. Nothing of a client's reaches a program before
-//! [`Connection::is_handshaking`] is over, and nothing to a client leaves in
-//! clear text: there is no way around a [`Connection`] that has failed.
-//!
-//! Without the feature `tls` the same names are here, and no keys can be loaded.
+//! A build without the feature `tls` has the same names, and cannot load keys.
 
 #[cfg(feature = "tls")]
 mod certificate;
@@ -33,17 +28,13 @@ pub use self::{connection::Connection, keys::Keys};
 #[cfg(not(feature = "tls"))]
 pub use without::{Connection, Keys};
 
-/// Why the files of a service can't be used. The administrator's fault, or the
-/// system's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFault {
-    /// The file.
     pub path: PathBuf,
-    /// What is wrong with it, as the end of a sentence that begins with it.
+    /// The end of a sentence that begins with the path.
     pub message: String,
-    /// What to do about it, if known.
     pub hint: Option<String>,
-    /// The system could not read it at that moment; nobody has to mend it.
+    /// The system could not read the file now; a retry may work.
     pub may_heal: bool,
 }
 
@@ -66,13 +57,11 @@ impl fmt::Display for TlsFault {
 
 impl std::error::Error for TlsFault {}
 
-/// Why nothing was read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// The network said so; `WouldBlock` as well.
+    /// Includes `WouldBlock`.
     Network(io::Error),
-    /// The client broke the protocol, or is not one that may come in. An alert
-    /// is queued that tells it so; nothing else will be said on the connection.
+    /// The client broke the protocol or is not accepted. The queued alert is the last record.
     Tls(String),
 }
 

@@ -1,4 +1,4 @@
-//! Files in PEM: what is in them, or what a person has put there instead.
+//! Reads PEM files, and recognizes common mistakes in them.
 
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
@@ -11,18 +11,15 @@ use super::TlsFault;
 use crate::sys::fault::{self, Says};
 use crate::sys::files;
 
-/// No file of certificates is larger: all public authorities together have a
-/// quarter of a mebibyte. What is larger is a mistake, and need not be read.
+/// In bytes. All public authorities together take a quarter of a MiB.
 const LARGEST: u64 = 4 << 20;
 
-/// A revocation list of a large authority has some hundred thousand entries of
-/// about 40 bytes.
+/// In bytes. A large authority revokes some hundred thousand certificates, about 40 bytes each.
 const LARGEST_LIST: u64 = 32 << 20;
 
 const CERTIFICATE: &str = "CERTIFICATE";
 const LIST: &str = "X509 CRL";
 
-/// All certificates of a file; at least one.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     let text = read(path, LARGEST, "certificates")?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(plain(&text)).collect();
@@ -33,7 +30,6 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFaul
     Ok(found)
 }
 
-/// All revocation lists of a file; at least one.
 pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFault> {
     let text = read(path, LARGEST_LIST, "revocation lists")?;
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(plain(&text)).collect();
@@ -44,7 +40,7 @@ pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<
     Ok(found)
 }
 
-/// The private key of a file; the first, if it has several.
+/// The first key of the file.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
     let text = read(path, LARGEST, "a private key")?;
     if is_encrypted(&text) {
@@ -64,13 +60,12 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
     }
 }
 
-/// What the sections of a file say they are.
 pub struct Held {
     pub certificate: bool,
     pub key: bool,
 }
 
-/// What a file holds, if it can be read, whether that can be used or not.
+/// Which sections the file has, valid or not.
 pub fn held(path: &Path) -> Option<Held> {
     let text = read(path, LARGEST, "certificates or keys").ok()?;
     let labels = labels(&text);
@@ -78,8 +73,7 @@ pub fn held(path: &Path) -> Option<Held> {
     Some(Held { certificate: labels.contains(&CERTIFICATE), key })
 }
 
-/// The bytes of a file, which may be a private key; `largest` bytes at most. `kind` is what
-/// the file is to hold.
+/// The buffer is zeroed on drop, because it may hold a private key.
 fn read(path: &Path, largest: u64, kind: &str) -> Result<Zeroizing<Vec<u8>>, TlsFault> {
     let unreadable = |error: io::Error| {
         let fault = TlsFault::of(path, format!("can't be read: {error}"));
@@ -94,7 +88,7 @@ fn read(path: &Path, largest: u64, kind: &str) -> Result<Zeroizing<Vec<u8>>, Tls
         .and_then(|()| files::open_regular(path))
         .map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
-    // As large as it has to be at once: a buffer that grows leaves copies of a key.
+    // The buffer never grows, because growth would leave copies of a key in memory.
     let room = usize::try_from(length.min(largest)).unwrap_or_default() + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -104,33 +98,32 @@ fn read(path: &Path, largest: u64, kind: &str) -> Result<Zeroizing<Vec<u8>>, Tls
     Ok(bytes)
 }
 
-/// Without the mark that editors on Windows begin a file with.
+/// Strips the byte order mark that Windows editors write.
 fn plain(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// What the sections of a file say they are.
 fn labels(bytes: &[u8]) -> Vec<&str> {
     let lines = plain(bytes).split(|&byte| byte == b'\n' || byte == b'\r');
     let labels = lines.filter_map(|line| {
         let label = line.trim_ascii().strip_prefix(b"-----BEGIN ")?.strip_suffix(b"-----")?;
         std::str::from_utf8(label).ok()
     });
-    // Nothing else of the file is shown to anybody.
+    // Messages quote only these labels, never other contents of the file.
     let known = |label: &&str| {
         label.len() <= 32 && label.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == ' ')
     };
     labels.filter(known).collect()
 }
 
-/// In the form of PKCS#8, or in OpenSSL's own of before.
+/// In PKCS#8 or in OpenSSL's traditional format.
 fn is_encrypted(bytes: &[u8]) -> bool {
     let own = b"Proc-Type: 4,ENCRYPTED";
     labels(bytes).contains(&"ENCRYPTED PRIVATE KEY") || bytes.windows(own.len()).any(|part| part == own)
 }
 
 fn damaged(path: &Path, error: &Error) -> TlsFault {
-    // (Not the error itself: it may quote the file, which may be a key.)
+    // The error itself may quote the file, which may hold a key.
     let message = match error {
         Error::MissingSectionEnd { .. } => "ends in the middle of a section",
         Error::IllegalSectionStart { .. } => "has a BEGIN line that does not end in five hyphens",
@@ -140,7 +133,6 @@ fn damaged(path: &Path, error: &Error) -> TlsFault {
     TlsFault::of(path, message).hint("a copy that was cut off or changed? Take it from its source again")
 }
 
-/// Says what is in a file instead of what was wanted.
 fn nothing(path: &Path, bytes: &[u8], wanted: &str, label: &str) -> TlsFault {
     let name = path.display();
     let pem = format!("it has to be in PEM, which begins with -----BEGIN {label}-----");
@@ -150,7 +142,7 @@ fn nothing(path: &Path, bytes: &[u8], wanted: &str, label: &str) -> TlsFault {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
             TlsFault::of(path, "is in UTF-16").hint("save it as plain text, in ASCII or UTF-8")
         }
-        // A sequence that begins with the number 3.
+        // A PFX is a sequence that starts with version 3 (RFC 7292).
         [0x30, 0x82, _, _, 0x02, 0x01, 0x03, ..] => TlsFault::of(path, "is in PKCS#12, not in PEM").hint(format!(
             "openssl pkcs12 -in {name} -nokeys -out cert.pem, and: openssl pkcs12 -in {name} -nocerts -noenc \
              -out key.pem"

@@ -1,4 +1,4 @@
-//! Revocation lists: which client certificates their authority has taken back.
+//! Revocation lists: the client certificates that their authority has revoked.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,22 +10,18 @@ use x509_cert::time::Time;
 
 use super::{TlsFault, pem};
 
-/// The revocation lists of one file.
 #[derive(Debug)]
 pub struct Revocation {
     path: PathBuf,
-    /// The lists, until the verifier takes them.
+    /// Empty once the verifier has taken the lists.
     pub lists: Vec<CertificateRevocationListDer<'static>>,
-    /// The contents of each list's issuer.
     issuers: Vec<Vec<u8>>,
-    /// The earliest `nextUpdate` of the lists.
     next_update: Time,
-    /// Authorities without a list.
     pub missing: Option<TlsFault>,
 }
 
 impl Revocation {
-    /// Reads a file in PEM with one or more lists. Blocks.
+    /// Reads a PEM file with one or more lists. Blocks.
     pub fn load(path: &Path) -> std::result::Result<Revocation, TlsFault> {
         let lists = pem::revocation_lists(path)?;
         let mut issuers = Vec::new();
@@ -47,7 +43,7 @@ impl Revocation {
         Ok(Revocation { path: path.to_owned(), lists, issuers, next_update, missing: None })
     }
 
-    /// Looks for authorities without a list: the server refuses all of their clients.
+    /// The server refuses all clients of an authority without a list.
     pub fn find_missing(&mut self, authorities: &Path, roots: &RootCertStore) {
         let has_none = |subject: &[u8]| !self.issuers.iter().any(|issuer| issuer == subject);
         let numbers: Vec<String> = (1..)
@@ -66,17 +62,16 @@ impl Revocation {
         }
     }
 
-    /// When the first of the lists expires, since 1970.
+    /// The earliest expiry, since 1970.
     pub fn until(&self) -> Duration {
         self.next_update.to_unix_duration()
     }
 
-    /// How long all lists are still valid.
+    /// How long all lists are still valid. `None` if one has expired.
     pub fn expires_in(&self, now: UnixTime) -> Option<Duration> {
         self.until().checked_sub(Duration::from_secs(now.as_secs())).filter(|left| !left.is_zero())
     }
 
-    /// The fault of a list that has expired.
     pub fn expired(&self, now: UnixTime) -> Option<TlsFault> {
         let until = &self.next_update;
         let fault = || {
@@ -87,11 +82,10 @@ impl Revocation {
     }
 }
 
-/// The contents of the issuer, and `nextUpdate`. Reads no further, since a list may have
-/// a million entries.
+/// The issuer and `nextUpdate`. Reads no further, because a list may have a million entries.
 fn beginning(list: &[u8]) -> Result<(&[u8], Time)> {
     let mut reader = SliceReader::new(list)?;
-    // CertificateList and, within it, TBSCertList (RFC 5280, section 5.1).
+    // CertificateList and its TBSCertList (RFC 5280, section 5.1).
     Header::decode(&mut reader)?.tag().assert_eq(Tag::Sequence)?;
     Header::decode(&mut reader)?.tag().assert_eq(Tag::Sequence)?;
     if Tag::peek(&reader)? == Tag::Integer {

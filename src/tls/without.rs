@@ -1,5 +1,4 @@
-//! The same names in a build without TLS: no keys can be loaded, so there is
-//! nothing that the rest could be done with.
+//! A build without TLS: no keys can be loaded, so the other functions cannot be called.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,64 +7,52 @@ use std::time::Duration;
 use super::{ReadError, TlsFault};
 use crate::model::plan::Tls;
 
-/// What a service would need to speak TLS. There are none.
 #[derive(Debug, Clone)]
 pub struct Keys(Infallible);
 
 impl Keys {
-    /// Says that this can't be had.
     pub fn load(files: &Tls) -> Result<Keys, TlsFault> {
         Err(TlsFault::of(&files.certificate, "can't be used: this program was built without TLS")
             .hint("build it with its feature `tls`"))
     }
 
-    /// The same.
     pub fn faults(files: &Tls) -> Vec<TlsFault> {
         Keys::load(files).err().into_iter().collect()
     }
 
-    /// Nobody has looked.
     pub fn are_swapped(_: &Tls) -> bool {
         false
     }
 
-    /// Whether clients are shown the same with both.
     pub fn same_certificate(&self, _: &Keys) -> bool {
         match self.0 {}
     }
 
-    /// Until when the certificate holds.
     pub fn until(&self) -> Option<String> {
         match self.0 {}
     }
 
-    /// What clients will hold against the certificate.
     pub fn complaint(&self) -> Option<&TlsFault> {
         match self.0 {}
     }
 
-    /// What is wrong with the revocation lists, although they were loaded.
     pub fn list_warnings(&self) -> Vec<TlsFault> {
         match self.0 {}
     }
 
-    /// The fault of a revocation list that has expired by now.
     pub fn expired_list(&self) -> Option<TlsFault> {
         match self.0 {}
     }
 
-    /// How long the revocation lists are still valid.
     pub fn list_expires_in(&self) -> Option<Duration> {
         match self.0 {}
     }
 
-    /// Whether these revocation lists expire before the other ones.
     pub fn has_older_list(&self, _: &Keys) -> bool {
         match self.0 {}
     }
 }
 
-/// One connection's TLS. There is none.
 #[derive(Debug)]
 pub struct Connection(Infallible);
 

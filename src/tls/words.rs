@@ -1,12 +1,10 @@
-//! What went wrong in words that can stand in a record: bounded, and of one
-//! line, whatever a client sent.
+//! Errors as text for records: one line of limited length for any client input.
 
 use rustls::{CertRevocationListError, CertificateError, Error, PeerIncompatible};
 
-/// Longer ones say nothing more. In characters.
+/// In characters.
 const LONGEST: usize = 200;
 
-/// Why a client was not let in, or was cut off.
 pub fn of(error: &Error) -> String {
     bounded(&match error {
         Error::InvalidMessage(what) => format!("what the client sent is not TLS ({what:?})"),
@@ -19,7 +17,7 @@ pub fn of(error: &Error) -> String {
         }
         Error::AlertReceived(alert) => format!("the client gave up ({alert:?})"),
         Error::DecryptError => "what the client sent was changed on its way".to_owned(),
-        // (All clients of today have that extension, and those of before never.)
+        // Current clients always send the extension, and older ones never do.
         Error::PeerIncompatible(
             PeerIncompatible::SignatureAlgorithmsExtensionRequired
             | PeerIncompatible::Tls12NotOffered
@@ -31,7 +29,6 @@ pub fn of(error: &Error) -> String {
     })
 }
 
-/// What is wrong with a certificate, whoever's it is.
 pub fn of_certificate(error: &Error) -> String {
     bounded(&match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => "of an unknown issuer".to_owned(),
@@ -47,7 +44,7 @@ pub fn of_certificate(error: &Error) -> String {
             "not signed by the authority that it names".to_owned()
         }
         Error::InvalidCertificate(CertificateError::Other(other)) => match other.0.to_string().as_str() {
-            // (By the name that the library gives it.)
+            // rustls names the error only in its text.
             "UnsupportedCertVersion" => "of X.509 version 1, where version 3 is needed".to_owned(),
             words => words.to_owned(),
         },
@@ -56,7 +53,7 @@ pub fn of_certificate(error: &Error) -> String {
     })
 }
 
-/// What is wrong with a revocation list, as the end of a sentence.
+/// The end of a sentence that begins with the path and the list.
 pub fn of_revocation_list(error: &CertRevocationListError) -> String {
     bounded(&match error {
         CertRevocationListError::BadSignature => "is not signed by the authority that it names".to_owned(),

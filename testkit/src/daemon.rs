@@ -1,4 +1,4 @@
-//! A running wininetd, its log as events.
+//! A running wininetd whose log is available as events.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,6 @@ use tempfile::TempDir;
 use crate::system::Interrupt;
 use crate::{Client, LIMIT, probe_path, wininetd};
 
-/// What a daemon is started with.
 #[derive(Debug)]
 pub struct Builder {
     folder: TempDir,
@@ -20,7 +19,7 @@ pub struct Builder {
     debug: bool,
 }
 
-/// A daemon that serves. Ended when dropped.
+/// A running daemon. Dropping it kills it.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
@@ -38,37 +37,32 @@ struct Log {
 #[derive(Debug, Default)]
 struct Lines {
     events: Vec<Value>,
-    /// What is not JSON: errors, panics.
+    /// Lines that are not JSON, such as errors and panics.
     other: String,
     ended: bool,
 }
 
-/// What a run left behind.
 #[derive(Debug)]
 pub struct Finished {
-    /// Its exit code.
     pub code: Option<i32>,
-    /// Its standard output.
     pub output: String,
-    /// Its standard error.
     pub errors: String,
 }
 
 impl Finished {
-    /// The events of this name among what it said.
     pub fn events(&self, name: &str) -> Vec<Value> {
         let lines = self.errors.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|event| event["event"] == name).collect()
     }
 }
 
-/// The text of a native file, with the probe in the place of `@`.
+/// The text of a native file, with the probe's path for each `@`.
 pub(crate) fn native(text: &str) -> String {
     as_the_server(&text.replace('@', &probe_path().display().to_string()))
 }
 
-/// A native file whose services run as the server if they name no account.
-/// As root the file has to say so.
+/// Adds `user = 'none'` to a native file whose `[defaults]` name no user, so that services run as
+/// the server. A server that runs as root requires a `user`.
 pub fn as_the_server(text: &str) -> String {
     const USER: &str = "user = 'none'\n";
     match text.split_once("[defaults]\n") {
@@ -77,12 +71,11 @@ pub fn as_the_server(text: &str) -> String {
             let user = if own.lines().any(|line| line.starts_with("user")) { "" } else { USER };
             format!("{before}[defaults]\n{user}{after}")
         }
-        // At its end: places of errors stay as they are.
+        // Appended, so that the positions of errors do not change.
         None => format!("{text}\n[defaults]\n{USER}"),
     }
 }
 
-/// The control channel of a daemon with this folder.
 fn control(folder: &Path) -> String {
     if cfg!(windows) {
         let name = folder.file_name().expect("a folder's name").to_string_lossy().replace('.', "");
@@ -92,23 +85,19 @@ fn control(folder: &Path) -> String {
     }
 }
 
-/// Runs the program to its end.
 pub fn run(arguments: &[&str]) -> Finished {
     run_with_input(arguments, "")
 }
 
-/// Runs the program to its end, with this on a pipe as its input.
 pub fn run_with_input(arguments: &[&str], input: &str) -> Finished {
     run_program(&wininetd(), arguments, input)
 }
 
-/// Runs a copy of the program to its end.
 pub(crate) fn run_program(program: &Path, arguments: &[&str], input: &str) -> Finished {
     use std::io::Write;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("wininetd runs");
-    // It may have ended already, without reading.
     let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
     let output = child.wait_with_output().expect("its end");
     Finished {
@@ -119,12 +108,10 @@ pub(crate) fn run_program(program: &Path, arguments: &[&str], input: &str) -> Fi
 }
 
 impl Builder {
-    /// A daemon for these lines of a classic file.
     pub fn new(lines: &[String]) -> Self {
         Builder::of_bytes((lines.join("\n") + "\n").as_bytes())
     }
 
-    /// A daemon for a file of these bytes.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Builder::of_file("wininetd.conf", bytes)
     }
@@ -134,12 +121,11 @@ impl Builder {
         let config = folder.path().join(name);
         std::fs::write(&config, bytes).expect("the configuration file");
         let mut command = Command::new(wininetd());
-        // A channel of its own: other daemons run beside it.
+        // Other daemons run at the same time.
         command.args(["--log-format", "json", "--control", &control(folder.path()), "--cfgfile"]).arg(config);
         Builder { folder, command, debug: true }
     }
 
-    /// A daemon for what its arguments say, without a file.
     pub fn without_file(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let mut command = Command::new(wininetd());
@@ -147,25 +133,24 @@ impl Builder {
         Builder { folder, command, debug: true }
     }
 
-    /// A daemon for a native file. `@` in the text stands for the probe's path, as
-    /// a part of a literal string. Services without `user` get `none`.
+    /// A daemon for a native file. Each `@` in the text becomes the probe's path, so it belongs in
+    /// a literal string. Services without `user` get `none`.
     pub fn native(text: &str) -> Self {
         Builder::of_file("wininetd.toml", native(text).as_bytes())
     }
 
-    /// As a service manager starts it, without a verb.
+    /// Starts without `--debug`, as a service manager starts it.
     pub fn without_verb(mut self) -> Self {
         self.debug = false;
         self
     }
 
-    /// With more arguments.
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.command.args(arguments);
         self
     }
 
-    /// Started by another program that ends in it, such as `setpriv …`.
+    /// Starts through another program that executes wininetd, such as `setpriv …`.
     pub fn through(mut self, starter: &[&str]) -> Self {
         let mut command = Command::new(starter[0]);
         command.args(&starter[1..]).arg(self.command.get_program()).args(self.command.get_args());
@@ -173,7 +158,7 @@ impl Builder {
         self
     }
 
-    /// Another copy of the program.
+    /// Runs this copy of wininetd instead of the built one.
     pub fn of_binary(mut self, path: &Path) -> Self {
         let mut command = Command::new(path);
         command.args(self.command.get_args());
@@ -181,29 +166,25 @@ impl Builder {
         self
     }
 
-    /// With a variable in its environment.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// With the command changed as the system allows.
     pub fn command(mut self, change: impl FnOnce(&mut Command)) -> Self {
         change(&mut self.command);
         self
     }
 
-    /// The folder of the configuration file.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Starts it without waiting for anything.
     pub fn launch(self) -> Daemon {
         self.launch_with(false)
     }
 
-    /// Starts it, and closes its log's other end once it serves.
+    /// Starts the daemon and closes the read end of its log after `ready`.
     pub fn deaf_after_ready(self) -> Daemon {
         let daemon = self.launch_with(true);
         daemon.event("ready", |_| true);
@@ -224,7 +205,6 @@ impl Builder {
         Daemon { child, log, interrupt, folder: self.folder }
     }
 
-    /// Starts it and waits until it serves.
     pub fn start(self) -> Daemon {
         let daemon = self.launch();
         daemon.event("ready", |_| true);
@@ -255,7 +235,7 @@ impl Log {
         self.changed.notify_all();
     }
 
-    /// Waits until `find` finds what it wants.
+    /// Waits until `find` returns a value. Panics after the limit or at the end of the log.
     fn wait<T>(&self, what: &str, mut find: impl FnMut(&Lines) -> Option<T>) -> T {
         let until = Instant::now() + LIMIT;
         let mut lines = self.lines.lock().expect("the log");
@@ -274,20 +254,18 @@ impl Log {
 }
 
 impl Daemon {
-    /// The first event of this name for which `wanted` is true, once it is there.
+    /// Waits for the first event of this name for which `wanted` is true.
     pub fn event(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.log.wait(name, |lines| {
             lines.events.iter().find(|event| event["event"] == name && wanted(event)).cloned()
         })
     }
 
-    /// The record of the client with this port, once it is there.
     pub fn record(&self, client_port: u16) -> Value {
         let ending = format!(":{client_port}");
         self.event("session", |event| event["peer"].as_str().is_some_and(|peer| peer.ends_with(&ending)))
     }
 
-    /// All records, once there are this many.
     pub fn records(&self, count: usize) -> Vec<Value> {
         self.log.wait(&format!("{count} records"), |lines| {
             let records: Vec<_> =
@@ -296,24 +274,21 @@ impl Daemon {
         })
     }
 
-    /// All events so far.
     pub fn events(&self) -> Vec<Value> {
         self.log.lines.lock().expect("the log").events.clone()
     }
 
-    /// All text so far.
     pub fn text(&self) -> String {
         let lines = self.log.lines.lock().expect("the log");
         lines.events.iter().map(|event| format!("{event}\n")).collect::<String>() + &lines.other
     }
 
-    /// The first line that is not JSON and has this in it, once it is there.
     pub fn text_line(&self, part: &str) -> String {
         self.log.wait(part, |lines| lines.other.lines().find(|line| line.contains(part)).map(str::to_owned))
     }
 
-    /// What the service says once it serves: one that is paused turns clients
-    /// away, and comes back by itself.
+    /// The text that the service sends once it serves again. A paused service refuses clients until
+    /// its pause ends.
     pub fn says_again(&self, port: u16) -> String {
         let until = Instant::now() + LIMIT;
         loop {
@@ -326,24 +301,22 @@ impl Daemon {
         }
     }
 
-    /// Waits for a moment or the end of its log: between tries of what has no
-    /// event of its own.
+    /// Waits 100 ms, or until the log ends, between two attempts at something that has no event.
     pub fn wait_a_moment(&self) {
         let lines = self.log.lines.lock().expect("the log");
         let moment = Duration::from_millis(100);
         drop(self.log.changed.wait_timeout_while(lines, moment, |lines| !lines.ended).expect("the log"));
     }
 
-    /// Whether it has ended, as far as its log says.
+    /// Whether the log has ended, which normally means that the daemon has exited.
     pub fn has_ended(&self) -> bool {
         self.log.lines.lock().expect("the log").ended
     }
 
-    /// Waits for two seconds, one after the other, that each use less than this part of a
-    /// processor.
+    /// Waits for two seconds in a row that each use less than this share of a processor.
     ///
-    /// The first seconds may hold work that is nearly done; a busy machine makes them many.
-    /// A server that spins, or that wakes again and again, has no two such seconds in thirty.
+    /// The first seconds may include work that is nearly done, and on a busy machine this takes
+    /// longer. A server that spins or wakes again and again has no two such seconds in thirty.
     #[track_caller]
     pub fn uses_less_than(&self, part: f64) {
         let mut loads: Vec<f64> = Vec::new();
@@ -356,7 +329,7 @@ impl Daemon {
         panic!("it goes on using {part} of a processor or more: {loads:?}\n{}", self.text());
     }
 
-    /// The part of a processor that it uses in about a second from now.
+    /// The share of a processor that the daemon uses in about one second from now.
     fn load(&self) -> f64 {
         let (began, before) = (Instant::now(), crate::processor_time(self.pid()));
         let second = Duration::from_secs(1);
@@ -365,13 +338,10 @@ impl Daemon {
         (crate::processor_time(self.pid()) - before).as_secs_f64() / began.elapsed().as_secs_f64()
     }
 
-    /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Writes another native file in the place of its own. (Nothing is read before
-    /// it is told.)
     pub fn rewrite(&self, text: &str) {
         let path = self.file("wininetd.toml");
         let new = self.file("wininetd.new");
@@ -379,40 +349,36 @@ impl Daemon {
         std::fs::rename(new, path).expect("the configuration file");
     }
 
-    /// Asks it over its control channel.
     pub fn ask(&self, arguments: &[&str]) -> Finished {
         let control = control(self.folder.path());
         run(&[&["--control", &*control], arguments].concat())
     }
 
-    /// Reads its files again, which is to succeed.
     pub fn reload(&self) -> Finished {
         let finished = self.ask(&["--reload"]);
         assert_eq!(finished.code, Some(0), "{}", finished.errors);
         finished
     }
 
-    /// Reads its files again, asked over its channel without a program for it.
+    /// Reloads over the control channel without running a second wininetd.
     pub fn reload_quickly(&self) {
         let answer = crate::channel::exchange(&self.control(), br#"{"version":1,"request":"reload"}"#);
         assert!(answer.contains("reloaded"), "{answer}");
     }
 
-    /// What `--status --json` says.
     pub fn status(&self) -> Value {
         let finished = self.ask(&["--status", "--json"]);
         assert_eq!(finished.code, Some(0), "{}", finished.errors);
         serde_json::from_str(&finished.output).expect("JSON")
     }
 
-    /// The status of one service.
     pub fn service(&self, name: &str) -> Value {
         let status = self.status();
         let services = status["services"].as_array().expect("services");
         services.iter().find(|service| service["name"] == name).expect("the service").clone()
     }
 
-    /// Waits until so many programs of a service wait for their clients.
+    /// Waits until this many warm programs of a service are ready.
     pub fn warm(&self, name: &str, count: u64) {
         let until = Instant::now() + LIMIT;
         loop {
@@ -425,35 +391,32 @@ impl Daemon {
         }
     }
 
-    /// The path of its control channel.
     pub fn control(&self) -> String {
         control(self.folder.path())
     }
 
-    /// A file in the folder of its configuration.
+    /// The path of a file in the folder of the configuration.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Asks it to stop, as a person at its console would.
+    /// Asks the daemon to stop, as Ctrl-C at its console does.
     pub fn request_stop(&self) {
         self.interrupt.send(&self.child);
     }
 
-    /// Waits for its end; its exit code, and everything that it said.
     pub fn finish(mut self) -> Finished {
         self.log.wait("end", |lines| lines.ended.then_some(()));
         let status = self.child.wait().expect("its end");
         Finished { code: status.code(), output: String::new(), errors: self.text() }
     }
 
-    /// Asks it to stop and waits for its end.
     pub fn stop(self) -> Finished {
         self.request_stop();
         self.finish()
     }
 
-    /// Asks it to stop, and reads a file once it has.
+    /// Stops the daemon and reads a file before the test folder is removed.
     pub fn stop_and_read(mut self, path: &Path) -> (Finished, String) {
         self.request_stop();
         self.log.wait("end", |lines| lines.ended.then_some(()));
@@ -462,12 +425,11 @@ impl Daemon {
         (Finished { code: status.code(), output: String::new(), errors: self.text() }, text)
     }
 
-    /// Waits for its end without its log.
+    /// Waits for the daemon's exit, but not for the end of its log.
     pub fn exit_code(mut self) -> Option<i32> {
         self.child.wait().expect("its end").code()
     }
 
-    /// Ends it as a crash would.
     pub fn kill(mut self) {
         self.child.kill().expect("its end");
         let _ = self.child.wait();

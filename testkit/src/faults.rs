@@ -1,5 +1,5 @@
-//! The points at which a build for tests lets a call of the server fail: which are
-//! passed, which of them failed, and how a client asks that expects anything.
+//! Injected failures: a test build lets a call fail at a named point. A client here accepts any
+//! answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -8,19 +8,17 @@ use std::time::Duration;
 
 use crate::{Builder, Daemon};
 
-/// Which calls fail. Written as the server reads it: `NAME:NUMBER`, `NAME:NUMBER+`.
+/// Which calls fail, as `NAME:NUMBER` or `NAME:NUMBER+`.
 pub const FAULTS: &str = "WININETD_TEST_FAULTS";
-/// Where every pass is written.
+/// The path of the file that receives a line for each pass.
 pub const SEEN: &str = "WININETD_TEST_FAULTS_SEEN";
 
-/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
-    /// The point.
     pub point: String,
-    /// Which of its calls.
+    /// The number of the call at this point, from 1.
     pub number: u32,
-    /// All that follow as well.
+    /// Whether all later calls fail as well.
     pub for_ever: bool,
 }
 
@@ -31,14 +29,12 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// What a run has passed.
 #[derive(Debug, Default)]
 pub struct Seen {
     passes: Vec<(String, u32, bool)>,
 }
 
 impl Seen {
-    /// What was written so far.
     pub fn read(path: &Path) -> Seen {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let passes = text.lines().filter_map(|line| {
@@ -49,22 +45,18 @@ impl Seen {
         Seen { passes: passes.collect() }
     }
 
-    /// One more pass of this point.
     pub fn add(&mut self, point: &str, failed: bool) {
         self.passes.push((point.to_owned(), self.count(point) + 1, failed));
     }
 
-    /// How often this point was passed.
     pub fn count(&self, point: &str) -> u32 {
         self.passes.iter().filter(|(name, ..)| name == point).map(|(_, number, _)| *number).max().unwrap_or(0)
     }
 
-    /// How many calls failed.
     pub fn failed(&self) -> usize {
         self.passes.iter().filter(|(.., failed)| *failed).count()
     }
 
-    /// All points, and how often each was passed.
     pub fn points(&self) -> Vec<(String, u32)> {
         let mut names: Vec<&String> = self.passes.iter().map(|(name, ..)| name).collect();
         names.sort();
@@ -74,7 +66,7 @@ impl Seen {
 }
 
 impl Builder {
-    /// Counts what is passed, in a file, and lets a call fail.
+    /// Records all passes in a file, and lets a call fail if a fault is given.
     pub fn with_faults(self, seen: &Path, fault: Option<&Fault>) -> Builder {
         let counted = self.variable(SEEN, &seen.display().to_string());
         match fault {
@@ -84,18 +76,17 @@ impl Builder {
     }
 }
 
-/// What came of a client's question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Nobody listened.
+    /// No server accepted the connection.
     Refused,
-    /// So much was read until the connection was gone, however that was.
+    /// The bytes that came before the connection was closed or reset.
     Gone(Vec<u8>),
-    /// The connection is still there after so long.
+    /// The bytes that came before the client's patience ended. The connection is still open.
     Hangs(Vec<u8>),
 }
 
-/// Sends this and its end, and reads until the connection is gone.
+/// Sends the bytes, half-closes, and reads until the connection is closed or reset.
 pub fn ask(port: u16, bytes: &[u8], patience: Duration) -> Answer {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let Ok(mut stream) = TcpStream::connect_timeout(&address, patience) else { return Answer::Refused };
@@ -114,21 +105,20 @@ pub fn ask(port: u16, bytes: &[u8], patience: Duration) -> Answer {
 }
 
 impl Builder {
-    /// With another native file, before anything is started.
     pub fn with_native(self, text: &str) -> Builder {
         let text = crate::daemon::native(text);
         std::fs::write(self.folder().join("wininetd.toml"), text).expect("the configuration file");
         self
     }
 
-    /// With a logon that succeeds, where no real one can.
+    /// On Windows, lets each logon succeed as the server's own user.
     pub fn with_own_logon(self) -> Builder {
         if cfg!(windows) { self.variable("WININETD_TEST_LOGON", "own") } else { self }
     }
 }
 
 impl Daemon {
-    /// Asks it over its control channel, if there is one; what it answers.
+    /// The answer to a request over the control channel, or `None` without one.
     pub fn try_ask(&self, request: &[u8], patience: Duration) -> Option<String> {
         let (path, line) = (self.control(), [request, b"\n"].concat());
         imp::exchange(&path, &line, patience)
@@ -143,7 +133,7 @@ mod imp {
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
-    /// Whether programs can be started as somebody else here.
+    /// Whether the server can start programs as another user here.
     pub fn takes_identities() -> bool {
         // SAFETY: no preconditions.
         unsafe { libc::geteuid() == 0 }
@@ -158,7 +148,7 @@ mod imp {
         Some(answer)
     }
 
-    /// The processes that have this word in their environment.
+    /// The processes with this text in their environment.
     pub fn marked(word: &str) -> Vec<u32> {
         let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -169,7 +159,6 @@ mod imp {
         pids.filter(has).collect()
     }
 
-    /// What a process has open, for people.
     pub fn open_files(pid: u32) -> String {
         let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         let words = entries.map(|entry| {
@@ -185,8 +174,7 @@ mod imp {
     use std::io::{BufRead, BufReader, Write};
     use std::time::{Duration, Instant};
 
-    /// Whether programs can be started as somebody else here: as ourselves, with a
-    /// logon that only builds for tests have.
+    /// Test builds have a logon that always succeeds.
     pub fn takes_identities() -> bool {
         true
     }
@@ -209,12 +197,11 @@ mod imp {
         Some(answer)
     }
 
-    /// Jobs hold them here, and end with the server.
+    /// None: a job object terminates these processes when the server ends.
     pub fn marked(_: &str) -> Vec<u32> {
         Vec::new()
     }
 
-    /// Not told here.
     pub fn open_files(_: u32) -> String {
         String::new()
     }

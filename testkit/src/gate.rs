@@ -1,5 +1,5 @@
-//! Where programs and tests meet: a program comes to the gate and says who it
-//! is; it goes on when the test lets it, and the test sees when it is gone.
+//! The gate: a listener that test programs connect to. A program waits until the test closes its
+//! connection. The test sees the program's end as the end of file.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,21 +7,19 @@ use std::time::Instant;
 
 use crate::LIMIT;
 
-/// A place that programs come to.
 #[derive(Debug)]
 pub struct Gate {
     listener: TcpListener,
 }
 
-/// A program at the gate. It goes on when this is dropped.
+/// A program at the gate. Dropping this value lets the program continue.
 #[derive(Debug)]
 pub struct Visitor {
     stream: BufReader<TcpStream>,
-    /// Its process.
     pub pid: u32,
-    /// Its WININETD_SESSION.
+    /// Its `WININETD_SESSION`.
     pub session: String,
-    /// Its CLIENT_PORT; empty for a process that a program has started.
+    /// Its `CLIENT_PORT`. Empty for a child of the service's program.
     pub client_port: String,
 }
 
@@ -32,23 +30,19 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A new gate.
     pub fn new() -> Gate {
         Gate { listener: TcpListener::bind("127.0.0.1:0").expect("a gate") }
     }
 
-    /// Where programs find it.
     pub fn address(&self) -> String {
         self.listener.local_addr().expect("its address").to_string()
     }
 
-    /// Waits for the next program.
     pub fn visitor(&self) -> Visitor {
         Gate::introduce(self.accept()).expect("who it is")
     }
 
-    /// The programs that have come so far and not been let in. Some may be
-    /// gone already.
+    /// The programs that no other call has accepted. Some may have exited already.
     pub fn visitors_so_far(&self) -> Vec<Visitor> {
         self.listener.set_nonblocking(true).expect("a gate that does not wait for ever");
         let streams = std::iter::from_fn(|| self.listener.accept().ok());
@@ -64,20 +58,20 @@ impl Gate {
         stream.set_read_timeout(Some(LIMIT)).expect("a read timeout");
         let mut stream = BufReader::new(stream);
         let mut line = String::new();
-        // It may have been ended before it could say anything.
+        // The server may have killed the program before it reported itself.
         stream.read_line(&mut line).ok()?;
         let mut words = line.trim_end_matches('\n').split(' ').map(str::to_owned);
         let pid = words.next()?.parse().ok()?;
         Some(Visitor { pid, session: words.next()?, client_port: words.next()?, stream })
     }
 
-    /// Whether a program is at the gate at this moment.
+    /// Whether a program is at the gate now. The call lets that program continue.
     pub fn is_visited(&self) -> bool {
         self.listener.set_nonblocking(true).expect("a gate that does not wait for ever");
         self.listener.accept().is_ok()
     }
 
-    /// accept with a limit: a program that never comes must fail the test.
+    /// Accepts with a time limit: a program that never comes must fail the test.
     fn accept(&self) -> TcpStream {
         self.listener.set_nonblocking(true).expect("a gate that does not wait for ever");
         let until = Instant::now() + LIMIT;
@@ -97,15 +91,14 @@ impl Gate {
 }
 
 impl Visitor {
-    /// What the program tells until it has ended.
+    /// The text that the program sends until it exits.
     pub fn tells(mut self) -> String {
         let mut text = String::new();
         self.stream.read_to_string(&mut text).expect("what it tells");
         text
     }
 
-    /// Sends one byte to a process that answers each (`probe answers`); its answer,
-    /// or `None` if the process is gone.
+    /// Sends a byte to `probe answers`. Returns its answer, or `None` if the process is gone.
     pub fn ask(&mut self, byte: u8) -> Option<u8> {
         let mut answer = [0];
         self.stream.get_mut().write_all(&[byte]).ok()?;
@@ -113,7 +106,7 @@ impl Visitor {
         Some(answer[0])
     }
 
-    /// Waits until the program has ended, by whatever hand.
+    /// Waits until the program has ended, for any reason.
     pub fn wait_gone(mut self) {
         match self.stream.read(&mut [0]) {
             Ok(0) => {}

@@ -1,29 +1,26 @@
-//! What a process holds of the system.
+//! The resources that a process holds: descriptors or handles, children, memory and processor time.
 
-/// Figures of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// Open descriptors or handles.
     pub handles: usize,
-    /// Processes that it has started and that exist, ended or not.
+    /// Child processes, including zombies. Always 0 on Windows, where their handles count.
     pub children: usize,
-    /// Memory of its own.
+    /// Resident memory on Linux, committed memory on Windows.
     pub kibibytes: usize,
 }
 
 impl Held {
-    /// What this process holds now.
     pub fn by(pid: u32) -> Held {
         imp::held(pid)
     }
 }
 
-/// The processor time that a process has used so far.
+/// The user and kernel time that a process has used so far.
 pub fn processor_time(pid: u32) -> std::time::Duration {
     imp::processor_time(pid)
 }
 
-/// The processes that it, or a child of it, has started and that are stopped.
+/// The stopped processes among the children and grandchildren of a process.
 #[cfg(unix)]
 pub fn stopped_children(pid: u32) -> Vec<u32> {
     let runners = imp::children(pid).into_iter();
@@ -31,7 +28,6 @@ pub fn stopped_children(pid: u32) -> Vec<u32> {
     imp::children_in_state(pid, 'T').into_iter().chain(below).collect()
 }
 
-/// How many processes that it has started have ended and are not reaped.
 pub fn zombies(pid: u32) -> usize {
     imp::zombies(pid)
 }
@@ -44,16 +40,15 @@ mod imp {
 
     pub fn processor_time(pid: u32) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a live process");
-        // After its name, which may have anything in it: state, …, utime, stime.
+        // The name in parentheses may contain anything. After it come the state, …, utime, stime.
         let rest = stat.rsplit_once(") ").expect("its figures").1;
         let ticks = rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
-        // SAFETY: asks for a figure of the system.
+        // SAFETY: sysconf takes no pointers.
         let in_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
         Duration::from_millis(ticks.sum::<u64>() * 1000 / in_second.unsigned_abs())
     }
 
-    /// All processes of the list of one of its threads' children. A process that is gone
-    /// has none.
+    /// Joins the lists of children of all threads. A process that is gone has no children.
     pub fn children(pid: u32) -> Vec<u32> {
         let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
         let lists = tasks
@@ -104,8 +99,8 @@ mod imp {
 
     pub fn processor_time(pid: u32) -> std::time::Duration {
         let mut times = [0u64; 4];
-        // SAFETY: the handle is new and ours; a FILETIME is a number of 64 bits,
-        // and its alignment is no larger.
+        // SAFETY: the handle is new and owned here. A FILETIME has 64 bits, and a u64 is aligned at
+        // least as strictly.
         unsafe {
             let handle = OpenProcess(PROCESS_QUERY_INFORMATION, 0, pid);
             assert!(!handle.is_null(), "a live process");
@@ -118,14 +113,14 @@ mod imp {
         std::time::Duration::from_nanos((times[2] + times[3]) * 100)
     }
 
-    /// What has ended is a handle here, and counted as such.
+    /// Windows has no zombies. An exited process that is still referenced counts as a handle.
     pub fn zombies(_: u32) -> usize {
         0
     }
 
     pub fn held(pid: u32) -> Held {
-        // SAFETY: the handle is new and ours; the structure is valid to be
-        // overwritten, and the size is its own.
+        // SAFETY: the handle is new and owned here. Zeroes are a valid structure, and the size is
+        // that of the structure.
         let memory = unsafe {
             let handle = OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, 0, pid);
             assert!(!handle.is_null(), "a live process");
@@ -135,18 +130,17 @@ mod imp {
             assert!(GetProcessMemoryInfo(process.as_raw_handle(), &raw mut memory, size) != 0);
             memory
         };
-        // What a process has started it holds handles of, and those are counted.
         Held { handles: handles_of(pid), children: 0, kibibytes: memory.PagefileUsage / 1024 }
     }
 
-    /// Counted in the list of all handles of the system, since Wine does not
-    /// answer the question for one process.
+    /// Counts in the list of all handles of the system, because Wine does not answer
+    /// GetProcessHandleCount.
     fn handles_of(pid: u32) -> usize {
         const SYSTEM_EXTENDED_HANDLE_INFORMATION: i32 = 64;
         const WORDS_OF_ENTRY: usize = 5;
         let mut list = vec![0usize; 1 << 18];
         let bytes = u32::try_from(list.len() * size_of::<usize>()).expect("a size");
-        // SAFETY: the buffer is as long as is said.
+        // SAFETY: the buffer is as long as the call says.
         let status = unsafe {
             NtQuerySystemInformation(
                 SYSTEM_EXTENDED_HANDLE_INFORMATION,
@@ -156,7 +150,8 @@ mod imp {
             )
         };
         assert!(status >= 0, "the list of handles: {status:#x}");
-        // A count and a reserved word; then entries: object, process, handle, …
+        // The list begins with a count and a reserved word. Each entry has: object, process,
+        // handle, …
         let entries = list[2..].chunks_exact(WORDS_OF_ENTRY).take(list[0]);
         entries.filter(|entry| entry[1] == pid as usize).count()
     }

@@ -1,7 +1,7 @@
-//! The world around wininetd in its tests: a daemon, its clients, and a gate
-//! where programs and tests meet. Nothing here sleeps: everything waits for an
-//! event, with a limit after which the test fails and shows the log.
-#![allow(clippy::disallowed_methods)] // it starts wininetd, not what wininetd serves
+//! The environment of wininetd in its tests: a daemon, its clients, and a gate that test programs
+//! connect to. Tests wait for events and do not sleep. After a time limit a wait fails the test and
+//! shows the log.
+#![allow(clippy::disallowed_methods)] // starts wininetd itself, not its services
 
 pub mod channel;
 mod client;
@@ -34,11 +34,10 @@ pub use terminal::Terminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a test waits for anything. Far beyond what any step takes, even
-/// under Wine on a busy machine: reaching it is a failure, never a delay.
+/// The time limit of every wait. It is far longer than any step takes, even under Wine on a busy
+/// machine. A test that reaches it fails.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// The folder that cargo builds programs into.
 fn built() -> PathBuf {
     let mut folder = std::env::current_exe().expect("the test's own path");
     folder.pop();
@@ -48,41 +47,38 @@ fn built() -> PathBuf {
     folder
 }
 
-/// The program under test.
 pub fn wininetd() -> PathBuf {
     built().join(format!("wininetd{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// The probe's command line: `probe` and what it is to do.
+/// A command line that runs the probe with these arguments.
 pub fn probe(what: &str) -> String {
     format!("{} {what}", quoted(&probe_path()))
 }
 
-/// A line of the classic file whose program is the probe, as the server itself.
+/// A line of the classic file that runs the probe as the server's own user.
 pub fn probe_line(port: u16, what: &str) -> String {
     format!("{port} none {}", probe(what))
 }
 
-/// The probe itself.
 pub fn probe_path() -> PathBuf {
     let path = built().join("examples").join(format!("probe{}", std::env::consts::EXE_SUFFIX));
     assert!(path.exists(), "{} is missing: `cargo build --examples` makes it", path.display());
     path
 }
 
-/// Bytes of which each place knows its own, as the probe knows them too.
+/// Bytes that depend on their position. The probe creates the same pattern.
 pub fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at % 251).to_le_bytes()[0] ^ (at / 251).to_le_bytes()[0]).collect()
 }
 
-/// A path as a word of a command line.
+/// A path in quotes, for a command line.
 pub fn quoted(path: &std::path::Path) -> String {
     format!("\"{}\"", path.display())
 }
 
-/// A port that nothing listens on, in neither family. Outside of the range
-/// that the system gives to clients, so that no connection takes it meanwhile,
-/// and never the same twice in one process.
+/// A port without a listener in IPv4 and IPv6. It lies outside the range of ephemeral ports, so no
+/// connection takes it meanwhile. Each call in a process returns another port.
 pub fn free_port() -> u16 {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -95,7 +91,7 @@ pub fn free_port() -> u16 {
         let port = u16::try_from(FIRST + (start.wrapping_add(step)) % RANGE).expect("a port");
         let free = |address: IpAddr| match bind((address, port).into()) {
             Ok(()) => true,
-            // A host without IPv6 has no such port to take.
+            // A host without IPv6 cannot have a conflict there. 97 is EAFNOSUPPORT.
             Err(error) => error.kind() == std::io::ErrorKind::Unsupported || error.raw_os_error() == Some(97),
         };
         if free(Ipv4Addr::UNSPECIFIED.into()) && free(Ipv6Addr::UNSPECIFIED.into()) {
@@ -105,8 +101,8 @@ pub fn free_port() -> u16 {
     panic!("no free port");
 }
 
-/// Whether an address can be bound. Nothing listens there in between: a program
-/// that another test is just starting has a copy of the socket until it begins.
+/// Tries to bind an address without listening on it. A program that another test starts meanwhile
+/// holds a copy of the socket until its exec. A listening copy would occupy the port.
 fn bind(address: std::net::SocketAddr) -> std::io::Result<()> {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;

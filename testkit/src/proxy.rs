@@ -1,14 +1,10 @@
-//! The other end of the PROXY protocol: the headers that a proxy sends, written
-//! from the specification and not from the code that reads them.
+//! PROXY headers, written from the specification and not from the server's parser.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// LOCAL and PROXY, as a header of version 2 says them.
 pub const LOCAL: u8 = 0x20;
-/// See there.
 pub const PROXY: u8 = 0x21;
 
-/// A line of version 1.
 pub fn v1(client: &str, local: &str) -> Vec<u8> {
     let (client, local) = addresses(client, local);
     let family = if client.is_ipv4() { "TCP4" } else { "TCP6" };
@@ -16,7 +12,6 @@ pub fn v1(client: &str, local: &str) -> Vec<u8> {
     format!("PROXY {family} {from} {to} {} {}\r\n", client.port(), local.port()).into_bytes()
 }
 
-/// A header of version 2.
 pub fn v2(client: &str, local: &str) -> Vec<u8> {
     let (client, local) = addresses(client, local);
     let mut block = Vec::new();
@@ -31,7 +26,6 @@ pub fn v2(client: &str, local: &str) -> Vec<u8> {
     v2_of(PROXY, if client.is_ipv4() { 0x11 } else { 0x21 }, &block)
 }
 
-/// A header of version 2 with this command, family and protocol, and what follows.
 pub fn v2_of(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     let length = u16::try_from(block.len()).expect("a length");
     let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();

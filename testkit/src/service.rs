@@ -1,4 +1,4 @@
-//! A wininetd that is registered as a Windows service, under a name of its own.
+//! A copy of wininetd that is registered as a Windows service under a unique name.
 
 use std::ffi::OsStr;
 use std::os::windows::ffi::OsStrExt;
@@ -33,21 +33,20 @@ use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_SYNCHRONIZE, Wa
 use crate::daemon::run_program;
 use crate::{Finished, LIMIT, wininetd};
 
-/// A service with a folder of its own. Stopped and removed when dropped.
+/// A Windows service with its own folder. Dropping it stops and removes the service.
 #[derive(Debug)]
 pub struct Service {
-    /// Its name.
     pub name: String,
     folder: TempDir,
-    /// One at a time: Wine's service manager hands starts to the wrong process,
-    /// or ends, when several begin at once.
+    /// Allows one service at a time. When several start at once, Wine's service manager confuses
+    /// their processes or exits.
     _turn: MutexGuard<'static, ()>,
 }
 
 static TURN: Mutex<()> = Mutex::new(());
 
 impl Service {
-    /// One that is not installed yet, for these lines of a classic file.
+    /// A service with these lines as its classic file. It is not installed yet.
     pub fn new(lines: &[String]) -> Service {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -57,38 +56,32 @@ impl Service {
             _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner),
         };
         service.write(lines);
-        // A copy, since what ordinary users can replace is not registered, and
-        // the folders above the build may be anybody's.
+        // The server does not register a program that ordinary users can replace. The folders above
+        // the build may be writable for them, so this is a copy.
         crate::copy_program(&wininetd(), &service.program());
         service
     }
 
-    /// Its program.
     pub fn program(&self) -> PathBuf {
         self.file("wininetd.exe")
     }
 
-    /// Writes its configuration anew.
     pub fn write(&self, lines: &[String]) {
         std::fs::write(self.file("wininetd.conf"), lines.join("\r\n") + "\r\n").expect("the configuration");
     }
 
-    /// A file in its folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Runs a verb for it.
     pub fn verb(&self, words: &[&str]) -> Finished {
         self.verb_with_input(words, "")
     }
 
-    /// Runs a verb for it, with this on a pipe as its input.
     pub fn verb_with_input(&self, words: &[&str], input: &str) -> Finished {
         run_program(&self.program(), &[words, &["--service-name", &self.name]].concat(), input)
     }
 
-    /// Installs it with its configuration, a log file, and more.
     pub fn install(&self, more: &[&str]) -> Finished {
         let (config, log) = (self.file("wininetd.conf"), self.file("log"));
         let (config, log) = (config.display().to_string(), log.display().to_string());
@@ -107,17 +100,16 @@ impl Service {
         self.opened(ServiceAccess::all()).expect("the service is registered")
     }
 
-    /// Whether the service manager knows it.
     pub fn is_registered(&self) -> bool {
         self.opened(ServiceAccess::QUERY_STATUS).is_some()
     }
 
-    /// How it is registered.
     pub fn config(&self) -> ServiceConfig {
         self.registered().query_config().expect("its configuration")
     }
 
-    /// Disables it and names it, as an administrator may with other tools.
+    /// Disables the service and changes its display name, as an administrator may do with other
+    /// tools.
     pub fn disable(&self) {
         self.change(|info| {
             info.start_type = ServiceStartType::Disabled;
@@ -125,7 +117,6 @@ impl Service {
         });
     }
 
-    /// Gives it another command line.
     pub fn set_command_line(&self, line: &str) {
         let mut words = line.rsplitn(2, "\" ");
         let arguments = words.next().expect("arguments").split(' ').map(Into::into).collect::<Vec<_>>();
@@ -139,7 +130,7 @@ impl Service {
     fn change(&self, change: impl Fn(&mut ServiceInfo)) {
         let mut info = self.info();
         let command = self.config().executable_path.display().to_string();
-        // The crate quotes the path again, so it is taken apart as far as needed.
+        // The crate quotes the path again, so this code splits the command line first.
         let program = command.trim_start_matches('"').split('"').next().expect("a path").to_owned();
         let arguments = command.split("\" ").nth(1).unwrap_or_default();
         info.executable_path = program.into();
@@ -164,27 +155,25 @@ impl Service {
         }
     }
 
-    /// Registers another program under its name.
+    /// Registers another program under this service's name.
     pub fn register_stranger(&self) {
         let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
         let manager = ServiceManager::local_computer(None::<&str>, access).expect("the service manager");
         manager.create_service(&self.info(), ServiceAccess::all()).expect("a stranger's service");
     }
 
-    /// Removes it without the program's help.
     pub fn delete(&self) {
         self.registered().delete().expect("its end");
     }
 
-    /// Its state now.
     pub fn status(&self) -> ServiceStatus {
         self.registered().query_status().expect("its state")
     }
 
-    /// Asks for a start with these parameters, without waiting for it. Until the
-    /// service manager has seen that the process of before is gone, after a stop
-    /// or a crash, it answers that the service runs, or (Wine) hands the start to
-    /// that process and waits in vain.
+    /// Requests a start with these parameters and does not wait for it. After a stop or a crash,
+    /// the service manager may not have seen the end of the previous process. It then answers that
+    /// the service runs. Wine may also send the start to the old process and time out. The call
+    /// retries in both cases.
     pub fn request_start(&self, parameters: &[&str]) {
         let service = self.registered();
         until("start", || match service.start(parameters) {
@@ -200,30 +189,27 @@ impl Service {
         });
     }
 
-    /// Starts it; the state in which that ended.
     pub fn start(&self, parameters: &[&str]) -> ServiceStatus {
         self.request_start(parameters);
         self.settled(ServiceState::StartPending)
     }
 
-    /// Stops it; the state in which that ended.
     pub fn stop(&self) -> ServiceStatus {
         let service = self.registered();
         let process = service.query_status().expect("its state").process_id;
         service.stop().expect("a stop");
-        // Not at once: the request is only passed on to the server's loop.
+        // The control handler only passes the request to the server's loop.
         let stopped = self.reaches(ServiceState::Stopped);
-        // The state is told by a process that then has to end.
+        // The process reports `Stopped` before it exits.
         if let Some(process) = process {
             until("end of its process", || is_gone(process).then_some(()));
         }
         stopped
     }
 
-    /// Says to it that its parameters have changed.
     pub fn parameters_changed(&self) {
         let service = self.registered();
-        // SAFETY: the handle is open; zeroes are a valid status to be overwritten.
+        // SAFETY: the handle is open. Zeroes are a valid status, which the call overwrites.
         unsafe {
             let mut status: SERVICE_STATUS = std::mem::zeroed();
             let sent = ControlService(service.raw_handle(), SERVICE_CONTROL_PARAMCHANGE, &raw mut status);
@@ -231,7 +217,7 @@ impl Service {
         }
     }
 
-    /// The state once it is another than this.
+    /// Waits until the state is another than this. Returns it.
     pub fn settled(&self, passing: ServiceState) -> ServiceStatus {
         let service = self.registered();
         until("another state of the service", || {
@@ -240,7 +226,6 @@ impl Service {
         })
     }
 
-    /// Waits for this state.
     pub fn reaches(&self, state: ServiceState) -> ServiceStatus {
         let service = self.registered();
         until("a state of the service", || {
@@ -249,7 +234,6 @@ impl Service {
         })
     }
 
-    /// The first event of this name in its log file, once it is there.
     pub fn event(&self, name: &str) -> Value {
         let path = self.file("log");
         until(name, || {
@@ -271,8 +255,8 @@ impl Drop for Service {
 const PROCESS_OF_BEFORE: [i32; 2] =
     [ERROR_SERVICE_ALREADY_RUNNING.cast_signed(), ERROR_SERVICE_REQUEST_TIMEOUT.cast_signed()];
 
-/// Asks until there is an answer: the service manager and a file have no event
-/// that both Windows and Wine would tell.
+/// Asks until there is an answer. Windows and Wine share no event for a state of the service
+/// manager or for a file.
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + LIMIT;
     let (_never, pause) = std::sync::mpsc::channel::<()>();
@@ -285,9 +269,8 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Whether a process has ended.
 fn is_gone(pid: u32) -> bool {
-    // SAFETY: no pointers; a handle that comes back is ours.
+    // SAFETY: no pointers. A handle that the call returns is owned here.
     unsafe {
         let process = OpenProcess(PROCESS_SYNCHRONIZE, 0, pid);
         if process.is_null() {
@@ -299,11 +282,10 @@ fn is_gone(pid: u32) -> bool {
     }
 }
 
-/// Whether there is such a key below HKEY_LOCAL_MACHINE.
 pub fn has_key(path: &str) -> bool {
     let path: Vec<u16> = OsStr::new(path).encode_wide().chain([0]).collect();
     let mut key: HKEY = std::ptr::null_mut();
-    // SAFETY: the path ends with zero; a key that comes back is ours.
+    // SAFETY: the path ends with NUL. A key that the call returns is owned here.
     unsafe {
         let found =
             RegOpenKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), 0, KEY_READ, &raw mut key) == ERROR_SUCCESS;
@@ -314,12 +296,12 @@ pub fn has_key(path: &str) -> bool {
     }
 }
 
-/// Gives a file or folder this access list (SDDL), and no inherited one.
+/// Gives a file or folder this access list (SDDL) and removes inherited entries.
 pub fn set_access(path: &std::path::Path, sddl: &str) {
     let wide = |text: &OsStr| text.encode_wide().chain([0]).collect::<Vec<u16>>();
     let (path, sddl) = (wide(path.as_os_str()), wide(OsStr::new(sddl)));
-    // SAFETY: texts end with zero; the list lies within the descriptor, which
-    // is freed after its use.
+    // SAFETY: the texts end with NUL. The list lies within the descriptor, which is freed after its
+    // last use.
     unsafe {
         let mut descriptor = std::ptr::null_mut();
         let made = ConvertStringSecurityDescriptorToSecurityDescriptorW(

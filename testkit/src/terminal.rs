@@ -1,5 +1,5 @@
-//! A terminal of a test: keys go in, what it shows comes out, and a program has
-//! it as its controlling terminal.
+//! A pseudo-terminal: the test types keys and reads the screen, and a program has it as its
+//! controlling terminal.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::LIMIT;
 
-/// A terminal. It is 24 lines high and 80 columns wide.
+/// A terminal of 24 rows and 80 columns.
 #[derive(Debug)]
 pub struct Terminal {
     keyboard: File,
@@ -21,7 +21,7 @@ pub struct Terminal {
 
 #[derive(Debug, Default)]
 struct Screen {
-    /// What was shown and not waited for yet.
+    /// The output that no call of `shows` has consumed.
     text: Mutex<String>,
     changed: Condvar,
 }
@@ -33,12 +33,11 @@ impl Default for Terminal {
 }
 
 impl Terminal {
-    /// A new terminal.
     pub fn new() -> Terminal {
         let (mut keyboard, mut line) = (-1, -1);
         let mut size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: the pointers are valid for the call, or null as the call allows;
-        // both descriptors are new and ours.
+        // SAFETY: the pointers are valid or null, as the call allows. Both descriptors are new and
+        // owned here.
         let (keyboard, line) = unsafe {
             let opened = libc::openpty(
                 &raw mut keyboard,
@@ -75,23 +74,22 @@ impl Terminal {
         Terminal { keyboard, line, screen }
     }
 
-    /// The terminal as a stream of a program.
     pub fn stream(&self) -> Stdio {
         self.line.try_clone().expect("the terminal").into()
     }
 
-    /// Starts a program in a new session of this terminal, with the terminal as its
-    /// streams.
+    /// Starts a program in a new session with this terminal as its controlling terminal and its
+    /// standard streams.
     pub fn start(&self, command: &mut Command) -> Child {
         self.start_with_input(command, self.stream())
     }
 
-    /// The same with another input.
+    /// The same with another standard input.
     pub fn start_with_input(&self, command: &mut Command, input: Stdio) -> Child {
         let line = self.line.as_raw_fd();
         crate::system::with_default_signals(command);
         command.stdin(input).stdout(self.stream()).stderr(self.stream());
-        // SAFETY: both calls are async-signal-safe, and exec closes the descriptor later.
+        // SAFETY: both calls are async-signal-safe, and the descriptor is open until exec.
         unsafe {
             command.pre_exec(move || {
                 if libc::setsid() < 0 || libc::ioctl(line, libc::TIOCSCTTY as _, 0) < 0 {
@@ -103,12 +101,11 @@ impl Terminal {
         command.spawn().expect("a program at the terminal")
     }
 
-    /// Types these keys.
     pub fn types(&self, keys: &str) {
         (&self.keyboard).write_all(keys.as_bytes()).expect("keys");
     }
 
-    /// Waits until it shows this; what was shown before it.
+    /// Waits until the terminal shows this text. Returns the output before it.
     pub fn shows(&self, text: &str) -> String {
         let until = Instant::now() + LIMIT;
         let mut shown = self.screen.text.lock().expect("the screen");
@@ -124,7 +121,6 @@ impl Terminal {
         }
     }
 
-    /// Makes it this high and wide.
     pub fn resize(&self, rows: u16, columns: u16) {
         let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: the pointer is valid for the call.
@@ -132,9 +128,9 @@ impl Terminal {
         assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     }
 
-    /// Whether it edits lines and echoes keys, as a shell leaves it.
+    /// Whether the terminal edits lines and echoes keys, as a shell leaves it.
     pub fn is_cooked(&self) -> bool {
-        // SAFETY: zeroes are a valid termios to be overwritten.
+        // SAFETY: zeroes are a valid termios, which the call overwrites.
         let modes = unsafe {
             let mut modes: libc::termios = std::mem::zeroed();
             assert_eq!(libc::tcgetattr(self.line.as_raw_fd(), &raw mut modes), 0);
@@ -144,10 +140,9 @@ impl Terminal {
         modes.c_lflag & wanted == wanted && modes.c_oflag & libc::OPOST != 0
     }
 
-    /// Its name, as `tty` tells it.
     pub fn name(&self) -> String {
         let mut name = [0 as libc::c_char; 128];
-        // SAFETY: the buffer is as long as is said, and ends with zero after a success.
+        // SAFETY: the buffer is as long as the call says, and ends with NUL after a success.
         unsafe {
             assert_eq!(libc::ttyname_r(self.line.as_raw_fd(), name.as_mut_ptr(), name.len()), 0);
             std::ffi::CStr::from_ptr(name.as_ptr()).to_string_lossy().into_owned()

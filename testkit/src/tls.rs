@@ -1,4 +1,4 @@
-//! The other end of TLS: an authority that makes certificates, and a client.
+//! The client side of TLS: a certificate authority and a client.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -22,17 +22,15 @@ use crate::LIMIT;
 
 pub use rcgen;
 
-/// A certificate and its key, in PEM.
 #[derive(Debug, Clone)]
 pub struct Pair {
-    /// The certificate.
     pub certificate: String,
-    /// Its key, in PKCS#8.
+    /// The private key in PKCS#8.
     pub key: String,
 }
 
 impl Pair {
-    /// Writes `cert.pem` and `key.pem`, each at once over one that is there.
+    /// Writes `cert.pem` and `key.pem`. Each replaces an existing file atomically.
     pub fn write(&self, folder: &Path) -> &Self {
         for (name, text) in [("cert.pem", &self.certificate), ("key.pem", &self.key)] {
             let new = folder.join(format!("{name}.new"));
@@ -42,14 +40,13 @@ impl Pair {
         self
     }
 
-    /// The certificate in DER.
     pub fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("a certificate")
     }
 }
 
-/// Puts a file in another's place. On Windows that has to wait while somebody reads the
-/// other one, as a server does that has just started.
+/// Renames a file over another. Windows refuses that while a process reads the old file, for
+/// example a server that has just started, so the call retries.
 fn put(new: &Path, place: &Path) -> io::Result<()> {
     let until = Instant::now() + LIMIT;
     loop {
@@ -62,7 +59,6 @@ fn put(new: &Path, place: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes certificates.
 #[derive(Debug)]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -75,13 +71,12 @@ impl Default for Authority {
 }
 
 impl Authority {
-    /// One that nobody knows yet.
+    /// An authority with a unique name.
     pub fn new() -> Authority {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         Authority::named(&format!("authority {}", NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// One of this name.
     pub fn named(name: &str) -> Authority {
         let mut params = CertificateParams::new([]).expect("parameters");
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -90,25 +85,22 @@ impl Authority {
         Authority { issuer: CertifiedIssuer::self_signed(params, key).expect("an authority") }
     }
 
-    /// Its own certificate, in PEM.
     pub fn certificate(&self) -> String {
         self.issuer.pem()
     }
 
-    /// Writes its own certificate to `ca.pem`.
+    /// Writes the authority's own certificate to `ca.pem`.
     pub fn write(&self, folder: &Path) -> &Self {
         std::fs::write(folder.join("ca.pem"), self.certificate()).expect("a file in PEM");
         self
     }
 
-    /// A server of this name.
     pub fn server(&self, name: &str) -> Pair {
         self.issue(&[name], &KeyPair::generate().expect("a key"), |params| {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         })
     }
 
-    /// A client of this name.
     pub fn client(&self, name: &str) -> Pair {
         self.issue(&[], &KeyPair::generate().expect("a key"), |params| {
             params.distinguished_name.push(DnType::CommonName, name);
@@ -116,8 +108,8 @@ impl Authority {
         })
     }
 
-    /// Its revocation list in PEM. It is a month old and expires in so many seconds, which
-    /// may be over.
+    /// A revocation list in PEM. It is a month old and expires in this many seconds; a negative
+    /// number is in the past.
     pub fn revocation_list(&self, revoked: &[&Pair], expires_in: i64) -> String {
         const MONTH: i64 = 30 * 24 * 3600;
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
@@ -143,7 +135,7 @@ impl Authority {
         list.signed_by(&self.issuer).expect("a list").pem().expect("a list in PEM")
     }
 
-    /// Any certificate.
+    /// Issues a certificate for these names after `change` has edited its parameters.
     pub fn issue(&self, names: &[&str], key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
@@ -154,7 +146,7 @@ impl Authority {
     }
 }
 
-/// The serial number of a certificate (RFC 5280, section 4.1).
+/// The serial number of a certificate in DER (RFC 5280, section 4.1).
 fn serial_number(certificate: &[u8]) -> Vec<u8> {
     let (certificate, _) = der_value(certificate);
     let (to_be_signed, _) = der_value(certificate);
@@ -162,9 +154,10 @@ fn serial_number(certificate: &[u8]) -> Vec<u8> {
     der_value(rest).0.to_vec()
 }
 
-/// The contents of the first value, and what follows it.
+/// Returns the contents of the first DER value and the bytes after it.
 fn der_value(der: &[u8]) -> (&[u8], &[u8]) {
-    // The tag takes one byte. A length from 128 on takes as many bytes as the first one says.
+    // The tag takes one byte. In the long form, the low 7 bits of the next byte count the bytes of
+    // the length.
     let long = usize::from(der[1]).saturating_sub(128);
     let length = match long {
         0 => usize::from(der[1]),
@@ -173,28 +166,24 @@ fn der_value(der: &[u8]) -> (&[u8], &[u8]) {
     der[2 + long..].split_at(length)
 }
 
-/// What a client offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// TLS 1.2 alone.
     V12,
-    /// TLS 1.3 alone.
     V13,
 }
 
-/// A client that remembers its sessions.
+/// A client that keeps sessions for resumption.
 #[derive(Debug, Clone)]
 pub struct Client {
     config: Arc<ClientConfig>,
 }
 
 impl Client {
-    /// One that trusts this authority, and has no certificate of its own.
     pub fn new(trusts: &Authority, version: Version) -> Client {
         Client::made(trusts, version, None)
     }
 
-    /// One that presents a certificate if it is asked for it.
+    /// A client that presents this certificate if the server asks for one.
     pub fn with(trusts: &Authority, version: Version, certificate: &Pair) -> Client {
         Client::made(trusts, version, Some(certificate))
     }
@@ -221,24 +210,22 @@ impl Client {
         Client { config: Arc::new(config) }
     }
 
-    /// A connection without a network.
+    /// A connection without a socket.
     pub fn connection(&self) -> ClientConnection {
         let name = ServerName::try_from("localhost").expect("a name");
         ClientConnection::new(self.config.clone(), name).expect("a client")
     }
 
-    /// Connects over IPv4 and shakes hands.
     pub fn connect(&self, port: u16) -> io::Result<Stream> {
         self.connect_behind(b"", port)
     }
 
-    /// The same behind a proxy, whose header comes before the handshake.
+    /// The same behind a proxy, which sends its header before the handshake.
     pub fn connect_behind(&self, header: &[u8], port: u16) -> io::Result<Stream> {
         Stream::new(self.connection(), header, port)
     }
 }
 
-/// A client's connection.
 #[derive(Debug)]
 pub struct Stream {
     stream: StreamOwned<ClientConnection, TcpStream>,
@@ -257,43 +244,41 @@ impl Stream {
         Ok(Stream { stream: StreamOwned::new(connection, network) })
     }
 
-    /// The client's own port, which its record names.
+    /// The client's own port. The session record names it.
     pub fn port(&self) -> u16 {
         self.stream.sock.local_addr().expect("its own address").port()
     }
 
-    /// Whether it went on with a session of before.
+    /// Whether the handshake resumed an earlier session.
     pub fn is_resumed(&self) -> bool {
         self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// The server's certificate.
     pub fn server_certificate(&self) -> CertificateDer<'static> {
         let chain = self.stream.conn.peer_certificates().expect("the server's certificate");
         chain[0].clone().into_owned()
     }
 
-    /// Sends.
     pub fn send(&mut self, bytes: &[u8]) -> &mut Self {
         self.stream.write_all(bytes).expect("the service takes it");
         self.stream.flush().expect("the service takes it");
         self
     }
 
-    /// Says by close_notify that nothing more will be sent.
+    /// Sends `close_notify`, the half-close of TLS.
     pub fn half_close(&mut self) -> &mut Self {
         self.stream.conn.send_close_notify();
         self.stream.flush().expect("the service takes it");
         self
     }
 
-    /// Ends the network's stream, whatever was said before.
+    /// Half-closes the TCP connection without `close_notify`.
     pub fn cut_off(&mut self) -> &mut Self {
         self.stream.sock.shutdown(std::net::Shutdown::Write).expect("a half close");
         self
     }
 
-    /// Sends everything, and its end, while it reads everything until the end.
+    /// Sends everything and `close_notify`, while it reads until the service's `close_notify`.
     pub fn exchange(&mut self, bytes: &[u8]) -> Vec<u8> {
         let StreamOwned { conn: tls, sock: network, .. } = &mut self.stream;
         network.set_nonblocking(true).expect("a client that does not wait");
@@ -330,48 +315,45 @@ impl Stream {
         received
     }
 
-    /// Reads until the connection is gone, and drops it.
     pub fn drop_until_gone(&mut self) {
         let mut buffer = vec![0; 1 << 16];
         while self.stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
     }
 
-    /// Sends for ever, until the connection is gone.
     pub fn send_until_gone(&mut self) {
         let block = vec![b'x'; 1 << 16];
         while self.stream.write_all(&block).is_ok() {}
     }
 
-    /// A hand on its network, to end it from elsewhere.
+    /// A second handle of the TCP connection, to shut it down from elsewhere.
     pub fn network(&self) -> TcpStream {
         self.stream.sock.try_clone().expect("a second handle")
     }
 
-    /// So many bytes.
     pub fn read_exact(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.stream.read_exact(&mut bytes).expect("enough bytes");
         bytes
     }
 
-    /// Everything until the service's close_notify. Any other end fails.
+    /// Reads until the service's `close_notify`. Any other end fails the test.
     pub fn read_all(&mut self) -> Vec<u8> {
         self.try_read_all().expect("a proper end of the stream")
     }
 
-    /// Everything until the end, as text.
     pub fn read_text(&mut self) -> String {
         String::from_utf8(self.read_all()).expect("text")
     }
 
-    /// Everything until the service's close_notify, or why it did not come.
+    /// Reads until the service's `close_notify`, or returns the error that came instead.
     pub fn try_read_all(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.stream.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Sends everything and its end, and tells what came until the connection was gone.
+    /// Sends everything and `close_notify`. Returns the bytes that came before the connection
+    /// ended.
     pub fn ask(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut answer = Vec::new();
         let sent = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
@@ -383,7 +365,7 @@ impl Stream {
         answer
     }
 
-    /// Goes away without a word: the connection is reset.
+    /// Resets the connection.
     pub fn vanish(self) {
         let network = socket2::SockRef::from(&self.stream.sock);
         network.set_linger(Some(std::time::Duration::ZERO)).expect("a hard close");

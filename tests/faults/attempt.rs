@@ -1,4 +1,4 @@
-//! One fault, by whichever hand, and what is expected while it lasts.
+//! One fault, injected by the server or by strace, and the behaviour to expect during it.
 
 use std::fmt;
 use std::path::Path;
@@ -8,14 +8,11 @@ use testkit::faults::{Fault, Seen};
 
 use super::points;
 
-/// What is tried in one run.
 #[derive(Debug, Clone)]
 pub enum Attempt {
-    /// Nothing: calls are counted.
     None,
-    /// A point of the server's own fails.
     Point(Fault),
-    /// The kernel's answer is changed by strace.
+    /// strace changes the result of a system call.
     #[cfg(target_os = "linux")]
     Traced(super::traced::Injection),
 }
@@ -31,23 +28,19 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// What is to be so after a fault, or while it lasts.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected {
-    /// The service under the fault answers, after its pause at most.
+    /// The service under the fault answers, at the latest after its pause.
     pub same: bool,
-    /// The one beside it answers.
     pub other: bool,
-    /// The control channel answers.
     pub control: bool,
-    /// Every program that has ended is reaped.
+    /// The server reaps every program that has ended.
     pub reaped: bool,
-    /// A client may have to wait for ever, in the backlog.
+    /// Clients may wait in the backlog without end.
     pub waits: bool,
 }
 
 impl Attempt {
-    /// What is expected.
     pub fn expected(&self) -> Expected {
         match self {
             Attempt::None => Expected { same: true, other: true, control: true, reaped: true, waits: false },
@@ -57,7 +50,7 @@ impl Attempt {
         }
     }
 
-    /// The server with the fault. What happens is written to this file.
+    /// Adds the fault to the server. `seen` is the file that records the passes.
     pub fn of(&self, builder: Builder, seen: &Path) -> Builder {
         match self {
             Attempt::None => builder.with_faults(seen, None),
@@ -67,7 +60,6 @@ impl Attempt {
         }
     }
 
-    /// What happened.
     pub fn seen(&self, seen: &Path) -> Seen {
         match self {
             Attempt::None | Attempt::Point(_) => Seen::read(seen),

@@ -1,22 +1,21 @@
-//! What is expected of each point: which faults are tried, and what need not work
-//! while a call fails for ever.
+//! The faults to try at each point, and what need not work while a call fails permanently.
 
 use testkit::faults::{Fault, Seen};
 
 use super::attempt::Expected;
 
-/// The sample is the same in every run.
+/// Fixed, so that every run has the same sample.
 pub const SEED: u64 = 6;
 
-/// Calls of one point that are tried by themselves. Bytes are moved by many calls of
-/// one point, of which one is like another.
+/// Calls of one point that are tried separately. Moving bytes takes many calls of one point that
+/// are all alike.
 const MOST_CALLS: u32 = 5;
 
-/// Not calls, but what tests count; and the child that stops itself, which only a limit of
-/// half a minute ends (`tests/hung_starts.rs`).
+/// Points that mark progress and are no calls. `child:stops` has its own tests
+/// (`tests/hung_starts.rs`), because only a limit of half a minute ends it.
 const MARKS: [&str; 4] = ["accepted", "child:stops", "profile-loaded", "profile-unloaded"];
 
-/// No program of any service can be started while these fail, or no client taken.
+/// While these fail, the server cannot start any program or cannot accept any client.
 const ALL_NEED: &[&str] = &[
     "accept",
     "accept:handle",
@@ -46,10 +45,10 @@ const ALL_NEED: &[&str] = &[
     "watch",
 ];
 
-/// The control channel does not answer while these fail.
+/// While these fail, the control channel does not answer.
 const CONTROL_NEEDS: &[&str] = &["control-accept", "control-listen", "control-open"];
 
-/// A service answers as ever although these fail for ever.
+/// A service answers normally while these fail permanently.
 const NOBODY_NEEDS: &[&str] = &[
     "ask",
     "bind:exclusive",
@@ -74,7 +73,6 @@ const NOBODY_NEEDS: &[&str] = &[
     "thread:world",
 ];
 
-/// All faults of a run that was counted.
 pub fn faults_of(seen: &Seen) -> Vec<Fault> {
     let points = seen.points().into_iter().filter(|(name, _)| !MARKS.contains(&name.as_str()));
     points
@@ -87,14 +85,14 @@ pub fn faults_of(seen: &Seen) -> Vec<Fault> {
         .collect()
 }
 
-/// What is expected after this fault.
 pub fn expected(fault: &Fault) -> Expected {
     let is_among = |points: &[&str]| points.contains(&fault.point.as_str());
     Expected {
         same: !fault.for_ever || is_among(NOBODY_NEEDS),
         other: !fault.for_ever || !is_among(ALL_NEED),
         control: !fault.for_ever || !is_among(CONTROL_NEEDS),
-        // Only one call does it, and on no system does it fail while there is something to reap.
+        // The server has no other call to reap with. No system lets it fail while there is a child
+        // to reap.
         reaped: fault.point != "reap",
         waits: fault.for_ever && is_among(&["accept"]),
     }

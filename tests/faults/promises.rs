@@ -1,4 +1,4 @@
-//! What holds after any fault, in one place.
+//! The promises that hold after any fault.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,24 @@ use testkit::{Daemon, Finished, Held, processor_time};
 use super::attempt::{Attempt, Expected};
 use super::scenarios::{PATIENCE, Scenario, World};
 
-/// What a run without a fault holds when it has nothing to do, and what it passed.
+/// The idle resources and the passes of a run without a fault.
 #[derive(Debug)]
 pub struct Baseline {
-    /// Descriptors, children.
     pub held: Held,
-    /// The calls.
     pub seen: Seen,
 }
 
-/// Questions that are asked while the fault happens.
+/// Requests to the service while the fault is active.
 const QUESTIONS: usize = 3;
-/// A server that has nothing to do uses less than this part of a processor.
+/// An idle server uses less than this share of a processor.
 const IDLE: f64 = 0.06;
-/// The exit codes of a start that failed, as `src/model/exit_code.rs` has them.
+/// The exit codes of a failed start, from `src/model/exit_code.rs`.
 const FAILED_STARTS: [i32; 5] = [66, 69, 71, 77, 78];
-/// What may differ between two runs of a system that has threads and caches of its own.
+/// Handles that may differ between two runs, because Windows keeps threads and caches of its own.
 const SLACK: usize = if cfg!(windows) { 4 } else { 0 };
 
-/// Runs a scenario with a fault and looks at everything. What was held and passed, and
-/// how many calls failed.
+/// Runs a scenario with a fault and checks every promise. Returns the held resources, the passes
+/// and the number of failed calls.
 pub fn keeps(scenario: &Scenario, attempt: &Attempt, baseline: Option<&Baseline>) -> (Baseline, usize) {
     let expected = attempt.expected();
     let world = World::new(expected);
@@ -69,7 +67,7 @@ pub fn keeps(scenario: &Scenario, attempt: &Attempt, baseline: Option<&Baseline>
     let text = &finished.errors;
     assert!(!panicked(text), "a panic:\n{text}");
     let left = || testkit::faults::marked(&world.mark());
-    // (A system that can't find them all leaves those of a group of their own.)
+    // The portable build cannot find descendants in a process group of their own.
     let finds_all = !cfg!(portable_unix);
     assert!(!finds_all || until(|| left().is_empty()), "programs are left, {:?}:\n{text}", left());
     if scenario.identity {
@@ -79,7 +77,6 @@ pub fn keeps(scenario: &Scenario, attempt: &Attempt, baseline: Option<&Baseline>
     (Baseline { held, seen: read }, failed)
 }
 
-/// True once it serves, false if it has ended.
 fn starts(daemon: &Daemon) -> bool {
     let began = Instant::now();
     loop {
@@ -94,11 +91,11 @@ fn starts(daemon: &Daemon) -> bool {
     }
 }
 
-/// A start that fails says why, and its exit code is one of those that mean that.
+/// Checks that a failed start reports an error and exits with a code for failed starts.
 fn ended_well(finished: &Finished, attempt: &Attempt) {
     let text = &finished.errors;
     assert!(!matches!(attempt, Attempt::None), "the start failed:\n{text}");
-    // The system could not even load it.
+    // The dynamic loader itself failed.
     if finished.code == Some(127) && text.contains("while loading shared libraries") {
         return;
     }
@@ -106,12 +103,12 @@ fn ended_well(finished: &Finished, attempt: &Attempt) {
     assert!(!panicked(text) && text.contains("error"), "a start that failed:\n{text}");
 }
 
-/// Whether the server did; a program that loses its client may.
+/// Whether the server panicked. A program may panic when it loses its client; its lines are
+/// `stderr` events.
 fn panicked(text: &str) -> bool {
     text.lines().any(|line| line.contains("panicked") && !line.contains(r#""event":"stderr""#))
 }
 
-/// Tries until it is so, or time is over.
 fn until(mut is_so: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     loop {
@@ -129,14 +126,13 @@ fn in_time(daemon: &Daemon, what: &str, is_so: impl FnMut() -> bool) {
     assert!(until(is_so), "{what}: not so\n{}", daemon.text());
 }
 
-/// What it held before it holds again, and no child is left unreaped.
 fn comes_to_rest(daemon: &Daemon, expected: Expected, baseline: Option<&Baseline>) -> Held {
     let rests = |held: &Held| match baseline {
         Some(baseline) => {
             let (handles, children) = (baseline.held.handles + SLACK, baseline.held.children);
             held.handles <= handles && (held.children <= children || !expected.reaped)
         }
-        // Nobody knows yet: what stays the same for a while.
+        // Without a baseline, takes the values that stay the same for a while.
         None => (0..10).all(|_| {
             daemon.wait_a_moment();
             Held { kibibytes: 0, ..Held::by(daemon.pid()) } == Held { kibibytes: 0, ..*held }
@@ -159,8 +155,8 @@ fn comes_to_rest(daemon: &Daemon, expected: Expected, baseline: Option<&Baseline
     held
 }
 
-/// One that spins or polls is never idle; on a machine with other work, what its clients
-/// left to do may last for a while.
+/// Checks for an idle server: one that spins or polls is never idle. On a busy machine, work for
+/// earlier clients may take some time.
 fn is_idle(daemon: &Daemon) {
     let mut used = 0.0;
     let rested = until(|| {
@@ -174,7 +170,6 @@ fn is_idle(daemon: &Daemon) {
     assert!(rested, "{used} of a processor with nothing to do:\n{}", daemon.text());
 }
 
-/// Each accepted client has a record, or is among those that were counted together.
 fn all_have_records(finished: &Finished, seen: &Seen) {
     let records = finished.events("session").len() as u64;
     let counted: u64 = finished.events("refusals").iter().filter_map(|event| event["count"].as_u64()).sum();
@@ -182,7 +177,7 @@ fn all_have_records(finished: &Finished, seen: &Seen) {
     assert_eq!(records + counted, accepted, "records and counts, beside accepts:\n{}", finished.errors);
 }
 
-/// Nobody came to the gate but those whose record says that they were served as the account.
+/// Only programs with a record that says they ran as the account came to the gate.
 fn runs_only_as_told(world: &World, finished: &Finished) {
     let visitors = world.gate.visitors_so_far().len();
     let records = finished.events("session");

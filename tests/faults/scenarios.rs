@@ -1,5 +1,5 @@
-//! What is done while a call fails: the common ways through the server, each with a
-//! service `a` that is asked and a service `other` beside it.
+//! The common paths through the server. Each scenario has a service `a` that the test uses and a
+//! service `other`.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -10,44 +10,34 @@ use testkit::{Builder, Daemon, Gate, free_port, probe_path};
 
 use super::attempt::Expected;
 
-/// Where clients may have to wait for ever, they go after this.
+/// The time limit for clients that may have to wait without end.
 const BRIEFLY: Duration = Duration::from_secs(2);
 
-/// Nothing takes so long, on a machine that is busy with others as well.
+/// Longer than any step takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 40 } else { 20 });
 
-/// What a scenario lives in.
 pub struct World {
-    /// Where the service is asked, and where it is after a reload.
+    /// The ports of the service before and after a reload.
     pub ports: [u16; 2],
-    /// Where the other service is.
     pub other: u16,
-    /// Programs of some scenarios come here.
     pub gate: Gate,
-    /// The certificates.
     pub authority: Authority,
-    /// A folder whose programs any account may start.
+    /// A folder with a probe that any account may execute.
     pub shared: tempfile::TempDir,
-    /// What may be so.
     pub expected: Expected,
 }
 
-/// One way through the server.
 pub struct Scenario {
-    /// For people.
     pub name: &'static str,
-    /// The services of its file.
     pub services: fn(&World) -> String,
-    /// Asks the service: whether the answer was all that was to come. One that is
-    /// wrong, and not only cut short, is a failure at once.
+    /// Uses the service. Returns whether the answer was complete. A wrong answer fails the test at
+    /// once; a truncated one does not.
     pub asks: fn(&World) -> bool,
-    /// What happens besides.
     pub besides: fn(&World, &Daemon),
-    /// The program runs as somebody else.
+    /// Whether the program runs as another user.
     pub identity: bool,
 }
 
-/// All that this system can do.
 pub fn all() -> Vec<Scenario> {
     let nothing: fn(&World, &Daemon) = |_, _| {};
     let mut all = vec![
@@ -56,7 +46,7 @@ pub fn all() -> Vec<Scenario> {
             services: |world| {
                 service(world, "'line'", "stdio = 'socket'\nstderr = 'client'\nbanner = 'hello '")
             },
-            // A banner that could not be sent is left out.
+            // The server leaves out a banner that it could not send.
             asks: |world| {
                 let answer = world.asked(world.ports[0], b"line\n");
                 answer.is_some_and(|answer| answer != b"line\n" && is_right(&answer, b"hello line\n"))
@@ -78,7 +68,7 @@ pub fn all() -> Vec<Scenario> {
             name: "reload",
             services: |world| service(world, "'echo'", "stdio = 'socket'"),
             asks: |world| {
-                // Where it is depends on whether the reload worked.
+                // The port depends on whether the reload succeeded.
                 let [before, after] = world.ports.map(|port| world.is_answered(port, b"here", b"here"));
                 before || after
             },
@@ -104,10 +94,9 @@ pub fn all() -> Vec<Scenario> {
             },
             asks: |world| world.is_answered(world.ports[0], b"line\n", b"line\n"),
             besides: |world, daemon| {
-                // Its program and the one behind that, where they come.
                 if let Ok(client) = TcpStream::connect(("127.0.0.1", world.ports[1])) {
                     daemon.wait_a_moment();
-                    // The stop finds it.
+                    // The client stays connected until the stop.
                     std::mem::forget(client);
                 }
             },
@@ -163,7 +152,8 @@ pub fn all() -> Vec<Scenario> {
                 if cfg!(windows) {
                     return is_right(&text, b"as told");
                 }
-                // The most that may come of any fault is nothing, or a beginning.
+                // Under a fault the answer may be empty or truncated, but never that of another
+                // account.
                 let text = String::from_utf8(text).expect("text");
                 let own = "uid 65534 65534\ngid 65534 65534\ngroups [65534]\n";
                 assert!(text.starts_with(own) || own.starts_with(&text), "as another: {text}");
@@ -177,7 +167,6 @@ pub fn all() -> Vec<Scenario> {
 }
 
 impl World {
-    /// A new one.
     pub fn new(expected: Expected) -> World {
         let shared = tempfile::tempdir().unwrap();
         testkit::copy_program(&probe_path(), &shared.path().join("probe.exe"));
@@ -195,7 +184,6 @@ impl World {
         }
     }
 
-    /// The server of a scenario in it.
     pub fn builder(&self, scenario: &Scenario) -> Builder {
         let text = file(self, &(scenario.services)(self));
         let builder = Builder::native("");
@@ -204,7 +192,7 @@ impl World {
         builder.with_native(&text.replace("@FOLDER", &folder))
     }
 
-    /// What came before the connection was gone; nothing where nobody listened.
+    /// The answer up to the end of the connection. `None` if no server listens.
     fn asked(&self, port: u16, bytes: &[u8]) -> Option<Vec<u8>> {
         let waits = self.expected.waits;
         match ask(port, bytes, if waits { BRIEFLY } else { PATIENCE }) {
@@ -217,12 +205,11 @@ impl World {
         }
     }
 
-    /// Whether the whole answer came. Nothing else may come than its beginning.
+    /// Any bytes other than a beginning of the answer fail the test.
     fn is_answered(&self, port: u16, bytes: &[u8], wanted: &[u8]) -> bool {
         self.asked(port, bytes).is_some_and(|answer| is_right(&answer, wanted))
     }
 
-    /// Whether the other service answers.
     pub fn other_answers(&self) -> bool {
         self.is_answered(self.other, b"", b"other")
     }
@@ -244,7 +231,7 @@ fn file(world: &World, services: &str) -> String {
 }
 
 impl World {
-    /// In the environment of all programs.
+    /// A value that the environment of all programs contains.
     pub fn mark(&self) -> String {
         self.gate.address().replace(':', "-")
     }

@@ -1,5 +1,5 @@
-//! The cross-check: the same scenarios with the program that is shipped, and a
-//! kernel whose answers strace changes. It knows nothing of our points.
+//! The cross-check: the same scenarios with the release build, while strace changes results of
+//! system calls. It does not use the server's own points.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,20 @@ use testkit::faults::Seen;
 
 use super::attempt::{Attempt, Expected};
 
-/// One system call that fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Injection {
     call: &'static str,
     error: &'static str,
-    /// Which call of a thread; strace counts for each by itself.
+    /// The number of the call within a thread. strace counts for each thread.
     when: u32,
     for_ever: bool,
-    /// Programs do not make it, or not before they have answered.
+    /// Programs do not make this call, or only after they have answered.
     ours_alone: bool,
 }
 
-/// Calls, what they answer, up to which call of a thread they are tried, and whether
-/// only the server makes them. (Not recvfrom and sendto: by these the loop hears of
-/// signals, through a pair of sockets of its own that no kernel breaks.)
+/// Calls, their errors, the highest number of a call to try, and whether only the server makes
+/// them. `recvfrom` and `sendto` are missing: the event loop uses them only for signals, on its own
+/// socket pair, where no kernel fails.
 const CALLS: &[(&str, &str, u32, bool)] = &[
     ("accept4", "EMFILE", 3, true),
     ("bind", "EADDRINUSE", 2, true),
@@ -51,7 +50,6 @@ const CALLS: &[(&str, &str, u32, bool)] = &[
     ("waitid", "ENOMEM", 1, true),
 ];
 
-/// All that are tried.
 pub fn all() -> Vec<Attempt> {
     let each = CALLS.iter().flat_map(|&(call, error, most, ours_alone)| {
         (1..=most).flat_map(move |when| {
@@ -62,7 +60,6 @@ pub fn all() -> Vec<Attempt> {
     each.collect()
 }
 
-/// The program that is shipped.
 pub fn release() -> PathBuf {
     let folder = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"));
@@ -78,15 +75,16 @@ impl fmt::Display for Injection {
 }
 
 impl Injection {
-    /// Where programs make the call too, or each thread counts it anew, what is hindered
-    /// is hindered for ever.
+    /// If programs make the call too, or each thread counts it anew, even a single fault acts as a
+    /// permanent one.
     pub fn expected(self) -> Expected {
         let once = self.ours_alone && !self.for_ever;
-        // Nobody can reap without it.
+        // Without `waitid` the server cannot reap.
         Expected { same: once, other: once, control: once, reaped: self.call != "waitid", waits: !once }
     }
 
-    /// The server below strace, as the process that was started: strace is beside it.
+    /// Runs the server under strace. With `-D` the started process is the server and strace runs
+    /// beside it.
     pub fn of(self, builder: Builder, seen: &Path) -> Builder {
         let Injection { call, error, when, for_ever, .. } = self;
         let ever = if for_ever { "+" } else { "" };
@@ -99,7 +97,6 @@ impl Injection {
     }
 }
 
-/// What strace has written: which calls it let fail, and who was accepted.
 pub fn read(seen: &Path) -> Seen {
     let text = std::fs::read_to_string(seen).unwrap_or_default();
     let mut found = Seen::default();

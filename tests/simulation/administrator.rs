@@ -1,5 +1,4 @@
-//! An administrator who changes the configuration: some services stay, some
-//! change, some are new or gone, and so are addresses.
+//! The simulated administrator, who changes services and their addresses.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -41,7 +40,6 @@ impl World {
         }
     }
 
-    /// Another configuration: some services stay, some change, some are new or gone.
     pub fn reload(&mut self) {
         if self.stop.is_some() {
             return;
@@ -54,7 +52,7 @@ impl World {
             let id = ServiceId(number + 1);
             let before = left.remove(&id);
             if self.random.once_in(4) {
-                // Whoever waits at a listener that is closed is told so by the system.
+                // The system resets the clients in the backlog of a closed listener.
                 self.sums.arrived -= before.map_or(0, |gone| gone.backlog.len() as u64);
                 continue;
             }
@@ -92,7 +90,7 @@ impl World {
         let services = self.services.iter().map(|(id, service)| (*id, &service.admit, service.limit));
         self.admission.configure(self.total, services);
         for gone in (1..=SERVICES).map(ServiceId).filter(|id| !self.services.contains_key(id)) {
-            // They are not told any more, so they count as told.
+            // No later event reports these refusals, so they count as reported.
             let before: u64 = self.refusals.take_all_suppressed().iter().map(|(_, count)| count).sum();
             self.told += before;
             self.refusals.forget(|(service, _)| *service == gone);
@@ -101,7 +99,7 @@ impl World {
         self.listen();
     }
 
-    /// The listeners follow, with nothing that stays closed on the way.
+    /// Changes the listeners. Each wanted address is bound at the end.
     fn listen(&mut self) {
         let wanted: Vec<Address> =
             self.services.values().flat_map(|service| service.addresses.clone()).collect();
@@ -109,7 +107,7 @@ impl World {
         let found = changes(&now, &wanted);
         let kept: Vec<Address> = found.keep.iter().map(|(place, _)| now[*place].0.clone()).collect();
         for want in &found.bind {
-            // The old ones are all still there.
+            // The server has not closed the old listeners yet.
             assert!(!self.bound.iter().any(|old| overlap(old, &wanted[*want])), "bound before it is closed");
         }
         self.bound.extend(found.bind.iter().map(|want| wanted[*want].clone()));

@@ -1,4 +1,4 @@
-//! A world around the decisions of `core`, played from a seed or from bytes.
+//! A simulated world around the decisions of `core`, driven by a seed or by bytes.
 
 pub mod administrator;
 pub mod promises;
@@ -10,7 +10,7 @@ use random::Random;
 use sums::Sums;
 use world::World;
 
-/// One history of so many steps, or as many as the bytes are good for.
+/// Plays one history of this many steps, or fewer if the bytes run out.
 pub fn history(random: Random, steps: usize) -> Sums {
     let mut world = World::new(random);
     for _ in 0..steps {

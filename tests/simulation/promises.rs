@@ -1,4 +1,4 @@
-//! Rules and rates once more, in the plainest way.
+//! Access rules and rate limits, implemented a second time as simply as possible.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use wininetd::model::limits::Rate;
 use wininetd::model::peer::Peer;
 use wininetd::model::plan::Access;
 
-/// The rules once more: the longest prefix decides, deny wins a tie.
+/// The longest prefix decides. At equal length, deny wins.
 pub fn allowed(access: &Access, peer: Peer) -> bool {
     let Some(ip) = peer.ip() else { return true };
     let longest = |rules: &[ipnet::IpNet]| {
@@ -22,7 +22,7 @@ pub fn allowed(access: &Access, peer: Peer) -> bool {
     }
 }
 
-/// No window sees more than a burst and its share.
+/// Checks that no time window has more starts than the burst and its share of the rate.
 pub fn holds(rate: Rate, begins: &[Duration]) {
     let last = *begins.last().unwrap();
     for (place, first) in begins.iter().enumerate() {

@@ -1,33 +1,30 @@
-//! Numbers that a seed makes, the same everywhere, or that somebody has written down.
+//! Numbers from a seed, which are the same on every system, or from given bytes.
 
 use std::time::Duration;
 
-/// Where numbers come from.
 pub enum Random {
-    /// A generator (splitmix64).
     Seed(u64),
-    /// Bytes that are taken one after another, then zeroes.
+    /// Bytes in order, then zeroes.
     Bytes(std::vec::IntoIter<u8>),
 }
 
 impl Random {
-    #[allow(dead_code)] // not where bytes decide
+    #[allow(dead_code)] // unused with bytes
     pub fn new(seed: u64) -> Self {
         Random::Seed(seed)
     }
 
-    #[allow(dead_code)] // not where a seed decides
+    #[allow(dead_code)] // unused with a seed
     pub fn of(bytes: &[u8]) -> Self {
         Random::Bytes(Vec::from(bytes).into_iter())
     }
 
-    /// Whether all bytes are used up.
     pub fn is_over(&self) -> bool {
         matches!(self, Random::Bytes(rest) if rest.len() == 0)
     }
 
-    /// Below `limit`, which is not 0. As few bytes as have room for it, so that each of
-    /// them means something.
+    /// A number below `limit`, which must not be 0. It takes as few bytes as can hold the limit, so
+    /// that each byte matters.
     fn number(&mut self, limit: u64) -> u64 {
         let number = match self {
             Random::Seed(state) => {
@@ -45,22 +42,19 @@ impl Random {
         number % limit
     }
 
-    /// Below `limit`, which is not 0.
     pub fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.number(limit as u64)).unwrap()
     }
 
-    /// Once in `count`.
     pub fn once_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    /// One of these.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 
-    /// Up to so long, in milliseconds.
+    /// A time of at most `most`, in whole milliseconds.
     pub fn time(&mut self, most: Duration) -> Duration {
         Duration::from_millis(self.number(u64::try_from(most.as_millis()).unwrap() + 1))
     }

@@ -1,6 +1,5 @@
-//! What has happened in a history, or in many.
+//! Counts of the events in one history or many.
 
-/// How often each thing has happened.
 #[derive(Debug, Default)]
 pub struct Sums {
     pub arrived: u64,
@@ -17,7 +16,7 @@ pub struct Sums {
     pub waited_for_a_token: u64,
 }
 
-#[allow(dead_code)] // one history alone is not summed up
+#[allow(dead_code)] // unused for a single history
 impl Sums {
     pub fn add(&mut self, other: &Sums) {
         for (sum, more) in self.all().into_iter().zip(other.values()) {

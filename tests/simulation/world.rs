@@ -1,6 +1,5 @@
-//! A world around the decisions: clients that come, programs that run, fail and
-//! end, an administrator who reloads and stops. What is promised is counted
-//! here a second time, in the plainest way.
+//! The simulated world: clients arrive, programs run, fail and end, and an administrator reloads
+//! and stops. It counts independently what the promises bound.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -20,36 +19,32 @@ use super::promises::{allowed, holds};
 use super::random::Random;
 use super::sums::Sums;
 
-/// Services that there may be.
 pub const SERVICES: usize = 4;
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A client's program.
 pub struct Session {
     pub ticket: Ticket,
     pub service: ServiceId,
     pub peer: Peer,
     pub ending: Ending,
-    /// Ends only by force.
+    /// Ends only when killed.
     pub deaf: bool,
     pub lingers: bool,
-    /// When it has to be gone, once it was asked.
+    /// When the program must have ended, after the server asked it to end.
     pub gone_by: Option<Duration>,
 }
 
-/// A service as the administrator sees it.
 pub struct Service {
     pub admit: Admit,
     pub limit: usize,
     pub addresses: Vec<Address>,
     pub backlog: VecDeque<Peer>,
-    /// Its program can't be started.
     pub broken: bool,
-    /// When its sessions began, since its rate was last changed.
+    /// The times of its starts since the last change of its rate.
     pub begins: Vec<Duration>,
     /// The same for each source.
     pub begins_of: BTreeMap<String, Vec<Duration>>,
-    /// By the curve nobody is started before this, and one at a time after.
+    /// No program starts before this time. After it, one probe at a time may start.
     pub closed_until: Option<Duration>,
     pub next_pause: Duration,
     pub probe: Option<SessionId>,
@@ -101,7 +96,7 @@ impl World {
             65..=69 => self.kill(),
             70..=84 => self.now += self.random.time(Duration::from_secs(3)),
             85..=87 => self.now += self.random.time(Duration::from_secs(700)),
-            // A machine that slept.
+            // The machine was suspended.
             88 => self.now += self.random.time(Duration::from_secs(400_000)),
             89..=91 => self.break_or_mend(),
             92..=95 => self.reload(),
@@ -109,7 +104,6 @@ impl World {
                 self.told += self.refusals.take_all_suppressed().iter().map(|(_, count)| count).sum::<u64>();
             }
             98 => self.stop(),
-            // A turn in which nothing happens.
             _ => {}
         }
         self.act();
@@ -141,7 +135,6 @@ impl World {
         }
     }
 
-    /// As the supervisor does it.
     fn accept(&mut self) {
         if self.stop.is_some() {
             return;
@@ -204,7 +197,6 @@ impl World {
         }
     }
 
-    /// Limits, rules, rates and pauses, counted a second time.
     fn promises_of_a_start(&mut self, id: ServiceId, peer: Peer) {
         let live = self.sessions.values().filter(|other| other.service == id);
         let of_source = live.clone().filter(|other| other.peer.source() == peer.source()).count();
@@ -285,7 +277,6 @@ impl World {
         }
     }
 
-    /// The program has shown that it works.
     fn works(&mut self, session: SessionId) {
         let recovered = self.admission.worked(&self.sessions[&session].ticket);
         let id = self.sessions[&session].service;
@@ -319,7 +310,6 @@ impl World {
         }
     }
 
-    /// Sessions do what their endings say.
     fn act(&mut self) {
         let ids: Vec<_> = self.sessions.keys().copied().collect();
         for id in ids {
@@ -391,7 +381,7 @@ impl World {
         }
     }
 
-    /// Every promise that can be seen from outside at any time.
+    /// Checks every promise that is visible from outside at any time.
     pub fn look(&mut self) {
         assert_eq!(self.admission.live(), self.sessions.len());
         for (id, service) in &self.services {
@@ -417,7 +407,7 @@ impl World {
         }
     }
 
-    /// What waits gets its turn once programs end and work, and nothing stays.
+    /// Checks that waiting clients are served once programs work and end, and that nothing is left.
     pub fn finish(mut self) -> Sums {
         for service in self.services.values_mut() {
             service.broken = false;

@@ -1,5 +1,5 @@
-//! Addresses to listen on and networks of rules, as text. What is not
-//! understood is an error, never "all addresses".
+//! Parses addresses to listen on and networks of rules. An address that does not parse is an error,
+//! never "all addresses".
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,13 +10,12 @@ use super::units::{Fault, quote};
 use crate::config::zeros::without_leading_zeros;
 use crate::model::listen::Address;
 
-/// The longest path of a socket in the file system: what the systems' structure
-/// has room for, with a closing zero.
+/// In bytes: `sun_path` of Linux minus its terminating zero.
 const LONGEST_PATH: usize = 107;
 
 const HINT: &str = "write a port, \"ADDRESS:PORT\", \"[ADDRESS]:PORT\" for IPv6, or \"unix:/PATH\"";
 
-/// A port number that stands for `bind`, the addresses of bare ports.
+/// A port on each address of `bind`.
 pub(super) fn port(number: Option<u64>, bind: &[IpAddr]) -> Result<Vec<Address>, Fault> {
     let port = number.and_then(|number| u16::try_from(number).ok()).filter(|&port| port != 0);
     let port = port.ok_or_else(no_port)?;
@@ -60,7 +59,7 @@ fn leading_zero(text: &str, plain: &str) -> Fault {
     Fault::new(message, &format!("write \"{plain}\""))
 }
 
-/// Why a text is no address, as far as one can tell what was meant.
+/// The hint names the most likely correction.
 fn misread(text: &str) -> Fault {
     let message = format!("{} is not an address to listen on", quote(text));
     if let Ok(ip) = text.parse::<IpAddr>() {
@@ -104,7 +103,6 @@ fn unix(path: &str) -> Result<Address, Fault> {
     Ok(Address::Unix(PathBuf::from(path)))
 }
 
-/// A network, or an address that stands for itself alone.
 pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
     if let Some(plain) = without_leading_zeros(text)
         && network(&plain).is_ok()
@@ -128,8 +126,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
     Ok(network)
 }
 
-/// Whether two sockets could not be bound to these at once: one port, and one
-/// address, or all addresses of its family.
+/// Whether two sockets cannot be bound to these addresses at the same time.
 pub fn collide(a: &Address, b: &Address) -> bool {
     match (a, b) {
         (Address::Unix(a), Address::Unix(b)) => a == b,

@@ -1,4 +1,4 @@
-//! The command of a service: a line, or an array of arguments.
+//! The key `command`: a line, or an array of arguments.
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -29,7 +29,7 @@ impl From<CommandFault> for Fault {
     }
 }
 
-/// A command line, as in a classic file. Another system has rules of its own.
+/// Does not parse a line for the other system, which has its own rules.
 fn of_line(cell: &mut Cell<'_, '_>) -> Option<CommandLine> {
     let text = cell.plain_text()?;
     if cell.context.foreign {
@@ -41,7 +41,7 @@ fn of_line(cell: &mut Cell<'_, '_>) -> Option<CommandLine> {
         Err(fault) => fault,
     };
     let at = cell.at();
-    // A string without escapes stands in the file as it is.
+    // A string without escapes occurs unchanged in the file.
     let start = cell.raw().find(text).map(|start| at.range.start + start);
     let place = match start {
         Some(start) if fault.position > 0 && fault.position < text.len() => {
@@ -54,11 +54,10 @@ fn of_line(cell: &mut Cell<'_, '_>) -> Option<CommandLine> {
     None
 }
 
-/// A program's name and its arguments, as they are.
 fn of_arguments(cell: &mut Cell<'_, '_>) -> Option<CommandLine> {
     let first = cell.value.get_ref().as_array().and_then(|array| array.iter().next()).map(Spanned::span);
     let words = cell.each(|cell| {
-        // Arguments may hold anything; in the program's path it is a slip.
+        // An argument may hold control characters. In the program's path they are a mistake.
         let is_program = Some(cell.value.span()) == first;
         let word = if is_program { cell.plain_text() } else { cell.text() };
         Some((word?.to_owned(), cell.at()))

@@ -1,5 +1,5 @@
-//! Passwords are hidden before anything is said of a file. Of a file that does
-//! not parse as TOML no value is shown: what belongs to a password is not known.
+//! Masks passwords before the reader makes any message. If a file does not parse, it masks all
+//! values, because any of them may be a password.
 
 use std::ops::Range;
 
@@ -10,7 +10,6 @@ use super::keys::KEYS;
 use crate::config::source::Source;
 use crate::model::secret::STORED;
 
-/// Hides what must not be shown.
 pub(super) fn hide(source: &mut Source) {
     let mut found = Secrets::default();
     let mut is_sound = false;
@@ -28,8 +27,7 @@ pub(super) fn hide(source: &mut Source) {
     }
 }
 
-/// All of a text but the keys at the beginnings of its lines. Words that are not
-/// keys of ours may be parts of a value.
+/// Everything except known keys at the start of a line. Other words may be part of a value.
 fn values(source: &Source) -> Vec<Range<usize>> {
     let hidden = source.lines().map(|(start, line)| {
         let blanks = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -42,7 +40,6 @@ fn values(source: &Source) -> Vec<Range<usize>> {
     hidden.filter(|range| !range.is_empty()).collect()
 }
 
-/// What a sound text has to hide.
 #[derive(Default)]
 struct Secrets {
     ranges: Vec<Range<usize>>,
@@ -50,7 +47,7 @@ struct Secrets {
 }
 
 impl Secrets {
-    /// Looks through a table; all of its values are hidden if it is a `password` itself.
+    /// `is_secret`: the table stands under a password key, so every value is secret.
     fn in_table(&mut self, text: &str, table: &DeTable<'_>, is_secret: bool) {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
@@ -58,7 +55,7 @@ impl Secrets {
             self.has_passwords |= name == "password" && !is_stored;
             self.in_value(text, value, is_secret || resembles_password(name) && !is_stored);
             let range = value.span();
-            // The classic form, USER:PASS.
+            // The form of the classic file, USER:PASS.
             let colon = text.get(range.clone()).filter(|_| name == "user").and_then(|value| value.find(':'));
             self.ranges.extend(colon.map(|colon| range.start + colon + 1..range.end));
         }
@@ -76,7 +73,7 @@ impl Secrets {
 
 fn resembles_password(name: &str) -> bool {
     let name = name.to_lowercase();
-    // Longer words are not slips of this one.
+    // The limit on length: a longer word is no misspelling of `password`.
     name.contains("passw")
         || name.contains("pwd")
         || name.len() <= 12 && strsim::osa_distance(&name, "password") <= 2

@@ -1,5 +1,4 @@
-//! The files that a file includes: names, or patterns with `*` in their last
-//! part.
+//! The key `include`: names, or patterns with `*` in the last part.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,15 +11,13 @@ use super::report::At;
 use super::units::{Fault, value};
 use crate::config::source::{EMPTY, EMPTY_HINT, Source};
 
-/// What is to be said of an `include`, once all files are known.
 pub(super) struct IncludeFault {
     pub at: At,
     pub fault: Fault,
-    /// Whether it is only a warning.
     pub harmless: bool,
 }
 
-/// Reads the files that the first one includes, behind it.
+/// Appends the included files to `sources`.
 pub(super) fn read(sources: &mut Vec<Source>) -> Vec<IncludeFault> {
     let main = sources[0].path.clone();
     let folder = main.parent().unwrap_or(Path::new(""));
@@ -65,8 +62,7 @@ pub(super) fn read(sources: &mut Vec<Source>) -> Vec<IncludeFault> {
     found
 }
 
-/// The values of `include`, as far as they are texts; all others are said when
-/// the file is walked.
+/// The strings in `include`. The reader reports other types later.
 fn patterns(source: &Source) -> Vec<Spanned<String>> {
     let Ok(text) = std::str::from_utf8(&source.text) else { return Vec::new() };
     let (document, _) = DeTable::parse_recoverable(text);
@@ -83,11 +79,9 @@ fn patterns(source: &Source) -> Vec<Spanned<String>> {
 }
 
 enum Resolved {
-    /// A name without a `*`.
     Name(PathBuf),
-    /// What a pattern matches, by name.
+    /// Sorted by name.
     Matches(Vec<PathBuf>),
-    /// The folder of a pattern is not there.
     NoFolder(PathBuf),
 }
 
@@ -105,7 +99,7 @@ fn resolve(folder: &Path, pattern: &str, source: &mut Source) -> Result<Resolved
         return Ok(Resolved::Name(folder.join(last)));
     }
     let listed = std::fs::read_dir(readable(&folder)).and_then(|entries| {
-        // Whoever can put a file there chooses what is served.
+        // An account that can create a file there chooses what the server serves.
         source.count_folder(&folder)?;
         entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
     });
@@ -124,13 +118,13 @@ fn readable(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
-/// The same for all ways to name a file.
+/// The same for all paths to one file.
 fn identity(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Whether a name matches a pattern, in which `*` is any text. Hidden files are
-/// matched by a pattern that begins with a dot only: editors leave such behind.
+/// Matches `*` with any text. A hidden file needs a pattern that begins with a dot, because editors
+/// leave hidden files behind.
 fn matches(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;

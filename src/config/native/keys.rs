@@ -1,6 +1,5 @@
-//! Every key of the native file, as data: what it is called, what may stand
-//! behind it, in which tables. The structs that are read, errors, the schema and
-//! the reference come from here and so agree.
+//! The table of all keys: names, types, tables and defaults. The reader's structs, the errors, the
+//! schema and the reference all derive from it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,22 +33,19 @@ pub(super) enum Table {
     Tls,
 }
 
-/// What may stand behind a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ValueKind {
-    /// `true` or `false`.
     Flag,
-    /// A whole number, at least 1.
+    /// At least 1.
     Count,
-    /// A whole number, at least 1 and at most this.
+    /// From 1 to this limit.
     UpTo(u64),
-    /// A time, of at least so many milliseconds.
+    /// At least this many milliseconds.
     Duration(u64),
     Size,
     Rate,
-    /// A text that is sent to clients.
+    /// Text for clients.
     Text,
-    /// A name of the system: a user, a group.
     Name,
     Path,
     Password,
@@ -57,33 +53,29 @@ pub(super) enum ValueKind {
     Listen,
     Networks,
     Choice(&'static [&'static str]),
-    /// The mode of a file, in octal digits.
     Mode,
     Variables,
     Names,
     Patterns,
     Table(Table),
-    /// Tables with names of their own: the services.
+    /// Tables with names chosen by the user.
     Services,
-    /// The same keys as the table that it stands in, for one system only.
+    /// Keys of the enclosing table, for one system only.
     System,
 }
 
 #[derive(Debug)]
 pub(super) struct Key {
     pub name: &'static str,
-    /// What may stand behind it.
     pub kind: ValueKind,
-    /// Whether `false` may as well, for none.
+    /// Whether `false` is also valid, meaning none.
     pub off: bool,
     pub tables: &'static [Table],
-    /// What holds without it, in words.
     pub default: &'static str,
     pub doc: &'static str,
-    /// Why this system can't honour it, if so.
+    /// Why a system does not support the key, if so.
     pub missing: fn(&Capabilities) -> Option<&'static str>,
-    /// The cargo feature without which this program was built, if it is
-    /// that which the key needs.
+    /// The cargo feature that the key needs, if this program was built without it.
     pub unbuilt: Option<&'static str>,
 }
 
@@ -94,7 +86,6 @@ const BOTH: &[Table] = &[Table::Service, Table::Defaults];
 const LIMITS: &[Table] = &[Table::Limits];
 const TLS: &[Table] = &[Table::Tls];
 
-/// A key with values of this type.
 const fn key<T: Typed>(
     name: &'static str,
     tables: &'static [Table],
@@ -151,7 +142,6 @@ impl Key {
         self
     }
 
-    /// The key of this name in a table, or what to say instead.
     pub fn find(name: &str, table: Table) -> Result<&'static Key, Fault> {
         let here = || KEYS.iter().filter(|key| key.tables.contains(&table));
         if let Some(key) = here().find(|key| key.name == name) {
@@ -167,14 +157,13 @@ impl Key {
         Err(Fault { message: format!("there is no key {} in {}", quote(name), table.shown()), hint })
     }
 
-    /// Why this system can't honour it, if so.
     pub fn fault(&self) -> Option<&'static str> {
         (self.missing)(&CAPABILITIES)
     }
 }
 
 impl ValueKind {
-    /// What may stand there, as the end of a sentence.
+    /// As the end of a sentence.
     pub fn wanted(self) -> String {
         match self {
             ValueKind::Flag => "`true` or `false`".to_owned(),
@@ -202,7 +191,6 @@ impl ValueKind {
 }
 
 impl Table {
-    /// As it is called in messages.
     pub fn shown(self) -> &'static str {
         match self {
             Table::File => "the file itself",
@@ -215,9 +203,9 @@ impl Table {
     }
 }
 
-/// The nearest of these words, if one is near enough: a slip in every third letter, not more.
+/// The word with the fewest typing errors, at most one in three letters.
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // The comparison takes the product of both lengths.
+    // The comparison takes time proportional to the product of both lengths.
     if word.len() > 64 {
         return None;
     }

@@ -1,11 +1,9 @@
-//! The native file, in TOML: `[service.NAME]` tables, with `[defaults]` for all
-//! of them and `[server]` for the whole.
+//! The native file, in TOML: `[service.NAME]` tables, `[defaults]` for all services, and
+//! `[server]`.
 //!
-//! Bytes become TOML (`text`), tables become structs (`reader`; `raw` makes them from
-//! the table of `keys`), each value is read alone (`value`, `command`, `units`,
-//! `address`), structs become services (`service`, `rules`, `streams`) and the server
-//! (`server`). Everything that is wrong is gathered (`report`), and no password is in
-//! it (`hide`).
+//! Steps: bytes to TOML (`text`), tables to structs (`reader`, `raw`, `keys`), values (`value`,
+//! `command`, `units`, `address`), services (`service`, `rules`, `streams`) and the server
+//! (`server`). `report` collects all errors, and `hide` masks passwords in them.
 
 mod address;
 mod command;
@@ -42,7 +40,6 @@ use service::ServiceEntry;
 use units::{Fault, value};
 use value::Typed;
 
-/// Reads a native file and those that it includes.
 pub fn read(mut main: Source, defaults: &Defaults) -> Loaded {
     hide::hide(&mut main);
     let mut sources = vec![main];
@@ -68,7 +65,7 @@ pub fn read(mut main: Source, defaults: &Defaults) -> Loaded {
     let log_file_span = server.log_file.at().map_or(0..0, |at| at.range.clone());
     let (mut plan, mut spans) = reader.plan(&server, &shared, entries);
     if reader.report.is_broken() {
-        // What would be found about its accounts and programs would show its values.
+        // Later checks of accounts and programs would quote values that `hide` masks.
         (plan, spans) = Default::default();
     }
     let diagnostics = reader.report.finish();
@@ -105,7 +102,6 @@ impl Typed for Vec<ServiceEntry> {
 }
 
 impl NativeReader<'_> {
-    /// Everything that was read, joined.
     fn plan(
         &mut self,
         server: &RawServer,
@@ -142,7 +138,6 @@ impl NativeReader<'_> {
         (Plan { services, server }, spans)
     }
 
-    /// No two sockets can be bound to one address.
     fn have_own_addresses(&mut self, entries: &[ServiceEntry]) {
         let all: Vec<_> = entries
             .iter()
@@ -167,7 +162,7 @@ impl NativeReader<'_> {
     }
 }
 
-/// A name that fits into a line of a log and a file's name.
+/// The name must fit into a log line and a file name.
 fn is_name(text: &str) -> bool {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     text.starts_with(|letter: char| letter.is_ascii_alphanumeric())

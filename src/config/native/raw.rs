@@ -1,5 +1,4 @@
-//! Tables as they stand in the file: structs whose fields are made from the table
-//! of keys.
+//! Tables as typed: structs whose fields come from the table of keys.
 
 use std::collections::BTreeSet;
 
@@ -12,17 +11,16 @@ pub(super) struct Field<T>(Option<Given<T>>);
 #[derive(Clone)]
 struct Given<T> {
     at: At,
-    /// Whether it was typed for this service, and not for all.
+    /// Typed in the service's own table, not in `[defaults]`.
     own: bool,
     setting: Setting<T>,
 }
 
-/// What stands behind a key.
 #[derive(Clone)]
 pub(super) enum Setting<T> {
-    /// It is not understood, which is said.
+    /// Reported as an error.
     Wrong,
-    /// `false`, for none.
+    /// `false`, meaning none.
     Off,
     Is(T),
 }
@@ -38,27 +36,24 @@ impl<T> Field<T> {
         Field(Some(Given { at, own: true, setting }))
     }
 
-    /// Where the value stands, right or wrong.
+    /// The position of the value, also of an invalid one.
     pub fn at(&self) -> Option<&At> {
         self.0.as_ref().map(|given| &given.at)
     }
 
-    /// The same, if it was typed for this service.
+    /// The position, only if the value is from the service's own table.
     pub fn own_at(&self) -> Option<&At> {
         self.0.as_ref().filter(|given| given.own).map(|given| &given.at)
     }
 
-    /// Whether the key stands there, right or wrong.
     pub fn is_given(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether it is `false`, for none.
     pub fn is_off(&self) -> bool {
         self.0.as_ref().is_some_and(|given| matches!(given.setting, Setting::Off))
     }
 
-    /// The value, if there is one and it is right.
     pub fn get(&self) -> Option<&T> {
         if let Setting::Is(value) = &self.0.as_ref()?.setting { Some(value) } else { None }
     }
@@ -70,7 +65,6 @@ impl<T> Field<T> {
         self.get().cloned()
     }
 
-    /// Takes what another table says, if this one says nothing.
     pub fn fill(&mut self, other: &Field<T>, own: bool)
     where
         T: Clone,
@@ -84,15 +78,15 @@ impl<T> Field<T> {
 pub(super) trait Raw: Default {
     fn read(&mut self, cell: &mut Cell<'_, '_>);
 
-    /// Takes from another table what this one does not say, but for these keys.
+    /// Takes missing values from another table, except for the keys `without`.
     fn fill(&mut self, other: &Self, own: bool, without: &[&str]);
 
-    /// Keys that stand in the table for another system.
+    /// Keys of the nested table for the other system.
     fn elsewhere(&mut self) -> &mut BTreeSet<String>;
 }
 
-/// Makes the structs and the list of all keys: a line a key, with its name, its type and
-/// the arguments of `key` in `keys.rs`.
+/// Makes the structs and `KEYS`. Each line is a key: its name, its type and the arguments of `key`
+/// in `keys.rs`.
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident($table:ident) {
         $($field:ident: $type:ty [$($key:tt)*] $(.$method:ident($($argument:tt)*))*;)*
@@ -102,7 +96,6 @@ macro_rules! tables {
             #[derive(Clone, Default)]
             pub(super) struct $name {
                 $(pub $field: Field<$type>,)*
-                /// Keys that stand in the table for another system.
                 pub elsewhere: BTreeSet<String>,
             }
 
@@ -139,7 +132,7 @@ macro_rules! tables {
             }
         )*
 
-        /// All of them, in the order of the reference.
+        /// In the order of the reference.
         pub(super) const KEYS: &[Key] = &[
             $($(key::<$type>(stringify!($field), $($key)*)$(.$method($($argument)*))*,)*)*
             system("windows", "Keys of the table that it stands in, for Windows only."),

@@ -1,5 +1,5 @@
-//! Reads tables: every key is known, every value is read alone, and what stands
-//! for another system is read and laid aside.
+//! Reads tables. Every key must be known, and every value is checked alone. A table for the other
+//! system is checked and not used.
 
 use std::ops::Range;
 
@@ -14,7 +14,6 @@ use super::value::Typed;
 use crate::config::defaults::Defaults;
 use crate::sys::CAPABILITIES;
 
-/// What all steps of reading share.
 pub(super) struct NativeReader<'a> {
     pub report: Report<'a>,
     pub defaults: &'a Defaults,
@@ -22,17 +21,14 @@ pub(super) struct NativeReader<'a> {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context {
-    /// The file, by its index.
     pub source: usize,
     pub table: Table,
-    /// In a table for another system.
     pub foreign: bool,
-    /// In a table for one system.
+    /// In either of the tables `windows` and `unix`.
     in_system: bool,
 }
 
 impl Context {
-    /// In this file, outside of its tables.
     pub fn of(source: usize) -> Context {
         Context { source, table: Table::File, foreign: false, in_system: false }
     }
@@ -46,7 +42,6 @@ impl Context {
     }
 }
 
-/// One value, with everything that is known of it before it is read.
 pub(super) struct Cell<'c, 'r> {
     pub reader: &'c mut NativeReader<'r>,
     pub context: Context,
@@ -56,7 +51,7 @@ pub(super) struct Cell<'c, 'r> {
 }
 
 impl Cell<'_, '_> {
-    /// Reads the value, unless the key can't be used here, which is said.
+    /// Reads the value. Reports the key instead if it cannot be used here.
     pub fn field<T: Typed>(&mut self) -> Field<T> {
         let is_off = self.key.off && self.value.get_ref().as_bool() == Some(false);
         match self.refused().filter(|_| !self.context.foreign && !is_off) {
@@ -69,7 +64,7 @@ impl Cell<'_, '_> {
         }
     }
 
-    /// Why the key can't be used in this file, on this system or with this program.
+    /// Why the key cannot be used in this file, on this system or in this build.
     fn refused(&self) -> Option<Fault> {
         let (Key { name, .. }, Context { source, table, .. }) = (self.key, self.context);
         if source > 0 && table == Table::File && self.key.kind != ValueKind::Services {
@@ -87,7 +82,6 @@ impl Cell<'_, '_> {
     }
 }
 
-/// What is said of something that this system can't honour.
 pub(super) fn cannot(table: Table, name: &str, why: &str) -> Fault {
     let other = if CAPABILITIES.table == "unix" { "windows" } else { "unix" };
     let table = match table {
@@ -123,7 +117,7 @@ impl NativeReader<'_> {
 }
 
 impl<'c> Cell<'c, '_> {
-    /// Reads the table of `windows` or `unix`, if that is this system.
+    /// Reads a `windows` or `unix` table. Only this system's values are used.
     fn for_system<T: Raw>(&mut self, fields: &mut T) {
         if self.context.in_system {
             self.fault::<()>(Fault::plain("a table for one system does not hold another one"));
@@ -152,12 +146,11 @@ impl<'c> Cell<'c, '_> {
         None
     }
 
-    /// What was made of the value, or its fault, which is said.
     pub fn said<T>(&mut self, found: Result<T, Fault>) -> Option<T> {
         found.map_or_else(|fault| self.fault(fault), Some)
     }
 
-    /// Says that this is not what the key takes.
+    /// Reports a value of the wrong type.
     pub fn mistyped<T>(&mut self) -> Option<T> {
         let (key, found) = (self.key, called(self.value.get_ref()));
         let or_false = if key.off { ", or `false` for none" } else { "" };
@@ -168,14 +161,13 @@ impl<'c> Cell<'c, '_> {
         )))
     }
 
-    /// The value, if it is a string.
     pub fn text(&mut self) -> Option<&'c str> {
         let value = self.value;
         value.get_ref().as_str().or_else(|| self.mistyped())
     }
 
-    /// Reads the items of an array, or a single value, each alone. None if one of
-    /// them is wrong, once all were looked at.
+    /// Reads each item of an array, or a single value. Checks all items before it returns `None`
+    /// for an invalid one.
     pub fn each<T>(&mut self, read: impl Fn(&mut Cell<'_, '_>) -> Option<T>) -> Option<Vec<T>> {
         let value = self.value;
         let items: Vec<&Spanned<DeValue<'_>>> = match value.get_ref() {
@@ -202,13 +194,13 @@ fn called(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// All of them, once each was looked at.
+/// Evaluates all items, also after a `None`.
 pub(super) fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     let items: Vec<Option<T>> = items.collect();
     items.into_iter().collect()
 }
 
-/// The keys of a table, in the order of the text.
+/// In the order of the text: `DeTable` does not keep it.
 pub(super) fn in_order<'t, 'i>(
     table: &'t DeTable<'i>,
 ) -> Vec<(&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>)> {

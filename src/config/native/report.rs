@@ -1,5 +1,4 @@
-//! What is wrong with the files, gathered until all of it is known, and said
-//! in the order of the text.
+//! Collects all findings about the files and sorts them by position.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -8,10 +7,8 @@ use super::units::Fault;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 
-/// A part of one of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct At {
-    /// The file, by its place among those that were read.
     pub source: usize,
     pub range: Range<usize>,
 }
@@ -19,14 +16,13 @@ pub(super) struct At {
 pub(super) struct Report<'a> {
     sources: &'a [Source],
     found: Vec<(At, Diagnostic)>,
-    /// The lines on which the text is no TOML, by file and number.
+    /// Lines with TOML syntax errors, as file and line number.
     broken: HashSet<(usize, usize)>,
-    /// How many errors came after the last that is kept.
+    /// Errors dropped after `MOST`.
     more: usize,
 }
 
-/// The errors that are kept: nobody reads more, and what was named by mistake
-/// may have one in each of its lines.
+/// The most errors kept. A file named by mistake may have one in each line.
 const MOST: usize = 200;
 
 impl<'a> Report<'a> {
@@ -38,21 +34,19 @@ impl<'a> Report<'a> {
         self.sources
     }
 
-    /// The text is no TOML here.
     pub fn broken(&mut self, at: &At, fault: Fault) {
         self.broken.insert((at.source, self.line(at)));
         self.push(Severity::Error, at, fault);
     }
 
-    /// Something is wrong here. What was made of a broken line is not judged a
-    /// second time.
+    /// Reports an error, unless the line has a syntax error.
     pub fn error(&mut self, at: &At, fault: Fault) {
         if !self.broken.contains(&(at.source, self.line(at))) {
             self.push(Severity::Error, at, fault);
         }
     }
 
-    /// Something is missing from what stands here. It may be on a broken line.
+    /// Reports something missing, unless the file has a syntax error: a broken line may hold it.
     pub fn missing(&mut self, at: &At, fault: Fault) {
         if !self.has_broken(at.source) {
             self.error(at, fault);
@@ -63,12 +57,11 @@ impl<'a> Report<'a> {
         self.push(Severity::Warning, at, fault);
     }
 
-    /// Whether a file is not all TOML.
     fn has_broken(&self, source: usize) -> bool {
         self.broken.iter().any(|(broken, _)| *broken == source)
     }
 
-    /// Whether any file is not all TOML.
+    /// Whether any file has a TOML syntax error.
     pub fn is_broken(&self) -> bool {
         !self.broken.is_empty()
     }
@@ -77,7 +70,6 @@ impl<'a> Report<'a> {
         self.found.iter().any(|(_, found)| found.severity == Severity::Error)
     }
 
-    /// A place, as it is named in a message about `from`.
     pub fn name(&self, at: &At, from: &At) -> String {
         let place = self.sources[at.source].place(at.range.start);
         if at.source == from.source {
@@ -87,7 +79,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Whether errors are only counted from here on.
+    /// Whether further errors are only counted.
     pub fn is_full(&self) -> bool {
         self.found.len() >= MOST
     }
@@ -108,12 +100,12 @@ impl<'a> Report<'a> {
         self.found.push((at.clone(), diagnostic));
     }
 
-    /// All of it, each once, in the order of the text.
+    /// All findings in the order of the text, without duplicates.
     pub fn finish(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|(at, _)| (at.source, at.range.start));
         let mut all: Vec<Diagnostic> = Vec::new();
         for (_, found) in self.found {
-            // What stands in [defaults] is found once for each service.
+            // An error in [defaults] occurs once per service.
             if !all.contains(&found) {
                 all.push(found);
             }

@@ -1,6 +1,5 @@
-//! The access rules of a service and the senders that it trusts, and those of
-//! them that can never match: each is a slip of somebody who believes to be
-//! protected by it.
+//! Access rules and PROXY senders of a service. A rule that can never match is an error, because
+//! its author relies on it for protection.
 
 use ipnet::IpNet;
 
@@ -13,9 +12,8 @@ use crate::model::listen::Address;
 use crate::model::plan::Access;
 
 impl NativeReader<'_> {
-    /// From where clients may come.
     pub fn access(&mut self, raw: &RawService, listen: &[Address]) -> Access {
-        // A client that a PROXY header names may have an address of any family.
+        // A PROXY header can name a client of any address family.
         let named = expects_header(raw);
         for list in [&raw.allow, &raw.deny] {
             let Some(networks) = list.get() else { continue };
@@ -30,7 +28,7 @@ impl NativeReader<'_> {
         Access { allow: networks(&raw.allow), deny: networks(&raw.deny).unwrap_or_default() }
     }
 
-    /// Whose PROXY header is believed, if one is expected.
+    /// The trusted senders of PROXY headers; `None` if the service expects no header.
     pub fn proxy_protocol(&mut self, raw: &RawService, listen: &[Address]) -> Option<Vec<IpNet>> {
         let (senders, at) = (raw.proxy_protocol.get()?, raw.proxy_protocol.at()?);
         let is_own = raw.proxy_protocol.own_at().is_some();
@@ -65,10 +63,10 @@ impl NativeReader<'_> {
         }
     }
 
-    /// A client of one family never comes to an address of the other.
+    /// Reports rules of a family in which the service has no address.
     fn matches_addresses(&mut self, rules: &[(IpNet, At)], listen: &[Address]) {
         let is_of = |address: &Address, wanted: bool| matches!(address, Address::Tcp(address) if address.is_ipv4() == wanted);
-        // Addresses of no family at all are another error.
+        // A service without network addresses has another error.
         if !listen.iter().any(|address| matches!(address, Address::Tcp(_))) {
             return;
         }
@@ -97,7 +95,7 @@ impl NativeReader<'_> {
     }
 }
 
-/// Whether connections begin with a PROXY header, right or wrong as that is.
+/// Whether connections begin with a PROXY header, also if its list is invalid.
 pub(super) fn expects_header(raw: &RawService) -> bool {
     raw.proxy_protocol.is_given() && !raw.proxy_protocol.is_off()
 }

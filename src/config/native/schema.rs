@@ -1,10 +1,9 @@
-//! The JSON Schema of the file, for editors, made from the table of keys.
+//! The JSON Schema of the native file, for editors, made from the table of keys.
 
 use serde_json::{Map, Value, json};
 
 use super::keys::{KEYS, Key, Table, ValueKind};
 
-/// The schema, as text.
 pub fn schema() -> String {
     let mut tables = Map::new();
     for which in [Table::Server, Table::Defaults, Table::Service, Table::Limits, Table::Tls] {
@@ -20,11 +19,10 @@ pub fn schema() -> String {
         found.insert("description".to_owned(), json!("The native configuration file of wininetd."));
         found.insert("$defs".to_owned(), Value::Object(tables));
     }
-    // `{:#}` has no way to fail.
+    // Formatting with `{:#}` cannot fail.
     format!("{schema:#}\n")
 }
 
-/// What a table is called within the schema.
 fn name(which: Table, systems: bool) -> String {
     let name = match which {
         Table::File => "file",
@@ -41,7 +39,7 @@ fn reference(which: Table, systems: bool) -> Value {
     json!({ "$ref": format!("#/$defs/{}", name(which, systems)) })
 }
 
-/// A table with its keys; `systems` if it may hold tables for one system.
+/// With `systems`, the table may hold `windows` and `unix` tables.
 fn table(which: Table, systems: bool) -> Value {
     let mut properties = Map::new();
     let here = KEYS.iter().filter(|key| key.tables.contains(&which));

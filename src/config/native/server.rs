@@ -1,4 +1,4 @@
-//! `[server]`: what holds for the server as a whole.
+//! The `[server]` table.
 
 use super::keys::{RawServer, Table};
 use super::reader::{NativeReader, cannot};
@@ -27,8 +27,7 @@ impl NativeReader<'_> {
         }
     }
 
-    /// Says of a service whose sessions need the server that they end with it,
-    /// where others go on.
+    /// Warns of sessions that end with the server despite `on_stop = "leave"`.
     pub fn outlives(&mut self, server: &Server, entry: &ServiceEntry, service: &Service) {
         if server.on_stop != OnStop::Leave || !CAPABILITIES.sessions_outlive_us || !service.enabled {
             return;

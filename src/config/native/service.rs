@@ -1,4 +1,4 @@
-//! The fields of a service become the service.
+//! Turns the fields of a service table into a service.
 
 use std::ffi::OsString;
 
@@ -25,20 +25,17 @@ use crate::sys::command::Command;
 use crate::sys::text::same_name;
 use crate::sys::{self, CAPABILITIES};
 
-/// A service as it stands in the files.
 #[derive(Clone)]
 pub(super) struct ServiceEntry {
     pub name: String,
-    /// Where that was typed.
     pub header: At,
-    /// What holds for it, its own or by default.
+    /// After `fill`, with the values of `[defaults]`.
     pub raw: RawService,
 }
 
 impl ServiceEntry {
-    /// Takes what it does not set itself from `[defaults]`. A service with a user of its own does
-    /// not get another one's password or group, nor one with a command of its own another
-    /// program's name.
+    /// Takes missing values from `[defaults]`. A service with its own user does not take a password
+    /// or group from there. A service with its own command does not take `argv0`.
     pub fn fill(&mut self, shared: &RawService) {
         let of_user = if self.raw.user.is_given() { &["password", "group"][..] } else { &[] };
         let of_command = if self.raw.command.is_given() { &["argv0"][..] } else { &[] };
@@ -53,13 +50,12 @@ impl ServiceEntry {
         self.raw.enabled.value().unwrap_or(true)
     }
 
-    /// Whether a key stands in the table for another system, and the service is
-    /// served only there.
+    /// Whether the key is in the table for the other system and this service is disabled here.
     fn has_elsewhere(&self, key: &str) -> bool {
         !self.enabled() && self.raw.elsewhere.contains(key)
     }
 
-    /// Where its parts stand: those that are not typed in its own file, at its header.
+    /// Positions of the service's parts. A part from another file gets the position of the header.
     pub fn spans(&self) -> Spans {
         let raw = &self.raw;
         let span = |at: Option<&At>| {
@@ -77,7 +73,6 @@ impl ServiceEntry {
 }
 
 impl NativeReader<'_> {
-    /// The service, if everything that it needs is there and right.
     pub fn service(&mut self, entry: &ServiceEntry) -> Option<Service> {
         let raw = &entry.raw;
         for (name, is_given) in [("listen", raw.listen.is_given()), ("command", raw.command.is_given())] {
@@ -126,10 +121,9 @@ impl NativeReader<'_> {
         })
     }
 
-    /// Keys that have a meaning for some addresses only.
     fn fits_addresses(&mut self, raw: &RawService, listen: &[Address]) {
         let unix = listen.iter().filter(|address| matches!(address, Address::Unix(_))).count();
-        // That a system has no `unix:` sockets is said already.
+        // The address itself is an error on a system without `unix:` sockets.
         if listen.is_empty() || !CAPABILITIES.unix_sockets {
             return;
         }
@@ -143,7 +137,7 @@ impl NativeReader<'_> {
                 ("socket_group", raw.socket_group.own_at(), none()),
             ]
         } else if unix == listen.len() {
-            // A header names clients of networks at every address.
+            // A PROXY header names a network client at every address.
             let named = expects_header(raw);
             vec![
                 ("allow", raw.allow.own_at().filter(|_| !named), rule()),
@@ -190,7 +184,6 @@ impl NativeReader<'_> {
         })
     }
 
-    /// The command with the program's own name, where that is another one.
     fn called(&mut self, raw: &RawService, command: CommandLine) -> Option<CommandLine> {
         let Some(at) = raw.argv0.at() else { return Some(command) };
         let called = CommandLine { own_name: Some(raw.argv0.get()?.clone()), ..command };
@@ -203,8 +196,8 @@ impl NativeReader<'_> {
         }
     }
 
-    /// A service without `user`, where the server may have all rights: the
-    /// program of every client would have them by an omission.
+    /// Reports a service without `user` if the server may have all rights. Otherwise an omission
+    /// would give all rights to every client's program.
     fn missing_user(&mut self, entry: &ServiceEntry) {
         if !entry.raw.command.is_given() || entry.has_elsewhere("user") {
             return;
@@ -228,7 +221,7 @@ impl NativeReader<'_> {
         }
     }
 
-    /// As whom; outer `None` if that is wrong.
+    /// The outer `None` means an error.
     fn identity(&mut self, entry: &ServiceEntry) -> Option<Option<Credentials>> {
         let raw = &entry.raw;
         let Some(at) = raw.user.at() else {
@@ -264,7 +257,7 @@ impl NativeReader<'_> {
             return Err(Fault::new("a user's name has no colon", hint));
         }
         parse_credentials(user, password, service).map_err(|_| {
-            // With a password it would be right: it is what is missing.
+            // If a password makes it valid, only the password is missing.
             if password.is_none() && parse_credentials(user, Some(STORED), service).is_ok() {
                 let hint =
                     format!("write password = \"{STORED}\" after `wininetd --set-password {}`", value(user));
@@ -275,7 +268,6 @@ impl NativeReader<'_> {
         })
     }
 
-    /// What belongs to a user, typed for a service without one.
     fn needs_user(&mut self, raw: &RawService) {
         let keys = [
             ("password", raw.password.own_at().filter(|_| raw.password.get().is_some())),

@@ -1,5 +1,4 @@
-//! How a connection becomes the streams of a service's program, and the keys
-//! that have a say in it.
+//! How a connection becomes the program's streams, and the keys that decide it.
 
 use super::keys::{RawService, Table};
 use super::reader::{NativeReader, cannot};
@@ -12,11 +11,9 @@ use crate::model::listen::Address;
 use crate::model::plan::{MAX_CONNECTIONS, Stdio, Tls, Warm};
 use crate::sys::CAPABILITIES;
 
-/// What implies pipes.
 pub(super) struct Implied<'f> {
-    /// The key, or the option.
     pub name: &'static str,
-    /// Where the key was typed; an option has no place.
+    /// `None` for a command-line option.
     at: Option<&'f At>,
     why: &'static str,
 }
@@ -40,12 +37,12 @@ impl NativeReader<'_> {
         Stdio::Pipe
     }
 
-    /// Says at the place of `stdio` what is against it.
+    /// Reports at `stdio` each key that excludes the socket.
     fn is_no_socket(&mut self, entry: &ServiceEntry, implied: &[Implied<'_>]) {
         let Some(stdio) = entry.raw.stdio.at() else { return };
         let is_own = entry.raw.stdio.own_at().is_some();
         for Implied { name, at, why } in implied {
-            // What stands for all services is right for the others.
+            // A value from [defaults] may be right for other services, so name this one.
             let of = if is_own { String::new() } else { format!(" of the service `{}`", entry.name) };
             let place = at.map(|at| self.report.name(at, stdio)).unwrap_or_default();
             let place = if place.is_empty() { place } else { format!(", {place},") };
@@ -73,7 +70,7 @@ impl NativeReader<'_> {
                 why: "the program is there before its client",
             });
         }
-        // Without addresses nothing is known of what is counted at them.
+        // Without valid addresses it is unknown whether the kernel counts their bytes.
         if let Some(why) = uncounted(listen).filter(|_| !listen.is_empty()) {
             if raw.idle_timeout.get().is_some() {
                 all.push(Implied { name: "idle_timeout", at: raw.idle_timeout.at(), why });
@@ -120,7 +117,7 @@ impl NativeReader<'_> {
     }
 
     pub fn warm(&mut self, raw: &RawService) -> Option<Warm> {
-        // One that is wrong is another error.
+        // An invalid `warm` has an error of its own.
         let is_there = raw.warm.is_given() && !raw.warm.is_off();
         if let Some(at) = raw.warm_header.own_at().filter(|_| !is_there) {
             let hint = "write `warm = 4`, or as many as shall wait for clients";

@@ -1,5 +1,4 @@
-//! Promises of the native file, over all of its parts. Those about streams have
-//! a file of their own.
+//! Tests of the native file, except for streams and users.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -32,24 +31,22 @@ pub(super) fn defaults() -> Defaults {
 fn read_bytes(bytes: &[u8]) -> (Plan, Vec<Diagnostic>) {
     let source = Source::decode(Path::new("/folder/w.toml"), bytes.to_vec());
     let Loaded { plan, mut diagnostics, .. } = read(source, &defaults());
-    // Whether this limit can be kept is the world's to say.
+    // Whether this system can enforce the limit is not the reader's concern.
     diagnostics.retain(|found| !found.message.starts_with("`processes`"));
     (plan, diagnostics)
 }
 
-/// The only service of a text without errors.
 pub(super) fn service(text: &str) -> Service {
     let (plan, diagnostics) = read_bytes(text.as_bytes());
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
     plan.services[0].as_ref().clone()
 }
 
-/// A service with these keys besides.
 pub(super) fn with(keys: &str) -> String {
     format!("[service.x]\nlisten = 80\ncommand = 'cmd'\n{keys}\n")
 }
 
-/// Everything that is wrong, as `line:column: message | hint`.
+/// All errors, as `line:column: message | hint`.
 pub(super) fn faults(text: &str) -> Vec<String> {
     let (_, diagnostics) = read_bytes(text.as_bytes());
     let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
@@ -60,7 +57,6 @@ pub(super) fn faults(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The one thing that is wrong with a service of these keys.
 pub(super) fn fault(keys: &str) -> String {
     let found = faults(&with(keys));
     assert_eq!(found.len(), 1, "{keys}: {found:?}");
@@ -75,7 +71,7 @@ fn a_table_that_stands_twice_is_one_error_that_says_where_it_stands_already() {
         "{service}limits = {{ memory = '1MiB' }}\n[service.b]\nlisten = 80\ncommand = 'cmd'\n{service}"
     ));
     assert_eq!(found, [format!("8:10: this is no TOML: duplicate key | {hint}")]);
-    // What is new in it is judged as ever, and what is below another header.
+    // New faults in the repeated table are still reported, and so are those below another header.
     let found = faults(&format!("{service}{service}deny = 5\n[service.a.windows]\nuser = 5\n"));
     assert_eq!(found.len(), 3, "{found:#?}");
     assert!(found[0].starts_with("4:10: ") && found[1].starts_with("7:8: ") && found[2].starts_with("9:8: "));
@@ -144,7 +140,6 @@ fn a_default_holds_where_a_service_says_nothing_and_false_is_none() {
         "[defaults]\nmax_connections = 5\nrate = '1/s'\nlimits = { memory = '1MiB', processes = 3 }\n";
     let found = service(&(with("rate = false\nkeepalive = false\nlimits = { memory = '2MiB' }") + shared));
     assert_eq!((found.admit.max_connections, found.admit.rate, found.keepalive), (5, None, None));
-    // The whole value of a key is replaced.
     assert_eq!((found.program.limits.memory, found.program.limits.processes), (Some(2 << 20), None));
 }
 
@@ -281,7 +276,7 @@ fn a_rule_that_can_never_match_is_an_error() {
     assert!(fault("deny = ['::ffff:10.0.0.1']").contains("10.0.0.1/32"));
     let one = "[service.x]\nlisten = '127.0.0.1:80'\ncommand = 'c'\n";
     assert!(faults(&format!("{one}deny = ['::1']"))[0].contains("no address of IPv6"));
-    // What holds for all services need not match each of them.
+    // A rule in [defaults] need not match every service.
     service(&format!("{one}[defaults]\ndeny = ['::1']"));
 }
 
@@ -333,7 +328,7 @@ fn a_file_that_is_not_utf_8_is_an_error_with_its_place() {
     assert!(found[0].to_string().contains("not UTF-8"), "{found:?}");
 }
 
-/// A folder with these files; the first one is read.
+/// The first file is read.
 fn read_files(files: &[(&str, &str)]) -> (Loaded, Vec<String>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {

@@ -1,5 +1,4 @@
-//! Promises of the native file about how a connection becomes streams: what
-//! says so, what implies it, and what can't go together.
+//! Tests of how a connection becomes streams: `stdio`, the keys that imply it, and contradictions.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,19 +12,16 @@ use crate::sys::CAPABILITIES;
 
 const TLS: &str = "tls = { certificate = 'c.pem', key = '/k.pem' }";
 
-/// What is said with these options beside the file, and its services.
 fn beside(options: &Defaults, text: &str) -> (Vec<Arc<Service>>, Vec<Diagnostic>) {
     let source = Source::decode(Path::new("/folder/w.toml"), text.as_bytes().to_vec());
     let Loaded { plan, diagnostics, .. } = read(source, options);
     (plan.services, diagnostics)
 }
 
-/// A service at this address with these keys besides.
 fn at(listen: &str, keys: &str) -> String {
     format!("[service.x]\nlisten = {listen}\ncommand = 'cmd'\n{keys}\n")
 }
 
-/// The hints and headlines of warnings.
 fn warnings(text: &str) -> Vec<String> {
     let (_, found) = beside(&defaults(), text);
     assert!(found.iter().all(|found| found.severity == Severity::Warning), "{found:?}");
@@ -90,7 +86,7 @@ fn the_socket_can_not_be_had_beside_what_needs_pipes() {
         "{found}"
     );
     assert!(found.ends_with("leave `stdio` out, or `warm`"), "{found}");
-    // What holds for all services is shown with the one for which it can't.
+    // The error names the service for which `stdio` in [defaults] is wrong.
     let shared = "[defaults]\nstdio = 'socket'\n";
     let found = faults(&(with("warm = 4") + shared));
     assert!(found[0].starts_with("6:9: `warm` of the service `x`, in line 4, implies"), "{found:?}");
@@ -112,7 +108,6 @@ fn what_moves_at_a_socket_in_the_file_system_is_seen_through_pipes_only() {
     let found = faults(&unix("idle_timeout = '5s'\nstdio = 'socket'"));
     assert!(found[0].starts_with("5:9: `idle_timeout`, in line 4, implies"), "{found:?}");
     assert!(found[0].contains("`unix:` connection"), "{found:?}");
-    // The option counts as the key does.
     let options = Defaults { idle_timeout: Some(Duration::from_secs(9)), ..defaults() };
     let (services, found) = beside(&options, &unix(""));
     assert!(found.is_empty() && services[0].has_pipes(), "{found:?}");
@@ -136,7 +131,7 @@ fn more_programs_that_wait_than_clients_can_come_are_worth_a_word() {
 fn a_header_before_the_first_byte_is_for_programs_that_wait() {
     assert!(fault("warm_header = true").starts_with("4:15: `warm_header` is about programs of `warm`"));
     assert!(fault("warm = false\nwarm_header = true").contains("write `warm = 4`"));
-    // What holds for all services need not have a meaning for each.
+    // A key in [defaults] need not apply to every service.
     service(&with("[defaults]\nwarm_header = true"));
     for wrong in ["0", "1001", "-1", "'4'", "true"] {
         let found = fault(&format!("warm = {wrong}\nwarm_header = true"));

@@ -1,4 +1,4 @@
-//! Promises of the native file about a service without `user`.
+//! Tests of native services without `user`.
 
 use std::path::Path;
 
@@ -8,7 +8,6 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::missing_user::MissingUser;
 use crate::sys::CAPABILITIES;
 
-/// What is said of a text where the server has all rights, or may have them.
 fn of_root(missing_user: MissingUser, text: &str) -> Vec<Diagnostic> {
     let source = Source::decode(Path::new("/folder/w.toml"), text.as_bytes().to_vec());
     read(source, &Defaults { missing_user, ..defaults() }).diagnostics

@@ -1,4 +1,4 @@
-//! From bytes to TOML, with every error of it in our own form.
+//! Parses bytes as TOML and reports syntax errors as findings.
 
 use toml::Spanned;
 use toml::de::DeTable;
@@ -6,11 +6,10 @@ use toml::de::DeTable;
 use super::report::{At, Report};
 use super::units::Fault;
 
-/// What to write instead of a string in which backslashes have a meaning.
 pub(super) const SINGLE_QUOTES: &str =
     "use single quotes, in which a backslash is just that: 'c:\\temp\\new'";
 
-/// Reads a file as far as it is TOML.
+/// `None` if the file is not UTF-8, else the parts that parse.
 pub(super) fn parse<'a>(report: &mut Report<'a>, number: usize) -> Option<Spanned<DeTable<'a>>> {
     let source = &report.sources()[number];
     let text = match std::str::from_utf8(&source.text) {
@@ -24,13 +23,14 @@ pub(super) fn parse<'a>(report: &mut Report<'a>, number: usize) -> Option<Spanne
         }
     };
     let (document, errors) = DeTable::parse_recoverable(text);
-    // The end of a table that stands twice: of each of its keys that is told as well.
+    // The end of a repeated table. The parser also reports each key in it; those errors are
+    // dropped.
     let mut table_until = 0;
     for error in errors {
         let end = text.len();
         let range = error.span().map_or(end..end, |span| span.start.min(end)..span.end.min(end));
         let mut hint = hint(text, range.start, error.message());
-        // (Looking for a table takes time, and a full report shows no hint.)
+        // The search takes time, and a full report does not show the hint.
         if error.message() == DUPLICATE && !report.is_full() {
             if let Some((first, until)) = repeated_table(text, range.start) {
                 hint = Some(format!("it stands in line {first} already: a key or table stands once"));
@@ -45,11 +45,10 @@ pub(super) fn parse<'a>(report: &mut Report<'a>, number: usize) -> Option<Spanne
     Some(document)
 }
 
-/// As the parser says that a key or table stands there already. Where, it does not say.
+/// The parser's message for a repeated key or table. It does not tell where the first one is.
 const DUPLICATE: &str = "duplicate key";
 
-/// For the header of a table that stands further up already: in which line, and where
-/// the table ends.
+/// For the header of a repeated table: the line of the first one, and the end of this one.
 fn repeated_table(text: &str, at: usize) -> Option<(usize, usize)> {
     let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
     let header = text[start..].lines().next()?.trim();
@@ -59,7 +58,6 @@ fn repeated_table(text: &str, at: usize) -> Option<(usize, usize)> {
     Some((first + 1, at + keys.map(str::len).sum::<usize>()))
 }
 
-/// What to do about an error of TOML, where that is known.
 fn hint(text: &str, at: usize, message: &str) -> Option<String> {
     let is_backslash = |at: usize| text.as_bytes().get(at) == Some(&b'\\');
     let backslash = is_backslash(at) || at.checked_sub(1).is_some_and(is_backslash);

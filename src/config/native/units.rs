@@ -1,10 +1,9 @@
-//! Words with a unit, as text: times, sizes, rates, modes.
+//! Parses values with a unit: times, sizes, rates and modes.
 
 use std::time::Duration;
 
 use crate::model::limits::Rate;
 
-/// What is wrong with a text, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub message: String,
@@ -16,12 +15,12 @@ impl Fault {
         Fault { message: message.into(), hint: Some(hint.to_owned()) }
     }
 
-    /// A fault that says everything.
+    /// A fault without a hint.
     pub fn plain(message: impl Into<String>) -> Fault {
         Fault { message: message.into(), hint: None }
     }
 
-    /// As it is printed: with the values in it, or with `…` in their place.
+    /// The fault as printed. Without `with_values`, `…` replaces each value.
     pub fn shown(self, with_values: bool) -> Fault {
         let shown = |text: String| {
             let parts = text.split(MARK).enumerate();
@@ -31,35 +30,31 @@ impl Fault {
     }
 }
 
-/// Stands before and behind a value in a message until it is known whether it may be shown.
+/// Encloses a value in a message until `shown` decides whether to mask it.
 const MARK: char = '\u{1}';
 
-/// A value of the file, for a message.
 pub(super) fn value(value: impl std::fmt::Display) -> String {
     let printable = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
     let text: String = value.to_string().chars().map(printable).collect();
     format!("{MARK}{text}{MARK}")
 }
 
-/// A text of the file, in a message: in part, if somebody pasted a novel.
+/// Quotes a text of the file, shortened if it is long.
 pub(super) fn quote(text: &str) -> String {
     let shown: String = text.chars().take(LONGEST_QUOTE).collect();
     format!("`{}`", value(if shown.len() < text.len() { shown + "…" } else { shown }))
 }
 
-/// In characters: enough for any path that somebody typed.
+/// In characters.
 const LONGEST_QUOTE: usize = 100;
 
-/// Ten years: more is a slip of the finger, and sums of times must not overflow.
+/// Ten years: a larger value is a typing error, and sums of times must not overflow.
 const LONGEST: Duration = Duration::from_hours(10 * 366 * 24);
 
-/// The form of a time, for hints and for the schema.
 pub(super) const DURATION_HINT: &str =
     "write a whole number and its unit, as \"500ms\", \"10s\", \"5m\", \"10h\" or \"1d\"";
-/// The same of a size.
 pub(super) const SIZE_HINT: &str =
     "write a whole number and its unit, as \"512B\", \"64KiB\", \"256MiB\" or \"1GiB\"";
-/// The same of a rate.
 pub(super) const RATE_HINT: &str = "write how many in which time, as \"50/s\", \"10/m\" or \"100/h\"";
 
 pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
@@ -120,7 +115,7 @@ pub(super) fn mode(text: &str) -> Result<u32, Fault> {
     })
 }
 
-/// Digits, and what follows them. The number is missing if it is too large.
+/// Digits and the unit after them. The number is `None` if it overflows.
 fn split(text: &str) -> Option<(Option<u64>, &str)> {
     let end = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, unit) = text.split_at(end);

@@ -1,4 +1,4 @@
-//! What stands behind a key becomes a value of its type, or is said to be none.
+//! Reads a key's value as its type, or reports an error.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,19 +19,17 @@ use crate::model::limits::Rate;
 use crate::model::listen::Address;
 use crate::model::plan::{EventLogExtent, LONGEST_TEXT, Stderr, Stdio, WhenFull};
 
-/// A type of values.
 pub(super) trait Typed: Sized {
-    /// What may stand there; a key may narrow it.
     const KIND: ValueKind;
 
-    /// Reads a value. What is wrong with it is said.
+    /// Reports what is wrong with the value.
     fn read(cell: &mut Cell<'_, '_>) -> Option<Self>;
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Mode(pub u32);
 
-/// Patterns of files, which were read before.
+/// Only checks the type: `include` reads the patterns earlier.
 #[derive(Clone)]
 pub(super) struct Patterns;
 
@@ -114,7 +112,7 @@ impl<'c> Cell<'c, '_> {
         self.fault(Fault::plain(format!("this has {} bytes: at most {LONGEST_TEXT} are sent", text.len())))
     }
 
-    /// Relative paths count from the folder of the file.
+    /// A relative path is relative to the folder of the file.
     fn path(&mut self) -> Option<PathBuf> {
         let text = self.plain_text()?;
         let folder = self.reader.report.sources()[self.context.source].path.parent();
@@ -140,13 +138,13 @@ impl<'c> Cell<'c, '_> {
 
     fn networks(&mut self) -> Option<Vec<(IpNet, At)>> {
         let Some(array) = self.value.get_ref().as_array() else { return self.mistyped() };
-        // Those that are right are looked at further, beside one that is not.
+        // Keep valid networks beside an invalid one, for further checks.
         let networks = self.each(|cell| {
             let text = cell.text()?;
             Some(cell.said(address::network(text)).map(|network| (network, cell.at())))
         })?;
         let networks: Vec<_> = networks.into_iter().flatten().collect();
-        // Nobody is left out of a list only because all of it is wrong.
+        // A list without any valid network must not look like an empty list.
         (array.is_empty() || !networks.is_empty()).then_some(networks)
     }
 
@@ -175,12 +173,10 @@ impl<'c> Cell<'c, '_> {
         all(variables)
     }
 
-    /// Says that this value of the right type is none of those that the key takes.
     fn unwanted<T>(&mut self) -> Option<T> {
         self.fault(Fault::plain(format!("`{}` is {}", self.key.name, self.key.kind.wanted())))
     }
 
-    /// A number with its unit, as a string.
     fn with_unit<T>(&mut self, what: &str, hint: &str, read: fn(&str) -> Result<T, Fault>) -> Option<T> {
         match self.value.get_ref() {
             DeValue::String(text) => self.said(read(text)),
@@ -191,8 +187,8 @@ impl<'c> Cell<'c, '_> {
         }
     }
 
-    /// A name or a path. It holds no control characters: they are a backslash's
-    /// that had another meaning.
+    /// A name or path without control characters. In a path they come from a backslash read as an
+    /// escape.
     pub fn plain_text(&mut self) -> Option<&'c str> {
         let text = self.text()?;
         if text.is_empty() {
@@ -204,7 +200,6 @@ impl<'c> Cell<'c, '_> {
         self.fault(Fault { message: format!("this holds the control character {letter:?}"), hint })
     }
 
-    /// The value, as it was typed.
     pub fn raw(&self) -> &str {
         let text = self.reader.report.sources()[self.context.source].text.get(self.value.span());
         text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()

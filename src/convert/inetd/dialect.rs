@@ -1,5 +1,5 @@
-//! What a protocol without more said means to the inetd that a file was written for. Inetds differ in
-//! that, so the fields that only one of them has are looked for; docs/convert.md has the table.
+//! The dialect of an inetd.conf, from fields that only one inetd has. A protocol such as `tcp`
+//! means different address families in different inetds; `docs/convert.md` has the table.
 
 use std::collections::HashSet;
 
@@ -7,26 +7,24 @@ use super::fields::{Family, addresses, family};
 use crate::config::source::Source;
 use crate::convert::world::World;
 
-/// What the whole file tells about its inetd.
 #[derive(Debug, Default)]
 pub(super) struct Dialect {
-    /// A field of FreeBSD's: `tcp` is IPv4 alone.
+    /// The file has a field of FreeBSD's inetd, where `tcp` is IPv4 only.
     pub freebsd: bool,
-    /// Programs or transports of Solaris: `tcp` is IPv4 alone, `tcp6` both.
+    /// The file has programs or transports of Solaris, where `tcp` is IPv4 only and `tcp6` both.
     pub solaris: bool,
     v4: HashSet<u16>,
     v6: HashSet<u16>,
 }
 
 impl Dialect {
-    /// Looks at every line.
     pub(super) fn of(source: &Source, world: &World) -> Dialect {
         let mut found = Dialect::default();
         let (mut solaris_programs, mut tcpd) = (false, false);
         for (_, line) in source.lines() {
             let text = String::from_utf8_lossy(line);
             let words: Vec<&str> = text.split_ascii_whitespace().collect();
-            // FreeBSD's own file has all of its services in comments.
+            // Include comments: in FreeBSD's default file all services are comments.
             found.freebsd |=
                 words.get(3).is_some_and(|word| word.starts_with("nowait/") || word.starts_with("wait/"));
             let [name, socket_type, protocol, _, _, program, ..] = words[..] else { continue };
@@ -44,17 +42,17 @@ impl Dialect {
                 Some(Family::Unix) | None => false,
             };
         }
-        // Debian has tcpd there, and before programs of these names.
+        // Debian has programs with these names too, but starts them through tcpd.
         found.solaris |= solaris_programs && !tcpd;
         found
     }
 
-    /// Whether a line for this port says a protocol that takes IPv4 clients.
+    /// Whether a line for this port has a protocol that accepts IPv4 clients.
     pub(super) fn has_v4(&self, port: u16) -> bool {
         self.v4.contains(&port)
     }
 
-    /// Whether a line for this port says that it is for IPv6.
+    /// Whether a line for this port has an IPv6 protocol.
     pub(super) fn has_v6(&self, port: u16) -> bool {
         self.v6.contains(&port)
     }

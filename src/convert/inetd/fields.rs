@@ -1,28 +1,23 @@
-//! The fields of a line of an inetd.conf, in the dialects of OpenBSD and
-//! Debian, FreeBSD, NetBSD and GNU.
+//! The fields of an inetd.conf line, in the dialects of OpenBSD, Debian, FreeBSD, NetBSD and GNU.
 
 use std::net::IpAddr;
 
 use crate::convert::words::listed;
 
-/// Which addresses a protocol stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
-    /// `tcp`: of one family or both, by dialect.
+    /// `tcp`: one family or both, depending on the dialect.
     Unsaid,
-    /// IPv4.
     V4,
-    /// `tcp6`: IPv6, or both, by dialect.
+    /// `tcp6`: IPv6 or both, depending on the dialect.
     V6,
-    /// IPv6 alone in every dialect.
+    /// IPv6 only, in every dialect.
     OnlyV6,
-    /// Both.
     Both,
-    /// A socket in the file system.
     Unix,
 }
 
-/// What stands in the protocol's field; without a family it can't be served.
+/// The family of a protocol field. `None` if the server cannot serve the protocol.
 pub(super) fn family(protocol: &str) -> Option<Family> {
     match protocol.split([',', '/']).next().unwrap_or_default() {
         _ if protocol.contains("/ttcp") || protocol.starts_with("rpc/") => None,
@@ -36,21 +31,18 @@ pub(super) fn family(protocol: &str) -> Option<Family> {
     }
 }
 
-/// How many at once and how often, from `nowait` and what is behind it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Bounds {
-    /// Programs at once.
+    /// Concurrent programs.
     pub at_once: Option<u32>,
-    /// Programs at once for one source.
     pub at_once_per_source: Option<u32>,
-    /// Starts in a minute.
+    /// Starts per minute.
     pub a_minute: Option<u32>,
-    /// Starts in a minute for one source.
     pub a_minute_per_source: Option<u32>,
 }
 
-/// Reads `nowait`, `nowait.MAX`, `nowait:MAX` (starts in a minute) and
-/// FreeBSD's `nowait/CHILDREN/A-MINUTE/CHILDREN-PER-SOURCE`, where 0 is no bound.
+/// Parses `nowait`, `nowait.MAX`, `nowait:MAX` (starts per minute) and FreeBSD's
+/// `nowait/CHILDREN/A-MINUTE/CHILDREN-PER-SOURCE`. 0 means no limit.
 pub(super) fn bounds(text: &str) -> Option<Bounds> {
     let rest = text.strip_prefix("nowait")?;
     let number = |text: &str| text.parse::<u32>().ok();
@@ -74,18 +66,14 @@ pub(super) fn bounds(text: &str) -> Option<Bounds> {
     })
 }
 
-/// `user`, `user:group`, `user.group`, with `/login-class` behind on FreeBSD.
+/// The field `user`, `user:group` or `user.group`. On FreeBSD `/login-class` may follow.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UserField<'a> {
-    /// The user.
     pub user: &'a str,
-    /// The group in the place of the user's own.
     pub group: Option<&'a str>,
-    /// The login class.
     pub class: Option<&'a str>,
 }
 
-/// Reads the user's field.
 pub(super) fn owner(text: &str) -> UserField<'_> {
     let (text, class) = match text.split_once('/') {
         Some((text, class)) => (text, Some(class)),
@@ -98,8 +86,7 @@ pub(super) fn owner(text: &str) -> UserField<'_> {
     UserField { user, group: group.filter(|group| !group.is_empty()), class }
 }
 
-/// The addresses before the name, and the name. Without addresses an empty
-/// list; an error is what is no address.
+/// Without addresses the list is empty. The error is the invalid address.
 pub(super) fn addresses(field: &str) -> (Result<Vec<IpAddr>, &str>, &str) {
     let Some((hosts, name)) = field.rsplit_once(':') else { return (Ok(Vec::new()), field) };
     (listed(hosts), name)

@@ -1,4 +1,4 @@
-//! An inetd.conf in the native form: a line a service.
+//! Converts an inetd.conf into the native form, one service per line.
 
 mod dialect;
 mod fields;
@@ -14,15 +14,12 @@ use crate::sys::CAPABILITIES;
 use dialect::Dialect;
 use service::InetdReader;
 
-/// inetd has no bound on programs at once. As many as that are none in practice,
-/// and a bound all the same.
+/// inetd does not limit concurrent programs. This limit has no effect in practice.
 pub(super) const UNLIMITED: &str = "4096";
 
-/// What inetd has unless told otherwise: starts in a minute, over which it closes
-/// the service for ten.
+/// inetd's default limit of starts per minute. Above it, inetd closes the service for ten minutes.
 const RATE: &str = "256/m";
 
-/// The same services.
 pub(super) fn convert(source: &Source, world: &World, notes: &mut Vec<Diagnostic>) -> Document {
     let mut reader = InetdReader::new(source, world, notes, Dialect::of(source, world));
     let mut document =
@@ -106,7 +103,6 @@ mod tests {
         );
     }
 
-    /// The addresses of each service.
     fn listens(text: &str) -> Vec<String> {
         let text = services(text);
         assert!(!text.contains("enabled = false"), "{text}");
@@ -138,7 +134,6 @@ mod tests {
         assert_eq!(listens(&[tli, &program("/opt/in.ftpd")].concat()), [both]);
         assert_eq!(listens(&program("/opt/in.ftpd")), [v6]);
         assert!(services(&program("/opt/in.ftpd")).contains("tcp6 listens on IPv6 alone"));
-        // tcp beside it takes the clients of IPv4.
         let beside = program("/usr/sbin/in.ftpd").replace("tcp6", "tcp");
         assert_eq!(listens(&[beside, program("/usr/sbin/in.ftpd")].concat()), ["[\"0.0.0.0:21\"]", v6]);
     }

@@ -1,4 +1,4 @@
-//! A line of an inetd.conf in the native form, or the reason why it has none.
+//! Converts a line of an inetd.conf, or gives the reason why it has no native form.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -16,26 +16,22 @@ use crate::convert::words::{Word, listed, no_address, words};
 use crate::convert::world::World;
 use crate::model::listen::Address;
 
-/// Reads lines, and says what there is to say about them.
 pub(super) struct InetdReader<'a> {
     source: &'a Source,
     world: &'a World,
     notes: &'a mut Vec<Diagnostic>,
-    /// What the whole file tells about its inetd.
     dialect: Dialect,
-    /// What a line with nothing but addresses said for those below it.
+    /// Addresses from a line that has nothing else. They apply to the lines below it.
     hosts: Result<Vec<IpAddr>, String>,
     /// The IPsec policy for the lines below it.
     policy: Option<Range<usize>>,
-    /// What is said once only.
     said: HashSet<&'static str>,
 }
 
-/// Why a line has no service, and where in it.
+/// Why a line has no native form, and the range of the reason.
 type Refusal = (Range<usize>, String);
 
 impl<'a> InetdReader<'a> {
-    /// For the lines of a file of this dialect.
     pub(super) fn new(
         source: &'a Source,
         world: &'a World,
@@ -59,8 +55,8 @@ impl InetdReader<'_> {
         note(self.notes, severity, self.source, range, message)
     }
 
-    /// One line, which begins at the byte `start`: a service, a comment about what
-    /// is none, or something that counts for those below it.
+    /// Reads one line, which begins at the byte `start`. Adds a service, or a comment with the
+    /// reason why there is none, or keeps a setting for the lines below.
     pub(super) fn line(&mut self, start: usize, line: &[u8], items: &mut Vec<Item>) {
         let whole = start..start + line.len();
         let Ok(text) = std::str::from_utf8(line) else {
@@ -102,8 +98,7 @@ impl InetdReader<'_> {
         }
     }
 
-    /// BSD reads an indented line as the rest of the one before. What is missing
-    /// there may be what made it safe.
+    /// BSD reads an indented line as part of the line before, which it may restrict.
     fn continued(&mut self, whole: &Range<usize>, items: &mut [Item]) {
         let message = "switched off: this line is indented, so it is the rest of the one before, \
             which has to be put together by hand";
@@ -206,7 +201,6 @@ impl InetdReader<'_> {
         Ok(())
     }
 
-    /// The addresses of a line that names none. What inetds take differently is said once.
     fn all_addresses(
         &mut self,
         family: Family,
@@ -268,7 +262,6 @@ impl InetdReader<'_> {
                     (Severity::Note, message.to_owned())
                 }
             };
-            // The harmless one is said once, however many lines have it.
             if severity == Severity::Warning || self.said.insert("tcpd") {
                 entry.comments.push(self.note(severity, &program.range(), message));
             }
@@ -311,7 +304,7 @@ impl InetdReader<'_> {
     }
 }
 
-/// A path, on FreeBSD with `:user:group:mode:` before it.
+/// A path, on FreeBSD preceded by `:user:group:mode:`.
 fn unix(field: &Word<'_>, entry: &mut TomlEntry) -> Result<(), Refusal> {
     let parts: Vec<&str> = field.text.splitn(5, ':').collect();
     let (path, owner) = match parts[..] {

@@ -1,4 +1,4 @@
-//! xinetd's ways of writing an address, as networks.
+//! Addresses in xinetd's syntax, as networks.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,10 +6,9 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::zeros::without_leading_zeros;
 
-/// The networks that a word of `only_from` or `no_access` stands for; `None` if
-/// it can't be said without asking a name server.
+/// `None` for a word that is ambiguous or needs a name server.
 pub(super) fn networks(word: &str) -> Option<Vec<IpNet>> {
-    // xinetd may read such a number as octal.
+    // xinetd may read a number with a leading zero as octal.
     without_leading_zeros(word).is_none().then(|| understood(word))?
 }
 
@@ -30,7 +29,7 @@ fn understood(word: &str) -> Option<Vec<IpNet>> {
     }
 }
 
-/// Clients of IPv4 have addresses of IPv4 here, also where a rule has IPv6's form.
+/// IPv4-mapped networks become IPv4, because the server sees IPv4 addresses.
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let (address, prefix) = (mapped.addr().to_ipv4_mapped(), mapped.prefix_len().checked_sub(96));
@@ -38,7 +37,7 @@ fn canonical(network: IpNet) -> IpNet {
     Ipv4Net::new(address, prefix).map_or(network, IpNet::V4)
 }
 
-/// Zeros at the right stand for anything: `10.1.0.0` is `10.1.0.0/16`.
+/// Trailing zeros are wildcards: `10.1.0.0` is `10.1.0.0/16`.
 fn wildcard(address: Ipv4Addr) -> Ipv4Net {
     let zeros = address.octets().iter().rev().take_while(|&&octet| octet == 0).count();
     let prefix = [32, 24, 16, 8, 0][zeros];
@@ -58,7 +57,7 @@ fn factorised(word: &str) -> Option<Vec<IpNet>> {
     let network = |choice: &str| {
         let mut octets = [0; 4];
         octets[..head.len()].copy_from_slice(&head);
-        // What a zero means here is not said anywhere.
+        // The meaning of a zero here is not documented.
         octets[head.len()] = choice.trim().parse().ok().filter(|&octet: &u8| octet != 0)?;
         Some(Ipv4Net::new(octets.into(), prefix).ok()?.into())
     };

@@ -1,15 +1,14 @@
-//! What holds for a service: its own attributes, and those of `defaults`.
+//! The effective attributes of a service: its own and those of `defaults`.
 
 use std::collections::BTreeMap;
 
 use super::read::{Attribute, Block, Operator, Span};
 
-/// Attributes whose values are a set: `+=` and `-=` work on them, also on what
-/// `defaults` put into it.
+/// Attributes that hold a set. `+=` and `-=` also change the part that comes from `defaults`.
 const SETS: [&str; 8] =
     ["only_from", "no_access", "passenv", "env", "log_on_success", "log_on_failure", "enabled", "disabled"];
 
-/// What `defaults` may set; xinetd ignores the rest there.
+/// Attributes that xinetd reads in `defaults`. It ignores others there.
 const IN_DEFAULTS: [&str; 23] = [
     "log_type",
     "log_on_success",
@@ -36,34 +35,29 @@ const IN_DEFAULTS: [&str; 23] = [
     "mdns",
 ];
 
-/// A value and where it was set last.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
-    /// The words behind the operator.
     pub words: Vec<String>,
-    /// Where.
     pub at: Span,
-    /// A `#` stood behind some of the words.
+    /// A `#` follows some of the words.
     pub commented: bool,
 }
 
-/// The attributes of one service, and what is wrong with them.
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
     values: BTreeMap<String, Value>,
-    /// What could not be applied as it was typed.
+    /// Settings that could not be applied as typed.
     pub faults: Vec<(Span, String)>,
-    /// What stands in `defaults` and has no effect there.
+    /// Attributes in `defaults` that have no effect there.
     pub ignored: Vec<(Span, String)>,
 }
 
 impl Attributes {
-    /// The attributes of `block`, with those of `defaults` that it has not set.
     pub(super) fn merge(defaults: Option<&Block>, block: &Block) -> Attributes {
         let mut merged = Attributes::default();
         for attribute in defaults.map_or(&[][..], |defaults| &defaults.attributes) {
             if IN_DEFAULTS.contains(&&*attribute.name) {
-                // Values add up there, whatever the operator.
+                // In `defaults` the values of a set add up, even with `=`.
                 let adds = attribute.operator == Operator::Set && is_set(&attribute.name);
                 let operator = if adds { Operator::Add } else { attribute.operator };
                 merged.apply(&Attribute { operator, ..attribute.clone() });
@@ -77,7 +71,7 @@ impl Attributes {
             if is_set(name) {
                 merged.apply(attribute);
             } else {
-                // The first counts, as in xinetd, over that of the defaults.
+                // As in xinetd, the first value counts and overrides `defaults`.
                 if !own.contains(&name) {
                     own.push(name);
                     merged.values.remove(name);
@@ -96,7 +90,7 @@ impl Attributes {
             if *operator != Operator::Set {
                 self.faults.push((at.clone(), format!("only = works on {name}")));
             }
-            // A later value is not used, but what is wrong with it counts.
+            // A later value is ignored, but a `#` in it counts.
             self.values.entry(name.to_owned()).or_insert(fresh).commented |= commented;
             return;
         }
@@ -135,22 +129,18 @@ impl Attributes {
         }
     }
 
-    /// An attribute, if it is set.
     pub(super) fn value(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
     }
 
-    /// The words of an attribute; none if it is not set.
     pub(super) fn words(&self, name: &str) -> &[String] {
         self.values.get(name).map_or(&[], |value| &value.words)
     }
 
-    /// The first word of an attribute.
     pub(super) fn word(&self, name: &str) -> Option<&str> {
         self.words(name).first().map(|word| &**word)
     }
 
-    /// The names of all that are set.
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.values.iter().map(|(name, value)| (&**name, value))
     }
@@ -160,7 +150,6 @@ fn is_set(name: &str) -> bool {
     SETS.contains(&name)
 }
 
-/// One name where xinetd has two.
 fn canonical(name: &str) -> &str {
     if name == "interface" { "bind" } else { name }
 }

@@ -1,4 +1,4 @@
-//! Limits, banners and the rest of a service of xinetd.
+//! Limits, banners and other attributes of an xinetd service.
 
 use super::attributes::{Attributes, Value};
 use super::service::XinetdReader;
@@ -7,7 +7,7 @@ use crate::convert::toml::{TomlEntry, string, table};
 use crate::model::plan::LONGEST_TEXT;
 use crate::sys::CAPABILITIES;
 
-/// What is not carried over and restricts nobody.
+/// Attributes that restrict no client and are not carried over, with the reason.
 const HARMLESS: [(&str, &str); 10] = [
     ("log_on_success", "every connection has its record here"),
     ("log_on_failure", "every refusal has its record here"),
@@ -21,12 +21,11 @@ const HARMLESS: [(&str, &str); 10] = [
     ("deny_time", "it belongs to sensors, and there are none here"),
 ];
 
-/// Whether an attribute is not carried over and restricts nobody.
 pub(super) fn is_harmless(name: &str) -> bool {
     HARMLESS.iter().any(|(known, _)| *known == name)
 }
 
-/// What is read where it is needed, or has no meaning without something else.
+/// Attributes that other functions read, or that mean nothing on their own.
 const USED: [&str; 34] = [
     "access_times",
     "banner",
@@ -65,7 +64,6 @@ const USED: [&str; 34] = [
 ];
 
 impl XinetdReader<'_> {
-    /// How many, how often, and what a program may use.
     pub(super) fn limits(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let number = |value: &Value| {
             value.words.first().and_then(|word| word.parse::<u32>().ok()).filter(|&count| count > 0)
@@ -91,7 +89,7 @@ impl XinetdReader<'_> {
         let mut limits: Vec<(&'static str, String)> = Vec::new();
         for (name, key, is_size) in [
             ("rlimit_data", "memory", true),
-            // Where both are set the other is the narrower one.
+            // If both are set, `rlimit_data` is the narrower limit.
             ("rlimit_as", "memory", true),
             ("rlimit_cpu", "cpu_time", false),
             ("rlimit_files", "open_files", false),
@@ -122,7 +120,6 @@ impl XinetdReader<'_> {
         }
     }
 
-    /// Banners are files there and texts here.
     pub(super) fn texts(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         for (key, names) in [("refusal", ["banner", "banner_fail"]), ("banner", ["banner", "banner_success"])]
         {
@@ -142,7 +139,7 @@ impl XinetdReader<'_> {
         }
     }
 
-    /// What has no key here: harmless, or a reason to stay closed.
+    /// Handles attributes without a native key. Unless harmless, they switch the service off.
     pub(super) fn others(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         for (name, value) in attributes.names() {
             if let Some((_, why)) = HARMLESS.iter().find(|(known, _)| *known == name) {
@@ -154,7 +151,7 @@ impl XinetdReader<'_> {
         let Some(umask) = attributes.value("umask") else { return };
         match umask.words.first().and_then(|word| u32::from_str_radix(word, 8).ok()) {
             Some(0o022) => {}
-            // Fewer bits take away less: the program's files stay closer.
+            // The mask removes no more permissions than 022, so files stay at least as protected.
             Some(mask) if mask & !0o022 == 0 => {
                 self.once(entry, &umask.at, "umask is not carried over: a program has 022".to_owned());
             }
@@ -167,8 +164,7 @@ impl XinetdReader<'_> {
     }
 }
 
-/// A number, with K or M behind it where it is a size; bytes become whole KiB. `None` is also
-/// more than any system has: a native file does not take it.
+/// Bytes are rounded up to whole KiB. `None` also for more than a native file accepts.
 fn amount(word: &str, is_size: bool) -> Option<(u64, &'static str)> {
     let most = if is_size { 1 << 40 } else { u64::from(u32::MAX) / 16 };
     let number = |digits: &str| digits.parse().ok().filter(|&count: &u64| (1..=most).contains(&count));
@@ -180,7 +176,6 @@ fn amount(word: &str, is_size: bool) -> Option<(u64, &'static str)> {
     }
 }
 
-/// A file's text, if it fits into what is sent to a client.
 fn short_text(path: &str, most: usize) -> Result<String, String> {
     use std::io::Read;
     let mut bytes = Vec::new();

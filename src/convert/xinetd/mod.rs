@@ -1,5 +1,5 @@
-//! An xinetd.conf in the native form: a block a service, with the defaults and
-//! the files that it includes.
+//! Converts an xinetd.conf into the native form: one service per block, with `defaults` and
+//! included files.
 
 mod access;
 mod attributes;
@@ -21,10 +21,10 @@ use crate::sys::CAPABILITIES;
 use attributes::Attributes;
 use service::XinetdReader;
 
-/// What xinetd has unless told otherwise.
+/// xinetd's default.
 const RATE: &str = "50/s";
 
-/// The same services; all errors of the text, if it can't be read.
+/// Converts the services. Fails with all errors of the text.
 pub(super) fn convert(
     source: &Source,
     world: &World,

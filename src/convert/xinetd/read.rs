@@ -1,4 +1,4 @@
-//! The text of an xinetd.conf: its blocks, and those of the files it includes.
+//! Reads the blocks of an xinetd.conf and of the files that it includes.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,13 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 use crate::convert::words::{Word, words};
 
-/// A place in one of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Span {
-    /// The file, by its place among those that were read.
+    /// The index in [`Blocks::sources`].
     pub source: usize,
-    /// The bytes.
     pub range: Range<usize>,
 }
 
-/// How an attribute is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {
     /// `=`
@@ -28,57 +25,42 @@ pub(super) enum Operator {
     Remove,
 }
 
-/// A line of a block.
 #[derive(Debug, Clone)]
 pub(super) struct Attribute {
-    /// Its name.
     pub name: String,
-    /// How it is set.
     pub operator: Operator,
-    /// To what.
     pub values: Vec<String>,
-    /// Where it stands.
     pub at: Span,
-    /// A `#` stands behind the values: they may not be what was meant.
+    /// A `#` follows the values, which may not be what the administrator meant.
     pub commented: bool,
 }
 
 /// `service NAME { … }` or `defaults { … }`.
 #[derive(Debug)]
 pub(super) struct Block {
-    /// The service's name.
     pub name: String,
-    /// Its lines.
     pub attributes: Vec<Attribute>,
-    /// Where it begins.
     pub at: Span,
-    /// A `}` too many stands before it, and xinetd skips it.
+    /// An unmatched `}` comes before the block, so xinetd skips it.
     pub skipped: bool,
 }
 
-/// All that was read.
 #[derive(Default)]
 pub(super) struct Blocks {
-    /// The files.
     pub sources: Vec<Source>,
-    /// Their services, in the order of reading.
     pub services: Vec<Block>,
     /// The first `defaults` that xinetd does not skip.
     pub defaults: Option<Block>,
-    /// What there is to say about the text.
     pub findings: Vec<Diagnostic>,
-    /// A `}` that ends no block was read, and no `}` since.
+    /// An unmatched `}` was read, and no `}` since.
     skipping: bool,
 }
 
-/// Files that are read at most: an include that goes round is found before, so
-/// this is for folders that somebody filled by mistake.
+/// The limit for directories that were filled by mistake. Include loops are found earlier.
 const MOST_FILES: usize = 1000;
 
-/// Behind the name of what it is about.
 const NO_COMMENTS: &str = "xinetd has no comments behind a value: put it on a line of its own";
 
-/// Reads a file and what it includes.
 pub(super) fn read(source: &Source) -> Blocks {
     let mut blocks = Blocks::default();
     let path = whole(&source.path);
@@ -86,7 +68,7 @@ pub(super) fn read(source: &Source) -> Blocks {
     blocks
 }
 
-/// One name for a file, however it was reached.
+/// The canonical path, so that each file has one name.
 fn whole(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -102,8 +84,7 @@ impl Blocks {
         self.findings.push(Diagnostic::at(severity, source, range, message));
     }
 
-    /// `above` are the files that are being read: this one and those that
-    /// include it.
+    /// `above` holds this file and the files that include it.
     fn file(&mut self, source: &Source, above: &mut Vec<PathBuf>) {
         let index = self.sources.len();
         self.sources.push(source.clone());
@@ -150,7 +131,7 @@ impl Blocks {
         }
     }
 
-    /// Says that a line is not what stands there. A comment behind something else is the usual reason.
+    /// Reports an error in a line. Its usual cause is a comment after something else.
     fn expected(&mut self, what: &str, words: &[Word<'_>], source: &Source) {
         let (first, last) = (words[0], words[words.len() - 1]);
         let (range, message) = match words.iter().find(|word| word.text.starts_with('#')) {
@@ -160,8 +141,7 @@ impl Blocks {
         self.find(Severity::Error, source, &range, message);
     }
 
-    /// Says what becomes of a `#` behind the values of an attribute. It begins no comment for
-    /// xinetd, which then refuses the values, or takes them all.
+    /// Warns about a `#` after values. xinetd refuses such values, or takes them all.
     fn without_comment(&mut self, attribute: Attribute, words: &[Word<'_>], source: &Source) -> Attribute {
         let Some(number) = attribute.values.iter().position(|value| value.starts_with('#')) else {
             return attribute;
@@ -183,7 +163,7 @@ impl Blocks {
         Attribute { values, commented: !is_harmless(name), ..attribute }
     }
 
-    /// A line outside of all blocks; the block that it begins.
+    /// Handles a line outside all blocks. Returns the block that it begins.
     fn outside(
         &mut self,
         words: &[Word<'_>],
@@ -254,14 +234,13 @@ impl Blocks {
                 above.pop();
             }
             Err(error) => {
-                // It may have restricted every service.
+                // The file may restrict every service.
                 self.find(Severity::Error, source, range, format!("not read: {}: {error}", path.display()));
             }
         }
     }
 
-    /// All files of a folder in the order of their names, without those that
-    /// editors and package managers leave behind.
+    /// Skips files that editors and package managers leave behind.
     fn folder(&mut self, path: &Path, range: &Range<usize>, source: &Source, above: &mut Vec<PathBuf>) {
         let entries = match std::fs::read_dir(path) {
             Ok(entries) => entries,
@@ -281,12 +260,10 @@ impl Blocks {
     }
 }
 
-/// A path as it is meant in a file: relative to that.
 fn beside(source: &Source, path: &str) -> PathBuf {
     source.path.parent().unwrap_or_else(|| Path::new("")).join(path)
 }
 
-/// `name = values`, with any blanks or none around the operator.
 fn attribute(text: &str, start: usize, at: &Span) -> Option<Attribute> {
     let equals = text.find('=')?;
     let (name, operator) = match text.as_bytes()[..equals].last() {

@@ -1,4 +1,4 @@
-//! What restricts a service of xinetd: carried over, or a reason to stay closed.
+//! Restrictions of an xinetd service: carried over, or a reason to switch the service off.
 
 use ipnet::IpNet;
 
@@ -12,7 +12,7 @@ use crate::convert::toml::{TomlEntry, can_come};
 use crate::convert::words::no_address;
 
 impl XinetdReader<'_> {
-    /// `only_from` and `no_access` as networks, and what else restricts.
+    /// Carries over `only_from` and `no_access`. `access_times` switches the service off.
     pub(super) fn access(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let allowed = attributes.value("only_from").map(|value| self.networks("only_from", value, entry));
         let denied = attributes.value("no_access").map(|value| self.networks("no_access", value, entry));
@@ -21,7 +21,7 @@ impl XinetdReader<'_> {
                 entry.keys.networks("allow", allowed, "no address of only_from can reach this service");
             }
             (allowed, denied) => {
-                // What both name is denied there as well.
+                // xinetd denies a network that is in both lists.
                 let denied = denied.unwrap_or_default();
                 if let Some(mut allowed) = allowed {
                     allowed.retain(|network| !denied.contains(network));
@@ -57,7 +57,7 @@ impl XinetdReader<'_> {
             };
             for network in networks {
                 if !can_come(&network, &entry.listen) {
-                    // localhost is two addresses, and a service with one of them lacks nothing.
+                    // `localhost` stands for two addresses, of which the service needs only one.
                     if word != "localhost" {
                         left_out.push(network.to_string());
                     }
@@ -73,7 +73,6 @@ impl XinetdReader<'_> {
         found
     }
 
-    /// Flags, and the rules of TCP wrappers.
     pub(super) fn flags(&mut self, block: &Block, attributes: &Attributes, entry: &mut TomlEntry) {
         let (mut wrapped, mut nodelay) = (true, false);
         if let Some(flags) = attributes.value("flags") {

@@ -1,5 +1,4 @@
-//! A service of xinetd in the native form. What restricted it and can't be
-//! carried over switches it off: it never opens wider than it was.
+//! Converts a service of xinetd. A restriction that cannot be carried over switches it off.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -17,15 +16,10 @@ use crate::convert::words::{listed, no_address};
 use crate::convert::world::World;
 use crate::sys::text::same_name;
 
-/// Writes services, and says what there is to say about them.
 pub(super) struct XinetdReader<'a> {
-    /// The files that were read.
     pub sources: &'a [Source],
-    /// What is known of the system.
     pub world: &'a World,
-    /// What was said.
     pub notes: &'a mut Vec<Diagnostic>,
-    /// What is said once only.
     pub said: HashSet<String>,
 }
 
@@ -34,20 +28,20 @@ impl XinetdReader<'_> {
         note(self.notes, severity, &self.sources[at.source], &at.range, message)
     }
 
-    /// The service does not open wider than it was.
+    /// Switches the service off, with a warning.
     pub(super) fn close(&mut self, entry: &mut TomlEntry, at: &Span, why: &str) {
         entry.disabled = true;
         entry.comments.push(self.note(Severity::Warning, at, format!("switched off: {why}")));
     }
 
-    /// Something that is no one's harm, once.
+    /// Adds a harmless note, but only once.
     pub(super) fn once(&mut self, entry: &mut TomlEntry, at: &Span, message: String) {
         if self.said.insert(message.clone()) {
             entry.comments.push(self.note(Severity::Note, at, message));
         }
     }
 
-    /// A block as a service, or as a comment that says why it is none.
+    /// A block as a service, or as a comment with the reason why there is none.
     pub(super) fn service(&mut self, block: &Block, attributes: &Attributes) -> Item {
         let id = attributes.word("id").unwrap_or(&block.name);
         let Span { source, range: typed } = block.at.clone();
@@ -72,7 +66,7 @@ impl XinetdReader<'_> {
             self.close(&mut entry, &block.at, "xinetd skips this block, since a } above it ends no block");
         }
         for (name, _) in attributes.names().filter(|(_, value)| value.commented) {
-            // It is said already, once for all services that have it.
+            // The reader has already warned about it, once for all services.
             entry.disabled = true;
             entry.comments.push(format!("switched off: a # stands behind a value of {name}"));
         }
@@ -116,7 +110,7 @@ impl XinetdReader<'_> {
             None => Vec::new(),
         };
         let listen = match addresses[..] {
-            // A socket of IPv6 takes clients of IPv4 as well, unless it is told not to.
+            // In xinetd an IPv6 socket also takes IPv4 clients, unless it is IPv6-only.
             [] if !has("IPv4") || has("IPv6") => {
                 if only_v6 {
                     vec![v6]
@@ -137,7 +131,7 @@ impl XinetdReader<'_> {
         Ok(())
     }
 
-    /// The user and the group. xinetd takes digits as numbers.
+    /// Writes the user and the group. xinetd reads digits as an ID.
     fn identity(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let mut own_group = attributes.word("group").map(str::to_owned);
         if let Some(value) = attributes.value("user") {
@@ -166,7 +160,7 @@ impl XinetdReader<'_> {
             }
         } else if let Some(server) = attributes.value("server") {
             entry.keys.set("user", string("none"));
-            // A native file takes no group without an account.
+            // A native file accepts no group without an account.
             let group =
                 own_group.map_or_else(String::new, |group| format!(", and its group {}", string(&group)));
             let why = format!(
@@ -205,7 +199,7 @@ impl XinetdReader<'_> {
         };
         started.write(entry);
         if let Some(rules) = self.world.wrapper_rules.as_ref().filter(|_| started.wrapped) {
-            // Whatever the flags say: tcpd itself asks them.
+            // tcpd itself asks the rules, regardless of the flags.
             let why = format!("tcpd asks {}, which has rules and is not asked here", rules.display());
             self.close(entry, &server.at, &why);
         }
@@ -218,10 +212,9 @@ impl XinetdReader<'_> {
         }
     }
 
-    /// `env` and `passenv`, without what a native file cannot hold.
     fn environment(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         if let Some(value) = attributes.value("env").filter(|value| !value.words.is_empty()) {
-            // The last of a name counts; TOML takes each once.
+            // The last value of a name counts. TOML accepts each key once.
             let mut pairs: Vec<(&str, String)> = Vec::new();
             for word in &value.words {
                 let (name, text) = word.split_once('=').unwrap_or((word, ""));
@@ -243,7 +236,7 @@ impl XinetdReader<'_> {
         }
     }
 
-    /// Whether a native file takes the variable; why it does not is said.
+    /// Whether a native file accepts the variable. If not, adds a note.
     fn is_variable(&mut self, name: &str, text: &str, value: &Value, entry: &mut TomlEntry) -> bool {
         let why = if is_of_session(name.as_ref()) {
             "the server sets it for each session"
@@ -262,7 +255,6 @@ impl XinetdReader<'_> {
     }
 }
 
-/// Why a block can't be a service here at all, and where that stands.
 fn why_not(block: &Block, attributes: &Attributes) -> Option<(Span, String)> {
     let is =
         |name: &str, word: &str| attributes.words(name).iter().any(|typed| typed.eq_ignore_ascii_case(word));

@@ -1,4 +1,4 @@
-//! Promises of what becomes of an xinetd.conf.
+//! Tests of the conversion of an xinetd.conf.
 
 use std::path::Path;
 
@@ -77,7 +77,7 @@ fn access_is_carried_as_networks() {
         \"127.0.0.1/32\", \"1.2.3.4/30\"]";
     assert!(text.contains(allow), "{text}");
     assert!(text.contains("deny = [\"10.1.0.0/16\"]") && !text.contains("enabled"), "{text}");
-    // A block without flags has IPv6 as well, and keeps its rules.
+    // A block without flags also has IPv6, and keeps its IPv6 rules.
     assert!(service(rules).contains("\"::1/128\", \"127.0.0.1/32\""));
 }
 
@@ -87,7 +87,7 @@ fn a_rule_that_no_address_matches_is_left_out_and_told() {
     assert!(text.contains("# x.conf:8:1: 2001:db8::/32 in only_from is left out"), "{text}");
     assert!(text.contains("allow = [\"10.0.0.0/8\"]\n"), "{text}");
 
-    // The address of localhost in the other family is no loss, a network is.
+    // The other address of `localhost` is no loss, but a network is.
     let text = service("flags = IPv4\nonly_from = 2001:db8::/32 localhost");
     assert!(text.contains("# x.conf:8:1: 2001:db8::/32 in only_from is left out"), "{text}");
     assert!(!service("flags = IPv4\nonly_from = localhost").contains("left out"));
@@ -150,7 +150,6 @@ fn defaults_hold_and_lists_grow_and_shrink() {
     assert!(text.contains("allow = [\"10.0.0.2/32\", \"10.0.0.3/32\"]\nmax_connections = 9\n"), "{text}");
     assert!(text.contains("[service.b]\nenabled = false\n"), "{text}");
     assert!(text.contains("allow = [\"10.0.0.4/32\"]\n"), "{text}");
-    // The first of an attribute counts, as in xinetd.
     assert!(text.ends_with("max_connections = 4096\n"), "{text}");
 }
 
@@ -193,7 +192,7 @@ fn a_block_of_each_family_on_one_port_is_two_services() {
     let (first, second) = text.split_once("[service.b]").unwrap();
     assert!(first.contains("listen = [\"0.0.0.0:80\"]") && first.contains("0.0.0.0:80 is left out"));
     assert!(second.contains("listen = [\"[::]:80\"]\n"), "{text}");
-    // A rule of IPv4 matches nothing there, which a native file refuses.
+    // An IPv4 rule matches no client there, and a native file refuses it.
     assert!(second.contains("allow = [\"::1/128\"]") && !text.contains("enabled"), "{text}");
 }
 
@@ -310,7 +309,7 @@ fn numbers_of_accounts_become_names_or_close_the_service() {
     for (attributes, expected, off) in [
         ("user = 7", "user = \"seven\"\n", false),
         ("user = 7\ngroup = 8", "user = \"seven\"\ngroup = \"group8\"", false),
-        // xinetd takes the group of the same number, not the account's own.
+        // xinetd takes the group with the same number, not the account's own.
         ("user = 8", "user = \"eight\"\ngroup = \"group8\"", false),
         ("user = 9", "user = \"nine\"\n", true),
         ("user = 4711", "user = \"4711\"\n", true),
@@ -320,7 +319,7 @@ fn numbers_of_accounts_become_names_or_close_the_service() {
             "service finger\n{{\nsocket_type = stream\nwait = no\nserver = /bin/f\n{attributes}\n}}\n"
         );
         let (text, notes) = convert_in(&World::example(), &block);
-        // There are no groups on Windows: they stand in the table for Unix.
+        // Windows has no groups, so they go into the `unix` table.
         let place = if CAPABILITIES.groups { expected } else { expected.split('\n').next().unwrap() };
         assert!(text.contains(place), "{attributes}: {text}");
         assert_eq!(text.contains("enabled = false"), off, "{attributes}: {text}");
@@ -366,7 +365,7 @@ fn environment_and_limits_are_carried() {
     let expected = if CAPABILITIES.open_files {
         format!("{limits}, open_files = 64 }}\n")
     } else {
-        // That limit stands in the table for Unix, whose `limits` replaces the other.
+        // `open_files` goes into the `unix` table, whose `limits` replaces the other.
         format!("{limits} }}\nunix = {{ {limits}, open_files = 64 }} }}\n")
     };
     assert!(text.contains(&expected), "{text}");
@@ -392,7 +391,7 @@ fn included_files_and_folders_are_read() {
     let text = convert(&source, &World::default(), &mut notes).unwrap().render();
     let services: Vec<_> = text.lines().filter(|line| line.starts_with("[service.")).collect();
     assert_eq!(services, ["[service.more]", "[service.a]", "[service.b]"]);
-    // What is not read may be what restricted all services.
+    // A file that cannot be read may restrict all services.
     let source = Source::read(&folder.path().join("y.conf")).unwrap();
     let errors = convert(&source, &World::default(), &mut Vec::new()).err().unwrap();
     let places: Vec<_> =

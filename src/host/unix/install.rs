@@ -1,5 +1,5 @@
-//! `--install` and `--remove` on Unix: the files by which a service manager
-//! starts us, and the manager told of them.
+//! `--install` and `--remove` on Unix: writes the files with which a service manager starts the
+//! server, and tells the manager.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -16,20 +16,18 @@ use crate::model::exit_code::Exit;
 use crate::sys::account::{Account, parse_credentials};
 use crate::sys::{self, CAPABILITIES};
 
-/// Where files go, and whether a manager is to hear of it.
+/// With a root directory, files go below it and no service manager is told.
 struct InstallRoot {
     root: Option<PathBuf>,
 }
 
-/// What is registered, or is to be.
 struct Registration {
     stored: Stored,
     account: Option<String>,
-    /// Where it stands in the file: on macOS.
+    /// In the service file only on macOS.
     start: StartType,
 }
 
-/// Registers the service.
 pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     if options.stored.firewall == Some(true) {
         return Err(super::only_windows("--firewall", "its firewall has rules for programs"));
@@ -75,7 +73,7 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
             account: new.account.as_deref(),
             name: &options.service_name,
         };
-        // What an administrator has written into it stays.
+        // Keep what an administrator has added.
         before.as_deref().map_or_else(|| unit.text(), |before| unit.edited(before))
     };
     write_file(&file, &text)?;
@@ -89,7 +87,7 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     }
     if cfg!(target_os = "linux") {
         let hardening = place.hardening_file(&options.service_name);
-        // An administrator's own choice stays.
+        // Keep a file that an administrator may have edited.
         if !hardening.exists() {
             write_file(&hardening, &Unit::hardening())?;
         }
@@ -102,7 +100,6 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     Ok(if told { Exit::Ok } else { Exit::System })
 }
 
-/// Unregisters the service.
 pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
     let place = InstallRoot::of(options)?;
     let (name, file) = (&options.service_name, place.service_file(&options.service_name));
@@ -110,7 +107,7 @@ pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
         answer("not installed\n")?;
         return Ok(Exit::Ok);
     }
-    // A stranger's service is left alone.
+    // Leave another program's service alone.
     if std::fs::read_to_string(&file).ok().as_deref().and_then(read_back).is_none() {
         return Err(unknown_file(&file));
     }
@@ -131,7 +128,7 @@ pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
         let _ = writeln!(report, "kept: {}, which was changed", hardening.display());
     }
     if let Some(folder) = hardening.parent() {
-        // Only if nobody else has put something there.
+        // Fails if the directory has other files.
         let _ = std::fs::remove_dir(folder);
     }
     if place.root.is_none() && systemd_runs() {
@@ -142,7 +139,7 @@ pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Ends the service. What is not loaded is stopped already.
+/// Stops the service. One that is not loaded counts as stopped.
 fn stopped(report: &mut String, name: &str) -> bool {
     if cfg!(target_os = "macos") {
         let job = format!("system/{name}");
@@ -163,7 +160,7 @@ impl InstallRoot {
         Ok(InstallRoot { root: root.map_err(|cause| Error::System { what: "--root", cause })? })
     }
 
-    /// A path of the installed system, where it is now.
+    /// A path of the installed system, below the root directory.
     fn below(&self, path: &Path) -> PathBuf {
         match &self.root {
             Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
@@ -171,7 +168,6 @@ impl InstallRoot {
         }
     }
 
-    /// The program, as the installed system will see it.
     fn program(&self) -> Result<PathBuf, Error> {
         let own = std::env::current_exe()
             .map_err(|cause| Error::System { what: "the program's own path", cause })?;
@@ -211,7 +207,7 @@ impl Registration {
     }
 }
 
-/// What a file of ours says; `None` if it is not one of ours.
+/// Parses a service file. `None` if it does not start this program.
 fn read_back(text: &str) -> Option<Registration> {
     let (command, account, start) = if text.starts_with("<?xml") {
         launchd::words(text)?
@@ -230,8 +226,7 @@ fn read_back(text: &str) -> Option<Registration> {
     Some(Registration { stored, account, start })
 }
 
-/// A unit in /etc would be started in the place of one that a package has
-/// brought. That of our own package is meant to be.
+/// A unit in /etc overrides those of packages, which is meant only for this program's own.
 fn refuse_shadowing(name: &str) -> Result<(), Error> {
     for folder in ["/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/system"] {
         let file = Path::new(folder).join(format!("{name}.service"));
@@ -242,7 +237,7 @@ fn refuse_shadowing(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What would keep the service from starting, said while somebody looks.
+/// Warns now of problems that would keep the service from starting.
 fn foresee(report: &mut String, name: &str, new: &Registration) {
     let mut is_root = new.account.is_none();
     if let Some(account) = &new.account
@@ -282,7 +277,7 @@ fn unknown_file(file: &Path) -> Error {
 }
 
 fn changes(report: &mut String, file: &Path, old: Option<&Registration>, new: &Registration) {
-    // Writing to a String can't fail.
+    // Writing to a String cannot fail.
     let _ = match old.map(Registration::text) {
         None => writeln!(report, "installed: {} ({})", file.display(), new.text()),
         Some(old) if old == new.text() => writeln!(report, "unchanged: {} ({old})", file.display()),
@@ -290,7 +285,7 @@ fn changes(report: &mut String, file: &Path, old: Option<&Registration>, new: &R
     };
 }
 
-/// Has the manager read its files; false if it did not.
+/// Has the service manager read its files. Returns whether that worked.
 fn tell_manager(report: &mut String, options: &HostOptions, is_new: bool, file: &Path) -> bool {
     let name = &options.service_name;
     if cfg!(target_os = "macos") {
@@ -319,9 +314,9 @@ fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// Tells the service manager; false, and a line why, if it does not like it.
+/// Runs a command of the service manager. If it fails, adds a warning and returns false.
 fn manager(report: &mut String, command: &[&str]) -> bool {
-    // Not a program for a client: nothing of a session is near.
+    // This is no client's program, and this process has no sessions.
     #[allow(clippy::disallowed_methods)]
     let done = std::process::Command::new(command[0]).args(&command[1..]).output();
     let fault = match done {
@@ -337,7 +332,7 @@ fn make_folder(folder: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|cause| cannot_write(folder, &cause))
 }
 
-/// Whole or not at all: a manager must never read half a file.
+/// Writes atomically, because a service manager must not read half a file.
 fn write_file(path: &Path, text: &str) -> Result<(), Error> {
     let fault = |cause: std::io::Error| cannot_write(path, &cause);
     if let Some(folder) = path.parent() {

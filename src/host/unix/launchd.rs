@@ -1,10 +1,9 @@
-//! The property list by which launchd starts us on macOS.
+//! The property list with which launchd starts the server on macOS.
 
 use std::path::Path;
 
 use crate::config::stored::{StartType, Stored};
 
-/// A job of launchd.
 pub(super) struct LaunchdJob<'a> {
     pub(super) name: &'a str,
     pub(super) program: &'a Path,
@@ -58,8 +57,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// The command, the account and the start of a job that `Job` wrote; `None` if
-/// somebody else did.
+/// Command, account and start of a job that `LaunchdJob` wrote. `None` for any other text.
 pub(super) fn words(text: &str) -> Option<(Vec<String>, Option<String>, StartType)> {
     let plain = |text: &str| text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
     let string = |line: &str| Some(plain(line.trim().strip_prefix("<string>")?.strip_suffix("</string>")?));

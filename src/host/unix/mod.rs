@@ -1,4 +1,4 @@
-//! Unix: a console, or a service manager that starts us in the foreground.
+//! Unix hosts: a console, or a service manager that starts the server in the foreground.
 
 pub(super) mod install;
 mod launchd;
@@ -18,12 +18,10 @@ use crate::sys::net::Inherited;
 use crate::sys::notify::journal_reads_us;
 use systemd::Systemd;
 
-/// Serves in this console.
 pub fn debug(options: &HostOptions) -> Result<Exit, Error> {
     start(options, true)
 }
 
-/// A service manager runs us as we are.
 pub fn serve_for_manager(options: &HostOptions, _usage: &str) -> Result<Exit, Error> {
     start(options, false)
 }
@@ -37,14 +35,14 @@ fn start(options: &HostOptions, attended: bool) -> Result<Exit, Error> {
     if options.stored.firewall == Some(true) {
         return Err(only_windows("--firewall", "its firewall has rules for programs"));
     }
-    // Before anything is opened, which could get a number that was promised.
+    // Take them before opening anything, which could get one of their descriptor numbers.
     let (inherited, mut findings) = Inherited::take();
     let mut systemd = if attended { None } else { Systemd::of_environment() };
     let manager: &mut dyn Manager = match &mut systemd {
         Some(systemd) => systemd,
         None => &mut Nobody,
     };
-    // As root we run what the file says for anybody who may write it.
+    // A root server runs what its configuration says, so check who can write to it.
     let careful = sys::process::is_privileged() && !attended;
     if careful {
         findings.extend(own_file::findings());
@@ -66,7 +64,7 @@ fn start(options: &HostOptions, attended: bool) -> Result<Exit, Error> {
     serve(&options.stored, host)
 }
 
-/// The exit code that says how a program ended, as shells say it.
+/// Like shells: the exit code, or 128 plus the signal.
 pub fn end_like(program: ExitStatus) -> Exit {
     Exit::Child(match program {
         ExitStatus::Code(code) => u8::try_from(code & 0xFF).unwrap_or(u8::MAX),
@@ -74,22 +72,20 @@ pub fn end_like(program: ExitStatus) -> Exit {
     })
 }
 
-/// The journal takes lines without a mark for information.
+/// The journal takes lines without a mark as information.
 pub(super) fn error_mark() -> &'static str {
     if journal_reads_us() { "<3>" } else { "" }
 }
 
-/// Service managers read standard error here.
+/// Service managers on Unix read standard error.
 pub(super) fn tell_service_manager(_why: &str) -> bool {
     false
 }
 
-/// Passwords are not used here.
 pub fn set_password(_service_name: &str, _user: &str) -> Result<Exit, Error> {
     Err(only_windows("--set-password", "here a program's account needs no password"))
 }
 
-/// Rights to log on are not given here.
 pub fn grant_batch_right(_user: &str) -> Result<Exit, Error> {
     Err(only_windows("--grant-batch-right", "here root can start programs as any account"))
 }

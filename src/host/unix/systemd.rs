@@ -1,4 +1,4 @@
-//! systemd: what it hears while we run, and the unit that starts us.
+//! systemd: reports to it while the server runs, and the unit that starts the server.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::supervisor::manager::Manager;
 use crate::sys;
 use crate::sys::notify::NotifySocket;
 
-/// systemd, waiting for our word (Type=notify).
+/// systemd's notification socket (`Type=notify`).
 pub(super) struct Systemd {
     socket: NotifySocket,
 }
@@ -38,7 +38,7 @@ impl Manager for Systemd {
     }
 
     fn stopping(&mut self, at_most: Duration) {
-        // The unit's TimeoutStopSec may be shorter than somebody's grace.
+        // The unit's TimeoutStopSec may be shorter than a service's grace period.
         let more = at_most + Duration::from_secs(5);
         let seconds = at_most.as_secs();
         self.socket.say(&format!(
@@ -48,18 +48,16 @@ impl Manager for Systemd {
     }
 }
 
-/// What a unit says about us.
 pub(super) struct Unit<'a> {
     pub(super) program: &'a Path,
     pub(super) options: &'a Stored,
-    /// Without one, root.
+    /// `None` is root.
     pub(super) account: Option<&'a str>,
-    /// The service's name.
     pub(super) name: &'a str,
 }
 
 impl Unit<'_> {
-    /// The unit file. Nothing in it restricts what a program may do.
+    /// The unit file. It does not restrict what programs may do.
     pub(super) fn text(&self) -> String {
         let mut command = word(&self.program.to_string_lossy());
         for argument in self.options.arguments() {
@@ -67,15 +65,14 @@ impl Unit<'_> {
             command.push_str(&word(&argument.to_string_lossy()));
         }
         let mut reload = format!("{} --reload", word(&self.program.to_string_lossy()));
-        // The channel of a name is found by the unit's own folder, this one by its path alone.
+        // The default channel is found through the unit's runtime directory. A given path is not.
         if let Some(path) = self.options.given_control() {
             reload.push_str(" --control ");
             reload.push_str(&word(&path.to_string_lossy()));
         }
         let folder = sys::paths::runtime_folder(self.name);
         let account = self.account.map(|name| format!("User={name}\n")).unwrap_or_default();
-        // After the grace programs are asked to end, then made to, which needs
-        // a moment as well.
+        // Time for the grace period, for programs to end by themselves, and for the kill.
         let stop = (STOP_GRACE + KILL_GRACE + LAST_RESORT).as_secs();
         format!(
             "\
@@ -111,12 +108,12 @@ WantedBy=multi-user.target
         )
     }
 
-    /// A unit that was ours, with what we know of written anew.
+    /// Updates the server's own keys in a unit, and keeps all other lines.
     pub(super) fn edited(&self, before: &str) -> String {
         let fresh = self.text();
         let ours = |name: &str| fresh.lines().find(|line| line.starts_with(name));
         let mut text = String::new();
-        // Another way to reload is an administrator's.
+        // Keep an administrator's own way to reload.
         let is_ours = |line: &&str| {
             line.starts_with("User=") || line.starts_with("ExecReload=") && line.contains("--reload")
         };
@@ -138,7 +135,7 @@ WantedBy=multi-user.target
         text
     }
 
-    /// What restricts programs too, for administrators who know theirs.
+    /// Restrictions that also apply to programs, for administrators to choose from.
     pub(super) fn hardening() -> String {
         let mut text = String::from(
             "\
@@ -151,7 +148,7 @@ WantedBy=multi-user.target
 ",
         );
         for (line, breaks) in HARDENING {
-            // Writing to a String can't fail.
+            // Writing to a String cannot fail.
             let _ = write!(text, "# {breaks}\n#{line}\n");
         }
         text
@@ -180,8 +177,7 @@ const HARDENING: [(&str, &str); 10] = [
     ("MemoryMax=1G", "ends programs when all of them together need more"),
 ];
 
-/// A word of a command line in a unit: quoted where needed, with what systemd
-/// would expand doubled.
+/// Quotes a word if needed, and doubles `%` and `$`, which systemd would expand.
 fn word(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-=:,+@".contains(letter);
     if !text.is_empty() && text.chars().all(plain) {
@@ -200,7 +196,7 @@ fn word(text: &str) -> String {
     quoted
 }
 
-/// The words of a command line that `word` wrote; `None` if somebody else did.
+/// The words of a command line that `word` wrote. `None` for any other text.
 pub(super) fn words(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut letters = line.chars().peekable();

@@ -1,4 +1,4 @@
-//! The source of our entries in the Event Log, and the file with their words.
+//! The source of the server's entries in the Event Log, and the file with their texts.
 
 use std::io;
 use std::path::Path;
@@ -6,14 +6,13 @@ use std::path::Path;
 use crate::sys::event_log::MESSAGE_FILE;
 use crate::sys::registry::{self, RegistryKey};
 
-/// Beside the program, where only administrators can write.
+/// In the program's directory, where only administrators can write.
 const FILE_NAME: &str = "wininetd-events.dll";
 
 fn key(name: &str) -> String {
     format!(r"SYSTEM\CurrentControlSet\Services\EventLog\Application\{name}")
 }
 
-/// Registers the source, with the message file beside the program.
 pub(super) fn register(name: &str) -> io::Result<()> {
     let file = std::env::current_exe()?.with_file_name(FILE_NAME);
     write_message_file(&file)?;
@@ -24,16 +23,15 @@ pub(super) fn register(name: &str) -> io::Result<()> {
     key.set_number("TypesSupported", ERRORS_WARNINGS_INFORMATION)
 }
 
-/// Removes the source. Old entries stay, without their words.
+/// Removes the source. Old entries lose their texts.
 pub(super) fn forget(name: &str) -> io::Result<()> {
     match refuse_strange(name) {
         Ok(()) => registry::delete_tree(&key(name)),
-        // Another program's source is left alone.
+        // Leave another program's source alone.
         Err(_) => Ok(()),
     }
 }
 
-/// A source of this name may be another program's.
 fn refuse_strange(name: &str) -> io::Result<()> {
     let Some(known) = RegistryKey::open(&key(name))? else { return Ok(()) };
     match known.path("EventMessageFile")? {
@@ -44,8 +42,7 @@ fn refuse_strange(name: &str) -> io::Result<()> {
     }
 }
 
-/// A viewer may hold the old file open: it can't be overwritten then, but it
-/// can be given another name.
+/// A viewer may hold the old file open. It cannot be overwritten then, but renamed.
 fn write_message_file(file: &Path) -> io::Result<()> {
     if std::fs::read(file).is_ok_and(|bytes| bytes == MESSAGE_FILE) {
         return Ok(());

@@ -1,6 +1,5 @@
-//! Rules of the Windows firewall: one for each port of the file, for the
-//! domain and private profiles, all named after the service in words that no
-//! other rule has, so that they can be found and removed by that name.
+//! Windows firewall rules, one per port, for the domain and private profiles. All of them have a
+//! name that is unique to the service, by which they are found and removed.
 
 use std::collections::BTreeSet;
 
@@ -9,16 +8,16 @@ use crate::model::plan::Plan;
 use crate::sys::registry::RegistryKey;
 use crate::sys::tool;
 
-/// Makes the rules anew for a plan. What was done, or why it was not.
+/// Replaces the rules for a plan. Returns a message or an error for each port.
 pub(super) fn redo(service: &str, plan: &Plan) -> Vec<Result<String, String>> {
     let Ok(program) = std::env::current_exe() else { return Vec::new() };
     let wanted = ports(plan);
     let opened = |port: u16| format!("firewall: port {port} is open to the domain and private profiles");
     if opened_by(&rules(), service, &program.to_string_lossy()).is_some_and(|ports| ports == wanted) {
-        // Deleted and made anew they would be missing for a moment at each start.
+        // Creating them again would close the ports for a moment at each start.
         return wanted.into_iter().map(|port| Ok(opened(port))).collect();
     }
-    // A failure says that there were none.
+    // Fails if there were none.
     let _ = remove(service);
     wanted
         .into_iter()
@@ -34,13 +33,11 @@ pub(super) fn redo(service: &str, plan: &Plan) -> Vec<Result<String, String>> {
         .collect()
 }
 
-/// Removes all rules of a service.
 pub(super) fn remove(service: &str) -> Result<(), String> {
     netsh(&format!("advfirewall firewall delete rule name=\"{}\" dir=in", rule_name(service)))
 }
 
-/// The firewall's rules, as the registry has them: fields between bars. Netsh's own
-/// list is in the language of the system.
+/// From the registry, because netsh's output depends on the system's language.
 fn rules() -> Vec<String> {
     const RULES: &str =
         r"SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules";
@@ -48,8 +45,7 @@ fn rules() -> Vec<String> {
     key.and_then(|key| key.texts().ok()).unwrap_or_default()
 }
 
-/// The ports that the rules of this service open. None where one of its rules is
-/// not as it is made here, such as one that an administrator has changed.
+/// `None` if a rule is not as created here, for example if an administrator has changed it.
 fn opened_by(rules: &[String], service: &str, program: &str) -> Option<BTreeSet<u16>> {
     let mut ports = BTreeSet::new();
     for rule in rules {
@@ -68,7 +64,7 @@ fn opened_by(rules: &[String], service: &str, program: &str) -> Option<BTreeSet<
             && all("Protocol") == ["6"]
             && profiles == ["Domain", "Private"]
             && all("App").iter().all(|app| app.eq_ignore_ascii_case(program))
-            // What else a rule can say narrows it.
+            // Any other field narrows the rule.
             && fields.iter().all(|(name, _)| KNOWN_FIELDS.contains(name));
         match all("LPort")[..] {
             [port] if as_made && !all("App").is_empty() => {
@@ -80,7 +76,6 @@ fn opened_by(rules: &[String], service: &str, program: &str) -> Option<BTreeSet<
     Some(ports)
 }
 
-/// The fields of a rule that is made here.
 const KNOWN_FIELDS: [&str; 9] =
     ["Name", "Action", "Active", "Dir", "Protocol", "Profile", "App", "LPort", "Desc"];
 
@@ -88,7 +83,7 @@ fn rule_name(service: &str) -> String {
     format!("wininetd service {service}")
 }
 
-/// The ports that others can reach. (Loopback needs no rule.)
+/// The ports that other hosts can reach. Loopback needs no rule.
 fn ports(plan: &Plan) -> BTreeSet<u16> {
     let port = |address: &Address| match address {
         Address::Tcp(address) if !address.ip().is_loopback() => Some(address.port()),

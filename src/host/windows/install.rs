@@ -1,5 +1,4 @@
-//! `--install` and `--remove`: the one registration of the service, with all
-//! that belongs to it.
+//! `--install` and `--remove` on Windows.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -35,12 +34,11 @@ const ACCESS: ServiceAccess = ServiceAccess::QUERY_CONFIG
     .union(ServiceAccess::STOP)
     .union(ServiceAccess::DELETE);
 
-/// Registers the service.
 pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     refuse_root(options)?;
     let name = &options.service_name;
     let mut report = InstallReport::default();
-    // Everything that can be refused is, before anything is changed.
+    // Refuse whatever can be refused before changing anything.
     let manager = manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)?;
     let program =
         std::env::current_exe().map_err(|cause| Error::System { what: "the program's own path", cause })?;
@@ -63,7 +61,7 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     let account = account.as_ref().zip(password.as_ref());
     if let Err(error) = finish(&service, name, old.as_ref(), &new, account, &mut report) {
         if old.is_none() {
-            // Half a registration would be started with the wrong rights.
+            // A partial registration would start with the wrong rights.
             let _ = service.delete();
         }
         return Err(error);
@@ -82,16 +80,14 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// What is said, warnings last.
 #[derive(Default)]
 struct InstallReport {
     text: String,
     warnings: Vec<String>,
-    /// Of the file: they say themselves what they are, and where.
+    /// Findings about the configuration, with their own severity and location.
     findings: Vec<String>,
 }
 
-/// Whether the service has a process.
 fn is_running(service: &Service) -> bool {
     service.query_status().is_ok_and(|status| status.current_state != ServiceState::Stopped)
 }
@@ -135,9 +131,8 @@ fn merged(
     }
 }
 
-/// What a registration is not complete without. Of one that was there, only
-/// what was asked for is changed: recovery, description and the rest may be an
-/// administrator's own by now. The account comes first, since it can be refused.
+/// In an existing registration, changes only what the options name: an administrator may have set
+/// the rest. The account comes first, because the system can refuse it.
 fn finish(
     service: &Service,
     name: &str,
@@ -166,7 +161,7 @@ fn finish(
 }
 
 fn tell(report: &mut InstallReport, name: &str, old: Option<&Registration>, new: &Registration) {
-    // Writing to a String can't fail.
+    // Writing to a String cannot fail.
     let _ = match old {
         None => writeln!(
             report.text,
@@ -182,8 +177,7 @@ fn tell(report: &mut InstallReport, name: &str, old: Option<&Registration>, new:
     };
 }
 
-/// The file, the rights that its identities need, the firewall. What fails
-/// here is told, and is no reason to take the registration back.
+/// A failure here is reported and does not undo the registration.
 fn surroundings(report: &mut InstallReport, options: &HostOptions, name: &str, new: &Registration) -> Exit {
     let path = new.stored.config_path();
     let mut cannot_be_written = false;
@@ -207,7 +201,7 @@ fn surroundings(report: &mut InstallReport, options: &HostOptions, name: &str, n
             report.findings.extend(loaded.diagnostics.iter().chain(&log).map(ToString::to_string));
             Some(loaded.plan)
         }
-        // The same file is spoken of once.
+        // There is already a warning about this file.
         Err(_) if cannot_be_written => None,
         Err(error) => {
             let first = error.to_string().lines().take(3).collect::<Vec<_>>().join("\n    ");
@@ -247,24 +241,23 @@ fn surroundings(report: &mut InstallReport, options: &HostOptions, name: &str, n
     Exit::Ok
 }
 
-/// Unregisters the service.
 pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
     refuse_root(options)?;
     let name = &options.service_name;
     let manager = manager(ServiceManagerAccess::CONNECT)?;
     let Some(service) = find(&manager, name, ACCESS)? else {
-        // What an interrupted removal, or passwords for --debug, have left.
+        // Left by an interrupted removal, or by passwords for `--debug`.
         let warnings = forget(name);
         answer(&format!("not installed\n{warnings}"))?;
         return Ok(Exit::Ok);
     };
-    // A stranger's service is left alone.
+    // Leave another program's service alone.
     let registration = Registration::of(&service)?;
     stop(&service)?;
     let mut warnings = Vec::new();
     let own_account = format!("NT SERVICE\\{name}");
     if registration.account.eq_ignore_ascii_case(&own_account) {
-        // Before it is gone: then nobody knows its account.
+        // Revoke before the removal, which also removes the account's name.
         let _ = rights::revoke_all(&own_account);
     }
     if registration.stored.firewall == Some(true)
@@ -278,7 +271,7 @@ pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Removes what is kept for a service beside its registration; warnings.
+/// Removes what is stored outside the registration. Returns warnings.
 fn forget(name: &str) -> String {
     let done = [
         ("the Event Log's source", event_source::forget(name)),
@@ -288,7 +281,6 @@ fn forget(name: &str) -> String {
     failed.map(|(what, cause)| format!("warning: {what}: {cause}\n")).collect()
 }
 
-/// Stops the service and waits until its process is gone.
 fn stop(service: &Service) -> Result<(), Error> {
     let status = service.query_status().map_err(|error| in_words("asking the service's state", error))?;
     if status.current_state == ServiceState::Stopped {
@@ -314,8 +306,7 @@ fn stop(service: &Service) -> Result<(), Error> {
         }
         std::thread::park_timeout(Duration::from_millis(100));
     }
-    // The state is told by a process that then has to end, and its file is about
-    // to be replaced or removed.
+    // The process reports its state before it ends, and its file may be replaced after that.
     match process {
         Some(pid) if !process::wait_gone(pid, LAST_RESORT) => Err(does_not_stop(process)),
         _ => Ok(()),

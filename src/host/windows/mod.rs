@@ -1,4 +1,4 @@
-//! Windows: a console, or the service manager.
+//! Windows hosts: a console, or the service manager.
 
 mod event_source;
 mod firewall;
@@ -19,13 +19,12 @@ use crate::supervisor::manager::Nobody;
 use crate::sys;
 use crate::sys::rights::{self, Right};
 
-/// Serves in this console.
 pub fn debug(options: &HostOptions) -> Result<Exit, Error> {
     let host = Host {
         manager: &mut Nobody,
         console: Console::Plain,
         system_log: None,
-        // Whoever sits here has the rights that the programs will have.
+        // Programs get only the rights of the person at this console.
         strictness: Strictness::Warn,
         attended: true,
         tells_log: false,
@@ -39,7 +38,7 @@ pub fn debug(options: &HostOptions) -> Result<Exit, Error> {
     serve(&options.stored, host)
 }
 
-/// Serves the service manager, or says to whoever started us by hand what to do.
+/// Serves under the service manager. Tells a person who started the program what to do instead.
 pub fn serve_for_manager(options: &HostOptions, usage: &str) -> Result<Exit, Error> {
     if let Some(exit) = service::run(options)? {
         return Ok(exit);
@@ -50,8 +49,7 @@ pub fn serve_for_manager(options: &HostOptions, usage: &str) -> Result<Exit, Err
     Ok(Exit::Usage)
 }
 
-/// The exit code that says how a program ended. Of one that has no room in
-/// ours, such as a crash's, every bit: the process ends here then.
+/// A code that does not fit into a `u8`, such as a crash's, ends the process here with all bits.
 pub fn end_like(program: ExitStatus) -> Exit {
     let code = match program {
         ExitStatus::Code(code) => code,
@@ -63,22 +61,19 @@ pub fn end_like(program: ExitStatus) -> Exit {
     }
 }
 
-/// Lines for people have no mark.
 pub(super) fn error_mark() -> &'static str {
     ""
 }
 
-/// Ends a start whose stored command line can't be read, with the reason in the
-/// Event Log.
+/// Fails a start whose stored command line is invalid, with the reason in the Event Log.
 pub(super) fn tell_service_manager(why: &str) -> bool {
-    // A person reads standard error; asking the service manager first takes long.
+    // Standard error means that a person reads it. Asking the service manager takes long.
     !sys::process::has_standard_error() && service::refuse(why)
 }
 
-/// Stores a password that is typed or comes through a pipe.
 pub fn set_password(service_name: &str, user: &str) -> Result<Exit, Error> {
     let refused = |message: String, exit| Error::Refused { message, exit };
-    // Any password does for reading the name.
+    // The name is parsed with any password.
     let credentials = sys::account::parse_credentials(user, Some(""), service_name)
         .map_err(|message| refused(message, Exit::Usage))?;
     if sys::account::is_built_in(&credentials.user) {
@@ -102,7 +97,6 @@ pub fn set_password(service_name: &str, user: &str) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Lets an account's programs be started.
 pub fn grant_batch_right(user: &str) -> Result<Exit, Error> {
     rights::grant(user, &[Right::Batch])
         .map_err(|cause| not_permitted(&format!("letting {user} log on as a batch job"), &cause))?;
@@ -110,7 +104,6 @@ pub fn grant_batch_right(user: &str) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// An error of the system's, with what to do where it is a matter of rights.
 fn not_permitted(what: &str, cause: &std::io::Error) -> Error {
     if cause.kind() == std::io::ErrorKind::PermissionDenied {
         let message = format!("{what}: {cause}\n    hint: run this from an elevated prompt");

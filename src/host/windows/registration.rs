@@ -1,5 +1,4 @@
-//! A service as the service manager has it: read, changed, and told about in
-//! words.
+//! The registration of a service with the service manager.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -22,11 +21,9 @@ use crate::model::limits::KILL_GRACE;
 use crate::model::plan::STOP_GRACE;
 use crate::sys::scm;
 
-/// What an administrator sees in the list of services.
 const DESCRIPTION: &str =
     "Starts a program for each connection to a configured port, with the connection as its input and output.";
 
-/// What is registered, or is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Registration {
     pub(super) program: PathBuf,
@@ -35,11 +32,10 @@ pub(super) struct Registration {
     pub(super) account: String,
 }
 
-/// The account of a service for which none was named.
+/// The default account of a service.
 pub(super) const LOCAL_SYSTEM: &str = "LocalSystem";
 
 impl Registration {
-    /// What the service manager has.
     pub(super) fn of(service: &Service) -> Result<Registration, Error> {
         let config = service.query_config().map_err(|error| in_words("reading the registration", error))?;
         let ServiceConfig { executable_path, account_name, start_type, .. } = config;
@@ -67,14 +63,12 @@ impl Registration {
         Ok(Registration { program, stored, start, account })
     }
 
-    /// The command line that the service manager starts. The path is quoted
-    /// always, or a file named as its beginning could be started instead.
+    /// The path is always quoted. Otherwise Windows could start a file named like its beginning.
     pub(super) fn command_line(&self) -> OsString {
         scm::line(&self.program, &self.stored.arguments())
     }
 
-    /// As the service manager takes it; without the account, which may need a
-    /// password and is set apart.
+    /// Without the account, which is set separately because it may need a password.
     pub(super) fn info(&self, name: &str) -> ServiceInfo {
         ServiceInfo {
             name: name.into(),
@@ -101,12 +95,10 @@ impl Registration {
         }
     }
 
-    /// The start, by the system's number.
     pub(super) fn start_code(&self) -> u32 {
         self.start_type().to_raw()
     }
 
-    /// The lines in which two differ, old and new.
     pub(super) fn changes(&self, old: &Registration) -> Vec<String> {
         let options = |registration: &Registration| scm::arguments(&registration.stored.arguments());
         let rows = [
@@ -124,8 +116,7 @@ impl Registration {
     }
 }
 
-/// Whether a registered program is this one, of whatever version: the service
-/// of WinInetd has the same name and options.
+/// Any version counts. The service of WinInetd has the same name and options.
 fn is_ours(program: &Path) -> bool {
     let own = std::env::current_exe().unwrap_or_default();
     let names = [Some(OsStr::new("wininetd.exe")), own.file_name()];
@@ -133,8 +124,7 @@ fn is_ours(program: &Path) -> bool {
     names.into_iter().flatten().any(|known| Some(known.to_ascii_lowercase()) == name)
 }
 
-/// What an older system (or one that only looks like Windows) refuses of what
-/// follows is worth a warning, no more.
+/// Older systems and emulations may refuse some of these, which is only worth a warning.
 pub(super) fn dress(service: &Service, start: StartType) -> Vec<String> {
     let mut warnings: Vec<String> = set_delayed(service, start).into_iter().collect();
     let mut try_to = |what: &str, result: windows_service::Result<()>| {
@@ -151,11 +141,11 @@ pub(super) fn dress(service: &Service, start: StartType) -> Vec<String> {
         reset_period: ServiceFailureResetPeriod::After(Duration::from_hours(24)),
         reboot_msg: None,
         command: None,
-        // The last holds for all that follow.
+        // The last action also applies to all further failures.
         actions: Some(vec![restart(5), restart(30), restart(60)]),
     };
     try_to("restarts after a crash", service.update_failure_actions(recovery));
-    // A wrong file does not mend itself: what ends with a code stays stopped.
+    // An invalid file does not mend itself, so an exit with a code causes no restart.
     try_to("no restart after an error", no_restart_after_errors(service));
     try_to("the service's own SID", service.set_config_service_sid_info(ServiceSidType::Unrestricted));
     let stop = STOP_GRACE + KILL_GRACE + LAST_RESORT + Duration::from_secs(5);
@@ -163,7 +153,7 @@ pub(super) fn dress(service: &Service, start: StartType) -> Vec<String> {
     warnings
 }
 
-/// Off is how a new service is; where that can't be asked there is nothing to do.
+/// A new service does not restart after errors. If the query fails, there is nothing to do.
 fn no_restart_after_errors(service: &Service) -> windows_service::Result<()> {
     match service.get_failure_actions_on_non_crash_failures() {
         Ok(true) => service.set_failure_actions_on_non_crash_failures(false),
@@ -171,25 +161,22 @@ fn no_restart_after_errors(service: &Service) -> windows_service::Result<()> {
     }
 }
 
-/// Whether an automatic start is a delayed one. A warning, where that is
-/// refused.
+/// Sets or clears the delayed automatic start. Returns a warning if the system refuses.
 pub(super) fn set_delayed(service: &Service, start: StartType) -> Option<String> {
     let result = match start {
         StartType::Delayed => service.set_delayed_auto_start(true),
-        // Only where there is something to take back.
+        // Clear it only if it is set.
         _ if scm::is_delayed(service) => service.set_delayed_auto_start(false),
         _ => Ok(()),
     };
     result.err().map(|error| format!("a delayed start: {}", cause(&error)))
 }
 
-/// Opens the service manager.
 pub(super) fn manager(access: ServiceManagerAccess) -> Result<ServiceManager, Error> {
     ServiceManager::local_computer(None::<&str>, access)
         .map_err(|error| in_words("the service manager", error))
 }
 
-/// The service, if it is registered.
 pub(super) fn find(
     manager: &ServiceManager,
     name: &str,
@@ -202,7 +189,7 @@ pub(super) fn find(
     }
 }
 
-/// The system's number of an error; 0 if it is none of the system's.
+/// The Win32 error code, or 0 for other errors.
 pub(super) fn code(error: &ServiceError) -> u32 {
     match error {
         ServiceError::Winapi(cause) => cause.raw_os_error().map_or(0, i32::cast_unsigned),
@@ -217,7 +204,6 @@ fn cause(error: &ServiceError) -> String {
     }
 }
 
-/// An error of the service manager, with what to do about it.
 #[allow(clippy::needless_pass_by_value)] // for map_err
 pub(super) fn in_words(what: &str, error: ServiceError) -> Error {
     let (hint, exit) = match code(&error) {

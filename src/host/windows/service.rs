@@ -1,5 +1,4 @@
-//! Running under the service manager: from its main function to the state
-//! "stopped".
+//! Running under the service manager, from its main function to the state "stopped".
 
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,13 +24,11 @@ use crate::sys::event_log::EventLog;
 use crate::sys::service::{ScmState, ScmStatus, dispatch};
 use crate::sys::stop::Stop;
 
-/// The options that are stored with the service. Its main function is called
-/// by the system and can't be given anything.
+/// The stored options. Static, because the system calls the service's main function.
 static STORED: Mutex<Option<Result<Stored, String>>> = Mutex::new(None);
 static ENDED: Mutex<Option<Exit>> = Mutex::new(None);
 
-/// Serves until the service has stopped. `None` if no service manager has
-/// started us.
+/// Serves until the service has stopped. `None` if no service manager started the process.
 pub(super) fn run(options: &HostOptions) -> Result<Option<Exit>, Error> {
     *STORED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Ok(options.stored.clone()));
     match dispatch(main) {
@@ -41,17 +38,16 @@ pub(super) fn run(options: &HostOptions) -> Result<Option<Exit>, Error> {
     }
 }
 
-/// The same for a stored command line that can't be read: the start fails,
-/// with the reason. False if no service manager has started us.
+/// As `run`, but fails the start because the stored command line is invalid.
 pub(super) fn refuse(why: &str) -> bool {
     let why = format!("the stored command line is not understood: {why}");
     *STORED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(why));
     dispatch(main).unwrap_or(false)
 }
 
-/// How long binding may be retried before the service counts as started.
+/// How long the server may retry binding before the service counts as started.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// We say that we are alive once a second; the service manager may wait longer.
+/// How long the service manager waits for the next report. The server reports each second.
 const NEXT_WORD: Duration = Duration::from_secs(10);
 
 impl Manager for ScmStatus {
@@ -76,13 +72,13 @@ fn main(mut words: Vec<OsString>) {
     let parameters = words.split_off(words.len().min(1));
     let name = words.pop().map_or(SERVICE_NAME.to_owned(), |name| name.to_string_lossy().into_owned());
     let (controls, requests) = mpsc::unbounded_channel();
-    // Without a way to answer the service manager ends us, and there is nobody to tell.
+    // Without a status handle the service manager ends the process.
     let Ok(mut status) = ScmStatus::register(&name, controls) else { return };
     status.set(ScmState::Starting { next_word: NEXT_WORD, may_stop: false });
     tell_of_panics(&name);
     let stop = Box::new(move || Ok(Stop::Service(requests)));
     let exit = start(&name, parameters, &mut status, stop).unwrap_or_else(|error| {
-        // Here and not by the log, which the failure may have come before.
+        // Not through the log: the failure may have come before it was open.
         if let Ok(log) = EventLog::open(&name) {
             let _ = log.report(Level::Error, EventKind::StartFailed.id, &start_failure(&error));
         }
@@ -124,7 +120,7 @@ fn start(
         manager: status,
         console: Console::Nobody,
         system_log: EventLog::open(name).ok(),
-        // Whoever may start the service may be no administrator.
+        // An account that may start the service may not be an administrator's.
         strictness: if from_elsewhere { Strictness::RefuseOthers } else { Strictness::Refuse },
         attended: false,
         tells_log: true,
@@ -138,7 +134,6 @@ fn start(
     serve(&options, host)
 }
 
-/// The rules of the firewall follow the file at each start and reload.
 fn firewall(options: &Stored, name: &str) -> Option<PlanHook> {
     let name = name.to_owned();
     (options.firewall == Some(true)).then(|| {
@@ -151,8 +146,7 @@ fn firewall(options: &Stored, name: &str) -> Option<PlanHook> {
     })
 }
 
-/// A panic ends the process, and the service manager starts it again; before
-/// that, it is told where an administrator looks.
+/// Logs a panic to the Event Log. The panic ends the process, and the service manager restarts it.
 fn tell_of_panics(name: &str) {
     let Ok(log) = EventLog::open(name) else { return };
     let log = Mutex::new(log);

@@ -1,5 +1,4 @@
-//! The account that the service itself runs as: its many names, its password,
-//! and the rights that it needs.
+//! The account of the service itself: its names, its password and its rights.
 
 use windows_service::service::Service;
 
@@ -12,7 +11,6 @@ use crate::model::secret::{Password, Secret};
 use crate::sys::rights::{self, Right};
 use crate::sys::{prompt, scm};
 
-/// The account that a service is to run as.
 pub(super) struct ServiceAccount {
     pub(super) name: String,
     kind: AccountKind,
@@ -20,17 +18,15 @@ pub(super) struct ServiceAccount {
 
 #[derive(PartialEq, Eq)]
 enum AccountKind {
-    /// LocalSystem, LocalService, NetworkService, the service's own virtual
-    /// account: no password.
+    /// LocalSystem, LocalService, NetworkService or the service's virtual account: no password.
     Keyless,
-    /// A managed service account: its password is the domain's matter.
+    /// A managed service account, whose password the domain manages.
     Managed,
     /// A user, whose password the service manager keeps.
     User,
 }
 
 impl ServiceAccount {
-    /// Reads what was typed, in the forms that administrators use.
     pub(super) fn parse(text: &str, service: &str) -> Result<ServiceAccount, Error> {
         let refused = |message: String| Error::Refused { message, exit: Exit::Usage };
         let lower = text.to_lowercase();
@@ -59,8 +55,7 @@ impl ServiceAccount {
         Ok(ServiceAccount { name, kind: AccountKind::User })
     }
 
-    /// Asks for what the service manager needs: a user's password, and nothing
-    /// for the others.
+    /// Asks for a user's password. Other accounts have an empty one.
     pub(super) fn password(&self) -> Result<Secret, Error> {
         match self.kind {
             AccountKind::Keyless | AccountKind::Managed => Ok(Secret::new("")),
@@ -68,7 +63,7 @@ impl ServiceAccount {
                 let refused = |message: String| Error::Refused { message, exit: Exit::Usage };
                 let password = prompt::password(&self.name).map_err(|error| refused(error.to_string()))?;
                 if password.is_empty() {
-                    // A pipe with nothing in it must not replace a good one.
+                    // An empty pipe must not replace a valid password.
                     return Err(refused(format!(
                         "{} needs its password, typed or through a pipe",
                         self.name
@@ -79,10 +74,9 @@ impl ServiceAccount {
         }
     }
 
-    /// Makes it the account of a service.
     pub(super) fn apply(&self, service: &Service, password: &Secret) -> Result<(), Error> {
         if self.kind != AccountKind::Keyless {
-            // Without it the service manager accepts the account and can't start it.
+            // Without this right the service manager accepts the account but cannot start it.
             rights::grant(&self.name, &[Right::Service]).map_err(|cause| {
                 not_permitted(&format!("letting {} log on as a service", self.name), &cause)
             })?;
@@ -92,8 +86,7 @@ impl ServiceAccount {
     }
 }
 
-/// LocalSystem may start programs as anybody; another account must be let. What
-/// was done, if anything was needed.
+/// Grants the rights to start programs as other accounts, if needed. LocalSystem has them.
 pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<String, String>> {
     let needed = plan.services.iter().any(|service| service.program.identity.is_some());
     if !needed || account.eq_ignore_ascii_case(LOCAL_SYSTEM) {
@@ -102,7 +95,7 @@ pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<
     if ["nt authority\\localservice", "nt authority\\networkservice"]
         .contains(&account.to_lowercase().as_str())
     {
-        // Every service of that account would get them, and with them the system.
+        // Every service of that account would get these rights, and with them the system.
         return Some(Err(format!(
             "{account} is shared by many services and is not given the rights to start programs as other accounts; use --account \"NT SERVICE\\NAME\" or LocalSystem"
         )));
@@ -116,8 +109,6 @@ pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<
     })
 }
 
-/// A warning where the file relies on stored passwords that the account can't
-/// open.
 pub(super) fn cannot_open_passwords(account: &str, plan: &Plan) -> Option<String> {
     let stored = |service: &std::sync::Arc<crate::model::plan::Service>| {
         let password = service.program.identity.as_ref().and_then(|identity| identity.password.as_ref());

@@ -1,6 +1,5 @@
-//! What a program writes to its standard error, for the log: by lines, each
-//! bounded, so many in a time. A program that floods is slowed, and never
-//! waits for long.
+//! Logs a program's standard error by lines of limited length and rate. A program that floods is
+//! slowed, but never blocked for long.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,32 +18,26 @@ use crate::model::plan::{Service, Stderr};
 use crate::session::{SessionContext, scratch};
 use crate::sys::pipe::{self, Reader};
 
-/// The errors of one program, on their way to the log.
 #[derive(Debug)]
 pub struct Errors {
     log: Log,
     service: String,
-    /// None before a program that was started ahead has its client.
     session: Option<SessionId>,
     began: Instant,
     lines: Lines,
     budget: LineBudget,
     pace: Pace,
-    /// What all programs of the service have together.
     shared: StderrBudget,
-    /// The last line that was lost: what a program says before it gives up.
+    /// The last suppressed line, which often says why the program gives up.
     last: Option<String>,
-    /// When lost lines were last told.
     told: Duration,
 }
 
-/// How much the programs of a service may complain together, in time since its
-/// beginning.
+/// Limits the lines of all programs of a service.
 #[derive(Debug, Clone)]
 pub struct StderrBudget(Arc<(Mutex<LineBudget>, Instant)>);
 
 impl StderrBudget {
-    /// They have not complained yet.
     pub fn new() -> StderrBudget {
         StderrBudget(Arc::new((Mutex::new(LineBudget::new(SERVICE_LINES)), Instant::now())))
     }
@@ -61,11 +54,10 @@ impl Default for StderrBudget {
     }
 }
 
-/// Lost lines are told this often, and at the end.
 const LOST_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 impl Errors {
-    /// Those of a service's program, if they are for the log.
+    /// `None` if the service's standard error does not go to the log.
     pub fn of_program(
         service: &Service,
         session: Option<SessionId>,
@@ -86,7 +78,6 @@ impl Errors {
         (service.program.stderr == Stderr::Log).then(new)
     }
 
-    /// The program has a client now.
     pub fn serves(&mut self, session: SessionId) {
         self.session = Some(session);
     }
@@ -127,15 +118,14 @@ fn tell_lost(log: &Log, service: &str, session: Option<SessionId>, lines: u64, l
     }
 }
 
-/// Bytes that are read before others get their turn: looking at them takes half a
-/// millisecond.
+/// Bytes read before the task yields. Scanning them takes half a millisecond.
 const TURN: usize = 64 << 10;
 
-/// What is read after the program's end: more than its pipe can hold has been
-/// written by somebody who outlives it.
+/// Limit of bytes read after the program's end. More than a pipe holds comes from another
+/// process.
 const LAST: usize = 1 << 20;
 
-/// Tells them until their end, or the program's.
+/// Logs standard error until its end of file or the end of the program.
 pub async fn tell(reader: &Reader, errors: &mut Errors, mut phase: watch::Receiver<Phase>) {
     let (mut turn, mut last) = (0, LAST);
     loop {
@@ -153,14 +143,13 @@ pub async fn tell(reader: &Reader, errors: &mut Errors, mut phase: watch::Receiv
             Ok(count) if count > 0 => {
                 turn += count.max(LEAST);
                 if let Some(pause) = errors.pace.read(count.max(LEAST), errors.began.elapsed()) {
-                    // Cut short by the program's end.
                     let _ = tokio::time::timeout(pause, reached(&mut phase, Phase::Over)).await;
                 } else if turn >= TURN {
                     turn = 0;
                     tokio::task::yield_now().await;
                 }
             }
-            // Who else could write is gone: what was there is all.
+            // Where end of file may never come, an empty pipe is the end once the tree is gone.
             Err(error) if error.kind() == ErrorKind::WouldBlock && (!over || pipe::END_ALWAYS_COMES) => {
                 tokio::select! {
                     _ = reader.readable() => {}

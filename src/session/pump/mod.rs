@@ -1,6 +1,4 @@
-//! Moving bytes between a client and its program's pipes. Each direction ends
-//! by itself; nothing is kept in between but what one side has written and the
-//! other not yet read, and that is bounded.
+//! Relays bytes between a client and its program's pipes, with bounded buffers.
 
 mod errors;
 mod plain;
@@ -19,27 +17,23 @@ use errors::tell;
 pub use errors::{Errors, StderrBudget};
 pub use tls::Network;
 
-/// How far a session has come, for its pump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// The program runs.
     Runs,
-    /// It was asked to end, by the end of its input.
     InputEnds,
-    /// Its tree is gone: what it wrote is delivered, and no more comes.
+    /// The program's tree is gone. The pump delivers the rest of its output.
     Over,
 }
 
-/// A pump at work, which may be waited for more than once.
+/// `run` and `finish` may be called again after a cancellation.
 pub struct Pump<'a> {
-    /// None when it is done. (Boxed: sessions with nothing to move do not pay for it.)
+    /// Boxed: a session with nothing to relay does not pay for its size.
     work: Option<PumpFuture<'a>>,
 }
 
 type PumpFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl<'a> Pump<'a> {
-    /// Moves bytes until both directions and the errors have come to their ends.
     pub fn new(
         link: &'a mut Link,
         ours: ServerEnds,
@@ -52,7 +46,6 @@ impl<'a> Pump<'a> {
         Pump { work }
     }
 
-    /// Only tells a program's errors.
     pub fn of_errors(
         reader: Option<&'a Reader>,
         errors: Option<&'a mut Errors>,
@@ -62,13 +55,11 @@ impl<'a> Pump<'a> {
         Pump { work: work.map(|(reader, errors)| Box::pin(tell(reader, errors, phases)) as PumpFuture<'a>) }
     }
 
-    /// Works as long as it is waited for.
     pub async fn run(&mut self) -> Infallible {
         self.finish().await;
         std::future::pending().await
     }
 
-    /// Works until everything is moved.
     pub async fn finish(&mut self) {
         if let Some(work) = &mut self.work {
             work.as_mut().await;
@@ -77,9 +68,9 @@ impl<'a> Pump<'a> {
     }
 }
 
-/// Bytes that one direction moves before others get their turn.
+/// Bytes that one direction moves before its task yields.
 const TURN: usize = 1 << 20;
-/// A move counts for so much at least: one of few bytes takes its time as well.
+/// The minimum that one move counts for: small moves cost time too.
 const LEAST: usize = 4 << 10;
 
 async fn carry(
@@ -101,15 +92,12 @@ async fn carry(
             (Link::Tls(stream, connection), Some(pipes)) => {
                 tls::carry(stream, connection, pipes, flow, phases.clone()).await;
             }
-            // The program has the connection itself.
             (_, _) => {}
         }
     };
     tokio::join!(moved, told);
 }
 
-/// Returns when a session has come so far.
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
-    // Without its session nothing is left to move for.
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }

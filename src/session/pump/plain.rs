@@ -14,13 +14,12 @@ pub(super) async fn carry(stream: &Stream, pipes: Pipes, flow: &Flow, phase: wat
     tokio::join!(inward(stream, input, flow, phase.clone()), outward(stream, output, flow, phase));
 }
 
-/// From the client to the program, whose input ends with this.
+/// Relays to the program. Its return closes the program's input.
 async fn inward(stream: &Stream, input: Writer, flow: &Flow, mut phase: watch::Receiver<Phase>) {
     let mut relay = Relay::new();
     let mut turn = 0;
     loop {
-        // Asked first: a client that never pauses must not keep its program from
-        // the end of its input.
+        // Polled first: a client that never pauses must not delay the end of its program's input.
         let moved = tokio::select! {
             biased;
             () = reached(&mut phase, Phase::InputEnds) => return,
@@ -32,20 +31,18 @@ async fn inward(stream: &Stream, input: Writer, flow: &Flow, mut phase: watch::R
                 take_turns(&mut turn, count).await;
             }
             Ok(Moved::End) | Err(Broken::Source(_)) => return flow.end_received(),
-            // The program reads no more. What the client still sends stays where
-            // it is, as it would without us.
+            // The program closed its input. The client's further bytes stay in the socket.
             Err(Broken::Sink(_)) => return,
         }
     }
 }
 
-/// From the program to the client, whose stream ends with this.
 async fn outward(stream: &Stream, output: Reader, flow: &Flow, mut phase: watch::Receiver<Phase>) {
     let mut relay = Relay::new();
     let mut turn = 0;
     let mut over = false;
     loop {
-        // Who else could write is gone: what is there is all.
+        // The tree is gone. If end of file may never come, an empty pipe is the end.
         let rest = over && !pipe::END_ALWAYS_COMES;
         let moved = tokio::select! {
             biased;
@@ -61,11 +58,9 @@ async fn outward(stream: &Stream, output: Reader, flow: &Flow, mut phase: watch:
                 take_turns(&mut turn, count).await;
             }
             Ok(Moved::End) | Err(Broken::Source(_)) => {
-                // A client that is gone already needs no end.
                 let _ = stream.shutdown();
                 return;
             }
-            // The program finds out when it writes next.
             Err(Broken::Sink(_)) => return flow.end_received(),
         }
     }

@@ -1,5 +1,4 @@
-//! The two directions of a connection in TLS. They share one state, so one
-//! task moves both, whichever can move.
+//! Relays a TLS connection. One task moves both directions, because they share one TLS state.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
@@ -13,7 +12,6 @@ use crate::sys::net::Stream;
 use crate::sys::pipe::{self, Reader, Writer};
 use crate::tls::{Connection, ReadError};
 
-/// A stream as the network of TLS.
 #[derive(Debug)]
 pub struct Network<'a>(pub &'a Stream);
 
@@ -28,7 +26,7 @@ impl Write for Network<'_> {
         self.0.try_write(bytes)
     }
 
-    /// Records by the dozen: a call for each would cost as much as its encryption.
+    /// One system call per record would cost as much as its encryption.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0.try_write_vectored(pieces)
     }
@@ -38,12 +36,10 @@ impl Write for Network<'_> {
     }
 }
 
-/// What happened to one step.
 #[derive(PartialEq, Eq)]
 enum PumpStep {
-    /// Bytes moved, or an end did.
+    /// Bytes moved, or a direction ended.
     Moved(usize),
-    /// Its side is not ready, or there is nothing to move.
     Waits,
 }
 
@@ -51,19 +47,16 @@ struct TlsPump<'a> {
     stream: &'a Stream,
     tls: &'a mut Connection,
     flow: &'a Flow,
-    /// Until the program's input has ended.
+    /// `None` once the direction has ended; the same holds for `output`.
     input: Option<Writer>,
-    /// Until the program's output has.
     output: Option<Reader>,
-    /// What the program wrote and TLS has not taken yet.
+    /// Output of the program that TLS has not taken yet.
     unsent: Vec<u8>,
     /// Plain text that the program has not taken yet, from `start` on.
     pending: Vec<u8>,
     start: usize,
     growth: Growth,
-    /// The network gives nothing more.
     network_ended: bool,
-    /// The network takes nothing more.
     network_broken: bool,
     shut: bool,
 }
@@ -101,7 +94,6 @@ pub(super) async fn carry(
         for step in [pump.output(rest), pump.send(), pump.receive(), pump.input()] {
             if let PumpStep::Moved(count) = step {
                 moved = true;
-                // A step of few bytes, or of none, takes its time as well.
                 turn += count.max(LEAST);
             }
         }
@@ -123,7 +115,7 @@ impl TlsPump<'_> {
         self.output.is_none() && self.input.is_none() && (self.network_broken || !self.tls.wants_write())
     }
 
-    /// From the program into TLS, as far as that has room.
+    /// From the program into TLS, while TLS has nothing left to send.
     fn output(&mut self, rest: bool) -> PumpStep {
         if !self.has_room() {
             return PumpStep::Waits;
@@ -132,8 +124,8 @@ impl TlsPump<'_> {
             let taken = self.tls.write_plain(&self.unsent);
             self.unsent.drain(..taken);
             if taken == 0 {
-                // It takes nothing although it has sent everything: nothing will be
-                // said any more.
+                // TLS has an empty buffer and takes no bytes, so no more output reaches the
+                // client.
                 return self.breaks();
             }
             return PumpStep::Moved(taken);
@@ -159,12 +151,10 @@ impl TlsPump<'_> {
         PumpStep::Moved(0)
     }
 
-    /// TLS takes a read of the program's output only when it has sent what it has.
     fn has_room(&self) -> bool {
         !self.tls.wants_write()
     }
 
-    /// From TLS to the client.
     fn send(&mut self) -> PumpStep {
         if self.network_broken {
             return PumpStep::Waits;
@@ -172,7 +162,6 @@ impl TlsPump<'_> {
         if !self.tls.wants_write() {
             if self.output.is_none() && !self.shut {
                 self.shut = true;
-                // A client that is gone already needs no end.
                 let _ = self.stream.shutdown();
             }
             return PumpStep::Waits;
@@ -187,8 +176,7 @@ impl TlsPump<'_> {
         }
     }
 
-    /// Nothing of the program's reaches its client any more; the program finds out
-    /// when it writes next.
+    /// Drops the program's output. The program gets an error at its next write.
     fn breaks(&mut self) -> PumpStep {
         self.output = None;
         self.unsent = Vec::new();
@@ -196,7 +184,6 @@ impl TlsPump<'_> {
         PumpStep::Moved(0)
     }
 
-    /// From the client into TLS.
     fn receive(&mut self) -> PumpStep {
         if self.network_ended || self.input.is_none() || !self.pending.is_empty() || !self.tls.wants_read() {
             return PumpStep::Waits;
@@ -208,12 +195,12 @@ impl TlsPump<'_> {
             }
             Ok(count) => PumpStep::Moved(count),
             Err(ReadError::Network(error)) if error.kind() == ErrorKind::WouldBlock => PumpStep::Waits,
-            // What came before it may still be plain text for the program.
+            // TLS may still hold plain text for the program.
             Err(ReadError::Network(_)) => {
                 self.network_ended = true;
                 PumpStep::Moved(0)
             }
-            // An alert goes out, and after that nothing.
+            // The alert is the last record that the client gets.
             Err(ReadError::Tls(_)) => {
                 self.network_ended = true;
                 self.breaks()
@@ -221,7 +208,6 @@ impl TlsPump<'_> {
         }
     }
 
-    /// From TLS to the program.
     fn input(&mut self) -> PumpStep {
         let Some(input) = &self.input else { return PumpStep::Waits };
         if self.pending.is_empty() {
@@ -236,7 +222,7 @@ impl TlsPump<'_> {
                 Err(error) if error.kind() == ErrorKind::WouldBlock && !self.network_ended => {
                     return PumpStep::Waits;
                 }
-                // The end, in good order or not: a program can't be told which.
+                // End of file or an error. The program cannot tell them apart.
                 _ => {
                     self.end_input();
                     self.flow.end_received();
@@ -254,7 +240,6 @@ impl TlsPump<'_> {
                 PumpStep::Moved(count)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => PumpStep::Waits,
-            // The program reads no more.
             Err(_) => {
                 self.end_input();
                 PumpStep::Moved(0)
@@ -267,14 +252,13 @@ impl TlsPump<'_> {
         self.pending = Vec::new();
     }
 
-    /// Waits until some step can be taken, or the phase changes.
     async fn wait(&mut self, phase: &mut watch::Receiver<Phase>, changes: bool) {
         let sends = self.tls.wants_write() && !self.network_broken;
         let receives =
             !self.network_ended && self.input.is_some() && self.pending.is_empty() && self.tls.wants_read();
         let calm = self.growth.calm_after();
         let mut is_calm = false;
-        // An error is told by the step that follows.
+        // Readiness errors are ignored: the next step meets the same error.
         tokio::select! {
             _ = self.stream.writable(), if sends => {}
             _ = self.stream.readable(), if receives => {}

@@ -1,5 +1,4 @@
-//! Accounts: looking one up (which may hold its caller for long, so it is
-//! done on spawn threads), and saying whether this process can take it.
+//! Accounts. A lookup may block for long, so it runs on spawn threads.
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::io;
@@ -11,15 +10,13 @@ use super::groups;
 use crate::model::account::{Credentials, UserName};
 use crate::model::secret::Password;
 
-/// An account with all that a program's identity is made of. Frozen when it is
-/// looked up, so that a later change of the user database can't change what
-/// the configuration was read to mean.
+/// A program's identity. A later change of the user database does not change it.
 #[derive(Debug, Clone)]
 pub struct Account {
     pub(super) uid: libc::uid_t,
     pub(super) gid: libc::gid_t,
     pub(super) groups: Vec<libc::gid_t>,
-    /// It is what this unprivileged process is already.
+    /// This unprivileged process has this identity already.
     pub(super) is_own: bool,
     name: OsString,
     home: OsString,
@@ -27,12 +24,11 @@ pub struct Account {
 }
 
 impl Account {
-    /// What an administrator should know of how it was taken: nothing here.
+    /// A note for the administrator: always `None` on Unix.
     pub fn remark(&self) -> Option<&str> {
         None
     }
 
-    /// Looks the account up and checks that this process can take it.
     pub fn take(credentials: &Credentials) -> Result<Account, SpawnError> {
         let user = &credentials.user;
         let fault = |why| SpawnError::new(Step::Account, why);
@@ -55,16 +51,14 @@ impl Account {
         Ok(account)
     }
 
-    /// What can be said of the account without taking it: here that is all.
-    /// True if it gives clients more than ordinary rights.
+    /// True if the account gives clients more than ordinary rights.
     pub fn examine(credentials: &Credentials) -> Result<bool, SpawnError> {
         Account::take(credentials).map(|account| account.uid == 0)
     }
 
-    /// How long a taken account may be used: until the files are read again.
+    /// How long an account stays valid: until the next reload.
     pub const LIFETIME: Option<std::time::Duration> = None;
 
-    /// The account's own variables, in the order of their names.
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
         [("HOME", &self.home), ("LOGNAME", &self.name), ("SHELL", &self.shell), ("USER", &self.name)]
             .into_iter()
@@ -72,7 +66,7 @@ impl Account {
             .collect()
     }
 
-    /// An unprivileged process can take only the identity that it has.
+    /// True if this process has the identity already, false if its capabilities allow the change.
     fn matches_own(&self, group: Option<&str>) -> Result<bool, String> {
         // SAFETY: no preconditions.
         let (uid, gid, euid, egid) =
@@ -93,7 +87,7 @@ impl Account {
         match own.iter().find(|group| !self.groups.contains(group)) {
             None => Ok(true),
             Some(_) if holds_setuid_capability() => Ok(false),
-            // Running it with our groups would give it more than the account has.
+            // With our groups the program would have more rights than the account.
             Some(group) => Err(format!(
                 "this server has the group {group}, which {} has not, and may not give it up",
                 self.name.to_string_lossy()
@@ -102,28 +96,25 @@ impl Account {
     }
 }
 
-/// What an administrator is to do for a server that may not change its identity.
 const RIGHTS_NEEDED: &str =
     "start it as root, or have its service manager give it the ambient capabilities setuid, setgid and kill";
 
-/// A server that is not root may still hold the capability (systemd's
-/// AmbientCapabilities); then the child tries, and every step is checked there.
+/// Without root, ambient capabilities may suffice. The child then checks every step.
 fn holds_setuid_capability() -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
-    // CAP_KILL, CAP_SETGID and CAP_SETUID: who may start programs as others
-    // but not end them would leave them running.
+    // CAP_KILL, CAP_SETGID and CAP_SETUID. Without CAP_KILL the server could not terminate the
+    // programs of other users.
     const NEEDED: u64 = 1 << 5 | 1 << 6 | 1 << 7;
     bits & NEEDED == NEEDED
 }
 
-/// The number of the account of this name. May ask a server far away.
+/// May query a remote directory service.
 pub(super) fn user_by_name(name: &str) -> io::Result<Option<libc::uid_t>> {
     Ok(lookup(name.as_ref(), None)?.map(|account| account.uid))
 }
 
-/// The name and the group of the account with this number.
 pub fn name_of_user(number: u32) -> io::Result<Option<(String, u32)>> {
     let mut buffer: Vec<c_char> = vec![0; 4096];
     loop {
@@ -142,20 +133,19 @@ pub fn name_of_user(number: u32) -> io::Result<Option<(String, u32)>> {
                 return Ok(name.to_str().ok().map(|name| (name.to_owned(), entry.pw_gid)));
             }
             libc::ERANGE if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 4, 0),
-            // The ways in which libraries say "no such entry".
+            // Some C libraries report a missing entry this way.
             libc::ENOENT | libc::ESRCH => return Ok(None),
             code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
 }
 
-/// The name of the group with this number.
 pub fn name_of_group(number: u32) -> io::Result<Option<String>> {
     groups::by_number(number)
 }
 
-/// The user database's entry of `name`, with its supplementary groups. A
-/// `group` takes the place of the account's own, which it then has not.
+/// The account `name` with its supplementary groups. `group` replaces its primary group, which is
+/// then not among the groups.
 fn lookup(name: &OsStr, group: Option<libc::gid_t>) -> io::Result<Option<Account>> {
     let Ok(c_name) = CString::new(name.as_bytes()) else { return Ok(None) };
     fault::point("account", Says::Device)?;
@@ -177,7 +167,7 @@ fn lookup(name: &OsStr, group: Option<libc::gid_t>) -> io::Result<Option<Account
         match code {
             0 if found.is_null() => return Ok(None),
             0 => {
-                // SAFETY: on success the fields point to C strings in `buffer`, which outlives this use.
+                // SAFETY: on success the fields are C strings in `buffer`, which outlives this use.
                 let text = |field: *const c_char| unsafe {
                     if field.is_null() {
                         OsString::new()
@@ -197,25 +187,22 @@ fn lookup(name: &OsStr, group: Option<libc::gid_t>) -> io::Result<Option<Account
                 }));
             }
             libc::ERANGE if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 4, 0),
-            // The ways in which libraries say "no such entry".
             libc::ENOENT | libc::ESRCH => return Ok(None),
             code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
 }
 
-/// A user database locks nobody out.
+/// Always false: a Unix user database does not lock accounts after failures.
 pub fn counts_against_account(_: &SpawnError) -> bool {
     false
 }
 
-/// Tries whether an account can be taken.
 pub fn try_out(credentials: &Credentials) -> Result<(), SpawnError> {
     Account::take(credentials).map(drop)
 }
 
-/// Reads a user field. The password of the classic form is neither needed nor
-/// used here; a field without a colon is a user as well.
+/// Unix does not use the password. A field without a colon is a user.
 pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> Result<Credentials, String> {
     if user.is_empty() {
         return Err("a user name is missing before the colon".to_owned());

@@ -1,10 +1,9 @@
-//! What a new child does before the program's first instruction. Nothing here allocates, locks or uses the C library where it
-//! would touch other threads: on Linux the child runs in our memory.
+//! What a new child does before the program's first instruction. On Linux it shares our memory, so
+//! it must not allocate, lock, or call C library code that affects other threads.
 //!
-//! Order matters. The identity is taken before the directory and the program
-//! are looked at, so that both are reached with the rights of the account. From
-//! then on any process of the account can stop this one, so all that is the
-//! server's is closed before: a stopped process must hold no listener.
+//! Order matters. The child takes the identity first, so the account's rights apply to the
+//! directory and the program. From then on any process of the account can stop the child. So the
+//! child first closes the server's descriptors: a stopped process must not hold a listener.
 
 use std::ffi::{c_char, c_int};
 
@@ -16,32 +15,25 @@ use super::limits::ProcessLimit;
 use super::report::ChildReport;
 use super::{Failure, checked, close, errno};
 
-/// All that a child needs, made before it is started. The pointers are valid
-/// until the call that starts the child returns.
+/// Prepared before the child starts. The pointers are valid until `start_child` returns.
 pub(super) struct ChildSetup<'a> {
     pub path: *const c_char,
     pub arguments: *const *const c_char,
     pub environment: *const *const c_char,
     pub directory: *const c_char,
-    /// Its three streams. Without them the program keeps ours (`--run`), in a process
-    /// group of its own in our session.
+    /// `None` with `--run`: the program keeps our streams, in its own process group.
     pub stdio: Option<[c_int; 3]>,
-    /// A stream at the terminal of our session, whose keys the program gets.
+    /// A stream at our session's terminal; the program becomes its foreground group.
     pub terminal: Option<c_int>,
-    /// What takes the place of standard error.
     pub stderr: Option<c_int>,
     pub account: Option<&'a Account>,
     pub limits: &'a [ProcessLimit],
-    /// The child writes itself into this `cgroup.procs`.
     pub cgroup_procs: Option<c_int>,
-    /// Signals whose disposition is not the default in our process.
     pub signals: &'a [c_int],
-    /// Which of the steps is to fail in a build for tests: decided before, since
-    /// nothing may be asked here.
+    /// The step that fails in a test build, chosen before the start.
     pub injected: InjectedFailure,
 }
 
-/// Runs the steps of a child, reports each, and lets the one fail that a test has chosen.
 struct Steps<'a> {
     report: &'a ChildReport<'a>,
     injected: &'a InjectedFailure,
@@ -56,11 +48,11 @@ impl Steps<'_> {
 }
 
 impl ChildSetup<'_> {
-    /// Turns this process into the program; returns only if that fails.
+    /// Replaces this process with the program; returns only on failure.
     ///
     /// # Safety
-    /// Runs in a new child with all signals blocked, and the pointers of
-    /// `self` are valid C strings and null-terminated arrays of such.
+    /// The process is a new child with all signals blocked. The pointers of `self` are valid C
+    /// strings and null-terminated arrays of them.
     pub(super) unsafe fn become_program(&self, report: &ChildReport<'_>) -> Failure {
         let steps = Steps { report, injected: &self.injected };
         // SAFETY: the caller's promise is passed on.
@@ -74,12 +66,10 @@ impl ChildSetup<'_> {
     /// # Safety
     /// As `become_program`.
     unsafe fn run(&self, steps: &Steps<'_>) -> Result<(), Failure> {
-        // SAFETY: plain system calls on values owned by the caller; every
-        // pointer is valid by the caller's promise. Only async-signal-safe
-        // functions are called.
+        // SAFETY: the caller promises valid pointers, and every call is async-signal-safe.
         unsafe {
             if let Some(cgroup_procs) = self.cgroup_procs {
-                // First, so that the cgroup counts all that the child does; and while it may.
+                // First, so that the cgroup counts everything, and while the child has the rights.
                 steps.run(Step::Limits, || enter_cgroup(cgroup_procs))?;
             }
             match self.stdio {
@@ -96,7 +86,6 @@ impl ChildSetup<'_> {
             if let Some(stderr) = self.stderr {
                 steps.run(Step::Stdio, || checked(libc::dup2(stderr, 2)))?;
             }
-            // The cgroup's file and the originals of the streams are not needed any more.
             close::close_all_but(3, steps.report.kept());
             libc::umask(0o022);
             steps.run(Step::Limits, || set_limits(self.limits))?;
@@ -109,8 +98,7 @@ impl ChildSetup<'_> {
         }
     }
 
-    /// A handler of ours must not run in the child, so dispositions go back to default
-    /// before the mask is opened.
+    /// A handler of ours must not run in the child, so the mask opens last.
     fn reset_signals(&self) {
         // SAFETY: zeroes are valid for both types, and the pointers are to values of this frame.
         unsafe {
@@ -147,18 +135,15 @@ fn set_limits(limits: &[ProcessLimit]) -> Result<(), c_int> {
     Ok(())
 }
 
-/// Takes the account's groups, group and user, each checked, then proves that
-/// there is no way back.
+/// Takes the account's groups, group and user, then proves that the child cannot go back.
 ///
 /// # Safety
-/// Runs in the child only: on Linux these are raw system calls that change
-/// this one thread, where the C library's would change all threads of ours.
+/// For the child only. These system calls change one thread on Linux; the C library would change
+/// all threads of the server.
 unsafe fn take_identity(account: &Account, steps: &Steps<'_>) -> Result<(), Failure> {
     // SAFETY: the caller's promise; the groups' pointer and length belong together.
     unsafe {
-        // An unprivileged server stays who it is: `Account::take` has compared
-        // the ids and found no group that the account lacks. Capabilities that
-        // it holds are given up all the same. Its keyring is the account's already.
+        // An unprivileged server has the identity already. `prove` drops its capabilities.
         if !account.is_own {
             steps.run(Step::Keyring, join_new_keyring)?;
             steps.run(Step::Groups, || identity::set_groups(&account.groups))?;
@@ -169,21 +154,17 @@ unsafe fn take_identity(account: &Account, steps: &Steps<'_>) -> Result<(), Fail
     }
 }
 
-/// A session keyring of its own, empty, without a link to the server's: there a
-/// program of another account would find and leave keys.
+/// Joins a new, empty session keyring. The server's keyring would share keys between accounts.
 ///
-/// It is made before the identity is taken, so its owner is the server, and the
-/// program has it by possession. As the account's own it would count against that
-/// account's quota (`kernel.keys.maxkeys`, 200 by default), so that its programs could
-/// neither be more than that nor use keys themselves.
+/// The server owns the new keyring. Owned by the account, it would count against that account's
+/// quota (`kernel.keys.maxkeys`, 200 by default).
 #[cfg(target_os = "linux")]
 fn join_new_keyring() -> Result<(), c_int> {
     const UNNAMED: *const c_char = std::ptr::null();
     // SAFETY: a null name asks for a new keyring without a name. It changes this one task.
     match unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, UNNAMED) } {
         -1 => match errno() {
-            // A kernel without keys, or a container whose seccomp filter denies the call. The
-            // program inherits that filter and can use no keyring at all.
+            // The kernel has no keys, or seccomp denies the call to the program too.
             libc::ENOSYS | libc::EPERM => Ok(()),
             code => Err(code),
         },
@@ -191,7 +172,6 @@ fn join_new_keyring() -> Result<(), c_int> {
     }
 }
 
-/// Only Linux has session keyrings.
 #[cfg(not(target_os = "linux"))]
 fn join_new_keyring() -> Result<(), c_int> {
     Ok(())

@@ -1,39 +1,35 @@
-//! Where this process may make cgroups that count processes.
+//! Finds the cgroup below which this process may create cgroups that count processes.
 //!
-//! Version 2: below our own cgroup, if it was handed to us (systemd's
-//! Delegate=). A cgroup with processes of its own can't have such below it, so
-//! we move into one beside those of the sessions first. Version 1: below our
-//! own in the hierarchy of `pids`.
+//! Version 2: our own cgroup, if systemd delegated it (Delegate=). A cgroup that has processes
+//! cannot enable controllers for others below it, so the server moves into a child cgroup first.
+//! Version 1: our own cgroup in the `pids` hierarchy.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Which of the kernel's two kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     One,
     Two,
 }
 
-/// A cgroup below which we make others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Home {
     pub(super) folder: PathBuf,
     pub(super) version: Version,
-    /// We are in it, and must leave it before it can have others below it.
+    /// The server is in it, and must leave before the cgroups below can count processes.
     must_leave: bool,
 }
 
-/// Our own cgroup once we have left the one that has the sessions below it.
+/// The child cgroup that the server moves into.
 const OWN: &str = "wininetd";
 
-/// What to do where nothing was handed to us.
 const CURE: &str =
     "give the service cgroups of its own (Delegate=pids in its unit), or leave `processes` away";
 
 impl Home {
-    /// Where it is, or why there is none and what to do. Changes nothing.
+    /// The error says why there is no such cgroup and what to do. Changes nothing.
     pub(super) fn find() -> Result<Home, String> {
         let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}; {CURE}"));
         let (own, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
@@ -56,7 +52,7 @@ impl Home {
         }
     }
 
-    /// Makes it so that cgroups below it count processes.
+    /// Enables counting in the cgroups below.
     pub(super) fn made_ready(self) -> Result<Home, String> {
         let Home { folder, version, must_leave } = self;
         if must_leave {
@@ -65,7 +61,7 @@ impl Home {
         let fault = |what: &Path, error: io::Error| format!("{}: {error}; {CURE}", what.display());
         let control = folder.join("cgroup.subtree_control");
         if version == Version::Two && !controls(&folder, "cgroup.subtree_control") {
-            // Programs that run already may have forked between list and move.
+            // A running program may have forked between the listing and the move.
             let mut result = fs::write(&control, "+pids");
             for _ in 0..ROUNDS {
                 let busy = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy);
@@ -81,10 +77,10 @@ impl Home {
     }
 }
 
-/// How often programs that fork meanwhile are followed.
+/// Tries to move programs that fork meanwhile.
 const ROUNDS: usize = 100;
 
-/// Moves us, and the programs that run already, into a cgroup of our own below.
+/// Moves the server and its running programs into the child cgroup `OWN`.
 fn leave(folder: &Path) -> Result<(), String> {
     let fault = |what: &Path, error: io::Error| format!("{}: {error}; {CURE}", what.display());
     let own = folder.join(OWN);
@@ -95,7 +91,6 @@ fn leave(folder: &Path) -> Result<(), String> {
     let cgroup_procs = own.join("cgroup.procs");
     for process in processes(folder).map_err(|error| fault(folder, error))? {
         match fs::write(&cgroup_procs, process.to_string()) {
-            // It has ended meanwhile.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             result => result.map_err(|error| fault(&cgroup_procs, error))?,
         }
@@ -103,8 +98,7 @@ fn leave(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The home in version 2: our own cgroup, or the one above if we are in the
-/// one beside the sessions already (or systemd has put us there).
+/// The home in version 2: our own cgroup, or its parent if this process is in `OWN` already.
 fn second_home(own: PathBuf) -> Result<Home, String> {
     if own.ends_with(OWN)
         && let Some(above) = own.parent()
@@ -113,12 +107,12 @@ fn second_home(own: PathBuf) -> Result<Home, String> {
     {
         return Ok(Home { folder: above.to_owned(), version: Version::Two, must_leave: false });
     }
-    // The system's own root, and no container's, may have both.
+    // Only the system's root cgroup has no cgroup.type. It may have processes and controllers.
     if !own.join("cgroup.type").exists() {
         return Ok(Home { folder: own, version: Version::Two, must_leave: false });
     }
     let inside = processes(&own).map_err(|error| format!("{}: {error}; {CURE}", own.display()))?;
-    // What we have started is moved with us; what somebody else has is not ours to move.
+    // Our descendants move with us. Processes of others must stay.
     let own_pid = std::process::id();
     let descendants = libc::pid_t::try_from(own_pid).map(|pid| super::orphans::with_descendants(vec![pid]));
     let descendants = descendants.unwrap_or_default();
@@ -136,7 +130,6 @@ fn second_home(own: PathBuf) -> Result<Home, String> {
     Ok(Home { folder: own, version: Version::Two, must_leave: true })
 }
 
-/// Whether `pids` is among the controllers that a file of a cgroup lists.
 fn controls(folder: &Path, file: &str) -> bool {
     fs::read_to_string(folder.join(file))
         .is_ok_and(|list| list.split_ascii_whitespace().any(|name| name == "pids"))
@@ -147,7 +140,7 @@ fn processes(folder: &Path) -> io::Result<Vec<u32>> {
     Ok(list.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
-/// Asks as the kernel will judge, so that a mount without writing counts too.
+/// Checks with the effective ids; a read-only mount fails too.
 fn writable(folder: &Path) -> io::Result<()> {
     let path = std::ffi::CString::new(std::os::unix::ffi::OsStrExt::as_bytes(folder.as_os_str()))?;
     // SAFETY: the path is a C string.
@@ -155,8 +148,8 @@ fn writable(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Our own cgroup of this version as a folder, from what the kernel lists of
-/// this process: `own` (/proc/self/cgroup) and `mounts` (mountinfo).
+/// Our own cgroup of this version as a folder. `own` is the text of /proc/self/cgroup, `mounts`
+/// that of /proc/self/mountinfo.
 fn folder(own: &str, mounts: &str, version: Version) -> Option<PathBuf> {
     let path = own.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -176,7 +169,7 @@ fn folder(own: &str, mounts: &str, version: Version) -> Option<PathBuf> {
             (Version::One, "cgroup") => after.next_back()?.split(',').any(|option| option == "pids"),
             _ => false,
         };
-        // A mount may show a part only, or a container another one's.
+        // A mount may show only a subtree, or that of another container.
         let below = Path::new(path).strip_prefix(&root).ok().filter(|_| is_it)?;
         let folder =
             if below.as_os_str().is_empty() { PathBuf::from(point) } else { Path::new(&point).join(below) };
@@ -184,7 +177,7 @@ fn folder(own: &str, mounts: &str, version: Version) -> Option<PathBuf> {
     })
 }
 
-/// Blanks and the like in paths of mountinfo are written in octal.
+/// mountinfo writes blanks and backslashes in octal, see proc(5).
 fn unescaped(text: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()
@@ -220,7 +213,6 @@ mod tests {
         assert_eq!(folder("0::/docker/x\n", mounts, Version::One), None);
     }
 
-    /// A folder with the files of a cgroup of version 2 that was handed to us.
     fn delegated(processes: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (file, text) in [

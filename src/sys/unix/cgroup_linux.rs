@@ -1,8 +1,5 @@
-//! A session's processes as one cgroup, which limits how many there may be
-//! and finds those that left the session. Only sessions with a limit of
-//! processes have one, and without such nothing here is ever done.
-//!
-//! (The kernel counts threads as processes.)
+//! A cgroup for each session with the limit `processes`. It counts processes and threads, and finds
+//! processes that left the session.
 
 use std::ffi::{OsStr, c_int};
 use std::fs::{self, File, OpenOptions};
@@ -16,12 +13,10 @@ use std::time::Duration;
 use super::super::{SpawnError, Step};
 use super::cgroup_home::{Home, Version};
 
-/// Where sessions get their cgroups, once it is ready. A fault is looked at
-/// anew each time: it may have been mended.
+/// The parent of the sessions' cgroups. A fault is not cached, because an administrator may fix it.
 static HOME: Mutex<Option<Home>> = Mutex::new(None);
 
-/// Why the limit `processes` can't be kept here now, and what to do. `None` if
-/// it can. Nothing is changed by asking.
+/// Why this system cannot enforce the limit `processes` now, and what to do. Changes nothing.
 pub fn processes_fault() -> Option<String> {
     if HOME.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
         return None;
@@ -39,37 +34,33 @@ fn home() -> Result<Home, String> {
     Ok(home.insert(ready).clone())
 }
 
-/// What was ended but not gone yet when there was no time to wait for it, and
-/// what is left to itself. It is removed once it is empty.
+/// Cgroups that still had processes when their session ended. Later sessions remove them.
 static NOT_GONE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn not_gone() -> MutexGuard<'static, Vec<PathBuf>> {
     NOT_GONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Names of our cgroups begin so, then come the server's number and a count.
 const PREFIX: &str = "wininetd-";
 
-/// The processes of one session. They are ended when it is dropped.
+/// The processes of one session. Dropping it kills them.
 #[derive(Debug)]
 pub(super) struct Cgroup {
     folder: PathBuf,
     version: Version,
-    /// The file into which the child writes itself, until it has.
+    /// Open until the child has written itself into it.
     cgroup_procs: Option<File>,
-    /// Nothing is left to be ended or removed.
     is_over: bool,
 }
 
 impl Cgroup {
-    /// A cgroup for at most so many processes.
     pub(super) fn new(most: u32) -> Result<Cgroup, SpawnError> {
         let fault = |why: String| SpawnError::new(Step::Limits, why);
         let home = home().map_err(fault)?;
         not_gone().retain(|folder| !removed(folder));
         let folder = make_folder(&home.folder)
             .map_err(|error| fault(format!("a cgroup in {}: {error}", home.folder.display())))?;
-        // From here on it is removed again if something fails.
+        // From here on, Drop removes the cgroup if a step fails.
         let mut cgroup = Cgroup { folder, version: home.version, cgroup_procs: None, is_over: false };
         let prepared = fs::write(cgroup.folder.join("pids.max"), most.to_string())
             .and_then(|()| OpenOptions::new().write(true).open(cgroup.folder.join("cgroup.procs")));
@@ -80,21 +71,19 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// The descriptor to which a process writes `0` to enter.
+    /// A process writes `0` to this descriptor to enter.
     pub(super) fn cgroup_procs(&self) -> c_int {
         self.cgroup_procs.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// For once the child is in.
     pub(super) fn close_cgroup_procs(&mut self) {
         self.cgroup_procs = None;
     }
 
-    /// Ends what is left in it, also what left the session, and removes it.
+    /// Kills all processes, also those that left the session, and removes the cgroup.
     pub(super) async fn end(mut self) {
         let mut pause = Duration::from_millis(1);
-        // What was killed is in it until the kernel has taken it down. What
-        // does not go at all (held by a driver) is tried again by Drop and later.
+        // Killed processes stay until the kernel has removed them; a driver may hold one for long.
         for _ in 0..ROUNDS {
             self.kill();
             if removed(&self.folder) {
@@ -106,8 +95,7 @@ impl Cgroup {
         }
     }
 
-    /// Its processes go on by themselves, and the limit stays with them. An empty
-    /// one is removed at once, others when the next is made or at the next start.
+    /// The limit stays with the processes. Later sessions remove the cgroup.
     pub(super) fn leave(mut self) {
         self.is_over = true;
         if !removed(&self.folder) {
@@ -116,17 +104,17 @@ impl Cgroup {
     }
 
     fn kill(&self) {
-        // Version 2 does it at once, so that no fork escapes.
+        // Version 2 kills all at once, so no fork escapes.
         let at_once = self.version == Version::Two && fs::write(self.folder.join("cgroup.kill"), "1").is_ok();
         if at_once {
             return;
         }
         let Ok(processes) = self.processes() else { return };
         for (pid, pidfd) in processes.into_iter().filter_map(|pid| Some((pid, pidfd_of(pid)?))) {
-            // Its number may have come to mean a stranger since the list was
-            // read. If it is in the list still, the descriptor is of ours.
+            // The number may have been reused since. If it is still listed, the pidfd is of our
+            // process.
             if self.processes().is_ok_and(|now| now.contains(&pid)) {
-                // SAFETY: no pointers but the null that means "as kill sends it".
+                // SAFETY: the only pointer is null, which sends the signal as kill(2) does.
                 unsafe {
                     libc::syscall(
                         libc::SYS_pidfd_send_signal,
@@ -146,11 +134,10 @@ impl Cgroup {
     }
 }
 
-/// How often ending is tried: for some five seconds.
+/// Tries of `end`, in about five seconds.
 const ROUNDS: usize = 55;
 
 impl Drop for Cgroup {
-    /// Without waiting.
     fn drop(&mut self) {
         if self.is_over || removed(&self.folder) {
             return;
@@ -162,7 +149,6 @@ impl Drop for Cgroup {
     }
 }
 
-/// Removes a cgroup, which fails while somebody is in it.
 fn removed(folder: &Path) -> bool {
     match fs::remove_dir(folder) {
         Ok(()) => true,
@@ -185,7 +171,7 @@ fn make_folder(home: &Path) -> io::Result<PathBuf> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = home.join(format!("{PREFIX}{}-{number}", std::process::id()));
         match fs::create_dir(&folder) {
-            // Of a server before us that had our number.
+            // A previous server with our number left it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
             Ok(()) => return Ok(folder),
@@ -193,15 +179,13 @@ fn make_folder(home: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Removes what killed servers have left, where nobody is in it any more. A
-/// server that lives keeps its own, which may be empty for a moment.
+/// Removes empty cgroups of servers that no longer run. Those of a running server stay.
 fn remove_leftovers(home: &Path) {
     let server = |name: &OsStr| -> Option<u32> {
         name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
     };
     for entry in fs::read_dir(home).into_iter().flatten().flatten() {
         if server(&entry.file_name()).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            // Fails where somebody is in it.
             let _ = fs::remove_dir(entry.path());
         }
     }

@@ -1,10 +1,9 @@
-//! These systems count processes for each user only, not for each session.
+//! These systems count processes per user, not per session.
 
 use std::ffi::c_int;
 
 use super::super::{SpawnError, Step};
 
-/// A session's processes as one: never here.
 #[derive(Debug)]
 pub(super) enum Cgroup {}
 
@@ -30,7 +29,6 @@ impl Cgroup {
     }
 }
 
-/// Why the limit `processes` can't be kept here now.
 #[allow(clippy::unnecessary_wraps)] // as where it can be kept
 pub fn processes_fault() -> Option<String> {
     Some("this system can't limit the processes of one session: leave `processes` away".to_owned())

@@ -1,5 +1,4 @@
-//! A running program on Linux: waited for by its pidfd, which no other
-//! process can come to mean, and ended with all of its session.
+//! A running program on Linux, known by its pidfd, which never refers to another process.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,19 +11,17 @@ use super::{connection, orphans, poll};
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
 
-/// How often a program is looked at that can't be watched.
+/// How often to check a program that the event loop cannot watch.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// A program that was started, until it is reaped.
 #[derive(Debug)]
 pub struct Child {
     pid: libc::pid_t,
-    /// Its session: its own, or ours with `--run`.
+    /// Its own session, or ours with `--run`.
     session: libc::pid_t,
     pidfd: OwnedFd,
-    /// Reaped, or left to itself: its number is not ours any more.
+    /// Reaped or detached: the number may be reused.
     is_over: bool,
-    /// Where its processes are counted, if they are.
     pub(super) cgroup: Option<Cgroup>,
 }
 
@@ -33,21 +30,17 @@ impl Child {
         Child { pid, session: pid, pidfd, is_over: false, cgroup: None }
     }
 
-    /// It is in the session of this process, which leads that session.
     pub(super) fn stays_in_our_session(&mut self) {
         // SAFETY: no pointers.
         self.session = unsafe { libc::getpid() };
     }
 
-    /// The process number, for people.
     pub fn pid(&self) -> u32 {
         self.pid.unsigned_abs()
     }
 
-    /// Waits for the program's end, ends what is left of its session unless
-    /// `leftovers` says otherwise, and tells how the program ended. It is reaped
-    /// last: until then its number, which is the session's, can't come to mean
-    /// another process.
+    /// Kills the rest of the session unless `leftovers` keeps it. Reaps the program last, so that
+    /// its number, which is also the session's, is not reused.
     pub async fn wait(&mut self, leftovers: Leftovers) -> io::Result<ExitStatus> {
         self.ended().await;
         match leftovers {
@@ -68,13 +61,10 @@ impl Child {
         exit
     }
 
-    /// Returns once the program has ended. Where the loop can't watch it, for want of
-    /// memory, it is looked at now and then: a program that nobody waits for would
-    /// never be reaped.
+    /// An unwatched program is never reaped, so this polls if the event loop lacks memory.
     async fn ended(&self) {
         if let Ok(ready) = poll::watch(self.pidfd.as_fd()) {
-            // Dropped before the descriptor is closed: a pidfd that is ready
-            // must leave the poll set first.
+            // Dropped before the descriptor is closed: a ready pidfd must leave the poll set first.
             if ready.readable().await.is_ok() {
                 return;
             }
@@ -84,8 +74,7 @@ impl Child {
         }
     }
 
-    /// Asks the program's whole session to end: every process group of it that
-    /// can be found. False if there is nobody to ask.
+    /// Sends SIGTERM to every process group of the session. False if the program is gone.
     pub fn ask_to_end(&self) -> bool {
         if self.is_over {
             return false;
@@ -94,20 +83,19 @@ impl Child {
         // SAFETY: no pointers.
         let own = unsafe { libc::getpgrp() };
         groups.retain(|&group| group != self.pid && group != own);
-        // SAFETY: no pointers. The number is ours while the child is not
-        // reaped. Until it leads a group, a program of `--run` is asked alone.
+        // SAFETY: no pointers. The number is ours until the child is reaped.
         let asked = fault::point("ask", Says::Privilege).is_ok()
             && unsafe {
                 libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0
             };
         for group in groups {
-            // SAFETY: no pointers. A group of this session was seen just now.
+            // SAFETY: no pointers. The group was in this session just now.
             unsafe { libc::kill(-group, libc::SIGTERM) };
         }
         asked
     }
 
-    /// Lets the program go on by itself when the server ends.
+    /// Detaches the program, which outlives the server.
     pub fn leave(mut self) {
         self.is_over = true;
         if let Some(cgroup) = self.cgroup.take() {
@@ -115,16 +103,14 @@ impl Child {
         }
     }
 
-    /// Whether it is sure that the program has read nothing: not known here.
     pub fn has_read_nothing(&self) -> bool {
         false
     }
 
-    /// Ends the program's tree now; `wait` then returns.
+    /// Kills the program and its process group; `wait` then kills the rest.
     pub fn end_tree(&self) {
         if !self.is_over {
-            // SAFETY: no pointers. The number is ours while the child is not
-            // reaped. (Until exec it may lead no group.)
+            // SAFETY: no pointers. The number is ours until the child is reaped.
             unsafe {
                 libc::kill(-self.pid, libc::SIGKILL);
                 libc::kill(self.pid, libc::SIGKILL);
@@ -134,20 +120,16 @@ impl Child {
 }
 
 impl Drop for Child {
-    /// A session that is dropped in the middle (the server stops) must not
-    /// leave its program running.
     fn drop(&mut self) {
         self.end_tree();
     }
 }
 
-/// Whether a process that a program left behind has this connection.
 pub fn leftovers_have(connection: &connection::Id) -> bool {
     orphans::have(&connection.0)
 }
 
-/// Reaps what programs left behind and what has ended since. True if some of
-/// it still runs, so that it should be asked for again.
+/// True if some orphans still run, so that the caller asks again.
 pub fn reap_orphans() -> bool {
     orphans::reap_ended()
 }

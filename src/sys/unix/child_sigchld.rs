@@ -1,5 +1,4 @@
-//! A running program on a Unix without pidfds: SIGCHLD says that some child
-//! ended, and each session asks after its own. Nobody waits for just anyone.
+//! A running program without pidfds. After SIGCHLD each session checks its own child.
 
 use std::io;
 use std::time::Duration;
@@ -12,16 +11,14 @@ use super::{check, connection};
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
 
-/// How often a program is looked at whose end nobody tells us.
+/// How often to check a program without SIGCHLD.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// A program that was started, until it is reaped.
 #[derive(Debug)]
 pub struct Child {
     pid: libc::pid_t,
-    /// Reaped, or left to itself: its number is not ours any more.
+    /// Reaped or detached: the number may be reused.
     is_over: bool,
-    /// Where its processes are counted, if they are.
     pub(super) cgroup: Option<Cgroup>,
 }
 
@@ -30,30 +27,26 @@ impl Child {
         Child { pid, is_over: false, cgroup: None }
     }
 
-    /// It is in the session of this process. Only its process group is ended here.
+    /// Nothing to do: only the process group is killed here.
     pub(super) fn stays_in_our_session(&mut self) {}
 
-    /// The process number, for people.
     pub fn pid(&self) -> u32 {
         self.pid.unsigned_abs()
     }
 
-    /// Waits for the program's end, ends what is left of its process group unless
-    /// `leftovers` says otherwise, and tells how the program ended. (Processes that moved to another group
-    /// of the session are not found here; on Linux they are.)
+    /// Kills the rest of the process group unless `leftovers` keeps it. Other groups escape.
     pub async fn wait(&mut self, leftovers: Leftovers) -> io::Result<ExitStatus> {
         let mut ended = fault::point("watch", Says::Memory).and_then(|()| signal(SignalKind::child()));
-        // The program may have ended before we listened, so ask first.
+        // The program may have ended before we listened.
         while !self.has_ended()? {
             match &mut ended {
                 Ok(ended) => drop(ended.recv().await),
-                // A program that nobody waits for would never be reaped.
                 Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
             }
         }
         match leftovers {
             Leftovers::End => {
-                // The unreaped program keeps the group's number ours.
+                // The unreaped program keeps the group's number from reuse.
                 self.end_tree();
                 if let Some(cgroup) = self.cgroup.take() {
                     cgroup.end().await;
@@ -69,10 +62,9 @@ impl Child {
         self.reap()
     }
 
-    /// Asks the program's process group to end. False if there is nobody to ask.
+    /// Sends SIGTERM to the program's process group. False if the program is gone.
     pub fn ask_to_end(&self) -> bool {
-        // SAFETY: no pointers. The number is ours while the child is not
-        // reaped. Until it leads a group, a program of `--run` is asked alone.
+        // SAFETY: no pointers. The number is ours until the child is reaped.
         !self.is_over
             && fault::point("ask", Says::Privilege).is_ok()
             && unsafe {
@@ -80,7 +72,7 @@ impl Child {
             }
     }
 
-    /// Lets the program go on by itself when the server ends.
+    /// Detaches the program, which outlives the server.
     pub fn leave(mut self) {
         self.is_over = true;
         if let Some(cgroup) = self.cgroup.take() {
@@ -88,16 +80,14 @@ impl Child {
         }
     }
 
-    /// Whether it is sure that the program has read nothing: not known here.
     pub fn has_read_nothing(&self) -> bool {
         false
     }
 
-    /// Ends the program's tree now; `wait` then returns.
+    /// Kills the program and its process group; `wait` then returns.
     pub fn end_tree(&self) {
         if !self.is_over {
-            // SAFETY: no pointers. The number is ours while the child is not
-            // reaped. (Until exec it may lead no group.)
+            // SAFETY: no pointers. The number is ours until the child is reaped.
             unsafe {
                 libc::kill(-self.pid, libc::SIGKILL);
                 libc::kill(self.pid, libc::SIGKILL);
@@ -106,7 +96,7 @@ impl Child {
     }
 
     fn has_ended(&self) -> io::Result<bool> {
-        // SAFETY: zeroes are a valid siginfo, and what "not ended" looks like.
+        // SAFETY: zeroes are a valid siginfo and mean "not ended".
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         let id = libc::id_t::try_from(self.pid).map_err(io::Error::other)?;
@@ -121,7 +111,7 @@ impl Child {
         let mut status = 0;
         // SAFETY: the pointer is valid for the call.
         while let Err(error) = check(unsafe { libc::waitpid(self.pid, &raw mut status, 0) }) {
-            // A child that is not reaped for a signal's sake stays for ever.
+            // Retry after EINTR: an unreaped child stays a zombie.
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
             }
@@ -136,20 +126,16 @@ impl Child {
 }
 
 impl Drop for Child {
-    /// A session that is dropped in the middle (the server stops) must not
-    /// leave its program running.
     fn drop(&mut self) {
         self.end_tree();
     }
 }
 
-/// Whether a process that a program left behind has this connection: not known
-/// here, so the client's stream ends with the program.
+/// Always false, so the client's stream ends with the program.
 pub fn leftovers_have(_connection: &connection::Id) -> bool {
     false
 }
 
-/// Orphans go to the system's init here.
 pub fn reap_orphans() -> bool {
     false
 }

@@ -1,16 +1,13 @@
-//! Closing descriptors in a process that is to hold none of the server's: a new child,
-//! or the init that stays behind.
+//! Closes the server's descriptors in a new child, or in the init of a container.
 
 use super::process::descriptor_limit;
 
-/// Closes every descriptor from `first` on. For a process that holds none of
-/// its own.
+/// The process must use none of these descriptors.
 pub(super) fn close_from(first: libc::c_int) {
     close_all_but(first, None);
 }
 
-/// Closes every descriptor from `first` on except `kept`, with or without the mark that
-/// exec closes it. Neither locks nor allocates: a new child calls it.
+/// Ignores close-on-exec flags. Neither locks nor allocates: a new child calls it.
 pub(super) fn close_all_but(first: libc::c_int, kept: Option<libc::c_int>) {
     let Some(kept) = kept.filter(|&kept| kept >= first) else { return close_range(first, None) };
     if kept > first {
@@ -19,13 +16,11 @@ pub(super) fn close_all_but(first: libc::c_int, kept: Option<libc::c_int>) {
     close_range(kept.saturating_add(1), None);
 }
 
-/// Closes from `first` to `last`, or to the end.
 fn close_range(first: libc::c_int, last: Option<libc::c_int>) {
     #[cfg(target_os = "linux")]
     {
         let end = last.map_or(libc::c_uint::MAX, libc::c_int::cast_unsigned);
-        // SAFETY: the caller's process uses none of these. Kernels before 5.9 have no such
-        // call, and a seccomp filter may deny it.
+        // SAFETY: this process uses none of these. The call fails before Linux 5.9, or by seccomp.
         if unsafe { libc::syscall(libc::SYS_close_range, first.cast_unsigned(), end, 0) } == 0
             || listed::close(first, last.unwrap_or(libc::c_int::MAX))
         {
@@ -46,26 +41,25 @@ fn close_range(first: libc::c_int, last: Option<libc::c_int>) {
     }
 }
 
-/// More than any process may have open, unless an administrator has raised `fs.nr_open`.
+/// More than any process may open, unless an administrator has raised `fs.nr_open`.
 const MOST_DESCRIPTORS: usize = 1 << 20;
 
 #[cfg(target_os = "linux")]
 mod listed {
-    //! The open descriptors, as /proc lists them, without memory from an allocator.
+    //! Reads the open descriptors from /proc without an allocator.
 
-    /// Some eighty entries.
+    /// In bytes: about eighty entries.
     const BUFFER: usize = 2048;
-    /// Where an entry has its length, and where its name.
+    /// Offsets in `struct linux_dirent64`, see getdents64(2).
     const LENGTH_AT: usize = 16;
     const NAME_AT: usize = 19;
 
-    /// Aligned as the kernel writes entries.
     #[repr(align(8))]
     struct Entries([u8; BUFFER]);
 
-    /// Closes those from `first` to `last`. False if they are not listed.
+    /// Both bounds are inclusive. False if /proc does not list the descriptors.
     pub(super) fn close(first: libc::c_int, last: libc::c_int) -> bool {
-        // SAFETY: a path that ends in NUL; the descriptor that comes back is new.
+        // SAFETY: the path ends in NUL; the returned descriptor is new.
         let list = unsafe {
             libc::open(c"/proc/thread-self/fd".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)
         };
@@ -74,7 +68,7 @@ mod listed {
         }
         let mut entries = Entries([0; BUFFER]);
         let complete = loop {
-            // SAFETY: the buffer is as long as is said.
+            // SAFETY: the buffer has the given length.
             let length =
                 unsafe { libc::syscall(libc::SYS_getdents64, list, entries.0.as_mut_ptr(), entries.0.len()) };
             let Ok(length) = usize::try_from(length) else { break false };
@@ -88,7 +82,7 @@ mod listed {
         complete
     }
 
-    /// The list goes on by numbers, so it does not matter that what was read is closed.
+    /// The list continues by number, so closing its entries skips none.
     fn close_of(mut entries: &[u8], list: libc::c_int, range: std::ops::RangeInclusive<libc::c_int>) {
         while let Some(&[low, high]) = entries.get(LENGTH_AT..LENGTH_AT + 2) {
             let length = usize::from(u16::from_ne_bytes([low, high]));
@@ -110,8 +104,7 @@ mod tests {
     #[test]
     fn listed_descriptors_of_a_range_are_closed() {
         let closed = || {
-            // SAFETY: this thread has a descriptor table of its own from the first call on, and
-            // makes what it closes there.
+            // SAFETY: unshare gives this thread its own table, where it closes only what it made.
             unsafe {
                 assert_eq!(libc::unshare(libc::CLONE_FILES), 0);
                 for copy in [100, 101, 700, 701, 702] {

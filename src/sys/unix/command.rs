@@ -1,5 +1,5 @@
-//! A command line on Unix: split by blanks, with '…', "…" and backslash as a
-//! shell quotes, and nothing else of a shell: no variables, no globs.
+//! Splits a command line at blanks, with the quotes and backslashes of a POSIX shell. There are no
+//! variables and no globs.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -9,17 +9,15 @@ use std::path::{Path, PathBuf};
 use super::super::{CommandFault, FoundProgram, ProgramFault};
 use crate::model::command_line::{CommandLine, CommandText};
 
-/// A command line that could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The program to start, by its path or its bare name.
+    /// A path, or a bare name to look up in PATH.
     name: CString,
-    /// What the program receives; the first is its own name.
+    /// The first is the program's own name.
     arguments: Vec<CString>,
 }
 
 impl Command {
-    /// Reads a command line.
     pub fn new(typed: &CommandLine) -> Result<Command, CommandFault> {
         let words = match &typed.text {
             CommandText::Line(line) => split(line.as_bytes())?,
@@ -43,26 +41,23 @@ impl Command {
         Ok(Command { name, arguments })
     }
 
-    /// The arguments, the program's own name first.
     pub fn arguments(&self) -> &[CString] {
         &self.arguments
     }
 
-    /// The whole command line, for a look at what it starts.
     pub fn text(&self) -> String {
         let words: Vec<_> = self.arguments.iter().map(|word| word.to_string_lossy()).collect();
         words.join(" ")
     }
 
-    /// What to give to exec. A whole path is not looked at before: the account
-    /// that is to run it may see it where we don't.
+    /// The path for execve. An absolute path is not checked: the account may see a file that the
+    /// server cannot.
     pub(super) fn to_start(&self) -> Result<PathBuf, ProgramFault> {
         let path = Path::new(OsStr::from_bytes(self.name.as_bytes()));
         if path.is_absolute() { Ok(path.to_owned()) } else { self.program().map(|program| program.path) }
     }
 
-    /// Where the program is now. A bare name is looked up in PATH. May touch
-    /// the disk or the network.
+    /// Looks up a bare name in PATH. May block on a disk or the network.
     pub fn program(&self) -> Result<FoundProgram, ProgramFault> {
         let name = OsStr::from_bytes(self.name.as_bytes());
         let path = if name.as_bytes().contains(&b'/') { PathBuf::from(name) } else { in_path(name)? };
@@ -74,8 +69,7 @@ impl Command {
 fn in_path(name: &OsStr) -> Result<PathBuf, ProgramFault> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/local/bin:/usr/bin:/bin"));
     std::env::split_paths(&path)
-        // An empty or relative entry would mean our working directory, which
-        // says nothing about where the administrator keeps programs.
+        // An empty or relative entry would mean our working directory.
         .filter(|folder| folder.is_absolute())
         .map(|folder| folder.join(name))
         .find(|candidate| usable(candidate).is_ok())
@@ -85,8 +79,7 @@ fn in_path(name: &OsStr) -> Result<PathBuf, ProgramFault> {
         })
 }
 
-/// Whether the path is a file that somebody may execute. Whether the identity
-/// may is known when it tries.
+/// Whether it is a file with an execute bit. Only execve tells whether the account may run it.
 fn usable(path: &Path) -> Result<(), ProgramFault> {
     let fault = |message: String| Err(ProgramFault { message, hint: None });
     if !path.is_absolute() {
@@ -95,7 +88,7 @@ fn usable(path: &Path) -> Result<(), ProgramFault> {
     match std::fs::metadata(path) {
         Err(error) => fault(format!("{}: {error}", path.display())),
         Ok(found) if found.is_dir() => fault(format!("{} is a directory", path.display())),
-        // Opening a pipe would wait without end, and a device is no program.
+        // Opening a FIFO would block, and a device is not a program.
         Ok(found) if !found.is_file() => fault(format!("{} is not a regular file", path.display())),
         Ok(found) if found.permissions().mode() & 0o111 == 0 => Err(ProgramFault {
             message: format!("{} is not executable", path.display()),
@@ -105,7 +98,6 @@ fn usable(path: &Path) -> Result<(), ProgramFault> {
     }
 }
 
-/// Splits as a POSIX shell quotes.
 fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, CommandFault> {
     let mut words = Vec::new();
     let mut word: Option<Vec<u8>> = None;
@@ -141,8 +133,7 @@ fn fault(position: usize, message: &str) -> CommandFault {
     CommandFault { position, message: message.to_owned(), hint: None }
 }
 
-/// Appends what stands between the double quotes from `start` on; returns the
-/// place of the closing one.
+/// Appends the text in the double quotes at `start`; returns the index of the closing quote.
 fn double_quoted(line: &[u8], start: usize, word: &mut Vec<u8>) -> Result<usize, CommandFault> {
     let mut at = start + 1;
     while at < line.len() {

@@ -1,5 +1,4 @@
-//! A connection before a program has it: its options, and by what processes that
-//! have it are known.
+//! Options of a connection before a program has it, and its id.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,23 +9,19 @@ use socket2::SockRef;
 use super::super::fault::{self, Says};
 use super::socket::Socket;
 
-/// By what a connection is known among the descriptors of processes.
+/// The target of a descriptor's link in /proc.
 #[derive(Debug)]
-// Asked for only where orphans are found.
+// Read only where orphans are found.
 #[cfg_attr(any(not(target_os = "linux"), portable_unix), allow(dead_code))]
 pub struct Id(pub(super) PathBuf);
 
 impl Socket {
-    /// By what the connection is known among the descriptors of processes, where
-    /// the system shows those (Linux).
     pub fn id(&self) -> Option<Id> {
         let link = format!("/proc/self/fd/{}", self.as_raw_fd());
         std::fs::read_link(link).ok().map(Id)
     }
 
-    /// Sets TCP_NODELAY. To be called before a program has the connection. An
-    /// error at a socket in the file system, and on some systems where the client
-    /// is gone.
+    /// Fails on a Unix socket, and on some systems if the client is gone.
     pub fn set_nodelay(&self) -> io::Result<()> {
         fault::point("nodelay", Says::Memory)?;
         SockRef::from(&self.descriptor).set_tcp_nodelay(true)

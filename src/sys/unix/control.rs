@@ -1,5 +1,5 @@
-//! The control channel on Unix: a socket for its owner alone. Who connected is
-//! what the kernel says, on both ends, and never what the path seems to say.
+//! The control channel on Unix: a socket for its owner only. Both ends check the peer's user with
+//! the kernel and do not trust the path.
 
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
@@ -16,45 +16,39 @@ use super::super::fault::{self, Says};
 use super::process;
 use super::unix_socket::{self, SocketFile};
 
-/// Who is answered, in words.
 pub const WHO_MAY_ASK: &str = "root and the user who runs it";
 
-/// What a socket's path may have in bytes; one more is its closing zero.
+/// The longest path of a socket in bytes, without the final NUL.
 const LONGEST_PATH: usize =
     size_of::<libc::sockaddr_un>() - std::mem::offset_of!(libc::sockaddr_un, sun_path) - 1;
 
-/// Clients that the kernel holds until they are accepted.
 const BACKLOG: libc::c_int = 16;
 
-/// A server whose backlog is full is asked again after this.
+/// How long a client waits before it retries a server with a full backlog.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// The server's end. Its file goes with it.
 #[derive(Debug)]
 pub struct Channel {
     listener: UnixListener,
-    // Before its folder, which must be empty to go.
+    // Declared before the folder, which must be empty to be removed.
     file: SocketFile,
     _folder: MadeFolder,
 }
 
-/// A folder that was made for the channel, and goes with it.
+/// A folder made for the channel; removed when dropped.
 #[derive(Debug)]
 struct MadeFolder(Option<PathBuf>);
 
 impl Drop for MadeFolder {
     fn drop(&mut self) {
         if let Some(folder) = &self.0 {
-            // One that somebody else uses by now stays.
             let _ = std::fs::remove_dir(folder);
         }
     }
 }
 
 impl Channel {
-    /// Makes the socket, and its folder where only that is missing. What a
-    /// server that was killed left behind is replaced. Must be called within
-    /// the loop.
+    /// Replaces the socket of a killed server. Must run within the event loop.
     pub fn open(path: &Path) -> io::Result<Channel> {
         let path = std::path::absolute(path)?;
         check_length(&path).map_err(|message| io::Error::new(ErrorKind::InvalidInput, message))?;
@@ -70,9 +64,8 @@ impl Channel {
             bound => bound?,
         }
         let file = SocketFile::of(&path)?;
-        // Nobody can connect before it listens, and so nobody does before its
-        // mode is right; the mask of the process, which other threads share,
-        // is not touched.
+        // No client can connect before `listen`, so the mode is set in time. The umask stays
+        // unchanged: all threads share it.
         std::fs::set_permissions(file.path(), Permissions::from_mode(0o600))?;
         fault::point("control-listen", Says::InUse)?;
         socket.listen(BACKLOG)?;
@@ -82,7 +75,7 @@ impl Channel {
         Ok(Channel { listener, file, _folder: folder })
     }
 
-    /// The next client that may ask. Others are closed without a word.
+    /// The next trusted client. Closes all others without an answer.
     pub async fn accept(&mut self) -> io::Result<Stream> {
         loop {
             fault::point("control-accept", Says::Descriptors)?;
@@ -93,13 +86,12 @@ impl Channel {
         }
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 }
 
-/// Connects to a server that is root's or our own.
+/// Connects to a server of root or of our own user.
 pub async fn connect(path: &Path) -> Result<Stream, ControlFault> {
     check_length(path).map_err(ControlFault::Name)?;
     let stream = loop {
@@ -138,8 +130,8 @@ fn check_length(path: &Path) -> Result<(), String> {
     ))
 }
 
-/// Who can change the folder can put a socket of their own in our place. In a
-/// sticky one as well: before ours is there.
+/// Fails if another user can put a socket at our path. In a sticky folder this is possible before
+/// ours exists.
 fn prepare_folder(folder: &Path) -> io::Result<MadeFolder> {
     let mode = if process::is_privileged() { 0o755 } else { 0o700 };
     let made = match DirBuilder::new().mode(mode).create(folder) {
@@ -151,15 +143,14 @@ fn prepare_folder(folder: &Path) -> io::Result<MadeFolder> {
     Ok(made)
 }
 
-/// Removes a socket that nobody answers at. What is no socket is not ours to
-/// remove.
+/// A server that answers keeps its socket.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     let found = std::fs::symlink_metadata(path)?;
     if !found.file_type().is_socket() {
         return Err(io::Error::new(ErrorKind::AlreadyExists, "a file is there that is no socket"));
     }
     let asking = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A server that hangs with a full backlog must not hang us.
+    // A hung server with a full backlog must not block us.
     asking.set_nonblocking(true)?;
     match asking.connect(address) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
@@ -167,14 +158,12 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     }
 }
 
-/// A connection of the control channel.
 #[derive(Debug)]
 pub struct Stream {
     stream: UnixStream,
 }
 
 impl Stream {
-    /// Reads what is there; 0 at the end.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.stream.readable().await?;
@@ -185,7 +174,6 @@ impl Stream {
         }
     }
 
-    /// Writes all of it.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             self.stream.writable().await?;
@@ -235,7 +223,7 @@ mod tests {
             let first = Channel::open(&path).unwrap();
             assert!(words(Channel::open(&path)).contains("another server answers there"));
             connect(&path).await.unwrap();
-            // Another's file in our place is left alone.
+            // A server does not remove the file that replaced its own.
             std::fs::remove_file(&path).unwrap();
             let second = Channel::open(&path).unwrap();
             drop(first);
@@ -273,7 +261,6 @@ mod tests {
         });
     }
 
-    /// Makes another user of this thread alone, as the raw call does.
     #[cfg(target_os = "linux")]
     fn become_nobody() {
         // SAFETY: the raw call changes this thread's credentials only.
@@ -310,7 +297,7 @@ mod tests {
                     io::Read::read(&mut &stream, &mut [0])
                 }
             };
-            // The mode keeps them out; where somebody has changed it, we do.
+            // The mode refuses the client; under a wider mode the server refuses it.
             let refused = std::thread::spawn(nobody(path.clone())).join().unwrap().unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
             std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();

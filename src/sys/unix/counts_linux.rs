@@ -1,12 +1,10 @@
-//! What Linux counted on a connection. Asking needs nothing of the program
-//! that has it.
+//! Linux's counters of a connection.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::super::Counts;
 
-/// The beginning of Linux's tcp_info, as far as it is used.
 #[repr(C)]
 struct TcpInfo {
     state: u8,
@@ -25,7 +23,7 @@ struct TcpInfo {
     bytes_retransmitted: u64,
 }
 
-/// How much of the structure Linux fills since 4.2; the rest came with 4.19.
+/// Bytes that Linux fills since 4.2; the rest came with 4.19.
 const SINCE_4_2: usize = std::mem::offset_of!(TcpInfo, segments);
 
 pub(super) fn of(descriptor: RawFd, broken: bool) -> Option<Counts> {
@@ -67,8 +65,7 @@ pub(super) fn of(descriptor: RawFd, broken: bool) -> Option<Counts> {
     })
 }
 
-/// Whether the other side has all that was sent, its end of the stream included. Nothing
-/// of the connection is locked for this.
+/// Includes the end of stream. Does not lock the connection.
 pub(super) fn is_acknowledged(descriptor: RawFd) -> Option<bool> {
     let mut unacknowledged: libc::c_int = 0;
     // SAFETY: the pointer is valid for the call, which writes one number.

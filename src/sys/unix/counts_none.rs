@@ -1,5 +1,4 @@
-//! These systems don't tell what moved on a connection in a form that all of
-//! them share.
+//! These systems have no common form of connection counters.
 
 use std::os::fd::RawFd;
 

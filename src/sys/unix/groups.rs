@@ -1,5 +1,4 @@
-//! The group database: a group's number by its name, an account's groups, and
-//! our own.
+//! The group database, and the groups of this process.
 
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::io;
@@ -7,12 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::super::fault::{self, Says};
 
-/// Room for an entry at first, and the most that one is given. A group lists
-/// its members, so some are long.
+/// First and largest size of an entry's buffer in bytes. An entry lists all members of a group.
 const ROOM: usize = 4096;
 const MOST_ROOM: usize = 1 << 22;
 
-/// The number of the group of this name. May ask a server far away.
+/// May query a remote directory service.
 pub(super) fn by_name(name: &str) -> io::Result<Option<libc::gid_t>> {
     let Ok(name) = CString::new(OsStr::new(name).as_bytes()) else { return Ok(None) };
     let mut buffer: Vec<c_char> = vec![0; ROOM];
@@ -28,14 +26,12 @@ pub(super) fn by_name(name: &str) -> io::Result<Option<libc::gid_t>> {
             0 if found.is_null() => return Ok(None),
             0 => return Ok(Some(entry.gr_gid)),
             libc::ERANGE if buffer.len() < MOST_ROOM => buffer.resize(buffer.len() * 4, 0),
-            // The ways in which libraries say "no such entry".
             libc::ENOENT | libc::ESRCH => return Ok(None),
             code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
 }
 
-/// The name of the group of this number. May ask a server far away.
 pub(super) fn by_number(number: libc::gid_t) -> io::Result<Option<String>> {
     let mut buffer: Vec<c_char> = vec![0; ROOM];
     loop {
@@ -54,14 +50,13 @@ pub(super) fn by_number(number: libc::gid_t) -> io::Result<Option<String>> {
                 return Ok(name.to_str().ok().map(str::to_owned));
             }
             libc::ERANGE if buffer.len() < MOST_ROOM => buffer.resize(buffer.len() * 4, 0),
-            // The ways in which libraries say "no such entry".
             libc::ENOENT | libc::ESRCH => return Ok(None),
             code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
 }
 
-/// The groups of an account whose own group is `gid`, that among them.
+/// Includes the primary group `gid`.
 pub(super) fn of_account(name: &CStr, gid: libc::gid_t) -> io::Result<Vec<libc::gid_t>> {
     #[cfg(target_vendor = "apple")]
     type Group = libc::c_int;
@@ -86,7 +81,6 @@ pub(super) fn of_account(name: &CStr, gid: libc::gid_t) -> io::Result<Vec<libc::
     }
 }
 
-/// The supplementary groups of this process.
 pub(super) fn own() -> io::Result<Vec<libc::gid_t>> {
     // SAFETY: a count of 0 asks for the number only and writes nothing.
     let count = super::check(unsafe { libc::getgroups(0, std::ptr::null_mut()) })?;

@@ -1,12 +1,11 @@
-//! The identity of the one thread that calls: system calls, where the C library would
-//! change all threads of the server (after clone).
+//! The identity of one thread, by system calls: the C library would change all threads.
 
 use std::ffi::c_int;
 
 use super::account::Account;
 use super::checked;
 
-// 32-bit systems of old have 16-bit ids under the plain names.
+// 32-bit x86 and ARM have 16-bit ids under the plain names.
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
 use libc::{
     SYS_getresgid as GETRESGID, SYS_getresuid as GETRESUID, SYS_setgroups as SETGROUPS,
@@ -41,15 +40,14 @@ pub(super) unsafe fn set_uid(uid: libc::uid_t) -> Result<(), c_int> {
     checked(unsafe { libc::syscall(SETRESUID, uid, uid, uid) })
 }
 
-/// All ids are the account's, no capability is left, and going back fails.
+/// Drops all capabilities unless the account is root, then proves that the child cannot go back.
 pub(super) unsafe fn prove(account: &Account) -> Result<(), c_int> {
     let (mut real, mut effective, mut saved) = (0u32, 0u32, 0u32);
-    // SAFETY: three valid pointers to ids; the capability structures have
-    // the layout of version 3 (two triples of 32 bits).
+    // SAFETY: three valid pointers to ids; the capability structures have the layout of version 3.
     unsafe {
         if account.uid != 0 {
-            // A server that is not root but holds CAP_SETUID keeps it
-            // across setresuid: the program must not.
+            // Without root, a server keeps CAP_SETUID across setresuid. The program must not have
+            // it.
             libc::syscall(libc::SYS_prctl, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
             let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
             let none = [0u32; 6];

@@ -1,4 +1,4 @@
-//! The identity of this process by the C library: a forked child has one thread.
+//! The identity by the C library: a forked child has one thread.
 
 use std::ffi::c_int;
 
@@ -6,8 +6,7 @@ use super::account::Account;
 use super::checked;
 
 pub(super) unsafe fn set_groups(groups: &[libc::gid_t]) -> Result<(), c_int> {
-    // SAFETY: pointer and length are of one slice; the length fits, as the
-    // list came from getgrouplist, which counts in int.
+    // SAFETY: pointer and length are of one slice; getgrouplist counts in int, so the length fits.
     checked(unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) })
 }
 

@@ -1,4 +1,4 @@
-//! Listening sockets that a service manager has opened for us (LISTEN_FDS).
+//! Listening sockets from a service manager, see sd_listen_fds(3).
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -8,27 +8,23 @@ use socket2::{SockRef, Type};
 use crate::core::inherited::InheritedSocket;
 use crate::model::listen::Address;
 
-/// A listening socket that was passed to us.
 #[derive(Debug)]
 pub struct Inherited {
     pub(super) descriptor: OwnedFd,
     pub(super) given: InheritedSocket,
 }
 
-/// Descriptors of a service manager begin here.
 const FIRST: RawFd = 3;
-/// More than any manager passes; a number from outside must not make us look
-/// at millions.
+/// Limit of descriptors, because the environment gives the number.
 const MOST: RawFd = 4096;
 
 impl Inherited {
-    /// What it is.
     pub fn given(&self) -> &InheritedSocket {
         &self.given
     }
 
-    /// The sockets of this process, and a sentence about each descriptor that
-    /// was passed and is none. Called once, before anything else is opened.
+    /// Returns the sockets, and a message for each unusable descriptor. Call it before anything
+    /// else is opened.
     pub fn take() -> (Vec<Inherited>, Vec<String>) {
         let mut found = Vec::new();
         let mut faults = Vec::new();
@@ -38,8 +34,7 @@ impl Inherited {
                 faults.push(format!("LISTEN_FDS names descriptor {number}, which is not open"));
                 continue;
             }
-            // SAFETY: whoever set LISTEN_PID to us has given us this open
-            // descriptor; nobody else in this process has opened any yet.
+            // SAFETY: LISTEN_PID gives us this descriptor, and no other code has opened one yet.
             let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
             match listening(&descriptor) {
                 Ok(given) => found.push(Inherited { descriptor, given }),
@@ -50,10 +45,9 @@ impl Inherited {
     }
 }
 
-/// How many descriptors were passed to this very process.
 fn count() -> RawFd {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
-    // Below our own init (`init`) we are the process that was meant.
+    // Below our own init, LISTEN_PID names the init.
     let for_us =
         number("LISTEN_PID").is_some_and(|pid| pid == std::process::id() || super::init::stands_for(pid));
     let count = number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0);

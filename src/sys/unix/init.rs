@@ -1,47 +1,39 @@
-//! As process 1 of a container nobody stands above us: every orphan becomes our
-//! child, and signals without a handler do nothing. So the first process starts
-//! the server as its child and stays a small init that passes signals on and
-//! reaps.
+//! As process 1 of a container we inherit all orphans, and signals without a handler do nothing. So
+//! the first process forks the server and stays a small init.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::check;
 
-/// This process is the server below our own init.
 static BELOW_INIT: AtomicBool = AtomicBool::new(false);
 
-/// Whether the process with this number is our init, which was meant to be us.
+/// Whether this pid is our own init. A service manager that names it means the server.
 pub(super) fn stands_for(pid: u32) -> bool {
     pid == 1 && BELOW_INIT.load(Ordering::Relaxed)
 }
 
-/// Signals that are passed on to the server.
 const PASSED: [libc::c_int; 6] =
     [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2];
 
-/// As process 1, starts the server as a child and returns its exit code once
-/// it has ended; everywhere else, and in that child, returns at once. Must be
-/// called before there is any other thread.
+/// In process 1, returns the server's exit code once it has ended. Elsewhere, and in the server,
+/// returns `None` at once. No other thread may exist.
 pub fn stay_if_first() -> io::Result<Option<u8>> {
     if std::process::id() != 1 {
         return Ok(None);
     }
     let signals = blocked()?;
-    // SAFETY: there is no other thread, so the child is a whole copy of us.
+    // SAFETY: no other thread exists, so the child is a whole copy.
     let server = check(unsafe { libc::fork() })?;
     if server == 0 {
         BELOW_INIT.store(true, Ordering::Relaxed);
-        // Ctrl-C reaches the terminal's group: the init alone, which passes it
-        // on. Twice would mean "without the grace".
+        // Ctrl-C must reach the init only, which passes it on. Twice would skip the grace period.
         // SAFETY: no pointers.
         unsafe { libc::setpgid(0, 0) };
-        // The signals that are blocked here are unblocked by `process::prepare`,
-        // after which handlers are in place; until then they wait.
+        // The signals stay blocked, and pending, until `process::prepare`.
         return Ok(None);
     }
-    // Sockets that were passed are the server's; held here too, they would stay
-    // open when it has closed them.
+    // Inherited sockets belong to the server. Open here too, they would outlive the server's close.
     super::close::close_from(3);
     loop {
         let mut signal = 0;
@@ -60,9 +52,8 @@ pub fn stay_if_first() -> io::Result<Option<u8>> {
     }
 }
 
-/// Blocks what the init waits for, so that nothing is lost before it does.
 fn blocked() -> io::Result<libc::sigset_t> {
-    // SAFETY: the set is made empty before it is used; no other thread is there.
+    // SAFETY: the set is emptied before use; no other thread exists.
     unsafe {
         let mut signals: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut signals);
@@ -70,15 +61,14 @@ fn blocked() -> io::Result<libc::sigset_t> {
             libc::sigaddset(&raw mut signals, signal);
         }
         check(libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, std::ptr::null_mut()))?;
-        // Ignored by whoever started us, a SIGCHLD would never come.
+        // If our starter ignored SIGCHLD, it would never come.
         let default: libc::sigaction = std::mem::zeroed();
         check(libc::sigaction(libc::SIGCHLD, &raw const default, std::ptr::null_mut()))?;
         Ok(signals)
     }
 }
 
-/// Reaps whatever has ended; the server's exit code, if it was among it. A
-/// signal counts from 128, as shells say it.
+/// A death by signal gives 128 plus its number, as in shells.
 fn reap(server: libc::pid_t) -> Option<u8> {
     let mut code = None;
     loop {

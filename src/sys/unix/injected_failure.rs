@@ -1,5 +1,4 @@
-//! Which step of a child fails in a build for tests. The child may not ask: on Linux it
-//! runs in our memory. So the server decides before it starts the child.
+//! Chooses the step that fails in a debug build. The child cannot ask: it shares our memory.
 
 use std::ffi::c_int;
 
@@ -10,7 +9,6 @@ use super::Failure;
 #[cfg(debug_assertions)]
 pub(super) use in_tests::InjectedFailure;
 
-/// In a release build every step is what the system says.
 #[cfg(not(debug_assertions))]
 pub(super) struct InjectedFailure;
 
@@ -32,18 +30,14 @@ mod in_tests {
     use crate::sys::fault::{Says, point};
     use crate::sys::{ErrorStream, Stdio};
 
-    /// The first step that is to fail, and the one that is to say that it worked
-    /// and has done nothing.
+    /// `lies` is a step that reports success without doing anything.
     pub(in super::super) struct InjectedFailure {
         fails: Option<Failure>,
         lies: Option<Step>,
-        /// The child stops itself before this step, as any process of its account
-        /// can stop it.
         stops: Option<Step>,
     }
 
     impl InjectedFailure {
-        /// Passes the point of every step that this start has, in their order.
         pub(in super::super) fn of(start: &Start<'_>, cgroup: bool) -> InjectedFailure {
             let connected = !matches!(start.stdio, Stdio::Console);
             let other = start.account.is_some_and(|account| !account.is_own);
@@ -65,7 +59,7 @@ mod in_tests {
                 (true, Step::Directory, "child:directory", Says::Denied),
                 (true, Step::Exec, "child:exec", Says::Memory),
             ];
-            // All are counted, whichever fails.
+            // Every point counts, even after the first failure.
             let failing: Vec<Failure> = steps
                 .into_iter()
                 .filter(|(has, ..)| *has)
@@ -81,7 +75,6 @@ mod in_tests {
             InjectedFailure { fails: failing.first().copied(), lies: lying.first().copied(), stops }
         }
 
-        /// Makes the call of this step, or fails or does nothing in its place.
         #[inline(always)]
         pub(in super::super) fn at(
             &self,
@@ -89,7 +82,7 @@ mod in_tests {
             call: impl FnOnce() -> Result<(), c_int>,
         ) -> Result<(), c_int> {
             if self.stops == Some(step) {
-                // SAFETY: no pointers; the caller is the child. No signal mask holds SIGSTOP back.
+                // SAFETY: no pointers; this process is the child.
                 unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
             }
             match self.fails {

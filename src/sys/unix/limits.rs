@@ -1,6 +1,4 @@
-//! What a program may use. Memory, processor time and descriptors are limits
-//! of each process that the kernel hands down to its children; how many
-//! processes there may be is kept by a cgroup for each session.
+//! Limits of a program. The kernel keeps most per process; a cgroup limits the process count.
 
 use std::time::Duration;
 
@@ -14,11 +12,9 @@ pub(super) type Resource = libc::__rlimit_resource_t;
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(super) type Resource = libc::c_int;
 
-/// A limit as the child sets it.
 pub(super) type ProcessLimit = (Resource, libc::rlimit);
 
-/// The limits of a program's first process, which those that it starts have
-/// too. The hard limits as well, so that only root can raise them again.
+/// Sets hard limits too, so that only root can raise them.
 pub(super) fn of_process(limits: &Limits) -> Vec<ProcessLimit> {
     let mut found = Vec::new();
     if let Some(bytes) = limits.memory {
@@ -26,12 +22,12 @@ pub(super) fn of_process(limits: &Limits) -> Vec<ProcessLimit> {
     }
     if let Some(time) = limits.cpu_time {
         let seconds = whole_seconds(time);
-        // First SIGXCPU, which a program may answer; a second later SIGKILL.
+        // First SIGXCPU, which a program may handle; a second later SIGKILL.
         found.push(at_most(libc::RLIMIT_CPU, seconds, seconds.saturating_add(1)));
     }
     match limits.open_files {
         Some(count) => found.push(at_most(libc::RLIMIT_NOFILE, count, count)),
-        // We have raised ours; programs get what we were started with.
+        // The server has raised its own limit; programs get the original.
         None => {
             found.extend(process::original_descriptor_limit().map(|limit| (libc::RLIMIT_NOFILE, limit)));
         }
@@ -39,16 +35,16 @@ pub(super) fn of_process(limits: &Limits) -> Vec<ProcessLimit> {
     found
 }
 
-/// A limit is no grant: where ours is lower, ours holds.
+/// The server's own hard limit is the upper bound.
 fn at_most(resource: Resource, soft: u64, hard: u64) -> ProcessLimit {
     let mut own = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the pointer is valid for the call. What could not be asked does not bound.
+    // SAFETY: the pointer is valid for the call. If it fails, the values stay infinite.
     unsafe { libc::getrlimit(resource, &raw mut own) };
     let bounded = |value: u64| libc::rlim_t::try_from(value).unwrap_or(own.rlim_max).min(own.rlim_max);
     (resource, libc::rlimit { rlim_cur: bounded(soft), rlim_max: bounded(hard) })
 }
 
-/// The kernel counts whole seconds, and takes none for one.
+/// Rounds up. At least 1, because the kernel treats 0 as 1.
 fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)).max(1)
 }

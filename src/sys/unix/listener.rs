@@ -1,4 +1,4 @@
-//! Listening sockets, in the poll set of the loop.
+//! Listening sockets in the event loop's poll set.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -16,21 +16,16 @@ use super::unix_socket::{self, SocketFile};
 use crate::model::listen::{Address, Keepalive, ListenOptions};
 use crate::model::peer::Peer;
 
-/// A bound socket that is waited on by the loop.
 #[derive(Debug)]
 pub struct Listener {
-    /// Of a socket in the file system that this server has made. Before the socket: while
-    /// that is open no other file can have its inode, by which it is known.
+    /// Declared before the socket: while the socket is open, no other file can have its inode.
     file: Option<SocketFile>,
     socket: AsyncFd<OwnedFd>,
-    /// It takes clients of this system, not of a network.
     is_unix: bool,
 }
 
 impl Listener {
-    /// Binds and listens, with the largest backlog that the system has.
-    /// Must be called within the loop. A socket in the file system is no
-    /// connection of a network, and its keepalive is not set.
+    /// Keepalive applies to TCP only. Must run within the event loop.
     pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Listener> {
         let address = match address {
             Address::Tcp(address) => *address,
@@ -42,14 +37,14 @@ impl Listener {
         fault::point("socket", Says::Sockets)?;
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
-            // Two sockets serve a port, so that an IPv4 client is written as one.
+            // A second socket serves IPv4, so IPv4 addresses appear in their own form.
             socket.set_only_v6(true)?;
         }
         // A new start must not wait for the last connections of the old one.
         fault::point("socket-option", Says::Memory)?;
         socket.set_reuse_address(true)?;
         if let Some(keepalive) = &options.keepalive {
-            // Accepted sockets inherit it, so that a connection costs no call.
+            // Accepted sockets inherit it, which saves a call per connection.
             set_keepalive(&socket, keepalive)?;
         }
         socket.set_nonblocking(true)?;
@@ -60,8 +55,7 @@ impl Listener {
         Ok(Listener { file: None, socket: poll::watch(socket.into())?, is_unix: false })
     }
 
-    /// Takes a socket that was opened for us. The file of one in the file system belongs to
-    /// the service manager, with its mode and owner. Must be called within the loop.
+    /// The service manager owns the socket's file. Must run within the event loop.
     pub fn inherit(inherited: Inherited, keepalive: Option<Keepalive>) -> io::Result<Listener> {
         let is_unix = matches!(inherited.given.address, Address::Unix(_));
         let socket = SockRef::from(&inherited.descriptor);
@@ -72,8 +66,7 @@ impl Listener {
         Ok(Listener { file: None, socket: poll::watch(inherited.descriptor)?, is_unix })
     }
 
-    /// Changes when clients that are accepted from now on are asked whether
-    /// they are there.
+    /// Applies to clients that are accepted from now on.
     pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
         let socket = SockRef::from(self.socket.get_ref());
         match keepalive {
@@ -83,12 +76,11 @@ impl Listener {
         }
     }
 
-    /// What an administrator should know of how it was bound: nothing here.
+    /// A note for the administrator: always `None` on Unix.
     pub fn remark(&self) -> Option<&'static str> {
         None
     }
 
-    /// The address that it is bound to.
     pub fn local_addr(&self) -> io::Result<Address> {
         match &self.file {
             Some(file) => Ok(Address::Unix(file.path().to_owned())),
@@ -96,13 +88,11 @@ impl Listener {
         }
     }
 
-    /// Waits until somebody may be waiting to be accepted.
     pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await.map(|mut ready| ready.retain_ready())
     }
 
-    /// Whether a client waits right now, without taking it. If none does,
-    /// `readable` will wait.
+    /// Whether a client is waiting, without accepting it. If not, `readable` waits for one.
     pub fn has_client(&self) -> bool {
         let look = |socket: &OwnedFd| {
             let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -115,9 +105,7 @@ impl Listener {
         self.socket.try_io(Interest::READABLE, look).is_ok()
     }
 
-    /// Takes the next client; `None` if nobody waits, and `readable` will wait
-    /// then. The client's address comes from accept, which knows it even if
-    /// the client is gone already.
+    /// `None` if no client is waiting; `readable` then waits for one.
     pub fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
         fault::point("accept", Says::Sockets)?;
         match self.socket.try_io(Interest::READABLE, accept) {
@@ -143,8 +131,7 @@ fn set_keepalive(socket: &socket2::Socket, keepalive: &Keepalive) -> io::Result<
     socket.set_tcp_keepalive(&times)
 }
 
-/// The system cuts it to its own maximum; a short backlog makes clients wait
-/// a second for their next SYN.
+/// The kernel lowers it to its maximum. With a short backlog a client must resend its SYN.
 fn backlog() -> libc::c_int {
     if cfg!(target_os = "linux") { libc::c_int::MAX } else { -1 }
 }
@@ -153,8 +140,7 @@ fn backlog() -> libc::c_int {
 fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, SockAddr)> {
     use std::os::fd::FromRawFd;
 
-    // SAFETY: the address buffer and its length are socket2's, valid for the
-    // call; the descriptor that comes back is new and ours.
+    // SAFETY: socket2 gives a valid buffer and length; the returned descriptor is new and ours.
     unsafe {
         SockAddr::try_init(|address, length| {
             let descriptor = super::check(libc::accept4(
@@ -171,7 +157,7 @@ fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, SockAddr)> {
 #[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd")))]
 fn accept(listener: &OwnedFd) -> io::Result<(OwnedFd, SockAddr)> {
     let (connection, address) = SockRef::from(listener).accept()?;
-    // Inherited from the listener here.
+    // Connections inherit non-blocking mode here.
     connection.set_nonblocking(false)?;
     Ok((connection.into(), address))
 }
@@ -231,11 +217,11 @@ mod tests {
         client.write_all(b"four").unwrap();
         assert!(!socket.counts(false).unwrap().end_received);
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        // Returns once the end has arrived.
+        // Returns once the end of file has arrived.
         socket.linger().await.unwrap();
         let counts = socket.counts(false).unwrap();
         assert_eq!((counts.received, counts.end_received), (4, true));
-        // A reset is an end as well.
+        // A reset counts as an end.
         let (client, socket) = accepted(&listener, address).await;
         SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(client);

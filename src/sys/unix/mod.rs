@@ -1,7 +1,6 @@
-//! Unix: Linux by clone and pidfds, the others by fork and SIGCHLD.
+//! Unix: clone and pidfds on Linux, fork and SIGCHLD on the others.
 //!
-//! `--cfg portable_unix` builds the way of the others on Linux too, so that
-//! the test list can run over it.
+//! `--cfg portable_unix` builds the code of the others on Linux too, for tests.
 
 pub mod account;
 mod become_program;
@@ -87,7 +86,6 @@ mod waiter;
 use super::Capabilities;
 use crate::model::plan::Stdio;
 
-/// What Unix can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
     byte_counts: cfg!(target_os = "linux"),
     native_stdio: Stdio::Socket,
@@ -112,12 +110,11 @@ fn errno() -> libc::c_int {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
-/// The error number of a C call that returned -1. Does not allocate.
+/// Does not allocate, so a new child may call it.
 fn checked(result: impl Into<libc::c_long>) -> Result<(), libc::c_int> {
     if result.into() == -1 { Err(errno()) } else { Ok(()) }
 }
 
-/// Turns the -1 of a C call into the error that `errno` holds.
 fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {
     if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
 }

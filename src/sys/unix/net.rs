@@ -1,5 +1,4 @@
-//! Sockets on Unix: listeners in the poll set, connections outside of it; and what
-//! errors of binding and accepting mean.
+//! Sockets on Unix, and the meaning of bind and accept errors.
 
 use std::io::{self, ErrorKind};
 
@@ -13,7 +12,6 @@ pub use super::socket::Socket;
 pub use super::stream::{Counter, Stream};
 pub use super::waiter::{Ready, Waiter, Watched};
 
-/// Whose fault a failed accept is.
 pub fn accept_fault(error: &io::Error) -> AcceptFault {
     match error.raw_os_error() {
         Some(
@@ -32,23 +30,20 @@ pub fn accept_fault(error: &io::Error) -> AcceptFault {
         Some(libc::EBADF | libc::EFAULT | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) => {
             AcceptFault::Listener
         }
-        // EMFILE, ENFILE, ENOBUFS, ENOMEM, and what nobody has thought of:
-        // going on at once could spin.
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM and unknown errors: an immediate retry could spin.
         _ => AcceptFault::Exhausted,
     }
 }
 
-/// Whether a failed bind may succeed in a moment, because a process that ends has the address.
+/// Whether a retry may succeed soon, because a process that ends has the address.
 pub fn may_be_free_soon(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrInUse
 }
 
-/// Whether a failed bind means that the host lacks the address family.
 pub fn family_is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT))
 }
 
-/// What to do about a failed bind, where that is known.
 pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
     let address = match address {
         Address::Tcp(address) => address,
@@ -59,7 +54,7 @@ pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
             "ports below 1024 need root, or `sysctl net.ipv4.ip_unprivileged_port_start={}`",
             address.port()
         )),
-        // A port may be taken by an outgoing connection as well, even by one that has ended.
+        // An outgoing connection may hold the port too, even one that has ended.
         Some(libc::EADDRINUSE) => Some(format!("`ss -tanp 'sport = :{}'` shows who has it", address.port())),
         Some(libc::EADDRNOTAVAIL) => Some("no interface has this address now".to_owned()),
         _ => None,

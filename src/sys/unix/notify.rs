@@ -1,5 +1,4 @@
-//! Telling systemd how far we are (sd_notify), by datagrams to the socket that
-//! NOTIFY_SOCKET names, and whether the journal reads our standard error.
+//! Tells systemd the state of the server by datagrams, see sd_notify(3).
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,14 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 
-/// A service manager that wants to hear.
 #[derive(Debug)]
 pub struct NotifySocket {
     socket: UnixDatagram,
 }
 
 impl NotifySocket {
-    /// The one that started us, if there is one.
+    /// `None` without a usable NOTIFY_SOCKET.
     pub fn of_environment() -> Option<NotifySocket> {
         let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
         NotifySocket::to(&name).ok()
@@ -23,19 +21,18 @@ impl NotifySocket {
     fn to(name: &OsStr) -> io::Result<NotifySocket> {
         let socket = UnixDatagram::unbound()?;
         connect(&socket, name)?;
-        // One that is slow is waited for, since it would end us for want of the
-        // word; one that does not read must not stop us.
+        // A slow manager would kill the server for a missing message. A stuck one must not block
+        // it.
         socket.set_write_timeout(Some(std::time::Duration::from_secs(2)))?;
         Ok(NotifySocket { socket })
     }
 
-    /// Says something; a manager that does not take it misses it.
     pub fn say(&self, words: &str) {
         let _ = self.socket.send(words.as_bytes());
     }
 }
 
-/// A name that begins with `@` is in the kernel's own space of names.
+/// A leading `@` means the abstract namespace, see unix(7).
 #[cfg(target_os = "linux")]
 fn connect(socket: &UnixDatagram, name: &OsStr) -> io::Result<()> {
     use std::os::linux::net::SocketAddrExt;
@@ -50,8 +47,7 @@ fn connect(socket: &UnixDatagram, name: &OsStr) -> io::Result<()> {
     socket.connect(std::path::Path::new(OsStr::from_bytes(name.as_bytes())))
 }
 
-/// Whether systemd's journal reads our standard error: it says so by the
-/// device and inode of the stream that it made, which a redirection changes.
+/// systemd puts device and inode of its stream into JOURNAL_STREAM. A redirection changes them.
 pub fn journal_reads_us() -> bool {
     let told = std::env::var("JOURNAL_STREAM").ok();
     let own = std::fs::metadata("/dev/fd/2").map(|found| format!("{}:{}", found.dev(), found.ino()));

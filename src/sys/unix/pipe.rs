@@ -1,5 +1,4 @@
-//! Pipes between the server and a program: our end waits in the loop, the
-//! program's end is a plain blocking one.
+//! Pipes between the server and a program. The program's end blocks.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -11,20 +10,18 @@ use super::super::fault::{self, Says};
 use super::account::Account;
 use super::{check, poll};
 
-/// Whether the end of a program's output always comes once its tree is gone.
-/// Here a process that has left the session may hold it open for ever: what is
-/// in the pipe when the program is gone is all that it wrote.
+/// Whether end of file always follows the end of a program's tree. On Unix a process that left the
+/// session may hold the pipe.
 pub const END_ALWAYS_COMES: bool = false;
 
-/// The program's end of a pipe.
+/// The program's end.
 #[derive(Debug)]
 pub struct End {
     descriptor: OwnedFd,
 }
 
 impl End {
-    /// Gives it to the account, so that its programs can open it by name, as a
-    /// script does that writes to /dev/stderr.
+    /// Lets programs of the account open the pipe by name, for example /dev/stderr.
     pub(super) fn give_to(&self, account: &Account) -> io::Result<()> {
         fault::point("pipe-owner", Says::Privilege)?;
         // SAFETY: no pointers; the descriptor is open.
@@ -38,27 +35,26 @@ impl AsRawFd for End {
     }
 }
 
-/// What a program reads. Dropped, it is the end of the program's input, once
-/// everything that was written is read.
+/// The server's end of a program's input. Dropped, it gives end of file after the remaining bytes.
 #[derive(Debug)]
 pub struct Writer {
     pub(super) pipe: AsyncFd<PipeWriter>,
 }
 
-/// What a program writes.
+/// The server's end of a program's output.
 #[derive(Debug)]
 pub struct Reader {
     pub(super) pipe: AsyncFd<PipeReader>,
 }
 
-/// A pipe to a program. Must be called within the loop.
+/// Must be called within the event loop.
 pub fn to_program() -> io::Result<(Writer, End)> {
     let (reader, writer) = new()?;
     let pipe = ours(writer, Interest::WRITABLE)?;
     Ok((Writer { pipe }, End { descriptor: reader.into() }))
 }
 
-/// A pipe from a program. Must be called within the loop.
+/// Must be called within the event loop.
 pub fn from_program() -> io::Result<(Reader, End)> {
     let (reader, writer) = new()?;
     let pipe = ours(reader, Interest::READABLE)?;
@@ -70,7 +66,6 @@ fn new() -> io::Result<(PipeReader, PipeWriter)> {
     io::pipe()
 }
 
-/// Only our end does not block: each end has a state of its own.
 fn ours<T: poll::Steady>(descriptor: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     fault::point("nonblocking", Says::Memory)?;
     // SAFETY: changes the state of an open descriptor of ours.
@@ -79,12 +74,11 @@ fn ours<T: poll::Steady>(descriptor: T, interest: Interest) -> io::Result<AsyncF
 }
 
 impl Writer {
-    /// Waits until there may be room.
     pub async fn writable(&self) -> io::Result<()> {
         self.pipe.writable().await.map(|mut ready| ready.retain_ready())
     }
 
-    /// Writes what there is room for. Broken pipe once nobody can read it.
+    /// Writes as much as fits. Broken pipe if no process can read it.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.pipe.try_io(Interest::WRITABLE, |mut pipe| {
             fault::point("pipe-write", Says::Device)?;
@@ -94,20 +88,17 @@ impl Writer {
 }
 
 impl Reader {
-    /// Waits until something may be there, or the end is.
     pub async fn readable(&self) -> io::Result<()> {
         self.pipe.readable().await.map(|mut ready| ready.retain_ready())
     }
 
-    /// Reads what the pipe itself has, whatever the loop knows of it: the loop may
-    /// not have looked yet, and another thread's may be the one that waits. For
-    /// when nothing more is written: would-block means that there is nothing.
+    /// Ignores the event loop's readiness, which may be stale. Would-block means empty once no
+    /// process writes.
     pub fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         fault::point("pipe-read", Says::Device)?;
         self.pipe.get_ref().read(buffer)
     }
 
-    /// Reads what is there; 0 at the end.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.pipe.try_io(Interest::READABLE, |mut pipe| {
             fault::point("pipe-read", Says::Device)?;

@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::super::fault::{self, Says};
 
-/// A descriptor that stays open, and the same, for as long as its value lives.
+/// A type that keeps the same descriptor open for its whole life.
 pub(super) trait Steady: AsRawFd {}
 impl Steady for OwnedFd {}
 impl Steady for BorrowedFd<'_> {}
@@ -18,7 +18,6 @@ impl Steady for Arc<OwnedFd> {}
 impl Steady for PipeReader {}
 impl Steady for PipeWriter {}
 
-/// Whether it is readable at this moment.
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 pub(super) fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
     let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -26,14 +25,13 @@ pub(super) fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
 }
 
-/// Waits for `descriptor` to be readable while the result lives.
 pub(super) fn watch<T: Steady>(descriptor: T) -> io::Result<AsyncFd<T>> {
     watch_for(descriptor, Interest::READABLE)
 }
 
-/// Waits for `descriptor` to be ready while the result lives.
+/// The descriptor leaves the poll set when the result is dropped.
 pub(super) fn watch_for<T: Steady>(descriptor: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     fault::point("watch", Says::Memory)?;
-    // SAFETY: only types whose descriptor stays open and the same are Steady.
+    // SAFETY: a Steady type keeps the same descriptor open.
     unsafe { AsyncFd::register_with_interest(descriptor, interest) }.map_err(io::Error::from)
 }

@@ -1,5 +1,4 @@
-//! What the server's own process needs before it serves, and what of it must
-//! not reach the programs that it starts.
+//! Prepares the server's own process, and keeps its settings away from programs.
 
 use std::io;
 use std::sync::OnceLock;
@@ -7,11 +6,9 @@ use std::sync::OnceLock;
 use super::super::fault::{self, Says};
 use super::check;
 
-/// The descriptor limit that we were started with: programs get it back.
+/// The limit at our start, which programs get back.
 static ORIGINAL_NOFILE: OnceLock<libc::rlimit> = OnceLock::new();
 
-/// Prepares this process for serving: descriptors that we inherited stay out
-/// of programs, and the descriptor limit is raised as far as it goes.
 pub fn prepare() -> io::Result<()> {
     close_on_exec_from(3);
     settle_signals();
@@ -20,8 +17,7 @@ pub fn prepare() -> io::Result<()> {
     // SAFETY: the pointer is to a valid, writable rlimit for the duration of the call.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
     let _ = ORIGINAL_NOFILE.set(limit);
-    // Raising the soft limit to the hard one needs no privilege. macOS says
-    // "infinity" and means 10240; whatever it refuses, the old limit serves.
+    // Needs no privilege. macOS reports "infinity" but means 10240.
     for ceiling in [limit.rlim_max, 10_240] {
         let wanted = libc::rlimit { rlim_cur: ceiling.min(limit.rlim_max), rlim_max: limit.rlim_max };
         // SAFETY: the pointer is to a valid rlimit for the duration of the call.
@@ -35,18 +31,15 @@ pub fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the terminal of the standard streams shows colors.
 pub fn enable_colors() -> bool {
     std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb")
 }
 
-/// Whoever started us may have ignored SIGCHLD, and then nobody could learn
-/// how a program ended, or blocked signals, and then we could not be stopped. And a
-/// log that reaches the largest size of a file (`ulimit -f`) is an error of writing
-/// it, not the server's end. (Programs get the default of all signals.)
+/// Undoes inherited settings: with SIGCHLD ignored the server could not learn how programs end, and
+/// with signals blocked it could not be stopped. Ignores SIGXFSZ: at the limit `ulimit -f` a log
+/// write then fails instead.
 fn settle_signals() {
-    // SAFETY: zeroes are the default action; the set is valid and empty. This
-    // is before any other thread.
+    // SAFETY: zeroes are the default action; the set is valid and empty. No other thread exists.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut());
@@ -58,12 +51,10 @@ fn settle_signals() {
     }
 }
 
-/// The descriptor limit that programs get.
 pub(super) fn original_descriptor_limit() -> Option<libc::rlimit> {
     ORIGINAL_NOFILE.get().copied()
 }
 
-/// How many descriptors this process may have open.
 pub fn descriptor_limit() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a valid, writable rlimit for the duration of the call.
@@ -73,13 +64,10 @@ pub fn descriptor_limit() -> usize {
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
-/// Variables that every program inherits, whatever the file says.
 pub const NEEDED_BY_PROGRAMS: &[&str] = &[];
 
-/// Rights of this process that its starter does not have, and what to do: the program
-/// file has the setuid or setgid bit, or file capabilities. Any user could then have
-/// a configuration of their own served with these rights. (The kernel's mark for it,
-/// AT_SECURE, proves nothing: SELinux sets it too.)
+/// Rights of the program file (setuid, setgid or capabilities) that our starter lacks. AT_SECURE
+/// proves nothing: SELinux sets it too.
 pub fn borrowed_rights() -> io::Result<Option<String>> {
     let file = std::env::current_exe()?;
     let file = file.display();
@@ -107,8 +95,7 @@ pub fn borrowed_rights() -> io::Result<Option<String>> {
     }))
 }
 
-/// Permitted capabilities that are not ambient ones. For a user other than root only a
-/// file gives such.
+/// Permitted capabilities that are not ambient. Except for root, only a file gives them.
 #[cfg(target_os = "linux")]
 fn capabilities_of_file() -> io::Result<u64> {
     #[repr(C)]
@@ -134,26 +121,23 @@ fn capabilities_of_file() -> io::Result<u64> {
     Ok(ambient.fold(permitted, |rest, capability| rest & !(1 << capability)))
 }
 
-/// Only Linux has capabilities.
 #[cfg(not(target_os = "linux"))]
 fn capabilities_of_file() -> io::Result<u64> {
     Ok(0)
 }
 
-/// Whether this process can take any identity.
+/// Whether this process runs as root.
 pub fn is_privileged() -> bool {
     // SAFETY: geteuid has no preconditions.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// The words for whose rights a program without an identity has, if they are
-/// more than any client should be given.
+/// The rights of a program without an account, if they are too many for a client.
 pub fn dangerous_own_identity() -> Option<&'static str> {
     is_privileged().then_some(super::CAPABILITIES.all_rights)
 }
 
-/// Marks every descriptor from `first` on close-on-exec. Ours are made so;
-/// this is for those that whoever started us left open.
+/// For descriptors that our starter left open. Ours are opened this way.
 fn close_on_exec_from(first: libc::c_uint) {
     #[cfg(target_os = "linux")]
     {
@@ -167,7 +151,7 @@ fn close_on_exec_from(first: libc::c_uint) {
     }
     let last = libc::c_int::try_from(descriptor_limit().min(65_536)).unwrap_or(65_536);
     for descriptor in libc::c_int::try_from(first).unwrap_or(3)..last {
-        // SAFETY: F_GETFD and F_SETFD touch the flags of a descriptor only; one that is not open gives EBADF.
+        // SAFETY: F_GETFD and F_SETFD touch descriptor flags only; a closed descriptor gives EBADF.
         unsafe {
             let flags = libc::fcntl(descriptor, libc::F_GETFD);
             if flags >= 0 {
@@ -177,7 +161,7 @@ fn close_on_exec_from(first: libc::c_uint) {
     }
 }
 
-/// Why sockets can't be standard streams on this host, if they can't.
+/// Why sockets cannot be standard streams: always `None` on Unix.
 pub fn stdio_fault() -> Option<String> {
     None
 }

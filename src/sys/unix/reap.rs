@@ -6,23 +6,22 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use super::check;
 use crate::model::exit_status::ExitStatus;
 
-/// Takes the exit status of a child that has ended.
 pub(super) fn reap_pidfd(pidfd: &OwnedFd) -> io::Result<ExitStatus> {
     let number = libc::id_t::try_from(pidfd.as_raw_fd()).map_err(io::Error::other)?;
     reap(libc::P_PIDFD, number, libc::WEXITED)?.ok_or_else(|| io::Error::other("the program has not ended"))
 }
 
-/// waitid for one child: `None` if it has not ended and `flags` say not to wait.
+/// `None` if the child has not ended and `flags` contain WNOHANG.
 pub(super) fn reap(
     kind: libc::idtype_t,
     id: libc::id_t,
     flags: libc::c_int,
 ) -> io::Result<Option<ExitStatus>> {
-    // SAFETY: zeroes are a valid siginfo, and what "nothing ended" looks like.
+    // SAFETY: zeroes are a valid siginfo and mean "not ended".
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is valid for the call.
     while let Err(error) = check(unsafe { libc::waitid(kind, id, &raw mut info, flags) }) {
-        // A child that is not reaped for a signal's sake stays for ever.
+        // Retry after EINTR: an unreaped child stays a zombie.
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }

@@ -1,6 +1,4 @@
-//! Moving bytes between a connection and a program's pipes without looking at
-//! them: the kernel moves whole pages, and the server needs no memory for it.
-//! A pipe grows while bulk flows through it, and shrinks when that is over.
+//! Moves bytes between a connection and a program's pipes with splice(2), without a buffer.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -15,15 +13,13 @@ use super::growth::{Growth, LARGE};
 use super::pipe::{Reader, Writer};
 use super::stream::Stream;
 
-/// One direction.
 #[derive(Debug, Default)]
 pub struct Relay {
     growth: Growth,
-    /// Tries in a row that came to nothing although both sides were ready.
+    /// Consecutive tries without progress although both sides were ready.
     stuck: u8,
 }
 
-/// What keeps a move from going on.
 enum Lacks {
     Source,
     Sink,
@@ -31,15 +27,12 @@ enum Lacks {
 }
 
 impl Relay {
-    /// Nothing has moved yet.
     pub fn new() -> Relay {
         Relay::default()
     }
 
-    /// Moves some bytes from the program to the client; waits until there are
-    /// some. With `rest` only what is there: the end is where nothing more is.
-    ///
-    /// May be dropped while it waits.
+    /// Moves bytes to the client. With `rest`, an empty pipe is the end. Cancel-safe while it
+    /// waits.
     pub async fn outward(&mut self, from: &Reader, to: &Stream, rest: bool) -> Result<Moved, Broken> {
         let (pipe, socket) = (from.pipe.as_raw_fd(), to.socket.as_raw_fd());
         loop {
@@ -58,19 +51,15 @@ impl Relay {
         }
     }
 
-    /// Moves some bytes from the client to the program; waits until there are
-    /// some.
-    ///
-    /// May be dropped while it waits.
+    /// Moves bytes to the program. Cancel-safe while it waits.
     pub async fn inward(&mut self, from: &Stream, to: &Writer) -> Result<Moved, Broken> {
         let (socket, pipe) = (from.socket.as_raw_fd(), to.pipe.as_raw_fd());
         loop {
             match fault::point("splice-in", Says::Reset).and_then(|()| splice(socket, pipe)) {
                 Ok(0) if is_at_end(from).map_err(Broken::Source)? => return Ok(Moved::End),
-                // Behind the client's end there is an urgent byte, and what came after it.
+                // Splice stops before an urgent byte. The client's stream continues behind it.
                 Ok(0) => {}
-                // It never grows: what comes from a network has up to 32 KiB in each of
-                // its places, so that a large pipe would hold eight megabytes.
+                // This pipe never grows: with 32 KiB of network data per slot it would hold 8 MiB.
                 Ok(count) => {
                     self.stuck = 0;
                     return Ok(Moved::Bytes(count));
@@ -82,7 +71,7 @@ impl Relay {
             match lacks(socket, pipe) {
                 Lacks::Source => self.wait_for_source(&from.socket, pipe).await?,
                 Lacks::Sink => writable(&to.pipe).await.map_err(Broken::Sink)?,
-                // A client's urgent byte stops splice for ever; a read steps over it.
+                // Splice never passes an urgent byte; a read does.
                 Lacks::Nothing => match copy_few(from, to)? {
                     Some(moved) => return Ok(moved),
                     None => self.rest_a_little().await,
@@ -103,8 +92,7 @@ impl Relay {
         ready.await.map_err(Broken::Source)
     }
 
-    /// The two sides said that they were ready, and were not: that must not
-    /// become a loop.
+    /// Both sides polled as ready, but nothing moved. The pause prevents a busy loop.
     async fn rest_a_little(&mut self) {
         self.stuck = self.stuck.saturating_add(1);
         if self.stuck > 8 {
@@ -146,8 +134,7 @@ fn splice(from: RawFd, to: RawFd) -> io::Result<usize> {
     }
 }
 
-/// Whether nothing more comes from a client: splice says so as well where it stands
-/// before an urgent byte, over which a read steps.
+/// Splice returns 0 before an urgent byte too; recv steps over that byte.
 fn is_at_end(from: &Stream) -> io::Result<bool> {
     let mut byte = [std::mem::MaybeUninit::uninit()];
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
@@ -158,7 +145,7 @@ fn is_at_end(from: &Stream) -> io::Result<bool> {
     }
 }
 
-/// A few bytes, by hand. A pipe that is writable takes so many at once.
+/// Copies up to PIPE_BUF bytes, which a writable pipe accepts at once, see pipe(7).
 fn copy_few(from: &Stream, to: &Writer) -> Result<Option<Moved>, Broken> {
     let mut few = [0; libc::PIPE_BUF];
     let source = SockRef::from(from.socket.get_ref());
@@ -174,7 +161,7 @@ fn copy_few(from: &Stream, to: &Writer) -> Result<Option<Moved>, Broken> {
     }
 }
 
-/// Which side a move waits for: its answer is the same for both.
+/// Splice returns EAGAIN for either side; poll tells which one is not ready.
 fn lacks(source: RawFd, sink: RawFd) -> Lacks {
     let mut sides = [
         libc::pollfd { fd: source, events: libc::POLLIN, revents: 0 },
@@ -195,7 +182,7 @@ fn is_ready(descriptor: RawFd, events: libc::c_short) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) != 0 }
 }
 
-/// What the loop remembers of a descriptor may be old: it is asked again.
+/// The event loop's readiness may be stale, so poll confirms it.
 async fn readable<T: AsRawFd>(descriptor: &AsyncFd<T>) -> io::Result<()> {
     loop {
         let mut guard = descriptor.readable().await?;
@@ -230,7 +217,7 @@ mod tests {
     use super::super::socket::Socket;
     use super::*;
 
-    /// The right to be large is the whole process's.
+    /// The limit of large pipes is per process, so these tests run one at a time.
     static TURN: Mutex<()> = Mutex::const_new(());
 
     fn connected() -> (Stream, TcpStream) {
@@ -241,7 +228,6 @@ mod tests {
         (Socket { descriptor: Arc::new(server.into()) }.into_stream().unwrap(), client)
     }
 
-    /// The program's end, as a file.
     fn file(end: &super::super::pipe::End) -> std::fs::File {
         // SAFETY: the descriptor is open; the copy is new and ours.
         unsafe { OwnedFd::from_raw_fd(libc::dup(end.as_raw_fd())) }.into()
@@ -256,7 +242,6 @@ mod tests {
         LARGE_PIPES.load(Ordering::Relaxed)
     }
 
-    /// Moves so many bytes out.
     async fn move_out(relay: &mut Relay, from: &Reader, to: &Stream, bytes: usize) {
         let mut moved = 0;
         while moved < bytes {
@@ -286,7 +271,6 @@ mod tests {
         move_out(&mut relay, &reader, &stream, 4 << 20).await;
         assert_eq!((size(pipe), large()), (LARGE, 1));
         let (mut program, _client) = (writer.join().unwrap(), drain.join().unwrap());
-        // Nothing comes for a while.
         let calm = tokio::time::timeout(CALM * 2, relay.outward(&reader, &stream, false)).await;
         assert!(calm.is_err(), "{calm:?}");
         assert_eq!((size(pipe), large()), (SMALL, 0));

@@ -1,11 +1,10 @@
-//! How a child tells how far it has come: it shares our memory.
+//! A child's progress after clone, through the memory that it shares with the server.
 
 use std::ffi::c_int;
 
 use super::super::Step;
 use super::super::attempt::Attempt;
 
-/// The child tells how far it has come through the memory that it shares with us.
 pub(super) struct ChildReport<'a>(pub(super) &'a Attempt);
 
 impl ChildReport<'_> {
@@ -13,7 +12,6 @@ impl ChildReport<'_> {
         self.0.reach(step);
     }
 
-    /// A descriptor that it needs until its end.
     pub(super) fn kept(&self) -> Option<c_int> {
         None
     }

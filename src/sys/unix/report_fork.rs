@@ -1,5 +1,4 @@
-//! How a child tells how far it has come: it writes each step into a pipe, and why it
-//! could go no further.
+//! A child's progress after fork: it writes each step and its failure into a pipe.
 
 use std::ffi::c_int;
 use std::io::PipeWriter;
@@ -8,13 +7,12 @@ use std::os::fd::AsRawFd;
 
 use super::super::Step;
 
-/// The child's end of the pipe.
 pub(super) struct ChildReport<'a> {
     writer: c_int,
     pipe: PhantomData<&'a PipeWriter>,
 }
 
-/// In the place of errno: the step is reached.
+/// Instead of errno: the child has reached the step.
 pub(super) const REACHED: c_int = 0;
 
 impl<'a> ChildReport<'a> {
@@ -26,7 +24,6 @@ impl<'a> ChildReport<'a> {
         self.write(step, REACHED);
     }
 
-    /// A descriptor that it needs until its end.
     pub(super) fn kept(&self) -> Option<c_int> {
         Some(self.writer)
     }

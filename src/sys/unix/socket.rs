@@ -1,7 +1,5 @@
-//! One connection, outside of the poll set.
-//!
-//! It is a blocking description from the start and stays one, because a program shares
-//! it; what the server itself does on it says MSG_DONTWAIT.
+//! One connection, outside the poll set. Its open file description stays blocking, because a
+//! program shares it. The server's own calls use MSG_DONTWAIT.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -16,21 +14,18 @@ use super::counts;
 use super::waiter::Waiter;
 use crate::model::listen::Address;
 
-/// One connection. Closed when dropped.
 #[derive(Debug)]
 pub struct Socket {
     pub(super) descriptor: Arc<OwnedFd>,
 }
 
 impl Socket {
-    /// The server's address that the client connected to.
     pub fn local_addr(&self) -> io::Result<Address> {
         address_of(&self.descriptor.as_fd())
     }
 
-    /// Sends a short text of ours, if it can be sent at once and whole: a new
-    /// connection's buffer has room for `plan::LONGEST_TEXT`. To be called
-    /// before a program has the connection.
+    /// Fails unless the buffer takes all of it. A new connection's buffer holds
+    /// `plan::LONGEST_TEXT`. No program may have the connection yet.
     pub fn send_text(&self, text: &[u8]) -> io::Result<()> {
         fault::point("send-text", Says::Reset)?;
         let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -38,40 +33,33 @@ impl Socket {
         if sent == text.len() { Ok(()) } else { Err(ErrorKind::WriteZero.into()) }
     }
 
-    /// What the kernel counted; `None` where it does not, as for sockets in
-    /// the file system. On a `broken` connection no end of stream was counted.
+    /// `None` without kernel counters. A `broken` connection counted no end of stream.
     pub fn counts(&self, broken: bool) -> Option<Counts> {
         counts::of(self.descriptor.as_raw_fd(), broken)
     }
 
-    /// Whether the client has acknowledged all that was sent to it; `None` where
-    /// the system does not tell.
+    /// `None` if the system does not tell.
     pub fn is_acknowledged(&self) -> Option<bool> {
         counts::is_acknowledged(self.descriptor.as_raw_fd())
     }
 
-    /// Takes back a program's SO_LINGER: with it the last close waits for the
-    /// client, or resets the connection.
+    /// Undoes a program's SO_LINGER, with which the last close would wait or reset the connection.
     pub fn reset_so_linger(&self) -> io::Result<()> {
         fault::point("so-linger", Says::Memory)?;
         SockRef::from(&self.descriptor).set_linger(None)
     }
 
-    /// Ends the stream to the client.
     pub fn shutdown(&self) -> io::Result<()> {
         fault::point("shutdown", Says::Reset)?;
         SockRef::from(&self.descriptor).shutdown(std::net::Shutdown::Write)
     }
 
-    /// What the loop waits with until the client sends.
     pub fn waiter(&self) -> io::Result<Waiter> {
         Ok(Waiter(self.descriptor.clone()))
     }
 
-    /// Ends the stream to the client, then reads and drops what the client
-    /// still sends until it ends too: closing over unread input would reset
-    /// the connection, and what was written last would be lost. Only where no
-    /// program has had the connection.
+    /// Half-closes, then discards input until end of file. A close over unread input would reset
+    /// the connection and lose the last output. No program may have had the connection.
     pub async fn linger(&self) -> io::Result<()> {
         self.shutdown()?;
         if self.drain()? == Drained::End {
@@ -88,10 +76,9 @@ impl Socket {
         }
     }
 
-    /// Drops what has arrived, without waiting.
     pub fn drain(&self) -> io::Result<Drained> {
         let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 16 * 1024];
-        // Bounded, so that a client that floods can't keep the loop for itself.
+        // Bounded, so that a flooding client cannot hold the event loop.
         for _ in 0..64 {
             fault::point("drain", Says::Reset)?;
             match SockRef::from(&self.descriptor).recv_with_flags(&mut buffer, libc::MSG_DONTWAIT) {
@@ -112,8 +99,7 @@ impl AsRawFd for Socket {
     }
 }
 
-/// On a dual-stack socket that was passed to us, IPv4 clients come as
-/// `::ffff:192.0.2.1`, and rules for IPv4 would not know them.
+/// An inherited dual-stack socket shows IPv4 clients as `::ffff:a.b.c.d`, which IPv4 rules miss.
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip.is_ipv4() => SocketAddr::new(ip, address.port()),
@@ -121,7 +107,6 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The address that a socket is bound to.
 pub(super) fn address_of(socket: &BorrowedFd<'_>) -> io::Result<Address> {
     let address = SockRef::from(socket).local_addr()?;
     match address.as_pathname() {

@@ -1,6 +1,4 @@
-//! Starting a program. On Linux by a clone that shares our memory until the
-//! program runs, so that its cost does not grow with our size; elsewhere by
-//! fork. Both hold their caller until the program runs or has failed to.
+//! Starts a program: on Linux by a clone that shares our memory, elsewhere by fork.
 
 use std::ffi::{CString, OsStr, c_char, c_int};
 use std::fs::File;
@@ -21,7 +19,6 @@ use super::limits;
 use super::start_child::start_child;
 use super::terminal;
 
-/// Starts the program. Blocks its thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     let command = Command::new(start.command).map_err(ProgramFault::from)?;
     let program = command.to_start()?;
@@ -83,8 +80,7 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     Ok(child)
 }
 
-/// Whether the system has run out of something, which others may have taken: it
-/// says nothing about the program.
+/// Whether the system has run out of a resource, which says nothing about the program.
 pub fn ran_out(error: &SpawnError) -> bool {
     matches!(
         error.code,
@@ -100,7 +96,6 @@ pub fn ran_out(error: &SpawnError) -> bool {
     )
 }
 
-/// Pipes are the account's, and so is the terminal of `--run`.
 fn give_pipes(start: &Start<'_>) -> io::Result<()> {
     let Some(account) = start.account.filter(|account| !account.is_own) else { return Ok(()) };
     match start.stdio {
@@ -122,15 +117,13 @@ fn nowhere() -> io::Result<File> {
     File::options().read(true).write(true).open("/dev/null")
 }
 
-/// Whether the system lacked something that it may have a moment later.
 pub fn is_transient(error: &SpawnError) -> bool {
     error.step == Step::Spawn && matches!(error.code, Some(libc::EAGAIN | libc::ENOMEM))
 }
 
-/// A failure, with what to do about it.
 fn in_words(step: Step, code: c_int, directory: &Path, program: &Path) -> SpawnError {
     let error = io::Error::from_raw_os_error(code);
-    // The account may see a program that we don't, so exec is asked first.
+    // The account may see a program that the server cannot, so execve decides first.
     let step =
         if step == Step::Exec && code == libc::ENOENT && !program.exists() { Step::Program } else { step };
     let cause = match step {
@@ -154,20 +147,17 @@ fn c_string(text: &OsStr) -> Result<CString, SpawnError> {
     CString::new(text.as_bytes()).map_err(|error| SpawnError::new(Step::Spawn, error))
 }
 
-/// A null-terminated array, as execve wants it.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// The signals that are ignored or handled in this process, which a program
-/// must find at their defaults. All handlers are in place before the first
-/// program is started, so asking once is enough.
+/// All handlers exist before the first start, so one query is enough.
 fn changed_signals() -> &'static [c_int] {
     static CHANGED: OnceLock<Vec<c_int>> = OnceLock::new();
     CHANGED.get_or_init(|| {
         (1..=64)
             .filter(|&signal| {
-                // SAFETY: zeroes are a valid sigaction to be overwritten, and asking changes nothing.
+                // SAFETY: zeroes are a valid sigaction, and asking changes nothing.
                 unsafe {
                     let mut action: libc::sigaction = std::mem::zeroed();
                     libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
@@ -178,8 +168,7 @@ fn changed_signals() -> &'static [c_int] {
     })
 }
 
-/// No signal is delivered to this thread while this lives: a handler that ran
-/// in the child would run in our memory.
+/// Blocks all signals of this thread until dropped: a handler in the child would run in our memory.
 struct SignalsBlocked {
     before: libc::sigset_t,
 }

@@ -1,5 +1,5 @@
-//! clone with CLONE_VM and CLONE_VFORK: nothing is copied, and the caller
-//! sleeps until the child has the program's own memory.
+//! clone with CLONE_VM and CLONE_VFORK: nothing is copied, and the caller sleeps until exec or
+//! exit.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
@@ -14,12 +14,12 @@ use super::reap::reap_pidfd;
 use super::report::ChildReport;
 use super::{Failure, errno};
 
-/// Enough for the few frames before exec, with a margin for unoptimised builds.
+/// Enough for the few frames before exec, also in debug builds.
 const STACK_BYTES: usize = 64 * 1024;
 const GUARD_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// The stack of this thread's children, one at a time.
+    /// One child at a time uses it.
     static STACK: RefCell<Option<Stack>> = const { RefCell::new(None) };
 }
 
@@ -31,8 +31,7 @@ impl Stack {
     fn new() -> Result<Stack, c_int> {
         let failed = |error: std::io::Error| error.raw_os_error().unwrap_or(0);
         fault::point("stack", Says::Memory).map_err(failed)?;
-        // SAFETY: a new private mapping, its lowest part made inaccessible
-        // so that an overflow ends the child instead of changing our memory.
+        // SAFETY: a new private mapping. Its inaccessible lowest part stops a stack overflow.
         unsafe {
             let base = libc::mmap(
                 std::ptr::null_mut(),
@@ -57,13 +56,11 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and no child runs on it: each has
-        // left our memory before start_child returned.
+        // SAFETY: the mapping is ours. Each child left our memory before start_child returned.
         unsafe { libc::munmap(self.base, STACK_BYTES + GUARD_BYTES) };
     }
 }
 
-/// What the child writes before it gives up, read once it has.
 struct ChildShared<'a> {
     setup: &'a ChildSetup<'a>,
     attempt: &'a Attempt,
@@ -71,13 +68,11 @@ struct ChildShared<'a> {
 }
 
 extern "C" fn child(shared: *mut c_void) -> c_int {
-    // SAFETY: the pointer is the one that start_child passed, whose frame
-    // lives and stands still until this child is gone. `_exit` ends the
-    // child without running anything of the parent's.
+    // SAFETY: start_child passed this pointer, and its frame outlives the child's use of our
+    // memory. exit_group ends the child without running code of the parent.
     unsafe {
         let shared = &*shared.cast::<ChildShared<'_>>();
-        // The child says so itself, since its parent sleeps. Until it takes the identity
-        // only root can stop it.
+        // The parent sleeps, so the child stores its pid.
         let failure = if shared.attempt.set_child(libc::getpid()) {
             shared.setup.become_program(&ChildReport(shared.attempt))
         } else {
@@ -103,9 +98,8 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
         let shared = ChildShared { setup, attempt, failure: Cell::new(None) };
         let mut pidfd: c_int = -1;
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-        // SAFETY: the child runs on a stack of its own, in our memory, while this
-        // thread sleeps (CLONE_VFORK), with all signals blocked; what it uses is
-        // borrowed by `shared`. The kernel writes the new descriptor to `pidfd`.
+        // SAFETY: the child has its own stack and runs while this thread sleeps with all signals
+        // blocked. `shared` borrows all that it uses. The kernel writes to `pidfd`.
         let pid = unsafe {
             libc::clone(child, stack.top(), flags, (&raw const shared).cast_mut().cast(), &raw mut pidfd)
         };
@@ -114,7 +108,7 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
         cloned?;
         // SAFETY: the kernel made this descriptor for us just now.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-        // Killed before it could say anything, or as its program just began.
+        // Killed before it reported a failure, or as its program just began.
         let killed = cancelled.then(|| (attempt.step(), libc::ECANCELED));
         match shared.failure.get().or(killed) {
             None => Ok(Child::new(pid, pidfd)),

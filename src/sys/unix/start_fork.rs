@@ -1,5 +1,4 @@
-//! fork, with a pipe that exec closes: the child writes each step that it reaches,
-//! and why it could go no further.
+//! fork, with a pipe that exec closes. The child writes each step, and its failure, into the pipe.
 
 use std::io::Read;
 
@@ -27,8 +26,7 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
         return Err((Step::Spawn, code));
     }
     if pid == 0 {
-        // SAFETY: this is the new child, its signals are blocked, and the pointers of
-        // `setup` were copied with our memory.
+        // SAFETY: the new child, with signals blocked. fork has copied the pointers of `setup`.
         unsafe {
             let report = ChildReport::to(&writer);
             let (step, code) = setup.become_program(&report);
@@ -54,8 +52,7 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
     let cancelled = attempt.finish();
     let killed = cancelled.then(|| (attempt.step(), libc::ECANCELED));
     let Some(failure) = failure.or(killed) else { return Ok(Child::new(pid)) };
-    // SAFETY: a null status is allowed; the child is ours until it is reaped, and has ended
-    // or was killed.
+    // SAFETY: a null status is allowed. The child is ours, and has ended or was killed.
     unsafe {
         libc::kill(-pid, libc::SIGKILL);
         libc::waitpid(pid, std::ptr::null_mut(), 0);

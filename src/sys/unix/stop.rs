@@ -1,5 +1,4 @@
-//! Requests to stop: SIGTERM, SIGINT, and in a console its closing (SIGHUP).
-//! Without a console SIGHUP means to read the files again.
+//! Stop requests: SIGTERM, SIGINT, and in a console SIGHUP. Without a console SIGHUP is a reload.
 
 use std::io;
 
@@ -8,7 +7,6 @@ use super::super::{StopRequest, SystemRequest};
 use super::terminal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The requests, from now on.
 #[derive(Debug)]
 pub struct Stop {
     terminate: Signal,
@@ -17,20 +15,16 @@ pub struct Stop {
     hangup_means: Hangup,
 }
 
-/// What SIGHUP means.
 #[derive(Debug, Clone, Copy)]
 enum Hangup {
-    /// Our console is closed.
     Stop,
-    /// Somebody has changed the files.
     Reload,
-    /// Our console is closed, and whoever started us (by nohup) wants us to
-    /// outlive it.
+    /// The console is closed, but nohup wants the server to outlive it.
     Nothing,
 }
 
 impl Stop {
-    /// Listens from now on; before this a signal ends the process.
+    /// Before this, signals terminate the process.
     pub fn listen(console: bool) -> io::Result<Stop> {
         let hangup_means = match (console, is_ignored(libc::SIGHUP)) {
             (false, _) => Hangup::Reload,
@@ -46,7 +40,6 @@ impl Stop {
         })
     }
 
-    /// Waits for the next request; tells what it was.
     pub async fn requested(&mut self) -> SystemRequest {
         let request = |why| SystemRequest::Stop(StopRequest { why, at_most: None });
         loop {
@@ -63,7 +56,7 @@ impl Stop {
     }
 }
 
-/// Requests beside a program of `--run`. Signals that keys stand for are the program's.
+/// Requests during `--run`. Keyboard signals go to the program.
 #[derive(Debug)]
 pub struct BesideProgram {
     terminate: Signal,
@@ -75,7 +68,6 @@ pub struct BesideProgram {
 }
 
 impl BesideProgram {
-    /// Listens from now on.
     pub fn listen() -> io::Result<BesideProgram> {
         Ok(BesideProgram {
             terminate: signal(SignalKind::terminate())?,
@@ -87,8 +79,8 @@ impl BesideProgram {
         })
     }
 
-    /// Waits for a request to end beside the start. A key may stop the child before it is
-    /// the program, and the thread that starts it would wait: the child is continued at once.
+    /// Waits for a stop request. A key may stop the child before exec, which would block the spawn
+    /// thread, so this continues the child.
     pub async fn starting(&mut self) {
         loop {
             tokio::select! {
@@ -99,8 +91,7 @@ impl BesideProgram {
         }
     }
 
-    /// Waits for the next request to end. Meanwhile it passes signals on to the
-    /// program, and stops and goes on as the program does.
+    /// Waits for a stop request. Passes other signals on, and stops and continues with the program.
     pub async fn requested(&mut self, program: u32) {
         let Ok(program) = libc::pid_t::try_from(program) else { return std::future::pending().await };
         loop {
@@ -114,7 +105,7 @@ impl BesideProgram {
                     if !has_stopped(program) {
                         continue;
                     }
-                    // The relay sees it, stops its job, and continues us later.
+                    // The relay sees the stop, stops its job, and continues this process later.
                     // SAFETY: no pointers.
                     unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
                     libc::SIGCONT
@@ -126,10 +117,9 @@ impl BesideProgram {
     }
 }
 
-/// Whether a child has stopped since this was asked last.
+/// True once for each stop: waitid consumes it.
 fn has_stopped(child: libc::pid_t) -> bool {
-    // SAFETY: zeroes are a valid siginfo, and what "nothing happened" looks like; the
-    // pointer is valid for the call.
+    // SAFETY: zeroes are a valid siginfo and mean that nothing happened; the pointer is valid.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         let flags = libc::WSTOPPED | libc::WNOHANG;

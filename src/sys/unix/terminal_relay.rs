@@ -1,5 +1,4 @@
-//! What the caller's process of `--run` does: it moves bytes between the caller's
-//! terminal and the program's, and passes signals, window sizes and stops on.
+//! The caller's process of `--run`: it relays bytes, signals, window sizes and stops.
 
 use std::ffi::c_int;
 use std::fs::File;
@@ -11,47 +10,41 @@ use super::check;
 use super::terminal_signals::{is_ignored, notice, set_mask, take_default, write_to};
 use crate::model::exit_status::ExitStatus;
 
-/// How often a job in the background looks whether it is in the foreground, in
-/// milliseconds. Not every shell tells it.
+/// How often a background job checks whether it is in the foreground, in milliseconds. Not every
+/// shell sends a signal.
 const LOOK_AGAIN: c_int = 250;
 
-/// How much is written to the caller's terminal at a time, in bytes. A terminal that is
-/// ready takes this at once.
+/// Bytes per write to the caller's terminal. A writable terminal accepts this many at once.
 const SHOWN_AT_ONCE: usize = 512;
 
-/// How much is read at a time, in bytes.
 const CHUNK: usize = 4096;
 
-/// How much is read once the runner has ended, in bytes: more than a terminal holds. A process
-/// that was left behind may write for ever.
+/// Bytes read after the runner's end, because a leftover process may write forever.
 const LAST_OUTPUT: usize = 256 * 1024;
 
-/// Signals whose default would leave the terminal raw. They end the program.
+/// Signals whose default action would leave the terminal raw. The runner gets SIGTERM instead.
 const ENDING: [c_int; 5] = [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
-/// Signals that are the program's, as keys would be.
+/// Keyboard signals, which the relay passes on.
 const PASSED: [c_int; 3] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP];
-/// Signals that are news for the relay.
+/// Signals for the relay itself.
 const NEWS: [c_int; 3] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGWINCH];
 
-/// How the runner is.
 enum RunnerState {
     Runs,
     Stopped,
     Ended(ExitStatus),
 }
 
-/// The relay of one run.
 pub(super) struct TerminalRelay {
     runner: libc::pid_t,
     signals: File,
-    /// Whether SIGTSTP was not ignored by what started us.
+    /// Whether SIGTSTP was not ignored when this process started.
     can_stop: bool,
     link: Option<TerminalLink>,
 }
 
 impl TerminalRelay {
-    /// For this runner, with the relay's end of the program's terminal. `streams` are
-    /// those that were the caller's terminal.
+    /// Kills the runner if it fails. `streams` are the standard streams at the caller's terminal.
     pub(super) fn new(
         runner: libc::pid_t,
         pty: Option<OwnedFd>,
@@ -77,13 +70,12 @@ impl TerminalRelay {
         for signal in ENDING.into_iter().chain(PASSED).filter(|&signal| !is_ignored(signal)) {
             notice(signal)?;
         }
-        // What came since the fork was blocked.
+        // Signals since the fork are pending: `terminal::separate` blocked them.
         set_mask(false)?;
         let link = pty.map(|pty| TerminalLink::new(pty, streams)).transpose()?;
         Ok(TerminalRelay { runner, signals, can_stop: !is_ignored(libc::SIGTSTP), link })
     }
 
-    /// Relays until the runner has ended.
     pub(super) fn run(mut self) -> io::Result<ExitStatus> {
         loop {
             match self.state()? {
@@ -118,9 +110,8 @@ impl TerminalRelay {
         })
     }
 
-    /// The program has stopped: the whole job of the caller stops with it, as if the
-    /// key was typed at its terminal. Returns once the job goes on. In a job that no shell
-    /// controls the system ignores the stop, and the program goes on at once.
+    /// Stops the caller's whole job with the program, as Ctrl-Z would, until the job continues.
+    /// Without a job-control shell the kernel ignores SIGTSTP.
     fn suspend(&mut self) -> io::Result<()> {
         if let Some(link) = &mut self.link {
             link.detach();
@@ -140,7 +131,6 @@ impl TerminalRelay {
         unsafe { libc::kill(self.runner, signal) };
     }
 
-    /// Waits for anything, and does what it asks for.
     fn step(&mut self) -> io::Result<()> {
         let mut polls = [wait_for(self.signals.as_raw_fd(), libc::POLLIN), NOTHING, NOTHING, NOTHING];
         let mut patience = -1;
@@ -167,7 +157,7 @@ impl TerminalRelay {
         Ok(())
     }
 
-    /// Shows what the program wrote last, unless the caller wants an end.
+    /// Shows the program's last output; one of `ENDING` cuts it short.
     fn finish(&mut self) {
         let Some(link) = &mut self.link else { return };
         let mut left = LAST_OUTPUT;
@@ -207,17 +197,15 @@ const fn wait_for(fd: c_int, events: libc::c_short) -> libc::pollfd {
     libc::pollfd { fd, events, revents: 0 }
 }
 
-/// Both terminals, and what is on its way between them.
 struct TerminalLink {
-    /// The relay's end of the program's terminal.
     pty: File,
     pty_is_open: bool,
-    /// A stream at the caller's terminal, for output.
+    /// A standard stream at the caller's terminal, for output.
     screen: ManuallyDrop<File>,
     screen_is_open: bool,
-    /// The standard input, if it is the caller's terminal.
+    /// Standard input, if it is the caller's terminal.
     keys: Option<ManuallyDrop<File>>,
-    /// The modes of the caller's terminal, while it is raw.
+    /// The original modes of the caller's terminal, while it is raw.
     before: Option<libc::termios>,
     typed: Vec<u8>,
     shown: Vec<u8>,
@@ -228,7 +216,7 @@ impl TerminalLink {
         let pty = File::from(pty);
         set_nonblocking(&pty)?;
         let screen = streams.iter().copied().find(|&stream| stream > 0).unwrap_or(0);
-        // SAFETY: standard streams, which stay open: neither is closed here.
+        // SAFETY: the standard streams stay open, and ManuallyDrop closes neither.
         let stream = |number| ManuallyDrop::new(unsafe { File::from_raw_fd(number) });
         Ok(TerminalLink {
             pty,
@@ -242,14 +230,13 @@ impl TerminalLink {
         })
     }
 
-    /// Takes the keys, if this job is in the foreground.
+    /// Makes the caller's terminal raw if this job is in the foreground.
     fn attach(&mut self) {
         let Some(keys) = self.keys.as_ref().map(|keys| keys.as_raw_fd()) else { return };
         if self.before.is_some() || !is_foreground(keys) {
             return;
         }
-        // SAFETY: zeroes are a valid termios to be overwritten, and the pointers are
-        // valid for their calls.
+        // SAFETY: zeroes are a valid termios, and the pointers are valid for their calls.
         unsafe {
             let mut modes: libc::termios = std::mem::zeroed();
             if libc::tcgetattr(keys, &raw mut modes) != 0 {
@@ -257,7 +244,7 @@ impl TerminalLink {
             }
             let before = modes;
             libc::cfmakeraw(&raw mut modes);
-            // A read never waits: another process may have read what was there.
+            // A read must not block if another process took the input first.
             modes.c_cc[libc::VMIN] = 0;
             modes.c_cc[libc::VTIME] = 0;
             if libc::tcsetattr(keys, libc::TCSADRAIN, &raw const modes) == 0 {
@@ -267,7 +254,7 @@ impl TerminalLink {
         self.resize();
     }
 
-    /// The job was continued. What stopped it may have changed the modes.
+    /// After SIGCONT: the shell may have changed the modes while the job was stopped.
     fn attach_again(&mut self) {
         let before = self.before.take();
         self.attach();
@@ -276,7 +263,6 @@ impl TerminalLink {
         }
     }
 
-    /// Gives the keys back.
     fn detach(&mut self) {
         let Some(before) = self.before.take() else { return };
         let Some(keys) = &self.keys else { return };
@@ -284,7 +270,7 @@ impl TerminalLink {
         unsafe { libc::tcsetattr(keys.as_raw_fd(), libc::TCSANOW, &raw const before) };
     }
 
-    /// Passes the size of the caller's terminal on. The system tells the program.
+    /// Passes the caller's window size on. The kernel sends SIGWINCH to the program.
     fn resize(&self) {
         // SAFETY: zeroes are a valid winsize, and the pointers are valid for their calls.
         unsafe {
@@ -299,7 +285,6 @@ impl TerminalLink {
         if self.keys.is_some() && self.before.is_none() { LOOK_AGAIN } else { -1 }
     }
 
-    /// What can be done next: at the program's terminal, at the screen, at the keys.
     fn wanted(&self) -> [libc::pollfd; 3] {
         let mut pty = if self.shown.is_empty() { libc::POLLIN } else { 0 };
         if !self.typed.is_empty() {
@@ -316,7 +301,6 @@ impl TerminalLink {
         ]
     }
 
-    /// Does what is possible now.
     fn moved(&mut self, pty: libc::pollfd, screen: libc::pollfd, keys: libc::pollfd) {
         let gone = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
         if keys.revents != 0
@@ -332,7 +316,6 @@ impl TerminalLink {
             match self.pty.write(&self.typed) {
                 Ok(count) => drop(self.typed.drain(..count)),
                 Err(error) if is_later(&error) => {}
-                // No process has the program's terminal any more.
                 Err(_) => self.typed.clear(),
             }
         }
@@ -348,13 +331,12 @@ impl TerminalLink {
         }
     }
 
-    /// Shows a part of what there is.
     fn show(&mut self) {
         let part = self.shown.len().min(SHOWN_AT_ONCE);
         match self.screen.write(&self.shown[..part]) {
             Ok(count) if self.screen_is_open && count > 0 => drop(self.shown.drain(..count)),
             Err(error) if is_later(&error) => {}
-            // The caller's terminal is gone: the program still runs to its end.
+            // The caller's terminal is gone. The program still runs to its end.
             _ => {
                 self.screen_is_open = false;
                 self.shown.clear();
@@ -362,7 +344,7 @@ impl TerminalLink {
         }
     }
 
-    /// Whether there is more to show once the runner has ended.
+    /// `left` is the read budget in bytes.
     fn has_more(&mut self, left: &mut usize) -> bool {
         if self.shown.is_empty() && *left > 0 && self.screen_is_open {
             self.shown = read(&mut self.pty).unwrap_or_default();
@@ -378,7 +360,7 @@ impl Drop for TerminalLink {
     }
 }
 
-/// What is there to read; nothing, if it is to be tried later.
+/// Empty at end of file, and when the read would block.
 fn read(file: &mut File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; CHUNK];
     match file.read(&mut bytes) {
@@ -395,14 +377,13 @@ fn is_later(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
-/// Whether this process's group has the keys of the terminal.
 fn is_foreground(terminal: c_int) -> bool {
     // SAFETY: no pointers.
     unsafe { libc::tcgetpgrp(terminal) == libc::getpgrp() }
 }
 
 fn set_nonblocking(file: &File) -> io::Result<()> {
-    // SAFETY: no pointers. The description is ours alone.
+    // SAFETY: no pointers. No other process uses this open file description.
     unsafe {
         let flags = check(libc::fcntl(file.as_raw_fd(), libc::F_GETFL))?;
         check(libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK)).map(drop)

@@ -1,5 +1,4 @@
-//! Programs that are really started, on a real connection: limits, streams,
-//! the polite end.
+//! Real programs on a real connection: limits, streams, termination.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -20,10 +19,8 @@ use crate::model::limits::Limits;
 use crate::model::listen::Address;
 use crate::model::listen::ListenOptions;
 
-/// Far beyond what any step takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A program of a shell on a connection, and its client.
 struct Session {
     child: Child,
     client: TcpStream,
@@ -71,7 +68,6 @@ impl Session {
         started(script, limits, ErrorStream::Output).await.unwrap()
     }
 
-    /// What the program wrote, once nobody holds the connection any more.
     fn text(&mut self) -> String {
         let mut text = String::new();
         self.client.read_to_string(&mut text).unwrap();
@@ -137,7 +133,7 @@ async fn a_program_that_is_asked_to_end_may_end_in_its_own_way() {
     assert!(!session.child.ask_to_end());
 }
 
-/// Shells with job control make groups of their own for what they start.
+/// A shell with job control gives each job its own process group.
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[tokio::test]
 async fn all_process_groups_of_a_session_are_asked_to_end() {
@@ -191,7 +187,6 @@ async fn a_program_has_the_group_that_was_given_in_the_place_of_its_accounts_own
     assert_eq!(session.text(), "daemon\nnogroup\nnogroup\n");
 }
 
-/// Cgroups of this process that are still there.
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 fn left_over() -> Vec<String> {
     let home = super::cgroup_home::Home::find().unwrap();
@@ -209,23 +204,22 @@ async fn a_session_has_no_more_processes_than_its_limit() {
     }
     let _alone = CGROUPS.lock().await;
     let limits = Limits { processes: Some(3), ..Limits::default() };
-    // The shell itself, two that wait, and one too many.
+    // The shell, two processes within the limit, and one beyond it.
     let script = "sleep 1000 & sleep 1000 & echo two; sleep 1000 & echo three";
     let mut session = Session::of(script, limits).await;
     assert_ne!(session.exit().await, ExitStatus::Code(0));
     let text = session.text();
     assert!(text.starts_with("two\n") && !text.contains("three"), "{text}");
     drop(session);
-    // Beside it another session of the same may be there.
     let mut session = Session::of("setsid sleep 1000 & echo $!; cat", limits).await;
     session.line();
     session.client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(session.exit().await, ExitStatus::Code(0));
-    // Nobody holds the connection, not even what left the session.
+    // Not even the process that called setsid holds the connection.
     assert_eq!(session.text(), "");
     assert_eq!(left_over(), Vec::<String>::new());
-    // A session that is dropped in its midst leaves nobody either, and the
-    // next ones remove what could not be removed at once.
+    // Dropping a session kills such a process too. Later sessions remove a cgroup that was not
+    // empty.
     let session = Session::of("setsid sleep 1000 & echo ready; read word", limits).await;
     let Session { child, mut client, .. } = session;
     drop(child);
@@ -240,7 +234,7 @@ async fn a_session_has_no_more_processes_than_its_limit() {
     panic!("still there: {:?}", left_over());
 }
 
-/// The limit stays with what is left, and its cgroup goes when that ends.
+/// The limit stays with leftover processes, and their cgroup goes when they end.
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[tokio::test]
 async fn what_is_left_to_itself_keeps_its_limit_of_processes() {
@@ -250,7 +244,8 @@ async fn what_is_left_to_itself_keeps_its_limit_of_processes() {
     }
     let _alone = CGROUPS.lock().await;
     let limits = Limits { processes: Some(3), ..Limits::default() };
-    // Without the third descriptor a shell's background process has no input.
+    // A shell gives background processes no standard input, so the script copies it to descriptor
+    // 3.
     let script = "exec 3<&0; cat <&3 & echo ready";
     let mut session = Session::of(script, limits).await;
     assert_eq!(session.line(), "ready");
@@ -262,7 +257,6 @@ async fn what_is_left_to_itself_keeps_its_limit_of_processes() {
     session.client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(session.text(), "");
     for _ in 0..100 {
-        // The kernel takes a moment after it has closed the connection.
         Session::of("", limits).await.exit().await;
         if left_over().is_empty() {
             return;
@@ -271,11 +265,10 @@ async fn what_is_left_to_itself_keeps_its_limit_of_processes() {
     panic!("still there: {:?}", left_over());
 }
 
-/// Tests that count the cgroups of this process run one after the other.
+/// Tests that count the cgroups of this process run one at a time.
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 static CGROUPS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Never run without the limit that was asked for.
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[tokio::test]
 async fn a_limit_that_can_not_be_kept_is_an_error() {

@@ -1,5 +1,5 @@
-//! Who can change a file, by owner and mode. A folder counts with all above it:
-//! who can rename one of them chooses what lies at the path.
+//! Who can change a file, by owner and mode. All folders above it count: a user who can rename one
+//! chooses what the path names.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -10,25 +10,22 @@ use std::path::{Path, PathBuf};
 use super::super::{Other, Others};
 use super::process::is_privileged;
 
-/// Who can change the content of an opened file.
 pub fn file_writers(file: &File) -> io::Result<Others> {
     let listed = || has_access_list(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
     Ok(writers(&file.metadata()?, listed))
 }
 
-/// Who can change what lies in this folder or at its path: the folders, from
-/// the inmost, that others can change.
+/// The folders on this path that others can change, innermost first.
 pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
     changeable(folder, false)
 }
 
-/// As [`folder_writers`], and who can be the first to make a file in the folder:
-/// everybody can in a sticky one such as /tmp.
+/// As [`folder_writers`], plus users who can create a file: everybody in a sticky folder.
 pub fn folder_creators(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
     changeable(folder, true)
 }
 
-/// Whether accounts share this folder by design, so that it must stay as it is.
+/// Whether the folder is sticky: accounts share it by design.
 pub fn is_shared(folder: &Path) -> bool {
     std::fs::metadata(folder).is_ok_and(|found| found.mode() & 0o1000 != 0)
 }
@@ -38,7 +35,7 @@ fn changeable(inmost: &Path, new_files_count: bool) -> io::Result<Vec<(PathBuf, 
     for folder in inmost.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
         let looked = std::fs::metadata(folder)?;
         let mut others = writers(&looked, || has_access_list(folder));
-        // In a sticky folder each may rename only their own.
+        // In a sticky folder only its owner can rename files of others.
         if looked.mode() & 0o1000 != 0 && !(new_files_count && folder == inmost) {
             others.anyone.retain(|other| other.id == looked.uid().to_string());
         }
@@ -49,8 +46,7 @@ fn changeable(inmost: &Path, new_files_count: bool) -> io::Result<Vec<(PathBuf, 
     Ok(found)
 }
 
-/// Who can read an opened file. A group that can was given that right: keys
-/// have one for the programs that need them.
+/// The file's group counts as trusted.
 pub fn file_readers(file: &File) -> io::Result<Others> {
     let mut others = Others::default();
     if file.metadata()?.mode() & 0o004 != 0 {
@@ -59,12 +55,10 @@ pub fn file_readers(file: &File) -> io::Result<Others> {
     Ok(others)
 }
 
-/// The command that takes the right to read away from all others.
 pub fn mend_readers(path: &Path, _others: &Others) -> String {
     format!("chmod o-r '{}'", path.display())
 }
 
-/// The command that takes the right to write away from these.
 pub fn mend_writers(path: &Path, _others: &Others) -> String {
     let path = path.display();
     if is_privileged() {
@@ -81,8 +75,8 @@ fn writers(found: &Metadata, has_access_list: impl Fn() -> bool) -> Others {
     if found.uid() != 0 && found.uid() != own {
         anyone.push(Other { name: format!("user {}", found.uid()), id: found.uid().to_string() });
     }
-    // A user's own group is theirs; root's files may have a group of strangers.
-    // With an access list the group's bits are those of all whom it names.
+    // A user's own group is trusted, the group of root's file is not. With an access list the group
+    // bits are its mask, see acl(5).
     let listed = found.mode() & 0o020 != 0 && has_access_list();
     if listed {
         anyone.push(Other { name: "whoever its access list names".to_owned(), id: "acl".to_owned() });
@@ -100,7 +94,7 @@ fn has_access_list(path: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else { return false };
     let name = c"system.posix_acl_access".as_ptr();
-    // SAFETY: both texts end with zero; with a length of 0 nothing is written.
+    // SAFETY: both strings end in NUL; with a length of 0 nothing is written.
     unsafe { libc::getxattr(path.as_ptr(), name, std::ptr::null_mut(), 0) > 0 }
 }
 

@@ -1,5 +1,4 @@
-//! Listening sockets in the file system: made so that nobody can connect
-//! before their owner and mode are right, and removed when they are closed.
+//! Listening sockets in the file system. No client can connect before owner and mode are set.
 
 use std::ffi::CString;
 use std::io::{self, ErrorKind};
@@ -15,8 +14,7 @@ use crate::model::peer::Peer;
 
 use super::{account, check, groups, trust};
 
-/// The file of a socket that listens. Removed when dropped, if it is still the
-/// one that was made: another server may have taken the path meanwhile.
+/// Removes the file when dropped, unless another server has replaced it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
@@ -35,8 +33,8 @@ impl SocketFile {
         now.is_ok_and(|now| (now.dev(), now.ino()) == (self.device, self.inode))
     }
 
-    /// Fails if another server has taken the path before we listened: one that
-    /// starts at the same time sees ours as one that was left behind.
+    /// Fails if another server has replaced the file before `listen`: a server that starts at the
+    /// same time takes ours for a stale socket.
     pub(super) fn still_ours(self) -> io::Result<SocketFile> {
         if self.is_there() { Ok(self) } else { Err(in_use()) }
     }
@@ -54,10 +52,9 @@ impl Drop for SocketFile {
     }
 }
 
-/// Makes a socket that listens at `path`. The names of its owners are resolved
-/// here, which may block where the user database does.
+/// Resolving the owners may block in the user database.
 pub(super) fn bind(path: &Path, wanted: &UnixSocket, backlog: i32) -> io::Result<(OwnedFd, SocketFile)> {
-    // Before anything is touched: with a wrong name the old socket stays.
+    // First: if a name is wrong, the old socket stays.
     let user = owner(wanted.user.as_deref(), "account", account::user_by_name)?;
     let group = owner(wanted.group.as_deref(), "group", groups::by_name)?;
     own_folder(path.parent().unwrap_or(Path::new("/")))?;
@@ -69,8 +66,8 @@ pub(super) fn bind(path: &Path, wanted: &UnixSocket, backlog: i32) -> io::Result
         ErrorKind::AddrInUse => in_use(),
         _ => error,
     })?;
-    // Until it listens, whoever connects is refused whatever the mode says. So
-    // the umask, which is all threads', needs no change around the bind.
+    // Until `listen` the kernel refuses every connection, even if the mode allows it. So bind needs
+    // no change of the umask, which all threads share.
     let file = SocketFile::of(path)?;
     if user.is_some() || group.is_some() {
         lchown(path, user, group).map_err(|error| in_words(&error, "giving it to its owner"))?;
@@ -80,11 +77,11 @@ pub(super) fn bind(path: &Path, wanted: &UnixSocket, backlog: i32) -> io::Result
     Ok((socket.into(), file.still_ours()?))
 }
 
-/// Fails where others can put a socket or a file of theirs in the place of one in this
-/// folder: they would be taken for this server, or be given what it sets mode and owner of.
+/// Fails if another user can create or replace files in this folder. An impostor could answer the
+/// clients, or the server would change mode and owner of a foreign file.
 pub(super) fn own_folder(folder: &Path) -> io::Result<()> {
     let mut found = trust::folder_creators(folder)?;
-    // A link on the way may lead through other folders.
+    // A symbolic link may lead through other folders.
     found.extend(trust::folder_creators(&std::fs::canonicalize(folder)?)?);
     let Some((changed, others)) = found.first() else { return Ok(()) };
     let (who, changed) = (others.names(), changed.as_path());
@@ -103,7 +100,6 @@ pub(super) fn own_folder(folder: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::InvalidInput, message))
 }
 
-/// The number of an owner.
 fn owner(
     name: Option<&str>,
     what: &str,
@@ -119,8 +115,7 @@ fn owner(
     }
 }
 
-/// Never through a link: in a folder that others can write, the path may have
-/// come to mean a file of somebody else's.
+/// Does not follow symbolic links: in a shared folder another user may have replaced the path.
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mode = libc::mode_t::try_from(mode & 0o777).map_err(io::Error::other)?;
@@ -129,8 +124,7 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes room where a server that is gone has left its socket. What somebody
-/// listens at, or what is no socket, is not ours to remove.
+/// Removes a stale socket, but no other file and no socket that has a listener.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -144,7 +138,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
         Ok(_) => {}
     }
     let probe = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A full backlog must not hold us.
+    // A full backlog must not block the server.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => match std::fs::remove_file(path) {
@@ -153,12 +147,11 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
             }
             _ => Ok(()),
         },
-        // Gone since we looked.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             Err(in_words(&error, "asking whether somebody listens at the socket there"))
         }
-        // Somebody took us in, has a full backlog, or listens for datagrams.
+        // The connection succeeded, the backlog is full, or the socket takes datagrams.
         _ => Err(in_use()),
     }
 }
@@ -171,7 +164,6 @@ fn in_words(error: &io::Error, what: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-/// What to do about a failed bind, where that is known.
 pub(super) fn bind_hint(error: &io::Error, path: &Path) -> Option<String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("/"));
     match error.kind() {
@@ -190,10 +182,10 @@ pub(super) fn bind_hint(error: &io::Error, path: &Path) -> Option<String> {
     }
 }
 
-/// Who connected: the process that did, as the kernel knew it at that moment.
+/// The process and user at the time of the connect (SO_PEERCRED).
 #[cfg(target_os = "linux")]
 pub(super) fn peer_of(connection: &OwnedFd) -> Peer {
-    // SAFETY: zeroes are a valid ucred to be overwritten, and the length is the structure's.
+    // SAFETY: zeroes are a valid ucred, and the length is the structure's.
     let found = unsafe {
         let mut peer: libc::ucred = std::mem::zeroed();
         let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
@@ -207,7 +199,7 @@ pub(super) fn peer_of(connection: &OwnedFd) -> Peer {
         check(result).map(|_| peer)
     };
     match found {
-        // A process outside of our namespace has no number here.
+        // The pid of a process outside our PID namespace is 0.
         Ok(peer) => Peer::Unix {
             user: Some(peer.uid),
             process: u32::try_from(peer.pid).ok().filter(|&process| process > 0),
@@ -216,7 +208,7 @@ pub(super) fn peer_of(connection: &OwnedFd) -> Peer {
     }
 }
 
-/// Who connected: the user, as the kernel knew it at that moment.
+/// The user at the time of the connect, see getpeereid(3).
 #[cfg(not(target_os = "linux"))]
 pub(super) fn peer_of(connection: &OwnedFd) -> Peer {
     let (mut user, mut group) = (0, 0);
@@ -291,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_killed_server_left_makes_room() {
         let (_folder, path) = folder();
-        // std removes no file.
+        // std does not remove the file.
         drop(UnixListener::bind(&path).unwrap());
         let listener = listen(&path, &UnixSocket::default()).unwrap();
         accepted(&listener, &path).await;
@@ -317,7 +309,7 @@ mod tests {
         std::fs::write(&path, "text").unwrap();
         let error = listen(&path, &UnixSocket::default()).unwrap_err();
         assert!(error.to_string().ends_with("is not a socket and is left alone"), "{error}");
-        // Nor is the file that a link leads to.
+        // The target of a symbolic link stays as well.
         let link = path.with_file_name("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         listen(&link, &UnixSocket::default()).unwrap_err();

@@ -1,6 +1,5 @@
-//! Accounts on Windows: a batch logon, the profile, the account's own
-//! environment. Every step can hold its caller for long, so they are done on
-//! spawn threads, and a taken account is kept for a while (`spawn::accounts`).
+//! Accounts on Windows: batch logon, profile and environment. Each step may block for long, so
+//! spawn threads do them, and `spawn::accounts` caches the account.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,10 +20,10 @@ use crate::model::secret::Password;
 
 pub use super::logon::counts_against_account;
 
-/// An account that is logged on. Logged off when dropped.
+/// A logged-on account. The drop logs it off.
 #[derive(Debug)]
 pub struct Account {
-    // Before the token: a profile is unloaded with it. None if nobody wants it.
+    // Unloaded with the token. `None` if not wanted or only administrators can load it.
     profile: Option<Profile>,
     token: OwnedHandle,
     environment: Vec<(OsString, OsString)>,
@@ -33,18 +32,16 @@ pub struct Account {
 }
 
 impl Account {
-    /// Logs the account on.
     pub fn take(credentials: &Credentials) -> Result<Account, SpawnError> {
         let name = credentials.user.to_string();
         let at = |step, what: &str, error: io::Error| {
             SpawnError::new(step, format!("{what} {name}: {error}{}", rights::hint(&error)))
         };
         let token = log_on(credentials)?;
-        // A token that can't say whose it is proves nothing.
         token::user_of(&token).map_err(|error| at(Step::Logon, "the logon of", error))?;
         let (mut profile, mut remark) = (None, None);
         if credentials.load_profile {
-            // By the name that the token has: a profile's folder is called so.
+            // The token's own spelling of the name, because it names the profile's folder.
             let own_name =
                 names::of_token(&token).unwrap_or_else(|_| LogonName::of(&credentials.user).account);
             match Profile::load(&token, &own_name) {
@@ -53,27 +50,25 @@ impl Account {
                 Err(error) => return Err(at(Step::Profile, "the profile of", error)),
             }
         }
-        // Without a profile it is the system's part, and what all new users have.
+        // Without a profile: the system's variables and those of the default user.
         let environment =
             environment_of(&token).map_err(|error| at(Step::Profile, "the environment of", error))?;
         Ok(Account { profile, token, environment, name, remark })
     }
 
-    /// What an administrator should know of how it was taken.
+    /// A warning for the administrator about the logon.
     pub fn remark(&self) -> Option<&str> {
         self.remark.as_deref()
     }
 
-    /// What can be said of the account without a logon: whether it exists. A
-    /// wrong password is found by the first client, so that reading a file
-    /// never counts against an account.
-    /// True if it is an administrator, as far as the system says.
+    /// Checks that the account exists, without a logon: reading a configuration must not count as
+    /// a failed logon. Returns whether it is known to be an administrator.
     pub fn examine(credentials: &Credentials) -> Result<bool, SpawnError> {
         let user = &credentials.user;
         let logon_name = LogonName::of(user);
         let full_name = logon_name.full();
         match names::is_user(&full_name) {
-            // Who may not look into the store learns it from the first client.
+            // If this process cannot read the store, the first session reports the error.
             Ok(true) if is_missing_in_store(credentials) => password_of(credentials).map(|_| false),
             Ok(true) => Ok(!logon_name.is_built_in && names::is_administrator(&full_name)),
             Ok(false) => {
@@ -86,10 +81,8 @@ impl Account {
         }
     }
 
-    /// How long a taken account may be used before it must be logged on again.
     pub const LIFETIME: Option<std::time::Duration> = Some(std::time::Duration::from_mins(10));
 
-    /// The account's own variables: its profile's and the system's.
     pub fn environment(&self) -> Vec<(OsString, OsString)> {
         self.environment.clone()
     }
@@ -106,7 +99,7 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         if let Some(profile) = self.profile.take() {
-            // No program of ours uses it any more: each session keeps its account.
+            // Every session holds its account, so no program uses the profile any more.
             profile.unload(&self.token);
         }
     }
@@ -121,7 +114,7 @@ fn without_profile(name: &str, error: &io::Error) -> String {
 fn environment_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> {
     fault::point("account-environment", Says::Memory)?;
     let mut block = std::ptr::null_mut();
-    // SAFETY: the block that comes back ends with two zeroes and is freed once it is read.
+    // SAFETY: the returned block ends with two zeroes and is freed after the read.
     unsafe {
         check(CreateEnvironmentBlock(&raw mut block, token.as_raw_handle(), 0))?;
         let variables = environment::variables(block.cast());
@@ -130,18 +123,17 @@ fn environment_of(token: &OwnedHandle) -> io::Result<Vec<(OsString, OsString)>> 
     }
 }
 
-/// Accounts have no numbers of this kind here.
+/// Always `None`: accounts have no numeric user ID on Windows.
 pub fn name_of_user(_: u32) -> io::Result<Option<(String, u32)>> {
     Ok(None)
 }
 
-/// Nor have groups.
+/// Always `None`: groups have no numeric ID on Windows.
 pub fn name_of_group(_: u32) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Tries an account's password, without starting anything. A wrong one counts
-/// against the account.
+/// Tests a password by a logon. A wrong password counts as a failed logon.
 pub fn try_out(credentials: &Credentials) -> Result<(), SpawnError> {
     log_on(credentials).and_then(|token| {
         token::user_of(&token).map(drop).map_err(|error| {
@@ -150,7 +142,6 @@ pub fn try_out(credentials: &Credentials) -> Result<(), SpawnError> {
     })
 }
 
-/// Reads a user field.
 pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> Result<Credentials, String> {
     let user = UserName(user.to_owned());
     let name = LogonName::of(&user);
@@ -166,7 +157,6 @@ pub fn parse_credentials(user: &str, password: Option<&str>, service: &str) -> R
     Ok(Credentials { user, password, group: None, load_profile: true })
 }
 
-/// Whether the account needs no password.
 pub fn is_built_in(user: &UserName) -> bool {
     LogonName::of(user).is_built_in
 }

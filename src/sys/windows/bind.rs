@@ -1,5 +1,4 @@
-//! How a port is bound: for this program alone where that can be, and otherwise
-//! at least against other accounts.
+//! Binding a port: exclusively if possible, otherwise at least against other accounts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,26 +17,26 @@ use super::super::fault::{self, Says};
 use super::handle::raw_socket;
 use super::listeners;
 
-/// A bound socket that does not listen yet, and whether it has its port to itself.
+/// A bound socket that does not listen yet, and whether the bind is exclusive.
 pub(super) fn bound_at(address: SocketAddr, stdio: Stdio) -> io::Result<(socket2::Socket, bool)> {
     match bound(address, stdio, Binding::Exclusive) {
         Ok(socket) => Ok((socket, true)),
         Err(error) if only_connections_are_in_the_way(&error, address) => {
-            // The first error names the cause; a reserved port refuses both.
+            // Keep the first error, which names the cause: a reserved port refuses both binds.
             bound(address, stdio, Binding::Default).map(|socket| (socket, false)).map_err(|_| error)
         }
         Err(error) => Err(error),
     }
 }
 
-/// A new socket. One without OVERLAPPED is synchronous: only such a socket can be a
-/// program's standard stream. The server itself reads and writes asynchronous ones:
-/// a write that does not wait on a synchronous socket may wait all the same.
+/// A new socket. Only a synchronous socket, without OVERLAPPED, can be a program's standard
+/// stream. The server itself uses asynchronous ones: a non-blocking write on a synchronous
+/// socket may block.
 fn new_socket(address: SocketAddr, stdio: Stdio) -> io::Result<socket2::Socket> {
     fault::point("socket", Says::Sockets)?;
     let overlapped = if stdio == Stdio::Pipe { WSA_FLAG_OVERLAPPED } else { 0 };
     let family = if address.is_ipv6() { AF_INET6 } else { AF_INET };
-    // SAFETY: no pointers; a socket that comes back is new and ours.
+    // SAFETY: no pointers; a returned socket is new.
     unsafe {
         let socket = WSASocketW(
             family.into(),
@@ -54,24 +53,21 @@ fn new_socket(address: SocketAddr, stdio: Stdio) -> io::Result<socket2::Socket> 
     }
 }
 
-/// How a port is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Binding {
-    /// No other program can bind it. It fails while a connection of before is open.
+    /// No other program can bind the port. Fails while an earlier connection is open.
     Exclusive,
-    /// No program of another account can bind it.
     Default,
 }
 
-/// A bound socket that does not listen yet.
 fn bound(address: SocketAddr, stdio: Stdio, binding: Binding) -> io::Result<socket2::Socket> {
     let socket = new_socket(address, stdio)?;
     if address.is_ipv6() {
-        // Two sockets serve a port, so that an IPv4 client is written as one.
+        // IPv4 gets a socket of its own, so that records show plain IPv4 addresses.
         socket.set_only_v6(true)?;
     }
     if binding == Binding::Exclusive {
-        // Without it a program of the same account can bind the same port and take our clients.
+        // Otherwise a program of the same account can bind the port and take its clients.
         exclusive(&socket)?;
         fault::point("bind:exclusive", Says::InUse)?;
     }
@@ -80,9 +76,8 @@ fn bound(address: SocketAddr, stdio: Stdio, binding: Binding) -> io::Result<sock
     Ok(socket)
 }
 
-/// Whether an exclusive bind failed although no program listens there. A
-/// connection that the former listener accepted has the port then, perhaps for
-/// as long as its client likes. What cannot be looked at counts as a listener.
+/// Whether an exclusive bind failed because of connections alone. A connection of the former
+/// listener keeps the port as long as its client likes. If the table cannot be read, false.
 fn only_connections_are_in_the_way(error: &io::Error, address: SocketAddr) -> bool {
     let refused = matches!(error.raw_os_error(), Some(WSAEADDRINUSE | WSAEACCES));
     refused && matches!(listeners::any_on(address), Ok(false))
@@ -91,17 +86,16 @@ fn only_connections_are_in_the_way(error: &io::Error, address: SocketAddr) -> bo
 fn exclusive(socket: &socket2::Socket) -> io::Result<()> {
     fault::point("socket-option", Says::Memory)?;
     let on = 1i32;
-    // SAFETY: the pointer is to four valid bytes, and so is the length.
+    // SAFETY: the pointer is to four valid bytes, and the length is four.
     let result =
         unsafe { setsockopt(raw_socket(socket), SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (&raw const on).cast(), 4) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Why sockets can't be standard streams on this host, if they can't: layered
-/// providers of old give sockets that are no file handles.
+/// Old layered providers make sockets that are no file handles.
 pub fn stdio_fault() -> Option<String> {
     let socket = new_socket(SocketAddr::from(([127, 0, 0, 1], 0)), Stdio::Socket).ok()?;
-    // SAFETY: zeroes are a valid value to be overwritten; the length is the structure's.
+    // SAFETY: zeroes are valid and overwritten; the length is the structure's.
     let flags = unsafe {
         let mut info: WSAPROTOCOL_INFOW = std::mem::zeroed();
         let mut length = i32::try_from(size_of::<WSAPROTOCOL_INFOW>()).ok()?;

@@ -1,5 +1,5 @@
-//! A running program on Windows: waited for by its handle, and ended with its
-//! whole tree, which is in a job from its start.
+//! A running program on Windows. The server waits for its handle and terminates its job,
+//! which holds the whole tree from the start.
 
 use std::ffi::c_void;
 use std::io;
@@ -21,10 +21,9 @@ use super::job::{Job, is_gone};
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
 
-/// How often a program is looked at whose end nobody tells us.
+/// Poll interval if the system offers no wait.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// A program that was started.
 #[derive(Debug)]
 pub struct Child {
     pid: u32,
@@ -39,14 +38,12 @@ impl Child {
         Child { pid, ended: None, process, job }
     }
 
-    /// The process number, for people.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Waits for the program's end, ends what is left of its tree, and tells
-    /// how the program ended. Nothing can be left to itself here: a file that
-    /// says so is refused.
+    /// Waits for the program's end, terminates its tree and returns the exit status. Windows
+    /// has no leftovers: the configuration refuses them.
     pub async fn wait(&mut self, _leftovers: Leftovers) -> io::Result<ExitStatus> {
         if self.ended.is_none() {
             self.ended = ProcessEnd::of(&self.process).ok();
@@ -54,10 +51,9 @@ impl Child {
         match &self.ended {
             Some(ended) => {
                 ended.notify.notified().await;
-                // The next call, if there is one, must not wait for a second end.
+                // A later call must return at once too.
                 ended.notify.notify_one();
             }
-            // The system has nobody to tell us, and the program works all the same.
             None => {
                 while !is_gone(&self.process) {
                     tokio::time::sleep(LOOK_AGAIN).await;
@@ -68,53 +64,48 @@ impl Child {
         self.job.gone().await?;
         let mut code = 0;
         fault::point("exit-code", Says::Memory)?;
-        // SAFETY: the handle is the process's, the pointer is valid for the call.
+        // SAFETY: the handle is open; the pointer is valid for the call.
         check(unsafe { GetExitCodeProcess(self.process.as_raw_handle(), &raw mut code) })?;
         Ok(ExitStatus::Code(code))
     }
 
-    /// Asks the program to end: with the connection as its streams there is no
-    /// way to ask. False, so that the caller ends its tree.
+    /// Always false, so that the caller terminates the tree: Windows has no SIGTERM.
     pub fn ask_to_end(&self) -> bool {
         false
     }
 
-    /// Whether it is sure that the program has read nothing, so that nothing
-    /// which a client sent can have changed how it ended.
+    /// True if the program has certainly read nothing, so a client cannot have caused its exit.
     pub fn has_read_nothing(&self) -> bool {
         let mut counters = IO_COUNTERS::default();
-        // SAFETY: the handle is the process's, the pointer is valid for the call.
+        // SAFETY: the handle is open; the pointer is valid for the call.
         let asked = unsafe { GetProcessIoCounters(self.process.as_raw_handle(), &raw mut counters) };
         asked != 0 && counters.ReadOperationCount == 0
     }
 
-    /// Ends the program's tree now; `wait` then returns.
     pub fn end_tree(&self) {
         self.job.end();
     }
 
-    /// Handles of its tree, as far as it lives.
     #[cfg(test)]
     pub(super) fn tree(&self) -> Vec<OwnedHandle> {
         self.job.processes()
     }
 
-    /// Nothing goes on without the server here: a job ends with its last handle.
+    /// Terminates the tree, which cannot outlive the server: a job ends with its last handle.
     pub fn leave(self) {
         self.end_tree();
     }
 }
 
-/// A wait of the system's thread pool for the end of a process.
 #[derive(Debug)]
 struct ProcessEnd {
     notify: Arc<Notify>,
     wait: HANDLE,
 }
 
-// SAFETY: a wait handle may be used from any thread.
+// SAFETY: any thread may use a wait handle.
 unsafe impl Send for ProcessEnd {}
-// SAFETY: nothing is done through a shared reference.
+// SAFETY: no method uses a shared reference.
 unsafe impl Sync for ProcessEnd {}
 
 impl ProcessEnd {
@@ -122,9 +113,9 @@ impl ProcessEnd {
         fault::point("watch:process", Says::Memory)?;
         let notify = Arc::new(Notify::new());
         let mut wait = INVALID_HANDLE_VALUE;
-        // SAFETY: the context is the Notify, which `Ended` keeps alive until
-        // UnregisterWaitEx has waited for the callback; the process handle
-        // outlives the wait, as `Child` drops `ended` first.
+        // SAFETY: the context is the Notify. `ProcessEnd` keeps it alive until UnregisterWaitEx
+        // has waited for the callback. The process handle outlives the wait: `Child` drops
+        // `ended` first.
         check(unsafe {
             RegisterWaitForSingleObject(
                 &raw mut wait,
@@ -141,23 +132,21 @@ impl ProcessEnd {
 
 impl Drop for ProcessEnd {
     fn drop(&mut self) {
-        // SAFETY: the wait is ours; INVALID_HANDLE_VALUE makes the call return
-        // only when the callback, which is short, is not running.
+        // SAFETY: the wait is owned; INVALID_HANDLE_VALUE makes the call wait for the callback.
         unsafe { UnregisterWaitEx(self.wait, INVALID_HANDLE_VALUE) };
     }
 }
 
 unsafe extern "system" fn process_ended(context: *mut c_void, _timed_out: bool) {
-    // SAFETY: the context is the Notify that `Ended` keeps alive.
+    // SAFETY: the context is the Notify that `ProcessEnd` keeps alive.
     unsafe { (*context.cast::<Notify>()).notify_one() };
 }
 
-/// Whether a process that a program left behind has this connection.
 pub fn leftovers_have(connection: &connection::Id) -> bool {
     match *connection {}
 }
 
-/// What is left of a tree goes with its job here.
+/// Always false: a job takes all leftovers of its tree with it.
 pub fn reap_orphans() -> bool {
     false
 }

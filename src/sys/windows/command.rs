@@ -1,5 +1,5 @@
-//! A command line on Windows: passed on unchanged, with the program that it
-//! names found by us, so that no folder that others can write is ever tried.
+//! A Windows command line. The server finds the program itself, so that Windows never searches
+//! a folder that others can write.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -17,32 +17,28 @@ use super::handle::wide;
 use super::quote::{quoted, word};
 use crate::model::command_line::{CommandLine, CommandText};
 
-/// A command line that could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     line: String,
     name: ProgramName,
-    /// The program receives this in the place of its name in the line.
+    /// Replaces the program's name in the line (`argv0`).
     own_name: Option<String>,
 }
 
-/// How the command line names its program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ProgramName {
-    /// In quotes, or without a blank in it.
     Clear(String),
-    /// A path without quotes that may go on behind each blank.
+    /// A path without quotes, which may end at any blank.
     Blanks,
 }
 
 impl Command {
-    /// Reads a command line.
     pub fn new(typed: &CommandLine) -> Result<Command, CommandFault> {
         let command = match &typed.text {
             CommandText::Line(line) => Command::of_line(line)?,
             CommandText::Words(words) => Command::of_words(words)?,
         };
-        // The C runtime knows no way to write a quote within this word.
+        // The C runtime has no escape for a quote within this word.
         let letter =
             typed.own_name.as_ref().and_then(|name| name.chars().find(|letter| "\"\0".contains(*letter)));
         if let Some(letter) = letter {
@@ -79,7 +75,7 @@ impl Command {
         Ok(Command { line, name, own_name: None })
     }
 
-    /// Quotes words as the C runtime reads them.
+    /// Quotes words by the rules of the C runtime.
     fn of_words(words: &[String]) -> Result<Command, CommandFault> {
         let Some(name) = words.first().filter(|name| !name.is_empty()) else {
             return Err(refused(0, "the program's name is empty", None));
@@ -87,15 +83,14 @@ impl Command {
         if name.contains('"') {
             return Err(refused(0, "a program's name can't hold a \"", None));
         }
-        // Windows drops blanks and dots at the end of a name.
+        // Windows ignores blanks and dots at the end of a name.
         let batch = is_batch(Path::new(name.trim_end_matches([' ', '.'])));
         let mut line = format!("\"{name}\"");
         for (number, word) in words.iter().enumerate() {
             if word.contains('\0') {
                 return Err(refused(number, "an argument can't hold a NUL character", None));
             }
-            // cmd.exe reads the line a second time, by rules of its own: within
-            // quotes, too, it takes these for more than text.
+            // cmd.exe parses the line again and interprets these even within quotes.
             let meant = |letter: char| letter.is_control() || "\"%!&|<>^".contains(letter);
             if let Some(letter) = word.chars().find(|&letter| batch && meant(letter)) {
                 let message =
@@ -105,7 +100,6 @@ impl Command {
             }
             if number > 0 {
                 line.push(' ');
-                // These separate arguments for cmd.exe.
                 let parts = batch && word.contains([',', ';', '=', '(', ')']);
                 line.push_str(&if parts { quoted(word) } else { self::word(word) });
             }
@@ -116,12 +110,11 @@ impl Command {
         Ok(Command { line, name: ProgramName::Clear(name.clone()), own_name: None })
     }
 
-    /// The whole command line, for a look at what it starts.
     pub fn text(&self) -> String {
         self.line.clone()
     }
 
-    /// Where the program is now. May touch the disk or the network.
+    /// Finds the program. May block on the disk or the network.
     pub fn program(&self) -> Result<FoundProgram, ProgramFault> {
         let mut program = match &self.name {
             ProgramName::Clear(name) if is_path(name) => {
@@ -150,7 +143,7 @@ impl Command {
         let started = self.to_start(&program.path).1.to_string_lossy().into_owned();
         let (most, hint) = match is_shell || is_batch {
             true => (LONGEST_OF_CMD, Some("write it into a batch file".to_owned())),
-            // `argv0` may have made it longer.
+            // `argv0` may have made the line longer.
             false => (LONGEST_LINE, None),
         };
         if let Some(message) = too_long(&started, most) {
@@ -162,7 +155,6 @@ impl Command {
         Ok(program)
     }
 
-    /// What to say where the quotes are around the program and its arguments.
     fn quoted_whole(&self, name: &str) -> Option<ProgramFault> {
         let (first, rest) = name.match_indices(' ').find_map(|(at, _)| {
             let path = usable(Path::new(&name[..at]), &self.line).ok()?;
@@ -172,7 +164,7 @@ impl Command {
         Some(fault(message, Some(format!("write \"{}\"{rest}", first.display()))))
     }
 
-    /// A path without quotes ends behind some blank; Windows tries them in turn.
+    /// Tries each blank as the end of an unquoted path, in the order that Windows does.
     fn program_with_blanks(&self) -> Result<FoundProgram, ProgramFault> {
         let ends = self.line.match_indices([' ', '\t']).map(|(at, _)| at).chain([self.line.len()]);
         let mut first_fault = None;
@@ -195,13 +187,13 @@ impl Command {
         Err(first_fault.unwrap_or_else(|| fault("the program's name is empty".to_owned(), None)))
     }
 
-    /// What to start for a program at `path`: the application, and the whole
-    /// command line. Batch files are run by cmd.exe; no text of a client is
-    /// ever in a command line, so its quoting rules can't be turned against us.
+    /// The application and the whole command line for a program at `path`. cmd.exe runs
+    /// batch files. No command line holds text from a client, so cmd.exe's quoting rules
+    /// cannot be exploited.
     pub(super) fn to_start(&self, path: &Path) -> (PathBuf, OsString) {
         if is_batch(path) {
             let cmd = system_directory().join("cmd.exe");
-            // The path that we found, since cmd would look in its current folder too.
+            // The full path: cmd.exe would search its current folder first.
             let rest = self.behind_name(path);
             let line = format!("\"{}\" /d /s /c \"\"{}\"{rest}\"", cmd.display(), path.display());
             return (cmd, line.into());
@@ -213,7 +205,6 @@ impl Command {
         (path.to_owned(), format!("{quote}{own_name}{quote}{rest}").into())
     }
 
-    /// The command line behind the program's name, with the blank before it.
     fn behind_name(&self, path: &Path) -> &str {
         let end = match &self.name {
             ProgramName::Clear(name) if self.line.starts_with('"') => name.len() + 2,
@@ -240,8 +231,7 @@ fn is_batch(path: &Path) -> bool {
     matches!(extension(path).as_str(), "cmd" | "bat")
 }
 
-/// The path of a file that Windows can start, with `.exe` added where nothing
-/// else is named.
+/// The path of a file that Windows can start. Adds `.exe` to a name without an extension.
 fn usable(path: &Path, line: &str) -> Result<PathBuf, ProgramFault> {
     let path = if path.extension().is_none() { path.with_extension("exe") } else { path.to_owned() };
     match std::fs::metadata(&path) {
@@ -268,9 +258,9 @@ fn usable(path: &Path, line: &str) -> Result<PathBuf, ProgramFault> {
     }
 }
 
-/// Bare names: System32, the Windows directory, the system's PATH. Never our
-/// own folder or the current one, where a stranger's file may lie, nor a
-/// user's PATH, which a service does not have.
+/// Searches System32, the Windows directory and the system's PATH for a bare name. Skips the
+/// server's folder and the current one, where an attacker may plant a file, and a user's
+/// PATH, which services do not have.
 fn in_search_path(name: &str, line: &str) -> Result<PathBuf, ProgramFault> {
     let system_path = system_path();
     [system_directory(), windows_directory()]
@@ -279,7 +269,7 @@ fn in_search_path(name: &str, line: &str) -> Result<PathBuf, ProgramFault> {
         .map(|folder| folder.join(name))
         .find_map(|candidate| match usable(&candidate, line) {
             Ok(path) => Some(Ok(path)),
-            // Found, but a script: say so instead of "not found".
+            // A script was found: report that instead of "not found".
             Err(fault) if fault.hint.as_ref().is_some_and(|hint| hint.starts_with("write ")) => {
                 Some(Err(fault))
             }
@@ -300,14 +290,13 @@ fn in_search_path(name: &str, line: &str) -> Result<PathBuf, ProgramFault> {
         })
 }
 
-/// The PATH that services have.
 fn system_path() -> OsString {
     let key = wide(r"SYSTEM\CurrentControlSet\Control\Session Manager\Environment");
     let name = wide("Path");
     let mut buffer = vec![0u16; 32_768];
     let mut bytes = 65_536u32;
-    // SAFETY: texts end with zero, the buffer has the length that is given.
-    // RRF_RT_REG_SZ takes an expandable value too, and expands it.
+    // SAFETY: the strings are NUL-terminated, and the buffer has the length passed.
+    // RRF_RT_REG_SZ also accepts an expandable value and expands it.
     let result = unsafe {
         RegGetValueW(
             HKEY_LOCAL_MACHINE,
@@ -320,7 +309,7 @@ fn system_path() -> OsString {
         )
     };
     if result != ERROR_SUCCESS {
-        // Not the process's own PATH: in a console that is the user's.
+        // No fallback to the process's own PATH: in a console that is the user's.
         return OsString::new();
     }
     let length = buffer.iter().position(|&unit| unit == 0).unwrap_or(0);

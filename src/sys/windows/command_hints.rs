@@ -1,14 +1,12 @@
-//! What is said of command lines that are written as elsewhere, of files that are
-//! no programs, and of lines that are too long.
+//! Advice for command lines that Windows cannot start as written.
 
 use std::path::Path;
 
 use super::super::ProgramFault;
 
-/// The longest command line that a process can have, in UTF-16 units, without its
-/// closing zero (CreateProcess).
+/// Limit of CreateProcess in UTF-16 units, without the closing zero.
 pub(super) const LONGEST_LINE: usize = 32_766;
-/// The longest that cmd.exe reads.
+/// Limit of cmd.exe in UTF-16 units.
 pub(super) const LONGEST_OF_CMD: usize = 8_191;
 
 pub(super) fn too_long(line: &str, most: usize) -> Option<String> {
@@ -30,7 +28,7 @@ pub(super) fn not_whole(name: &str) -> ProgramFault {
     ProgramFault { message: format!("{name} is not a whole path"), hint: Some(hint.to_owned()) }
 }
 
-/// A warning of a word by which a shell would do something. Here it is an argument.
+/// A warning about shell syntax or a comment, which the program receives as an argument.
 pub(super) fn meant_for_a_shell(line: &str) -> Option<String> {
     let mut is_quoted = false;
     let outside: String = line
@@ -58,7 +56,6 @@ pub(super) fn meant_for_a_shell(line: &str) -> Option<String> {
     })
 }
 
-/// Commands that cmd.exe has in itself, without a program.
 pub(super) const BUILT_INTO_CMD: [&str; 21] = [
     "assoc", "break", "call", "cd", "chdir", "cls", "copy", "date", "del", "dir", "echo", "erase", "md",
     "mkdir", "move", "rd", "ren", "set", "time", "type", "ver",
@@ -68,8 +65,7 @@ pub(super) fn extension(path: &Path) -> String {
     path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
-/// Whether a file is surely none that Windows can start. One that cannot be read may
-/// be one: to start it takes another right.
+/// False for an unreadable file: its start takes another right.
 pub(super) fn is_no_program(path: &Path) -> bool {
     let mut head = [0; 2];
     let read = std::fs::File::open(path).and_then(|mut file| {
@@ -82,7 +78,6 @@ pub(super) fn is_no_program(path: &Path) -> bool {
     }
 }
 
-/// What runs a script of this kind.
 pub(super) fn interpreter(path: &Path) -> Option<&'static str> {
     Some(match extension(path).as_str() {
         "ps1" => "powershell.exe -NoProfile -ExecutionPolicy Bypass -File",

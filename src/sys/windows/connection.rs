@@ -1,5 +1,4 @@
-//! A connection before a program has it: its options. (By what processes that
-//! have it are known, this system does not show.)
+//! Options and identity of a connection.
 
 use std::io;
 use std::os::windows::io::{BorrowedSocket, RawSocket};
@@ -9,20 +8,19 @@ use socket2::SockRef;
 use super::super::fault::{self, Says};
 use super::socket::Socket;
 
-/// By what a connection is known among the handles of processes.
+/// Identifies a connection among the handles of processes. Windows does not show this.
 #[derive(Debug)]
 pub enum Id {}
 
 impl Socket {
-    /// By what the connection is known among the handles of processes.
     pub fn id(&self) -> Option<Id> {
         None
     }
 
-    /// Sets TCP_NODELAY. To be called before a program has the connection.
+    /// Sets TCP_NODELAY. Call it before a program has the connection.
     pub fn set_nodelay(&self) -> io::Result<()> {
         fault::point("nodelay", Says::Memory)?;
-        // SAFETY: the socket is open for as long as this borrows it.
+        // SAFETY: the socket is open as long as it is borrowed.
         let socket = unsafe { BorrowedSocket::borrow_raw(self.handle() as RawSocket) };
         SockRef::from(&socket).set_tcp_nodelay(true)
     }
@@ -45,7 +43,7 @@ mod tests {
         let _client = TcpStream::connect(address).unwrap();
         listener.readable().await.unwrap();
         let (socket, _) = listener.accept().unwrap().unwrap();
-        // SAFETY: the socket is open for as long as this is used.
+        // SAFETY: the socket is open as long as it is borrowed.
         let borrowed = unsafe { BorrowedSocket::borrow_raw(socket.handle() as RawSocket) };
         let is_set = || SockRef::from(&borrowed).tcp_nodelay().unwrap();
         assert!(!is_set());

@@ -1,6 +1,5 @@
-//! The control channel on Windows: a named pipe for administrators and its
-//! owner, of this computer only. By default its name is one that only
-//! administrators can take, so that nobody can be there before the server.
+//! The control channel on Windows: a local named pipe for administrators and its owner.
+//! By default only administrators can create its name, so no other process can take it first.
 
 use std::io::{self, ErrorKind};
 use std::os::windows::io::{AsRawHandle, RawHandle};
@@ -25,33 +24,27 @@ use super::paths::OPEN_PIPES;
 use super::security::{self, Descriptor, Local, SidKind};
 use super::{names, process, scm, token};
 
-/// Who is answered, in words.
 pub const WHO_MAY_ASK: &str = "administrators (from an elevated prompt) and the user who runs it";
 
-/// Where the pipes of this computer are. Another computer's would answer as
-/// whoever it likes.
+/// The prefix of local pipes. A pipe on another computer could claim any owner.
 const PIPES: &str = r"\\.\pipe\";
 
-/// A server that has no instance free is asked again after this.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// The server's end.
 #[derive(Debug)]
 pub struct Channel {
     name: PathBuf,
-    /// Who may open it, in its written form.
+    /// The access list in SDDL.
     access: String,
-    /// The instance that the next client gets.
     next: NamedPipeServer,
 }
 
 impl Channel {
-    /// Makes the pipe, and fails if anybody has one of this name. Must be
-    /// called within the loop.
+    /// Must be called within the runtime. Fails if a pipe of this name exists.
     pub fn open(name: &Path) -> io::Result<Channel> {
         check_name(name).map_err(|message| io::Error::new(ErrorKind::InvalidInput, message))?;
         let own = token::own_sid()?;
-        // An administrator's is that of all: others may ask it.
+        // A server of an administrator answers all administrators.
         let access = access(if process::is_privileged() { "BA" } else { &own }, &own);
         let next = instance(name, &access, true).map_err(|error| {
             if is(&error, ERROR_ACCESS_DENIED) || is(&error, ERROR_PIPE_BUSY) {
@@ -65,14 +58,14 @@ impl Channel {
         Ok(Channel { name: name.to_owned(), access, next })
     }
 
-    /// The next client. Who may open the pipe is in its access list.
+    /// Accepts the next client. The pipe's access list decides which clients may connect.
     pub async fn accept(&mut self) -> io::Result<Stream> {
         loop {
             let connected = self.next.connect().await;
             let next = match instance(&self.name, &self.access, false) {
                 Ok(next) => next,
                 Err(error) => {
-                    // The name must not be left without an instance of ours.
+                    // Keep this instance: without one, another process could take the name.
                     let _ = self.next.disconnect();
                     return Err(error);
                 }
@@ -80,14 +73,12 @@ impl Channel {
             let pipe = std::mem::replace(&mut self.next, next);
             match connected {
                 Ok(()) => return Ok(Stream { pipe: Pipe::Server(pipe) }),
-                // It came and went.
                 Err(error) if is(&error, ERROR_NO_DATA) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Its name.
     pub fn path(&self) -> &Path {
         &self.name
     }
@@ -107,18 +98,17 @@ fn instance(name: &Path, access: &str, first: bool) -> io::Result<NamedPipeServe
     unsafe { options.create_with_security_attributes_raw(name, (&raw mut attributes).cast()) }
 }
 
-/// Everything for the system, administrators and the server's own account,
-/// nothing for others, and nothing inherited. The owner is by whom a client
-/// knows whom it asks.
+/// Full access for the system, administrators and the server's account, none for others.
+/// The client checks the owner to identify the server.
 fn access(owner: &str, own: &str) -> String {
     format!("O:{owner}D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;{own})")
 }
 
-/// Connects to a server of an administrator, of the system, or of our own.
+/// Connects to a server of an administrator, the system or the caller's own account.
 pub async fn connect(name: &Path) -> Result<Stream, ControlFault> {
     check_name(name).map_err(ControlFault::Name)?;
     let pipe = loop {
-        // A server that is none can ask who we are, and do nothing as us.
+        // A malicious server can identify the client but not act as the client.
         match ClientOptions::new().security_qos_flags(SECURITY_IDENTIFICATION).open(name) {
             Err(error) if is(&error, ERROR_PIPE_BUSY) => tokio::time::sleep(BUSY_PAUSE).await,
             opened => break opened.map_err(fault)?,
@@ -156,13 +146,12 @@ fn check_name(name: &Path) -> Result<(), String> {
     Err(format!("the control channel is a pipe of this computer: {PIPES}NAME"))
 }
 
-/// Who owns the pipe, where that is not an account that we trust: an administrator,
-/// our own, or the one that the service of this name is registered with.
+/// The pipe's owner, unless it is trusted: an administrator, the client's own account, or
+/// the account with which the service of this name is registered.
 fn stranger(pipe: RawHandle, name: &Path) -> io::Result<Option<String>> {
     let mut owner: PSID = std::ptr::null_mut();
     let mut descriptor = std::ptr::null_mut();
-    // SAFETY: the handle is open; the owner that comes back lies within the
-    // descriptor, which is ours to free.
+    // SAFETY: the handle is open; the owner lies within the descriptor, which is freed below.
     let code = unsafe {
         GetSecurityInfo(
             pipe,
@@ -183,8 +172,8 @@ fn stranger(pipe: RawHandle, name: &Path) -> io::Result<Option<String>> {
         return Ok(Some("nobody".to_owned()));
     }
     let own = token::own_user()?;
-    // SAFETY: the owner lies within the descriptor, which is freed below; `own`
-    // begins with a TOKEN_USER whose SID lies within it.
+    // SAFETY: the owner lies within the descriptor, which is freed below; `own` begins with a
+    // TOKEN_USER that holds its SID.
     let found = unsafe {
         let is_own = EqualSid((*own.as_ptr().cast::<TOKEN_USER>()).User.Sid, owner) != 0;
         let is_of_service = || {
@@ -198,15 +187,14 @@ fn stranger(pipe: RawHandle, name: &Path) -> io::Result<Option<String>> {
     Ok(found)
 }
 
-/// The account that a service is registered with, where the pipe has the name that
-/// every account can take. Only administrators register services.
+/// The registered account of the service, if any account can create the pipe's name.
+/// Only administrators register services.
 fn service_account(pipe: &Path) -> Option<String> {
     let name = pipe.to_string_lossy();
     let service = name.get(..OPEN_PIPES.len()).filter(|start| start.eq_ignore_ascii_case(OPEN_PIPES));
     service.and_then(|_| scm::account_of(&name[OPEN_PIPES.len()..]))
 }
 
-/// A connection of the control channel.
 #[derive(Debug)]
 pub struct Stream {
     pipe: Pipe,
@@ -220,7 +208,7 @@ enum Pipe {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // What a client has not read by now would be kept for it for ever.
+        // Windows would keep unread data for the client for ever.
         if let Pipe::Server(pipe) = &self.pipe {
             let _ = pipe.disconnect();
         }
@@ -228,7 +216,6 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    /// Reads what is there; 0 at the end.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match &self.pipe {
@@ -251,7 +238,7 @@ impl Stream {
         }
     }
 
-    /// Writes all of it, or leaves the rest to the system.
+    /// Writes all bytes. The runtime may still send the last of them after the return.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let written = match &self.pipe {
@@ -289,7 +276,7 @@ mod tests {
             assert!(matches!(connect(&name).await, Err(ControlFault::Absent)));
             let channel = Channel::open(&name).unwrap();
             connect(&name).await.unwrap();
-            // (Wine lets a second one in.)
+            // Wine allows a second server.
             if let Err(error) = Channel::open(&name) {
                 assert!(error.to_string().contains("another server answers there"), "{error}");
             }
@@ -319,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_service_of_an_ordinary_account_is_trusted_by_its_registration() {
-        // A service of Windows itself, and of Wine.
+        // This service exists on Windows and Wine.
         let pipe = PathBuf::from(format!("{OPEN_PIPES}EventLog"));
         let account = service_account(&pipe).unwrap();
         assert!(names::sid_of(&account).is_ok() || account == "LocalSystem", "{account}");
@@ -333,8 +320,7 @@ mod tests {
         run(async {
             let name = PathBuf::from(format!(r"\\.\pipe\wininetd-test-{}-theirs", std::process::id()));
             let own = token::own_sid().unwrap();
-            // The guests' group stands for another account. Windows lets nobody
-            // give a pipe to others; then there is nothing to see.
+            // The owner Guests stands for another account. Windows refuses it without a privilege.
             let Ok(_theirs) = instance(&name, &access("BG", &own), true) else { return };
             let fault = connect(&name).await.unwrap_err();
             assert!(

@@ -1,4 +1,4 @@
-//! What Windows tells of a connection.
+//! What Windows reports about a connection.
 
 use std::os::windows::io::AsRawSocket;
 
@@ -9,13 +9,13 @@ use windows_sys::Win32::Networking::WinSock::{
 use super::super::Counts;
 use super::handle::raw_socket;
 
-/// Whether the client has acknowledged all that was sent, and the end of the stream
-/// after it. Windows 10 of 2017 and later tell.
+/// Whether the client has acknowledged all data and the end of the stream. `None` before
+/// Windows 10 version 1703.
 pub(super) fn is_acknowledged(socket: &impl AsRawSocket) -> Option<bool> {
     let version = 0u32;
     let mut filled = 0;
-    // SAFETY: the structure is plain numbers, the pointers and their lengths are those of
-    // the two values, and without an OVERLAPPED the call is over when it returns.
+    // SAFETY: the structure is plain numbers, and pointers and lengths are those of the two
+    // values. Without an OVERLAPPED the call completes before it returns.
     let info = unsafe {
         let mut info: TCP_INFO_v0 = std::mem::zeroed();
         let result = WSAIoctl(
@@ -34,12 +34,11 @@ pub(super) fn is_acknowledged(socket: &impl AsRawSocket) -> Option<bool> {
     Some(matches!(info.State, TCPSTATE_FIN_WAIT_2 | TCPSTATE_TIME_WAIT | TCPSTATE_CLOSED))
 }
 
-/// Asks what moved on a connection, where the kernel counts.
 #[derive(Debug, Clone)]
 pub struct Counter(pub(super) ());
 
 impl Counter {
-    /// What the kernel counted: asking would wait for the program here.
+    /// Always `None`: the query would wait for the program's read.
     pub fn counts(&self) -> Option<Counts> {
         None
     }

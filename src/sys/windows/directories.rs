@@ -1,4 +1,4 @@
-//! The directories of the system itself, which ordinary users cannot change.
+//! The directories of Windows, which ordinary users cannot change.
 
 use std::ffi::OsString;
 use std::os::windows::ffi::OsStringExt;
@@ -16,8 +16,8 @@ pub(super) fn windows_directory() -> PathBuf {
 
 fn directory(ask: unsafe extern "system" fn(*mut u16, u32) -> u32) -> Option<PathBuf> {
     let mut buffer = [0u16; 1024];
-    // SAFETY: the buffer has the length that is given; both functions of this
-    // type write a path of at most that length and return its length.
+    // SAFETY: the buffer has the length passed. Both functions write a path of at most that
+    // length and return its length.
     let length = unsafe { ask(buffer.as_mut_ptr(), 1024) };
     let length = usize::try_from(length).ok().filter(|&length| length > 0 && length < buffer.len())?;
     Some(PathBuf::from(OsString::from_wide(&buffer[..length])))

@@ -1,10 +1,9 @@
-//! Environment blocks: UTF-16, each NAME=VALUE with its zero, sorted without
-//! regard to case, a zero at the end.
+//! Environment blocks: UTF-16 strings NAME=VALUE, each NUL-terminated and sorted without
+//! regard to case, then a zero.
 
 use std::ffi::{OsStr, OsString};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 
-/// The block of these variables.
 pub(super) fn block(variables: &[(OsString, OsString)]) -> Vec<u16> {
     let mut sorted: Vec<_> = variables.iter().collect();
     sorted.sort_by_cached_key(|(name, _)| name.to_string_lossy().to_uppercase());
@@ -22,14 +21,14 @@ pub(super) fn block(variables: &[(OsString, OsString)]) -> Vec<u16> {
     block
 }
 
-/// The variables of a block of the system's.
+/// Reads a block of the system.
 ///
 /// # Safety
 /// `block` points to an environment block that ends with two zeroes.
 pub(super) unsafe fn variables(mut block: *const u16) -> Vec<(OsString, OsString)> {
     let mut variables = Vec::new();
     loop {
-        // SAFETY: the walk stops at the empty string that ends the block.
+        // SAFETY: the loop stops at the empty string that ends the block.
         let entry = unsafe {
             let length = (0..).take_while(|&at| *block.add(at) != 0).count();
             let entry = std::slice::from_raw_parts(block, length);
@@ -39,7 +38,7 @@ pub(super) unsafe fn variables(mut block: *const u16) -> Vec<(OsString, OsString
         if entry.is_empty() {
             return variables;
         }
-        // Names may begin with '=' (a drive's directory), so look behind it.
+        // A name may begin with '=' (a drive's directory), so skip the first unit.
         if let Some(at) = entry.iter().skip(1).position(|&unit| unit == u16::from(b'=')) {
             variables.push((OsString::from_wide(&entry[..=at]), OsString::from_wide(&entry[at + 2..])));
         }
@@ -54,7 +53,7 @@ mod tests {
     fn a_block_is_sorted_without_case_and_read_back_as_written() {
         let written = [("b", "1"), ("A", "x=y"), ("C", "")].map(|(name, value)| (name.into(), value.into()));
         let block = block(&written);
-        // SAFETY: made by `block`.
+        // SAFETY: `block` made it.
         let read = unsafe { variables(block.as_ptr()) };
         let expected: Vec<(OsString, OsString)> =
             [("A", "x=y"), ("b", "1"), ("C", "")].map(|(name, value)| (name.into(), value.into())).to_vec();

@@ -1,5 +1,4 @@
-//! The Event Log of Windows: entries with our numbers, whose words come from
-//! the message file that `--install` registers.
+//! The Windows Event Log. `--install` registers the message file with the texts of entries.
 
 use std::io;
 
@@ -12,32 +11,28 @@ use windows_sys::Win32::System::EventLog::{
 use super::handle::{check, wide};
 use crate::model::level::Level;
 
-/// The message file, a DLL that holds nothing but texts. It is no part of the
-/// program's file, since viewers keep it open and would block an upgrade.
+/// A DLL with texts only. Viewers keep it open, which must not block an upgrade of the program.
 pub const MESSAGE_FILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/wininetd-events.dll"));
 
-/// Entries that are longer are refused (31,839), and an entry that is cut says more than none.
+/// In UTF-16 units. Windows refuses more than 31,839, so longer texts are cut.
 const LONGEST: usize = 31_000;
 
-/// An open source of the Event Log.
 #[derive(Debug)]
 pub struct EventLog {
     source: HANDLE,
 }
 
-// SAFETY: the handle may be used from any thread.
+// SAFETY: any thread may use the handle.
 unsafe impl Send for EventLog {}
 
 impl EventLog {
-    /// Opens the log for entries of this source.
     pub fn open(source: &str) -> io::Result<EventLog> {
         let source = wide(source);
-        // SAFETY: the name ends with zero; null is this computer.
+        // SAFETY: the name is NUL-terminated; null means this computer.
         let source = unsafe { RegisterEventSourceW(std::ptr::null(), source.as_ptr()) };
         if source.is_null() { Err(io::Error::last_os_error()) } else { Ok(EventLog { source }) }
     }
 
-    /// Writes an entry.
     pub fn report(&self, level: Level, id: u32, text: &str) -> io::Result<()> {
         let kind = match level {
             Level::Error => EVENTLOG_ERROR_TYPE,
@@ -47,14 +42,14 @@ impl EventLog {
         let mut text = wide(text.replace('\0', "\u{fffd}"));
         if text.len() > LONGEST {
             text.truncate(LONGEST);
-            // Not in the midst of a letter of two units.
+            // Do not cut a surrogate pair in half.
             if text.last().is_some_and(|unit| (0xD800..0xDC00).contains(unit)) {
                 text.pop();
             }
             text.extend("…\0".encode_utf16());
         }
         let texts = [text.as_ptr()];
-        // SAFETY: one text that ends with zero, no data, no user.
+        // SAFETY: one NUL-terminated string, no data, no user.
         check(unsafe {
             ReportEventW(
                 self.source,
@@ -73,7 +68,7 @@ impl EventLog {
 
 impl Drop for EventLog {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours.
+        // SAFETY: the handle is open and owned.
         unsafe { DeregisterEventSource(self.source) };
     }
 }

@@ -1,5 +1,5 @@
-//! A program's file, opened with the rights of the account that is to run it.
-//! CreateProcessAsUser opens it with ours, which may be more.
+//! Opens a program's file with the rights of the account that runs it. CreateProcessAsUser
+//! would open it with the server's rights, which may be wider.
 
 use std::fs::{File, OpenOptions};
 use std::os::windows::fs::OpenOptionsExt;
@@ -13,13 +13,12 @@ use super::super::{SpawnError, Step};
 use super::account::Account;
 use super::handle::check;
 
-/// A program's file that can't be replaced while this lives.
 pub(super) struct Image {
     _file: File,
 }
 
 impl Image {
-    /// Opens the program. Called with the account's rights in force.
+    /// Prevents writes to the file. The caller impersonates the account.
     pub(super) fn open(account: &Account, program: &Path) -> Result<Image, SpawnError> {
         let opened = fault::point("image-open", Says::Denied).and_then(|()| {
             OpenOptions::new()
@@ -33,13 +32,13 @@ impl Image {
     }
 }
 
-/// This thread has the account's rights while this lives.
+/// This thread impersonates the account until the drop.
 pub(super) struct Impersonation;
 
 impl Impersonation {
     pub(super) fn of(account: &Account) -> Result<Impersonation, SpawnError> {
         let asked = fault::point("impersonate", Says::Privilege);
-        // SAFETY: the token is the account's, open for the call.
+        // SAFETY: the account's token is open for the call.
         asked.and_then(|()| check(unsafe { ImpersonateLoggedOnUser(account.token()) })).map_err(|error| {
             SpawnError::new(Step::Logon, format!("taking the rights of {}: {error}", account.name()))
         })?;
@@ -51,8 +50,7 @@ impl Drop for Impersonation {
     fn drop(&mut self) {
         // SAFETY: no pointers.
         if unsafe { RevertToSelf() } == 0 {
-            // A thread that can't give a client's account back must not go on
-            // to start programs for others.
+            // This thread must not start programs of others with this account's rights.
             std::process::abort();
         }
     }

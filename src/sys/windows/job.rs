@@ -1,5 +1,5 @@
-//! A job: the processes of one session. The job ends with its last handle, so that a
-//! server that is killed leaves nothing behind.
+//! A job object: the processes of one session. Windows terminates them when the job's last
+//! handle closes, so a killed server leaves none behind.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
@@ -22,34 +22,29 @@ use super::handle::{check, own, size};
 use super::limits;
 use crate::model::limits::Limits;
 
-/// The exit code of programs that are ended by us: that of Ctrl-C, which other
-/// tools show as "ended from outside".
+/// Exit code of terminated programs: that of Ctrl-C (STATUS_CONTROL_C_EXIT).
 const ENDED_BY_SERVER: u32 = 0xC000_013A;
 
-/// How long the processes of an ended job may take to disappear. They do not
-/// run any more; only a driver that holds their input or output keeps them.
+/// Terminated processes run no code, but a driver may still hold their I/O.
 const TREE_GONE_WITHIN: Duration = Duration::from_secs(5);
 
-/// More processes than this are not listed.
 const MOST_LISTED: usize = 1 << 16;
 
-/// The processes of one session.
 #[derive(Debug)]
 pub(super) struct Job {
     handle: OwnedHandle,
-    /// Processes that were terminated and may not be gone yet. The job's counter
-    /// does not have them any more.
+    /// Terminated processes that may still exist. The job's counter no longer includes them.
     dying: Mutex<Vec<OwnedHandle>>,
 }
 
 impl Job {
     pub(super) fn new(limits: &Limits) -> io::Result<Job> {
         fault::point("job", Says::Memory)?;
-        // SAFETY: null for no name and default security; the handle that comes back is new.
+        // SAFETY: null means no name and default security; the returned handle is new.
         let handle = unsafe { own(CreateJobObjectW(std::ptr::null(), std::ptr::null()))? };
         let limits = limits::of_job(limits);
         fault::point("job:limits", Says::Memory)?;
-        // SAFETY: the structure is valid for the call, and the length its own.
+        // SAFETY: the structure and its length are valid for the call.
         check(unsafe {
             SetInformationJobObject(
                 handle.as_raw_handle(),
@@ -65,13 +60,12 @@ impl Job {
         self.handle.as_raw_handle()
     }
 
-    /// Terminates its processes. Their handles are kept, for `gone`.
     pub(super) fn end(&self) {
         let found = self.processes();
         self.dying().extend(found);
-        // SAFETY: the handle is a job of ours.
+        // SAFETY: the handle is an open job.
         unsafe { TerminateJobObject(self.raw(), ENDED_BY_SERVER) };
-        // A process that was created after the first list is in this one.
+        // Includes processes created after the first list.
         let created_since = self.processes();
         self.dying().extend(created_since);
     }
@@ -80,11 +74,11 @@ impl Job {
         self.dying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Handles to wait for its processes. Of one that may not be opened, and where
-    /// the list cannot be had, only the job's counter speaks.
+    /// Handles of the job's processes, empty if there is no list. A process that cannot be
+    /// opened is missing here and still in the job's counter.
     pub(super) fn processes(&self) -> Vec<OwnedHandle> {
         let Ok(ids) = self.process_ids() else { return Vec::new() };
-        // SAFETY: no pointers; a handle that comes back is new and ours.
+        // SAFETY: no pointers; a returned handle is new.
         let open = |id: usize| unsafe {
             own(OpenProcess(
                 PROCESS_SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION,
@@ -96,24 +90,23 @@ impl Job {
         ids.into_iter().filter_map(open).filter(|process| self.has(process)).collect()
     }
 
-    /// Whether a process is of this job. Its number may be another's by now.
+    /// Whether a process belongs to this job: Windows may have reused its number.
     fn has(&self, process: &OwnedHandle) -> bool {
         let mut is_in_job = 0;
-        // SAFETY: both handles are open, the pointer is valid for the call.
+        // SAFETY: both handles are open; the pointer is valid for the call.
         let asked = unsafe { IsProcessInJob(process.as_raw_handle(), self.raw(), &raw mut is_in_job) };
         asked == 0 || is_in_job != 0
     }
 
-    /// The numbers of its processes.
     fn process_ids(&self) -> io::Result<Vec<usize>> {
-        // The list is two counts of four bytes, then the numbers.
+        // The list has two counts of four bytes, then the process numbers.
         const HEAD: usize = size_of::<u64>() / size_of::<usize>();
         let mut room = 64;
         loop {
             fault::point("job:list", Says::Memory)?;
             let mut list = vec![0usize; HEAD + room];
             let length = u32::try_from(size_of_val(&*list)).map_err(io::Error::other)?;
-            // SAFETY: the list has the length that is given.
+            // SAFETY: the list has the length passed.
             let asked = check(unsafe {
                 QueryInformationJobObject(
                     self.raw(),
@@ -131,7 +124,7 @@ impl Job {
                 }
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    // SAFETY: the buffer begins with the structure, and is aligned for it.
+                    // SAFETY: the buffer begins with the structure and is aligned for it.
                     let listed = unsafe {
                         (*list.as_ptr().cast::<JOBOBJECT_BASIC_PROCESS_ID_LIST>()).NumberOfProcessIdsInList
                     };
@@ -141,10 +134,9 @@ impl Job {
         }
     }
 
-    /// How many of its processes still exist.
     fn live(&self) -> io::Result<u32> {
         fault::point("job:count", Says::Memory)?;
-        // SAFETY: zeroes are valid to be overwritten; the length is the structure's.
+        // SAFETY: zeroes are valid and overwritten; the length is the structure's.
         unsafe {
             let mut counts: JOBOBJECT_BASIC_ACCOUNTING_INFORMATION = std::mem::zeroed();
             check(QueryInformationJobObject(
@@ -158,9 +150,9 @@ impl Job {
         }
     }
 
-    /// Waits until none of its processes exists. While one does, it may hold
-    /// the connection's lock, and touching the connection would stop us. The job's
-    /// counter is 0 before that: a terminated process leaves its job first.
+    /// Waits until no process exists. Until then a process may hold the connection's lock, and
+    /// a call on the connection would block the server. The counter reaches 0 earlier, because
+    /// a terminated process leaves its job first.
     pub(super) async fn gone(&self) -> io::Result<()> {
         let mut pause = Duration::from_millis(1);
         let until = tokio::time::Instant::now() + TREE_GONE_WITHIN;
@@ -177,7 +169,6 @@ impl Job {
         Ok(())
     }
 
-    /// Whether a terminated process is not gone yet.
     fn any_dying(&self) -> bool {
         let mut dying = self.dying();
         dying.retain(|process| !is_gone(process));
@@ -185,9 +176,9 @@ impl Job {
     }
 }
 
-/// Whether a process has ended, with everything that it had open.
+/// Whether a process has ended and closed its handles.
 pub(super) fn is_gone(process: &OwnedHandle) -> bool {
-    // SAFETY: the handle is a process's; a timeout of 0 does not wait.
+    // SAFETY: the handle is open; a timeout of 0 does not wait.
     unsafe { WaitForSingleObject(process.as_raw_handle(), 0) == WAIT_OBJECT_0 }
 }
 
@@ -195,7 +186,7 @@ pub(super) fn is_gone(process: &OwnedHandle) -> bool {
 mod tests {
     use super::*;
 
-    /// Some systems (Wine) take limits and forget them; then they say of none.
+    /// Wine accepts limits, drops them and then reports none.
     #[test]
     fn a_job_keeps_the_limits_that_it_was_given() {
         let limits = Limits {
@@ -205,7 +196,7 @@ mod tests {
             open_files: None,
         };
         let job = Job::new(&limits).unwrap();
-        // SAFETY: zeroes are valid to be overwritten; the length is the structure's.
+        // SAFETY: zeroes are valid and overwritten; the length is the structure's.
         let found = unsafe {
             let mut found: JOBOBJECT_EXTENDED_LIMIT_INFORMATION = std::mem::zeroed();
             check(QueryInformationJobObject(
@@ -227,7 +218,6 @@ mod tests {
         assert_eq!(found.ActiveProcessLimit, wanted.ActiveProcessLimit);
         assert_eq!(found.PerJobUserTimeLimit, wanted.PerJobUserTimeLimit);
     }
-    /// A program that lives until its input ends.
     fn waiting() -> std::process::Child {
         #[allow(clippy::disallowed_methods)] // as any program would
         std::process::Command::new("cmd.exe")
@@ -238,7 +228,7 @@ mod tests {
             .unwrap()
     }
 
-    /// The counter of an empty job is 0, as that of a job whose last process dies.
+    /// The counter of an empty job is 0, like that of a job whose last process is dying.
     #[test]
     fn a_job_is_gone_only_when_its_processes_are() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! What a program may use: limits of its job, so of its whole tree.
+//! Resource limits of a job, which cover the whole tree.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use windows_sys::Win32::System::JobObjects::{
 
 use crate::model::limits::Limits;
 
-/// Why the limit `processes` can't be kept here now: a job always can.
+/// Why the limit `processes` cannot work. Always `None`: jobs support it.
 pub fn processes_fault() -> Option<String> {
     None
 }
 
-/// The limits of a job. Every job ends with its last handle, and no crash in
-/// it shows a dialog. (There is no limit of open files here.)
+/// The limits of a job. Every job also terminates with its last handle, and a crash in it
+/// shows no dialog. Windows has no limit of open files.
 pub(super) fn of_job(limits: &Limits) -> JOBOBJECT_EXTENDED_LIMIT_INFORMATION {
     // SAFETY: zeroes are valid and mean no limit.
     let mut found: JOBOBJECT_EXTENDED_LIMIT_INFORMATION = unsafe { std::mem::zeroed() };
@@ -37,7 +37,7 @@ pub(super) fn of_job(limits: &Limits) -> JOBOBJECT_EXTENDED_LIMIT_INFORMATION {
     found
 }
 
-/// Time in units of 100 ns, at least one: none would be no time at all.
+/// Time in units of 100 ns, at least 1, because 0 allows no time at all.
 fn ticks(time: Duration) -> i64 {
     i64::try_from(time.as_nanos() / 100).unwrap_or(i64::MAX).max(1)
 }

@@ -1,4 +1,4 @@
-//! Listening sockets, which the loop polls.
+//! Listening sockets, polled by the runtime.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream as StdStream;
@@ -21,38 +21,33 @@ use super::socket::Socket;
 use crate::model::listen::{Address, Keepalive, ListenOptions};
 use crate::model::peer::Peer;
 
-/// A bound socket that is waited on by the loop.
 #[derive(Debug)]
 pub struct Listener {
-    /// Not a stream: the loop's name for a socket whose readiness it tells.
+    /// A listening socket despite its type: tokio's `TcpListener` has no `readable`.
     socket: TcpStream,
-    /// For connections to come, as the system wants it: milliseconds of silence
-    /// in the upper half, between two questions in the lower; 0 for never.
+    /// For future connections, in milliseconds: idle time in the upper half, interval in the
+    /// lower. 0 turns keepalive off.
     keepalive: AtomicU64,
-    /// It has its port to itself against every other program.
     is_exclusive: bool,
 }
 
-/// A socket that a service manager has opened for us: none does here.
+/// A socket from a service manager. Windows has none.
 #[derive(Debug)]
 pub enum Inherited {}
 
 impl Inherited {
-    /// What it is.
     pub fn given(&self) -> &crate::core::inherited::InheritedSocket {
         match *self {}
     }
 }
 
 impl Listener {
-    /// Takes a socket that was opened for us.
     #[allow(clippy::needless_pass_by_value)] // as on Unix, where it is consumed
     pub fn inherit(inherited: Inherited, _keepalive: Option<Keepalive>) -> io::Result<Listener> {
         match inherited {}
     }
 
-    /// Binds and listens, with the largest backlog that the system has.
-    /// Must be called within the loop.
+    /// Binds and listens with the largest backlog. Must be called within the runtime.
     pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Listener> {
         let Address::Tcp(address) = *address else {
             return Err(io::Error::new(
@@ -69,7 +64,6 @@ impl Listener {
         Ok(Listener { socket, keepalive: AtomicU64::new(packed(options.keepalive)), is_exclusive })
     }
 
-    /// What an administrator should know of how it was bound.
     pub fn remark(&self) -> Option<&'static str> {
         (!self.is_exclusive).then_some(
             "bound without exclusive use of the port, because a connection from before still has it; \
@@ -77,25 +71,20 @@ impl Listener {
         )
     }
 
-    /// Changes when clients that are accepted from now on are asked whether
-    /// they are there.
     pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
         self.keepalive.store(packed(keepalive), Ordering::Relaxed);
         Ok(())
     }
 
-    /// The address that it is bound to.
     pub fn local_addr(&self) -> io::Result<Address> {
         self.socket.local_addr().map(Address::Tcp)
     }
 
-    /// Waits until somebody may be waiting to be accepted.
     pub async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
     }
 
-    /// Whether a client waits right now, without taking it. If none does,
-    /// `readable` will wait.
+    /// Whether a client is waiting, without accepting it. If not, `readable` waits.
     pub fn has_client(&self) -> bool {
         let look = || {
             let mut poll = WSAPOLLFD { fd: raw_socket(&self.socket), events: POLLRDNORM, revents: 0 };
@@ -108,9 +97,8 @@ impl Listener {
         self.socket.try_io(Interest::READABLE, look).is_ok()
     }
 
-    /// Takes the next client; `None` if nobody waits, and `readable` will wait
-    /// then. The client's address comes from accept, which knows it even if
-    /// the client is gone already.
+    /// Accepts the next client. `None` if none is waiting; `readable` then waits. The address
+    /// comes from accept, which returns it even for a client that has left.
     pub fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
         fault::point("accept", Says::Sockets)?;
         match self.socket.try_io(Interest::READABLE, || accept(&self.socket)) {
@@ -127,19 +115,17 @@ impl Listener {
 }
 
 impl Listener {
-    /// Makes an accepted socket what a program expects, while it still can be touched.
     fn connection(&self, socket: OwnedSocket) -> io::Result<Socket> {
-        // An accepted socket is inheritable whatever its listener said.
+        // An accepted socket is inheritable, even if its listener is not.
         fault::point("accept:handle", Says::Memory)?;
-        // SAFETY: changes a flag of a handle that is ours.
+        // SAFETY: changes a flag of an open handle.
         check(unsafe { SetHandleInformation(socket.as_raw_socket() as HANDLE, HANDLE_FLAG_INHERIT, 0) })?;
         let reference = SockRef::from(&socket);
-        // Inherited from the listener; a program expects to wait.
+        // The socket inherits non-blocking mode; a program expects blocking calls.
         fault::point("accept:nonblocking", Says::Memory)?;
         reference.set_nonblocking(false)?;
         if let Some((idle, interval)) = unpacked(self.keepalive.load(Ordering::Relaxed)) {
             let times = socket2::TcpKeepalive::new().with_time(idle).with_interval(interval);
-            // A client that is gone already is not an error here.
             let _ = reference.set_tcp_keepalive(&times);
         }
         let local = match reference.local_addr().ok().and_then(|address| address.as_socket()) {
@@ -163,8 +149,7 @@ fn unpacked(packed: u64) -> Option<(Duration, Duration)> {
 }
 
 fn accept(listener: &TcpStream) -> io::Result<(OwnedSocket, SockAddr)> {
-    // SAFETY: the address buffer and its length are socket2's, valid for the
-    // call; a socket that comes back is new and ours.
+    // SAFETY: socket2 provides a valid buffer and length; a returned socket is new.
     unsafe {
         SockAddr::try_init(|address, length| {
             let connection = winsock_accept(raw_socket(listener), address.cast(), length);

@@ -1,4 +1,4 @@
-//! Which programs listen on a port, as the system's own table has them.
+//! The listening sockets of all programs, from the system's table.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,7 +9,6 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
 };
 use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6};
 
-/// A socket that listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
     address: IpAddr,
@@ -17,15 +16,15 @@ struct Row {
     pid: u32,
 }
 
-/// Whether a program listens where this address would be bound.
+/// Whether a program listens at an address that overlaps this one.
 pub(super) fn any_on(address: SocketAddr) -> io::Result<bool> {
     let mut rows = rows(AF_INET)?;
     rows.extend(self::rows(AF_INET6)?);
     Ok(is_taken(address, &rows, std::process::id()))
 }
 
-/// A listener of `::` may take IPv4 clients too, and the table does not say whether
-/// it does. Those of this process never do.
+/// Treats a listener on `::` of another process as dual-stack, because the table does not
+/// tell. Those of this process are IPv6 only.
 fn is_taken(address: SocketAddr, rows: &[Row], own: u32) -> bool {
     let wanted = address.ip();
     rows.iter().filter(|row| row.port == address.port()).any(|row| {
@@ -39,9 +38,8 @@ fn is_taken(address: SocketAddr, rows: &[Row], own: u32) -> bool {
 
 fn rows(family: u16) -> io::Result<Vec<Row>> {
     let table = table(family)?;
-    // SAFETY: the table begins with the number of its rows, which begin at the
-    // next four bytes, as each row is aligned to four. A table of this family has
-    // rows of this type, and the buffer holds all of them.
+    // SAFETY: the table begins with its row count. The rows follow after four bytes, aligned to
+    // four. A table of this family has rows of this type, and the buffer holds all of them.
     unsafe {
         let count = table.first().map_or(0, |&count| count as usize);
         let first = table.as_ptr().add(1);
@@ -66,18 +64,17 @@ fn row6(row: &MIB_TCP6ROW_OWNER_PID) -> Row {
     Row { address, port: port(row.dwLocalPort), pid: row.dwOwningPid }
 }
 
-/// The low half, in network order; the high half may hold anything.
+/// The low half in network byte order. The high half is undefined.
 fn port(field: u32) -> u16 {
     let [high, low, _, _] = field.to_le_bytes();
     u16::from_be_bytes([high, low])
 }
 
-/// The table of a family, in a buffer that is aligned for its rows.
 fn table(family: u16) -> io::Result<Vec<u32>> {
     let mut buffer: Vec<u32> = vec![0; 1024];
     loop {
         let mut bytes = u32::try_from(buffer.len() * 4).map_err(io::Error::other)?;
-        // SAFETY: the buffer has the length that is given, in bytes.
+        // SAFETY: the buffer has the length passed, in bytes.
         let code = unsafe {
             GetExtendedTcpTable(
                 buffer.as_mut_ptr().cast(),
@@ -90,7 +87,7 @@ fn table(family: u16) -> io::Result<Vec<u32>> {
         };
         match code {
             NO_ERROR => return Ok(buffer),
-            // It may have grown once more by the next call.
+            // With a margin, because the table may grow before the next call.
             ERROR_INSUFFICIENT_BUFFER => buffer.resize(bytes as usize / 4 + 1024, 0),
             code => return Err(io::Error::from_raw_os_error(code.cast_signed())),
         }
@@ -111,7 +108,6 @@ mod tests {
         let (connection, _) = listener.accept().unwrap();
         assert!(any_on(address).unwrap());
         drop(listener);
-        // The connection is open, and is no listener.
         assert!(!any_on(address).unwrap());
         drop((client, connection));
     }

@@ -1,5 +1,4 @@
-//! Logons: the token of an account by its password, and what a refusal means. Each
-//! may hold its caller for long.
+//! Logons: the token of an account, and the cause of a refusal. A logon may block for long.
 
 use std::io;
 use std::os::windows::io::{FromRawHandle, OwnedHandle};
@@ -25,10 +24,9 @@ use super::user_name::LogonName;
 use crate::model::account::{Credentials, UserName};
 use crate::model::secret::{Password, Secret};
 
-/// The domain's controller does not answer (a number of RPC's own).
+/// An RPC error: the domain controller does not answer.
 const RPC_S_SERVER_UNAVAILABLE: u32 = 1722;
 
-/// Logs an account on.
 pub(super) fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnError> {
     let password = password_of(credentials)?;
     fault::point("logon", Says::Memory).map_err(|error| refused(&credentials.user, &error))?;
@@ -42,8 +40,7 @@ pub(super) fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnErro
     let name = wide(account);
     let password = password.as_ref().map(Secret::wide);
     let mut token: HANDLE = std::ptr::null_mut();
-    // SAFETY: texts end with zero or are null where that is allowed; the
-    // handle that comes back is new and ours.
+    // SAFETY: the strings are NUL-terminated, or null where allowed; the handle is new.
     unsafe {
         check(LogonUserW(
             name.as_ptr(),
@@ -58,8 +55,8 @@ pub(super) fn log_on(credentials: &Credentials) -> Result<OwnedHandle, SpawnErro
     }
 }
 
-/// For tests where no logon can succeed: the way behind it, with our own token
-/// (`own`), for one password only (`own:PASSWORD`), or a crash in its midst.
+/// For tests where no logon can succeed: this process's own token (`own`), the same for one
+/// password only (`own:PASSWORD`), or a panic (`crash`).
 #[cfg(debug_assertions)]
 fn test_logon(
     credentials: &Credentials,
@@ -79,8 +76,7 @@ fn test_logon(
     token::own().map_err(|error| SpawnError::new(Step::Logon, error))
 }
 
-/// Whether a failed logon may have counted against the account. Errors of the
-/// way there do not: the account was never asked.
+/// Whether the failure may count against the account. Network and resource errors do not.
 pub fn counts_against_account(error: &SpawnError) -> bool {
     let code = error.code.and_then(|code| u32::try_from(code).ok());
     let on_the_way = matches!(
@@ -100,7 +96,6 @@ pub fn counts_against_account(error: &SpawnError) -> bool {
     error.step == Step::Logon && !on_the_way
 }
 
-/// A refused logon with its cure.
 fn refused(user: &UserName, error: &io::Error) -> SpawnError {
     let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok()).unwrap_or(0);
     let cure = match code {
@@ -123,7 +118,6 @@ fn refused(user: &UserName, error: &io::Error) -> SpawnError {
     refusal
 }
 
-/// Whether the password is to be in the store and is not.
 pub(super) fn is_missing_in_store(credentials: &Credentials) -> bool {
     match &credentials.password {
         Some(Password::Stored { service }) => matches!(passwords::find(service, &credentials.user), Ok(None)),
@@ -131,7 +125,6 @@ pub(super) fn is_missing_in_store(credentials: &Credentials) -> bool {
     }
 }
 
-/// The password of an account, from where it is kept.
 pub(super) fn password_of(credentials: &Credentials) -> Result<Option<Secret>, SpawnError> {
     let user = &credentials.user;
     match &credentials.password {

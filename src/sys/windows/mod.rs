@@ -1,4 +1,4 @@
-//! Windows 10, Server 2016 and later.
+//! The Windows implementation, for Windows 10, Server 2016 and later.
 
 pub mod account;
 mod bind;
@@ -49,7 +49,6 @@ mod waiter;
 use super::Capabilities;
 use crate::model::plan::Stdio;
 
-/// What Windows can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
     byte_counts: false,
     native_stdio: Stdio::Pipe,

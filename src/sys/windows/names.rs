@@ -1,4 +1,4 @@
-//! Names of accounts, as the system knows them.
+//! Names and SIDs of accounts.
 
 use std::io;
 use std::os::windows::io::OwnedHandle;
@@ -16,7 +16,7 @@ use windows_sys::Win32::System::SystemInformation::{ComputerNamePhysicalNetBIOS,
 use super::handle::{check, text_at, wide};
 use super::token;
 
-/// Longer than any name that an account can have.
+/// In UTF-16 units; no account name is longer.
 const LONGEST: usize = 512;
 
 fn text(units: &[u16]) -> String {
@@ -24,18 +24,17 @@ fn text(units: &[u16]) -> String {
     String::from_utf16_lossy(&units[..length])
 }
 
-/// This computer's name, which is the domain of its own accounts.
+/// This computer's name, the domain of its local accounts.
 pub(super) fn of_computer() -> io::Result<String> {
     let mut name = [0u16; LONGEST];
     let mut length = 512;
-    // SAFETY: the buffer has the length that is given.
+    // SAFETY: the buffer has the length passed.
     check(unsafe { GetComputerNameExW(ComputerNamePhysicalNetBIOS, name.as_mut_ptr(), &raw mut length) })?;
     Ok(text(&name))
 }
 
-/// A SID in a buffer that is aligned for it, and what it is of.
 fn look_up(name: &str) -> io::Result<(Vec<u64>, SID_NAME_USE)> {
-    // The look-up does not know the dot that logons take for this computer.
+    // The lookup does not know the dot, which means this computer in logons.
     let name = match name.strip_prefix(".\\") {
         Some(account) => wide(format!("{}\\{account}", of_computer()?)),
         None => wide(name),
@@ -43,7 +42,7 @@ fn look_up(name: &str) -> io::Result<(Vec<u64>, SID_NAME_USE)> {
     let (mut sid, mut sid_bytes) = (vec![0u64; 16], 128);
     let (mut domain, mut domain_units) = ([0u16; LONGEST], 512);
     let mut kind: SID_NAME_USE = 0;
-    // SAFETY: the buffers have the lengths that are given; the name ends with zero.
+    // SAFETY: the buffers have the lengths passed; the name is NUL-terminated.
     check(unsafe {
         LookupAccountNameW(
             std::ptr::null(),
@@ -58,32 +57,30 @@ fn look_up(name: &str) -> io::Result<(Vec<u64>, SID_NAME_USE)> {
     Ok((sid, kind))
 }
 
-/// Whether the name is a user's, or fails if it is nobody's.
+/// Whether the name belongs to a user. An error if no account has it.
 pub(super) fn is_user(name: &str) -> io::Result<bool> {
     let (_, kind) = look_up(name)?;
-    // LocalService and NetworkService are groups of one, by their type.
+    // LocalService and NetworkService have the type of a well-known group.
     Ok(kind == SidTypeUser || kind == SidTypeWellKnownGroup)
 }
 
-/// The SID of an account or group.
 pub(super) fn sid_of(name: &str) -> io::Result<Vec<u64>> {
     Ok(look_up(name)?.0)
 }
 
-/// The name of a token's user, without its domain.
 pub(super) fn of_token(token: &OwnedHandle) -> io::Result<String> {
     let user = token::user_of(token)?;
-    // SAFETY: `user` begins with a TOKEN_USER whose SID lies within it.
+    // SAFETY: `user` begins with a TOKEN_USER that holds its SID.
     let (_, name) = unsafe { domain_and_name((*user.as_ptr().cast::<TOKEN_USER>()).User.Sid)? };
     Ok(name)
 }
 
-/// The name of a SID, with its domain where it has one.
+/// The name of a SID, with its domain if it has one.
 ///
 /// # Safety
 /// `sid` points to a SID.
 pub(super) unsafe fn of_sid(sid: PSID) -> io::Result<String> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the SID.
     let (domain, name) = unsafe { domain_and_name(sid)? };
     Ok(if domain.is_empty() { name } else { format!("{domain}\\{name}") })
 }
@@ -94,7 +91,7 @@ unsafe fn domain_and_name(sid: PSID) -> io::Result<(String, String)> {
     let (mut name, mut name_units) = ([0u16; LONGEST], 512);
     let (mut domain, mut domain_units) = ([0u16; LONGEST], 512);
     let mut kind: SID_NAME_USE = 0;
-    // SAFETY: the caller's promise; the buffers have the lengths that are given.
+    // SAFETY: the caller guarantees the SID; the buffers have the lengths passed.
     check(unsafe {
         LookupAccountSidW(
             std::ptr::null(),
@@ -109,8 +106,8 @@ unsafe fn domain_and_name(sid: PSID) -> io::Result<(String, String)> {
     Ok((text(&domain), text(&name)))
 }
 
-/// Whether a user is an administrator, through whatever groups. Unknown means
-/// no. May ask a domain's controller, and so hold its caller.
+/// Whether a user is an administrator, also through nested groups. False if unknown. May
+/// block on a domain controller.
 pub(super) fn is_administrator(user: &str) -> bool {
     let Ok(sid) = administrators() else { return false };
     // SAFETY: the buffer holds a SID.
@@ -122,7 +119,7 @@ pub(super) fn is_administrator(user: &str) -> bool {
 
 pub(super) fn administrators() -> io::Result<Vec<u64>> {
     let (mut sid, mut bytes) = (vec![0u64; 16], 128);
-    // SAFETY: the buffer has the length that is given.
+    // SAFETY: the buffer has the length passed.
     check(unsafe {
         CreateWellKnownSid(
             WinBuiltinAdministratorsSid,
@@ -134,13 +131,11 @@ pub(super) fn administrators() -> io::Result<Vec<u64>> {
     Ok(sid)
 }
 
-/// The local groups that a user is in, by whatever way.
 fn groups_of(user: &str) -> Vec<String> {
     let user = wide(user);
     let mut buffer: *mut u8 = std::ptr::null_mut();
     let (mut read, mut total) = (0, 0);
-    // SAFETY: the name ends with zero; the buffer that comes back holds `read`
-    // entries and is ours to free.
+    // SAFETY: the name is NUL-terminated; the returned buffer holds `read` entries and is freed.
     unsafe {
         let code = NetUserGetLocalGroups(
             std::ptr::null(),

@@ -1,15 +1,12 @@
 //! Sockets on Windows.
 //!
-//! Only a socket without the OVERLAPPED attribute can be a program's standard
-//! stream, and an accepted socket has the attributes of its listener. So the
-//! listeners of services with the socket binding are made without it, and those
-//! of services with pipes with it. The loop polls both: it asks the driver
-//! through a handle of its own.
+//! Only a socket without OVERLAPPED can be a standard stream, and an accepted socket inherits
+//! this from its listener. So services with the socket binding have synchronous listeners,
+//! those with pipes asynchronous ones.
 //!
-//! All input and output on a socket without it is serialised: while a
-//! program sits in a read, even our shutdown would wait. So everything about a
-//! connection is asked and set before the program has it, and it is touched
-//! again only when the program's whole tree is gone.
+//! Windows serialises the calls on a synchronous socket: while a program reads, even a
+//! shutdown by the server waits. So the server sets all options before the program has the
+//! connection, and touches it again only once the whole tree is gone.
 
 use std::io;
 
@@ -28,7 +25,7 @@ pub use super::socket::Socket;
 pub use super::stream::Stream;
 pub use super::waiter::{Ready, Waiter, Watched};
 
-/// Whose fault a failed accept is.
+/// Sorts a failed accept by its cause: the connection, the listener or exhaustion.
 pub fn accept_fault(error: &io::Error) -> AcceptFault {
     match error.raw_os_error() {
         Some(
@@ -36,24 +33,20 @@ pub fn accept_fault(error: &io::Error) -> AcceptFault {
             | WSAENETUNREACH | WSAEHOSTUNREACH,
         ) => AcceptFault::Connection,
         Some(WSAEBADF | WSAEFAULT | WSAEINVAL | WSAENOTSOCK | WSAEOPNOTSUPP) => AcceptFault::Listener,
-        // WSAEMFILE, WSAENOBUFS, and what nobody has thought of: going on at
-        // once could spin.
+        // WSAEMFILE, WSAENOBUFS and unknown codes: an immediate retry could spin.
         _ => AcceptFault::Exhausted,
     }
 }
 
-/// Whether a failed bind may succeed in a moment, because a process that ends has
-/// the address. The system says either code for that.
+/// Whether a retry may succeed, because an ending process still has the address.
 pub fn may_be_free_soon(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(WSAEADDRINUSE | WSAEACCES))
 }
 
-/// Whether a failed bind means that the host lacks the address family.
 pub fn family_is_missing(error: &io::Error) -> bool {
     error.raw_os_error() == Some(WSAEAFNOSUPPORT)
 }
 
-/// What to do about a failed bind, where that is known.
 pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
     let Address::Tcp(address) = address else { return None };
     match error.raw_os_error() {

@@ -1,7 +1,6 @@
-//! Stored passwords: sealed by the system's data protection, in a key of the
-//! registry that only SYSTEM and administrators can open. Either alone would
-//! not do: any program of this computer can ask for the seal to be opened, and
-//! a copy of the registry would hold clear text.
+//! Stored passwords, encrypted by DPAPI in a registry key that only SYSTEM and administrators
+//! can open. Both are needed: any program on this computer can ask DPAPI to decrypt, and a
+//! copy of the registry would hold clear text.
 
 use std::io;
 
@@ -17,10 +16,8 @@ use super::user_name::LogonName;
 use crate::model::account::UserName;
 use crate::model::secret::Secret;
 
-/// SYSTEM and administrators, and nobody by inheritance.
 const NOBODY_ELSE: &str = "D:P(A;OICI;KA;;;SY)(A;OICI;KA;;;BA)";
 
-/// What is ours in the registry, beside the service's own key.
 const OURS: &str = r"SOFTWARE\wininetd";
 
 fn service_key(service: &str) -> String {
@@ -31,7 +28,6 @@ fn passwords_key(service: &str) -> String {
     format!(r"{}\Passwords", service_key(service))
 }
 
-/// Stores the password of a user for a service.
 pub fn store(service: &str, user: &UserName, password: &Secret) -> io::Result<()> {
     let access = Descriptor::parse(NOBODY_ELSE)?;
     let key = RegistryKey::create(&passwords_key(service), Some(&access))?;
@@ -54,7 +50,7 @@ pub fn find(service: &str, user: &UserName) -> io::Result<Option<Secret>> {
             .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
             .take_while(|&unit| unit != 0),
     );
-    // Room for the longest UTF-8, so that no part of it is left behind by growing.
+    // Capacity for the longest UTF-8, so that growth leaves no unwiped copy.
     let mut text = Zeroizing::new(String::with_capacity(units.len() * 3));
     for letter in char::decode_utf16(units.iter().copied()) {
         text.push(letter.map_err(|_| io::Error::other("the stored password is no text"))?);
@@ -62,15 +58,13 @@ pub fn find(service: &str, user: &UserName) -> io::Result<Option<Secret>> {
     Ok(Some(Secret::of(text)))
 }
 
-/// Removes all that is stored for a service.
 pub fn forget_all(service: &str) -> io::Result<()> {
     registry::delete_tree(&service_key(service))?;
     registry::delete_if_empty(OURS);
     Ok(())
 }
 
-/// Bound to whose password it is, so that a sealed one can't be put in the
-/// place of another's.
+/// Binds a password to its service and user, so that it cannot replace another one.
 fn entropy(service: &str, user: &str) -> Vec<u8> {
     format!("wininetd password\0{}\0{user}", service.to_lowercase()).into_bytes()
 }
@@ -86,8 +80,7 @@ fn seal(clear: &mut [u8], entropy: &[u8]) -> io::Result<Vec<u8>> {
     let mut entropy = entropy.to_vec();
     let (clear, entropy) = (blob(clear)?, blob(&mut entropy)?);
     let mut sealed = CRYPT_INTEGER_BLOB { cbData: 0, pbData: std::ptr::null_mut() };
-    // SAFETY: the blobs point to live memory of their lengths; what comes back
-    // is ours to free and has the length that is said.
+    // SAFETY: the blobs point to live memory of their lengths; the result is freed after use.
     unsafe {
         super::handle::check(CryptProtectData(
             &raw const clear,
@@ -109,7 +102,7 @@ fn open(sealed: &mut [u8], entropy: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut entropy = entropy.to_vec();
     let (sealed, entropy) = (blob(sealed)?, blob(&mut entropy)?);
     let mut clear = CRYPT_INTEGER_BLOB { cbData: 0, pbData: std::ptr::null_mut() };
-    // SAFETY: as above; the memory is wiped before it is freed.
+    // SAFETY: as in `seal`; the memory is wiped before it is freed.
     unsafe {
         super::handle::check(CryptUnprotectData(
             &raw const sealed,
@@ -151,7 +144,6 @@ mod tests {
         assert!(find(&service, &user).unwrap().is_none());
         let Password::Typed(password) = Password::parse("pä ss:{wörd}", &service) else { panic!() };
         store(&service, &user, &password).unwrap();
-        // Names of users are the same in any case, and with or without this computer's name.
         let same = crate::sys::account::parse_credentials(r".\dAVIDE", Some("x"), &service).unwrap().user;
         assert_eq!(find(&service, &same).unwrap(), Some(password));
         let other = crate::sys::account::parse_credentials(r"CORP\davide", Some("x"), &service).unwrap().user;

@@ -1,11 +1,8 @@
-//! Pipes between the server and a program: our end waits in the loop, the
-//! program's end is a plain blocking one.
-//!
-//! The system's anonymous pipes block at both ends, so each is a named one of a
-//! single instance. It has one direction: all that is done on one synchronous
-//! handle is serialised, and a program that waits in a read must still be able
-//! to write. Nobody else can come between its making and its opening unseen: the
-//! name is new, can't be guessed, and opens to our own account alone.
+//! Pipes between the server and a program. The server's end is asynchronous, the program's
+//! synchronous. Anonymous pipes are synchronous at both ends, so each is a named pipe with
+//! one instance. Windows serialises the calls on a synchronous handle, so each pipe has one
+//! direction: a blocked read must not block writes. A random name and the access list keep
+//! other accounts out.
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
@@ -29,14 +26,13 @@ use super::handle::{check, size};
 use super::security::Descriptor;
 use super::token;
 
-/// Whether the end of a program's output always comes once its tree is gone.
-/// Here the job holds the whole tree: nobody is left who could write.
+/// Whether a program's output always reaches its end of file once the tree is gone.
+/// True on Windows: the job holds the whole tree, so no process can keep the pipe open.
 pub const END_ALWAYS_COMES: bool = true;
 
-/// What a pipe keeps of what the other end has not read yet, in bytes.
+/// In bytes.
 const BUFFER: u32 = 64 * 1024;
 
-/// The program's end of a pipe.
 #[derive(Debug)]
 pub struct End {
     file: OwnedHandle,
@@ -48,31 +44,29 @@ impl End {
     }
 }
 
-/// What a program reads. Dropped, it is the end of the program's input, once
-/// everything that was written is read: a write that the system has not finished
-/// keeps our end open beyond the drop, and what the pipe has stays in it. (Only
-/// an explicit disconnect would throw it away.)
+/// Writes to a program. A drop ends the program's input once the program has read all data.
+/// A pending write keeps the pipe open beyond the drop. An explicit disconnect would discard
+/// unread data.
 #[derive(Debug)]
 pub struct Writer {
     pipe: NamedPipeServer,
 }
 
-/// What a program writes.
 #[derive(Debug)]
 pub struct Reader {
     pipe: NamedPipeServer,
 }
 
-/// A pipe to a program. Must be called within the loop.
+/// A pipe to a program. Must be called within the runtime.
 pub fn to_program() -> io::Result<(Writer, End)> {
     let mut options = ServerOptions::new();
     options.access_inbound(false);
-    // Beside reading, what runtimes ask of a standard input.
+    // Language runtimes also set attributes of their standard input.
     let (pipe, end) = pair(&name()?, &mut options, GENERIC_READ | FILE_WRITE_ATTRIBUTES)?;
     Ok((Writer { pipe }, end))
 }
 
-/// A pipe from a program. Must be called within the loop.
+/// A pipe from a program. Must be called within the runtime.
 pub fn from_program() -> io::Result<(Reader, End)> {
     let mut options = ServerOptions::new();
     options.access_outbound(false);
@@ -80,10 +74,9 @@ pub fn from_program() -> io::Result<(Reader, End)> {
     Ok((Reader { pipe }, end))
 }
 
-/// Our end of a new pipe, and the program's with this access.
 fn pair(name: &str, options: &mut ServerOptions, access: u32) -> io::Result<(NamedPipeServer, End)> {
-    // We open both ends, and a program inherits its own: nobody has to be
-    // allowed to open one by its name, whichever account the program runs as.
+    // Only the server's account needs access: the server opens both ends, and the program
+    // inherits its end, whichever account it runs as.
     let own = Descriptor::parse(&format!("D:P(A;;GA;;;{})", token::own_sid()?))?;
     let mut attributes = SECURITY_ATTRIBUTES {
         nLength: size::<SECURITY_ATTRIBUTES>(),
@@ -99,8 +92,8 @@ fn pair(name: &str, options: &mut ServerOptions, access: u32) -> io::Result<(Nam
     fault::point("pipe", Says::Memory)?;
     // SAFETY: the attributes and the descriptor live through the call.
     let pipe = unsafe { options.create_with_security_attributes_raw(name, (&raw mut attributes).cast()) }?;
-    // Synchronous, as it is not said otherwise; not inheritable; and fails if
-    // somebody else was faster, as there is no second instance.
+    // Synchronous and not inheritable by default. Fails if another process opened the name
+    // first, because there is only one instance.
     fault::point("pipe:open", Says::Descriptors)?;
     let file = OpenOptions::new()
         .access_mode(access)
@@ -112,7 +105,7 @@ fn pair(name: &str, options: &mut ServerOptions, access: u32) -> io::Result<(Nam
     Ok((pipe, End { file: file.into() }))
 }
 
-/// Tells our end that it has its other one: only then its reads begin.
+/// Connects the server's end to its opened other end. Reads begin only after this.
 fn connected(pipe: &NamedPipeServer) -> io::Result<()> {
     match pin!(pipe.connect()).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(connected) => connected,
@@ -120,23 +113,21 @@ fn connected(pipe: &NamedPipeServer) -> io::Result<()> {
     }
 }
 
-/// A name that nobody can know before it is there.
+/// A random name, so that no other process can guess and create it first.
 fn name() -> io::Result<String> {
     let mut random = [0u8; 16];
-    // SAFETY: the pointer and the length are the array's.
+    // SAFETY: pointer and length belong to the array.
     check(unsafe { ProcessPrng(random.as_mut_ptr(), random.len()) })?;
     Ok(format!(r"\\.\pipe\wininetd-{}-{:032x}", std::process::id(), u128::from_ne_bytes(random)))
 }
 
 impl Writer {
-    /// Waits until there may be room.
     pub async fn writable(&self) -> io::Result<()> {
         self.pipe.writable().await
     }
 
-    /// Writes what there is room for: the first bytes that find none are taken
-    /// as well, and no more until these have found some. Broken pipe once nobody
-    /// can read it, perhaps one write late.
+    /// Writes without waiting. The runtime accepts one write beyond the pipe's buffer, then
+    /// refuses until that write completes. So the broken pipe error may come one write late.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         fault::point("pipe-write", Says::Device)?;
         self.pipe.try_write(bytes).map_err(|error| {
@@ -146,25 +137,22 @@ impl Writer {
 }
 
 impl Reader {
-    /// Waits until something may be there, or the end is.
     pub async fn readable(&self) -> io::Result<()> {
         self.pipe.readable().await
     }
 
-    /// Reads what is known to be there: here the end always comes, and nobody has to
-    /// ask whether there is nothing.
+    /// Same as `try_read`: on Windows the end of file always comes.
     pub fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.try_read(buffer)
     }
 
-    /// Reads what is there; 0 at the end.
+    /// Reads without waiting; 0 at the end of file.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         fault::point("pipe-read", Says::Device)?;
         self.pipe.try_read(buffer).or_else(|error| if is_end(&error) { Ok(0) } else { Err(error) })
     }
 }
 
-/// Whether it says that the other end is gone.
 fn is_end(error: &io::Error) -> bool {
     [ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED]
         .iter()
@@ -209,11 +197,9 @@ mod tests {
         }
     }
 
-    /// Writes of the bytes what is taken without anybody reading; how much that is.
     async fn fill(writer: &Writer, bytes: &[u8]) -> io::Result<usize> {
         let (mut taken, mut refused) = (0, 0);
-        // The loop looks at what has happened whenever a task lets it. What
-        // happened to a write has happened before the write returned.
+        // The runtime sees completed writes only when a task yields.
         while refused < 100 && taken < bytes.len() {
             match writer.try_write(&bytes[taken..bytes.len().min(taken + CHUNK)]) {
                 Ok(count) => (taken, refused) = (taken + count, 0),
@@ -237,7 +223,6 @@ mod tests {
             program.read_exact(&mut read).unwrap();
             (program, read)
         });
-        // Goes on as soon as it is read.
         writer.writable().await.unwrap();
         let (_program, read) = read.await.unwrap();
         assert!(read == bytes[..taken]);
@@ -270,14 +255,12 @@ mod tests {
         let (reader, end) = from_program().unwrap();
         as_program(end).write_all(b"short").unwrap();
         assert_eq!(read_to_end(&reader).await, b"short");
-        // More than the pipe holds.
         let (reader, end) = from_program().unwrap();
         let bytes = pattern(300_000);
         let written = bytes.clone();
         let program = std::thread::spawn(move || as_program(end).write_all(&written).unwrap());
         assert!(read_to_end(&reader).await == bytes);
         program.join().unwrap();
-        // The end stays the end.
         assert_eq!(reader.try_read(&mut [0]).unwrap(), 0);
     }
 
@@ -287,7 +270,6 @@ mod tests {
         drop(end);
         let error = fill(&writer, &pattern(CHUNK * 3)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{error}");
-        // Also while a write waits.
         let (writer, end) = to_program().unwrap();
         fill(&writer, &pattern(1 << 20)).await.unwrap();
         drop(end);
@@ -305,8 +287,8 @@ mod tests {
         let error = File::open(&name).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(ERROR_PIPE_BUSY.cast_signed()), "{error}");
         assert!(pair(&name, &mut options, GENERIC_READ).is_err());
-        // A name that somebody had before. (Wine makes us a second instance, but
-        // it is the other's that is opened, and ours is not connected.)
+        // Another process has the name first. Wine creates a second instance, but the open
+        // reaches the other process's pipe and the server's end stays unconnected.
         let name = super::name().unwrap();
         let _theirs = ServerOptions::new().access_inbound(false).create(&name).unwrap();
         assert!(pair(&name, &mut options, GENERIC_READ).is_err());

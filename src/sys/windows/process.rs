@@ -1,5 +1,4 @@
-//! What the server's own process needs before it serves, and what of it must
-//! not reach the programs that it starts.
+//! Prepares the server's own process, and the state that programs inherit from it.
 
 use std::io;
 use std::os::windows::io::AsRawHandle;
@@ -25,12 +24,11 @@ use windows_sys::Win32::System::Threading::{
 use super::handle::check;
 use super::token;
 
-/// Prepares this process for serving. Programs inherit the error mode: on a
-/// server nobody sits before a dialog of a crash.
+/// Initialises Winsock and turns off crash dialogs, which programs inherit.
 pub fn prepare() -> io::Result<()> {
     // SAFETY: no pointers.
     unsafe { SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX) };
-    // SAFETY: a WSADATA of zeroes is a valid value to be overwritten.
+    // SAFETY: zeroes are a valid WSADATA, which the call overwrites.
     let code = unsafe {
         let mut data: WSADATA = std::mem::zeroed();
         WSAStartup(0x0202, &raw mut data)
@@ -38,20 +36,19 @@ pub fn prepare() -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
 }
 
-/// What a service's process needs besides: what is loaded from now on comes from
-/// System32, relative paths begin there, a stray line goes nowhere, and a crash
-/// report holds no memory in which passwords may lie. (What the program is
-/// linked to was loaded before, perhaps from its own folder: one more reason why
-/// that must be closed to ordinary users.)
+/// Prepares a service's process: further DLLs come from System32, relative paths begin there,
+/// the standard streams go nowhere, and crash reports hold no heap with passwords. The
+/// program's own DLLs are loaded before, perhaps from its folder: ordinary users must not be
+/// able to write there.
 pub fn prepare_service() -> io::Result<()> {
     std::env::set_current_dir(super::directories::system_directory())?;
     let nothing = super::handle::wide("");
     let nul = std::fs::OpenOptions::new().read(true).write(true).open("NUL")?;
-    // SAFETY: the text ends with zero; the handle is given away and never closed.
+    // SAFETY: the string is NUL-terminated; the process keeps the handle open for ever.
     unsafe {
         check(SetDefaultDllDirectories(LOAD_LIBRARY_SEARCH_SYSTEM32))?;
         check(SetDllDirectoryW(nothing.as_ptr()))?;
-        // Not everywhere known; without it only the dialog is missing anyway.
+        // Not supported everywhere. The error mode suppresses the crash dialog anyway.
         WerSetFlags(WER_FAULT_REPORTING_FLAG_NOHEAP);
         let nul = std::os::windows::io::IntoRawHandle::into_raw_handle(nul);
         for stream in [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
@@ -61,63 +58,60 @@ pub fn prepare_service() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until a process is gone; false if it is still there after `patience`.
 pub fn wait_gone(pid: u32, patience: std::time::Duration) -> bool {
     let milliseconds = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
-    // SAFETY: no pointers; a handle that comes back is ours.
+    // SAFETY: no pointers; a returned handle is new.
     unsafe {
         let Ok(process) = super::handle::own(OpenProcess(PROCESS_SYNCHRONIZE, 0, pid)) else { return true };
         WaitForSingleObject(process.as_raw_handle(), milliseconds) == WAIT_OBJECT_0
     }
 }
 
-/// Ends this process with a program's code: all of its bits, for which the
-/// language's own way has no room.
+/// Exits with all 32 bits of a program's exit code, of which `ExitCode` holds 8.
 pub fn end_with(code: u32) -> ! {
-    // SAFETY: no pointers; ends the process.
+    // SAFETY: no pointers.
     unsafe { ExitProcess(code) }
 }
 
-/// Windows has no such limit for handles; this bounds what a flood can make.
+/// Windows has no limit of handles; this one bounds a flood of connections.
 pub fn descriptor_limit() -> usize {
     16_384
 }
 
-/// Variables that every program inherits, whatever the file says: without them
-/// Winsock does not start, libraries are not found, and no shell runs.
+/// Variables that every program inherits under any configuration: Winsock, the DLL
+/// search and shells need them.
 pub const NEEDED_BY_PROGRAMS: &[&str] = &["SystemRoot", "SystemDrive", "windir", "ComSpec", "PATHEXT"];
 
-/// Whether the console of the standard streams shows colors. It does once it is told to read
-/// escape sequences, which all streams of one console then do.
+/// Turns on escape sequences in the console; false if there is none.
 pub fn enable_colors() -> bool {
     [STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].into_iter().any(|stream| {
         let mut mode = 0;
-        // SAFETY: the call takes a number and returns a handle that stays the process's.
+        // SAFETY: no pointers; the process keeps the returned handle.
         let console = unsafe { GetStdHandle(stream) };
-        // SAFETY: a handle that is no console's is an error; the pointer is to a writable number.
+        // SAFETY: the call fails for other handles; the pointer is valid.
         let is_console = unsafe { GetConsoleMode(console, &raw mut mode) } != 0;
         // SAFETY: the handle is a console's.
         is_console && unsafe { SetConsoleMode(console, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING) } != 0
     })
 }
 
-/// Whether somebody may read our standard error: a service has none.
+/// Whether this process has a standard error stream. A service starts without one.
 pub fn has_standard_error() -> bool {
     // SAFETY: no pointers.
     let handle = unsafe { GetStdHandle(STD_ERROR_HANDLE) };
     !handle.is_null() && handle != INVALID_HANDLE_VALUE
 }
 
-/// Rights of this process that its starter does not have: a program file gives none here.
+/// Always `None`: a program file on Windows grants no rights, unlike setuid on Unix.
 pub fn borrowed_rights() -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Whether this process has an administrator's rights, and not only the name.
+/// Whether this process runs with administrator rights (elevated).
 pub fn is_privileged() -> bool {
     super::names::administrators().is_ok_and(|group| {
         let mut member = 0;
-        // SAFETY: null is this thread's own token; the SID lives through the call.
+        // SAFETY: null means the token of this thread; the SID lives through the call.
         let asked = unsafe {
             CheckTokenMembership(std::ptr::null_mut(), group.as_ptr().cast_mut().cast(), &raw mut member)
         };
@@ -125,8 +119,7 @@ pub fn is_privileged() -> bool {
     })
 }
 
-/// The words for whose rights a program without an identity has, if they are
-/// more than any client should be given.
+/// `LocalSystem` if programs without a user would run as this account.
 pub fn dangerous_own_identity() -> Option<&'static str> {
     token::own()
         .ok()

@@ -1,4 +1,4 @@
-//! Profiles of accounts. Only LocalSystem and administrators can load one.
+//! Profiles of accounts.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
@@ -9,28 +9,25 @@ use windows_sys::Win32::UI::Shell::{LoadUserProfileW, PROFILEINFOW, UnloadUserPr
 use super::super::fault::{self, Says};
 use super::handle::{check, size, wide};
 
-/// Whether a profile was not loaded because only administrators and LocalSystem may
-/// load one; other rights of an account do not help.
 pub(super) fn is_for_administrators(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(i32::cast_unsigned);
     matches!(code, Some(ERROR_ACCESS_DENIED | ERROR_PRIVILEGE_NOT_HELD))
 }
 
-/// A loaded profile, closed with its token.
 #[derive(Debug)]
 pub(super) struct Profile {
     handle: HANDLE,
 }
 
-// SAFETY: a profile's handle may be used from any thread.
+// SAFETY: any thread may use a profile's handle.
 unsafe impl Send for Profile {}
-// SAFETY: nothing is done through a shared reference.
+// SAFETY: no method uses a shared reference.
 unsafe impl Sync for Profile {}
 
 impl Profile {
     pub(super) fn load(token: &OwnedHandle, user: &str) -> io::Result<Profile> {
         let mut user = wide(user);
-        // SAFETY: zeroes are valid for what is not given; the name ends with zero.
+        // SAFETY: zeroes are valid for unset fields; the name is NUL-terminated.
         unsafe {
             let mut info: PROFILEINFOW = std::mem::zeroed();
             info.dwSize = size::<PROFILEINFOW>();
@@ -45,9 +42,9 @@ impl Profile {
         }
     }
 
-    /// Unloads the profile of the account of this token, which no program uses any more.
+    /// Unloads the profile of this token's account. No program may still use it.
     pub(super) fn unload(self, token: &OwnedHandle) {
-        // SAFETY: both handles are open, and the profile is not used again.
+        // SAFETY: both handles are open; the profile is not used again.
         unsafe { UnloadUserProfile(token.as_raw_handle(), self.handle) };
         fault::passed("profile-unloaded");
     }

@@ -1,4 +1,4 @@
-//! Asking for a password: without echo in a console, a line from a pipe.
+//! Reads a password without echo from a console, or a line from a pipe.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -11,10 +11,9 @@ use zeroize::Zeroizing;
 use super::handle::check;
 use crate::model::secret::Secret;
 
-/// Longer than any password that Windows takes (256).
+/// In UTF-16 units. Windows passwords have at most 256.
 const LONGEST: usize = 1024;
 
-/// Asks for a password: twice in a console, where nobody sees what they type.
 pub fn password(of: &str) -> io::Result<Secret> {
     if !io::stdin().is_terminal() {
         return from_pipe();
@@ -31,7 +30,7 @@ pub fn password(of: &str) -> io::Result<Secret> {
 }
 
 fn from_pipe() -> io::Result<Secret> {
-    // Room for all, so that no part of it is left behind by growing.
+    // Capacity for all input, so that growth leaves no unwiped copy.
     let mut line = Zeroizing::new(String::with_capacity(4 * LONGEST));
     io::Read::take(io::stdin().lock(), 3 * LONGEST as u64).read_line(&mut line)?;
     let text = line.trim_end_matches(['\r', '\n']);
@@ -43,8 +42,7 @@ fn from_console(prompt: &str) -> io::Result<Secret> {
     let _ = write!(terminal, "{prompt}").and_then(|()| terminal.flush());
     let mut units = Zeroizing::new(vec![0u16; LONGEST]);
     let mut count = 0;
-    // SAFETY: the handle is the console's input, as was looked; the buffer has
-    // the length that is given.
+    // SAFETY: GetConsoleMode fails if the handle is no console; the buffer has the length passed.
     let read = unsafe {
         let input = GetStdHandle(STD_INPUT_HANDLE);
         let mut before = 0;

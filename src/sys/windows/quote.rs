@@ -1,13 +1,11 @@
-//! Words of a command line, which Windows passes as one text. `scm` tests that
-//! they are read back as they were.
+//! Quotes and splits the words of a command line, which Windows passes as one string.
 
-/// A word of a command line, as the C runtime reads it: in quotes where it has
-/// blanks, with the backslashes before a quote doubled.
+/// Quotes a word for the C runtime if it has blanks or quotes.
 pub(super) fn word(text: &str) -> String {
     if !text.is_empty() && !text.contains([' ', '\t', '"']) { text.to_owned() } else { quoted(text) }
 }
 
-/// The same, in quotes in any case.
+/// Quotes a word in any case. Doubles the backslashes before a quote.
 pub(super) fn quoted(text: &str) -> String {
     let mut word = String::from("\"");
     let mut backslashes = 0;
@@ -27,9 +25,8 @@ pub(super) fn quoted(text: &str) -> String {
     word
 }
 
-/// The words of a command line, as programs read them: within quotes blanks are
-/// text, a backslash counts only before a quote, and two quotes within quotes are
-/// one. In the first word, which is a path, backslashes mean nothing.
+/// Splits a command line as programs do. A backslash escapes only before a quote, and two
+/// quotes within quotes mean one. In the first word, a path, backslashes escape nothing.
 pub(super) fn split(line: &str) -> Vec<String> {
     let mut letters = line.trim_start_matches([' ', '\t']).chars().peekable();
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);

@@ -1,4 +1,4 @@
-//! Keys and values of the registry, below HKEY_LOCAL_MACHINE.
+//! Keys and values of the registry below HKEY_LOCAL_MACHINE.
 
 use std::io;
 use std::path::Path;
@@ -20,13 +20,12 @@ use zeroize::Zeroizing;
 use super::handle::{size, wide};
 use super::security::Descriptor;
 
-/// An open key.
 #[derive(Debug)]
 pub struct RegistryKey {
     key: HKEY,
 }
 
-/// Larger values are nobody's of ours.
+/// Buffer size in bytes. The server stores no larger value.
 const LARGEST: u32 = 64 * 1024;
 
 fn result(code: WIN32_ERROR) -> io::Result<()> {
@@ -34,10 +33,10 @@ fn result(code: WIN32_ERROR) -> io::Result<()> {
 }
 
 impl RegistryKey {
-    /// Opens a key to read it; `None` if there is none.
+    /// Opens a key to read; `None` if it does not exist.
     pub fn open(path: &str) -> io::Result<Option<RegistryKey>> {
         let (path, mut key) = (wide(path), std::ptr::null_mut());
-        // SAFETY: the path ends with zero, the pointer is valid for the call.
+        // SAFETY: the path is NUL-terminated; the pointer is valid for the call.
         let code = unsafe {
             RegOpenKeyExW(HKEY_LOCAL_MACHINE, path.as_ptr(), 0, KEY_READ | KEY_WOW64_64KEY, &raw mut key)
         };
@@ -47,8 +46,7 @@ impl RegistryKey {
         }
     }
 
-    /// Makes a key, or opens it. With a descriptor it is nobody else's, also
-    /// where it existed before.
+    /// Creates or opens a key. `access` also replaces the access list of an existing key.
     pub fn create(path: &str, access: Option<&Descriptor>) -> io::Result<RegistryKey> {
         let (path, mut key) = (wide(path), std::ptr::null_mut());
         let attributes = access.map(|descriptor| SECURITY_ATTRIBUTES {
@@ -58,8 +56,7 @@ impl RegistryKey {
         });
         const WRITE_DAC: u32 = 0x0004_0000;
         let rights = KEY_READ | KEY_WRITE | KEY_WOW64_64KEY | if access.is_some() { WRITE_DAC } else { 0 };
-        // SAFETY: the path ends with zero; the attributes and their descriptor
-        // live through the call; the key that comes back is ours.
+        // SAFETY: the path is NUL-terminated; the attributes and descriptor live through the call.
         result(unsafe {
             RegCreateKeyExW(
                 HKEY_LOCAL_MACHINE,
@@ -76,7 +73,7 @@ impl RegistryKey {
         let key = RegistryKey { key };
         if let Some(descriptor) = access {
             let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
-            // SAFETY: the key is open, the descriptor lives through the call.
+            // SAFETY: the key is open; the descriptor lives through the call.
             result(unsafe { RegSetKeySecurity(key.key, what, descriptor.raw()) })?;
         }
         Ok(key)
@@ -85,39 +82,36 @@ impl RegistryKey {
     fn set(&self, name: &str, kind: REG_VALUE_TYPE, bytes: &[u8]) -> io::Result<()> {
         let name = wide(name);
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        // SAFETY: the name ends with zero; bytes and length belong together.
+        // SAFETY: the name is NUL-terminated; bytes and length match.
         result(unsafe { RegSetValueExW(self.key, name.as_ptr(), 0, kind, bytes.as_ptr(), length) })
     }
 
-    /// Sets a path, in which %VARIABLES% would be expanded.
     pub fn set_path(&self, name: &str, path: &Path) -> io::Result<()> {
         let bytes: Vec<u8> = wide(path).iter().flat_map(|unit| unit.to_le_bytes()).collect();
         self.set(name, REG_EXPAND_SZ, &bytes)
     }
 
-    /// Sets a number.
     pub fn set_number(&self, name: &str, number: u32) -> io::Result<()> {
         self.set(name, REG_DWORD, &number.to_le_bytes())
     }
 
-    /// Sets bytes.
     pub fn set_bytes(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.set(name, REG_BINARY, bytes)
     }
 
-    /// A path, with nothing in it expanded; `None` if there is none.
+    /// Reads a path without expanding it; `None` if it does not exist.
     pub fn path(&self, name: &str) -> io::Result<Option<String>> {
         let bytes = self.value(name, RRF_RT_REG_SZ | RRF_RT_REG_EXPAND_SZ | RRF_NOEXPAND)?;
         Ok(bytes.map(|bytes| text(&bytes)))
     }
 
-    /// All values that are text.
+    /// All string values, without those of more than 64 KiB.
     pub fn texts(&self) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         let (mut name, mut bytes) = ([0u16; 16_384], vec![0u8; LARGEST as usize]);
         for index in 0.. {
             let (mut units, mut length, mut kind) = (16_384, LARGEST, 0);
-            // SAFETY: the buffers have the lengths that are given; null for what is reserved.
+            // SAFETY: the buffers have the lengths passed; reserved parameters are null.
             let code = unsafe {
                 RegEnumValueW(
                     self.key,
@@ -132,7 +126,6 @@ impl RegistryKey {
             };
             match code {
                 ERROR_NO_MORE_ITEMS => break,
-                // One so long is none that somebody here looks for.
                 ERROR_MORE_DATA => continue,
                 code => result(code)?,
             }
@@ -143,7 +136,6 @@ impl RegistryKey {
         Ok(found)
     }
 
-    /// The bytes of a value; `None` if there is none.
     pub fn bytes(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         self.value(name, RRF_RT_REG_BINARY)
     }
@@ -152,7 +144,7 @@ impl RegistryKey {
         let name = wide(name);
         let mut buffer = Zeroizing::new(vec![0u8; LARGEST as usize]);
         let mut length = LARGEST;
-        // SAFETY: the name ends with zero; the buffer has the length that is given.
+        // SAFETY: the name is NUL-terminated; the buffer has the length passed.
         let code = unsafe {
             RegGetValueW(
                 self.key,
@@ -173,7 +165,6 @@ impl RegistryKey {
     }
 }
 
-/// The text of a value, up to its closing zero.
 fn text(bytes: &[u8]) -> String {
     let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     let units: Vec<u16> = units.take_while(|&unit| unit != 0).collect();
@@ -182,24 +173,23 @@ fn text(bytes: &[u8]) -> String {
 
 impl Drop for RegistryKey {
     fn drop(&mut self) {
-        // SAFETY: the key is ours.
+        // SAFETY: the key is open and owned.
         unsafe { RegCloseKey(self.key) };
     }
 }
 
-/// Removes a key with all below it. Nothing is fine.
+/// Deletes a key and its subkeys. A missing key is no error.
 pub fn delete_tree(path: &str) -> io::Result<()> {
     let path = wide(path);
-    // SAFETY: the path ends with zero.
+    // SAFETY: the path is NUL-terminated.
     match unsafe { RegDeleteTreeW(HKEY_LOCAL_MACHINE, path.as_ptr()) } {
         ERROR_FILE_NOT_FOUND => Ok(()),
         code => result(code),
     }
 }
 
-/// Removes a key that has nothing below it any more; one that has stays.
 pub fn delete_if_empty(path: &str) {
     let path = wide(path);
-    // SAFETY: the path ends with zero. It fails where there are keys below.
+    // SAFETY: the path is NUL-terminated. The call fails if the key has subkeys.
     unsafe { RegDeleteKeyW(HKEY_LOCAL_MACHINE, path.as_ptr()) };
 }

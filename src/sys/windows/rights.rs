@@ -1,5 +1,4 @@
-//! Rights of accounts, such as logging on as a batch job: asked of the Local
-//! Security Authority.
+//! Rights of accounts, such as the batch logon, in the Local Security Authority.
 
 use std::io;
 
@@ -11,20 +10,15 @@ use windows_sys::Win32::Security::Authentication::Identity::{
 
 use super::names;
 
-/// A right, by the system's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// To log on as a batch job: programs of that account.
+    /// Log on as a batch job: accounts of programs.
     Batch,
-    /// To log on as a service: the account of the service itself.
+    /// Log on as a service: the account of the service itself.
     Service,
-    /// To start programs as another account.
     AssignPrimaryToken,
-    /// To give them their quotas.
     IncreaseQuota,
-    /// To load their profiles.
     Backup,
-    /// The same.
     Restore,
 }
 
@@ -41,23 +35,21 @@ impl Right {
     }
 }
 
-/// What an account needs so that a service that runs as it can start programs
-/// as others.
 pub const FOR_OTHER_ACCOUNTS: [Right; 4] =
     [Right::AssignPrimaryToken, Right::IncreaseQuota, Right::Backup, Right::Restore];
 
-/// Gives an account rights. Those that it has already stay.
+/// Adds rights to an account, which keeps those it has.
 pub fn grant(account: &str, rights: &[Right]) -> io::Result<()> {
     let sid = names::sid_of(account)?;
     let policy = Policy::open(POLICY_CREATE_ACCOUNT | POLICY_LOOKUP_NAMES)?;
     let texts: Vec<Vec<u16>> = rights.iter().map(|right| right.name().encode_utf16().collect()).collect();
     let names: Vec<_> = texts.iter().map(|text| unicode(text)).collect();
     let count = u32::try_from(names.len()).map_err(io::Error::other)?;
-    // SAFETY: the SID and the texts live through the call.
+    // SAFETY: the SID and the strings live through the call.
     result(unsafe { LsaAddAccountRights(policy.0, sid.as_ptr().cast_mut().cast(), names.as_ptr(), count) })
 }
 
-/// Takes everything that an account was given; for one that is ours alone.
+/// Removes all rights of an account, so only for an account of wininetd alone.
 pub fn revoke_all(account: &str) -> io::Result<()> {
     let sid = names::sid_of(account)?;
     let policy = Policy::open(POLICY_LOOKUP_NAMES)?;
@@ -67,7 +59,7 @@ pub fn revoke_all(account: &str) -> io::Result<()> {
     })
 }
 
-/// What to do where a right is missing that services have.
+/// Advice if this process lacks a right that services have.
 pub(super) fn hint(error: &io::Error) -> &'static str {
     let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
     if code == Some(ERROR_PRIVILEGE_NOT_HELD) {
@@ -78,7 +70,6 @@ pub(super) fn hint(error: &io::Error) -> &'static str {
 }
 
 fn unicode(text: &[u16]) -> LSA_UNICODE_STRING {
-    // Ours are short and constant.
     let bytes = u16::try_from(size_of_val(text)).unwrap_or(0);
     LSA_UNICODE_STRING { Length: bytes, MaximumLength: bytes, Buffer: text.as_ptr().cast_mut() }
 }
@@ -96,8 +87,7 @@ struct Policy(LSA_HANDLE);
 impl Policy {
     fn open(access: i32) -> io::Result<Policy> {
         let mut policy: LSA_HANDLE = 0;
-        // SAFETY: zeroes are valid attributes; null is this computer; the
-        // handle that comes back is ours.
+        // SAFETY: zeroes are valid attributes; null means this computer; the handle is owned.
         unsafe {
             let attributes: LSA_OBJECT_ATTRIBUTES = std::mem::zeroed();
             result(LsaOpenPolicy(
@@ -113,7 +103,7 @@ impl Policy {
 
 impl Drop for Policy {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours.
+        // SAFETY: the handle is open and owned.
         unsafe { LsaClose(self.0) };
     }
 }

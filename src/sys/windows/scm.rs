@@ -1,5 +1,4 @@
-//! What the crate that registers services has not: command lines that are
-//! always quoted, passwords that are wiped, the delayed start.
+//! What the `windows-service` crate lacks: quoted command lines, wiped passwords, delayed start.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -16,17 +15,15 @@ use super::handle::{check, size, wide};
 use super::quote::{split, word};
 use crate::model::secret::Secret;
 
-/// Sets the command line that starts a service.
 pub fn set_command_line(service: &Service, line: &OsStr) -> io::Result<()> {
     change(service, SERVICE_NO_CHANGE, Some(line), None, None)
 }
 
-/// Sets when a service starts, by the system's number.
 pub fn set_start(service: &Service, start: u32) -> io::Result<()> {
     change(service, start, None, None, None)
 }
 
-/// Sets the account of a service, with an empty password where it needs none. The password's copies are wiped.
+/// Sets a service's account. The password may be empty; its copies are wiped.
 pub fn set_account(service: &Service, account: &str, password: &Secret) -> io::Result<()> {
     change(service, SERVICE_NO_CHANGE, None, Some(account), Some(password))
 }
@@ -40,8 +37,7 @@ fn change(
 ) -> io::Result<()> {
     let (line, account, password) = (line.map(wide), account.map(wide), password.map(Secret::wide));
     let text = |text: Option<&[u16]>| text.map_or(std::ptr::null(), <[u16]>::as_ptr);
-    // SAFETY: the handle is open; texts end with zero or are null, which means
-    // "no change".
+    // SAFETY: the handle is open; the strings are NUL-terminated, or null for "no change".
     check(unsafe {
         ChangeServiceConfigW(
             service.raw_handle(),
@@ -59,18 +55,18 @@ fn change(
     })
 }
 
-/// The account that a service is registered with, if there is such a service.
+/// The account with which a service is registered; `None` if the query fails.
 pub fn account_of(service: &str) -> Option<String> {
     let manager = ServiceManager::local_computer(None::<&str>, ServiceManagerAccess::CONNECT).ok()?;
     let service = manager.open_service(service, ServiceAccess::QUERY_CONFIG).ok()?;
     Some(service.query_config().ok()?.account_name?.to_string_lossy().into_owned())
 }
 
-/// Whether an automatic start is a delayed one; where that can't be asked, no.
+/// Whether the automatic start is delayed; false if the query fails.
 pub fn is_delayed(service: &Service) -> bool {
     let mut info = SERVICE_DELAYED_AUTO_START_INFO { fDelayedAutostart: 0 };
     let mut needed = 0;
-    // SAFETY: the handle is open; the buffer is the structure's size.
+    // SAFETY: the handle is open; the buffer has the structure's size.
     let asked = unsafe {
         QueryServiceConfig2W(
             service.raw_handle(),
@@ -83,21 +79,18 @@ pub fn is_delayed(service: &Service) -> bool {
     asked != 0 && info.fDelayedAutostart != 0
 }
 
-/// A command line of a program and its arguments. The program is in quotes.
 pub fn line(program: &Path, arguments: &[OsString]) -> OsString {
     // A path has no quotes and does not end with a backslash.
     format!("\"{}\" {}", program.display(), self::arguments(arguments)).trim_end().into()
 }
 
-/// Arguments of a command line, in quotes where they need them.
 pub fn arguments(arguments: &[OsString]) -> String {
     let words: Vec<String> = arguments.iter().map(|argument| word(&argument.to_string_lossy())).collect();
     words.join(" ")
 }
 
-/// The words of a command line, as the system reads them. Not by the system's own
-/// call: its library also loads the one for windows, and a process with that one is
-/// not told by its console that the system shuts down.
+/// Splits a command line as the system does. CommandLineToArgvW would load user32 through
+/// shell32, and a process with user32 receives no shutdown event from its console.
 pub fn words(line: &OsStr) -> Vec<OsString> {
     split(&line.to_string_lossy()).into_iter().map(Into::into).collect()
 }

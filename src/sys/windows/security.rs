@@ -1,5 +1,4 @@
-//! Security identifiers and descriptors: whose a SID is, and descriptors from
-//! their written form.
+//! Security identifiers and descriptors: how far to trust a SID, and parsing of SDDL.
 
 use std::ffi::c_void;
 use std::io;
@@ -17,29 +16,26 @@ use windows_sys::Win32::Security::{
 
 use super::handle::{check, text_at, wide};
 
-/// Memory that the system has given us.
 #[derive(Debug)]
 pub(super) struct Local(pub(super) *mut c_void);
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // SAFETY: the system gave it to us, to be freed so.
+        // SAFETY: the system allocated it for LocalFree.
         unsafe { LocalFree(self.0) };
     }
 }
 
-/// A security descriptor.
 #[derive(Debug)]
 pub struct Descriptor {
     memory: Local,
 }
 
 impl Descriptor {
-    /// From its written form (SDDL).
     pub fn parse(text: &str) -> io::Result<Descriptor> {
         let text = wide(text);
         let mut descriptor: PSECURITY_DESCRIPTOR = std::ptr::null_mut();
-        // SAFETY: the text ends with zero; the memory that comes back is ours.
+        // SAFETY: the string is NUL-terminated; the returned memory is owned.
         check(unsafe {
             ConvertStringSecurityDescriptorToSecurityDescriptorW(
                 text.as_ptr(),
@@ -56,21 +52,19 @@ impl Descriptor {
     }
 }
 
-/// Whom a SID means, as far as trust goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SidKind {
-    /// Administrators and the system itself: they can do everything anyway.
+    /// Administrators and the system, which can do everything anyway.
     Administrator,
-    /// Whoever is on this system or reaches it.
+    /// A group that holds ordinary users.
     Anyone,
-    /// Somebody.
     Somebody,
 }
 
 const ADMINISTRATORS: [WELL_KNOWN_SID_TYPE; 5] = [
     WinLocalSystemSid,
     WinBuiltinAdministratorsSid,
-    // Whoever creates something; what was created has its owner's entry.
+    // Placeholders: a new object gets an entry for its real owner.
     WinCreatorOwnerSid,
     WinCreatorGroupSid,
     WinCreatorOwnerRightsSid,
@@ -88,16 +82,16 @@ const ANYONE: [WELL_KNOWN_SID_TYPE; 9] = [
     WinBatchSid,
 ];
 
-/// The installer of Windows itself, which owns its files.
+/// The Windows installer, which owns the files of Windows.
 const TRUSTED_INSTALLER: &str = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464";
 
 /// # Safety
 /// `sid` points to a SID.
 pub(super) unsafe fn kind(sid: PSID) -> SidKind {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the SID.
     let is_one_of =
         |list: &[WELL_KNOWN_SID_TYPE]| list.iter().any(|&known| unsafe { IsWellKnownSid(sid, known) } != 0);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees the SID.
     let written = unsafe { text(sid) };
     if is_one_of(&ANYONE) || is_anyone(&written) {
         SidKind::Anyone
@@ -108,8 +102,8 @@ pub(super) unsafe fn kind(sid: PSID) -> SidKind {
     }
 }
 
-/// Groups that hold ordinary users, by their written form: those of every
-/// domain (its users, guests, computers), and those that the list above lacks.
+/// Groups of ordinary users by their SID: the users, guests and computers of every domain,
+/// and well-known groups that have no constant above.
 fn is_anyone(sid: &str) -> bool {
     const OTHERS: [&str; 9] = [
         "S-1-2-1",      // console logon
@@ -127,21 +121,18 @@ fn is_anyone(sid: &str) -> bool {
     in_domain || OTHERS.contains(&sid)
 }
 
-/// By their written form: the installer of Windows, and in every domain its
-/// administrator and the administrators of the domain and of the enterprise.
+/// The Windows installer, and every domain's administrator, domain admins and enterprise admins.
 fn is_administrator(sid: &str) -> bool {
     let in_domain =
         sid.starts_with("S-1-5-21-") && ["-500", "-512", "-519"].iter().any(|end| sid.ends_with(end));
     in_domain || sid == TRUSTED_INSTALLER
 }
 
-/// The written form of a SID.
-///
 /// # Safety
 /// `sid` points to a SID.
 pub(super) unsafe fn text(sid: PSID) -> String {
     let mut written = std::ptr::null_mut();
-    // SAFETY: the caller's promise; what comes back is a text of ours that ends with zero.
+    // SAFETY: the caller guarantees the SID; the returned string is NUL-terminated and freed.
     unsafe {
         if ConvertSidToStringSidW(sid, &raw mut written) == 0 {
             return String::new();

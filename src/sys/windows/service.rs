@@ -1,7 +1,6 @@
-//! The service manager's side of a running service: it starts our main
-//! function, sends controls, and is told the state. (The crate that registers
-//! services has this too, but frees what its handler uses at the first request
-//! to stop, and a second one may come.)
+//! A running service's connection to the service manager: main function, controls, state.
+//! The `windows-service` crate frees its handler at the first stop request, and a second
+//! request may come.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,34 +23,30 @@ use windows_sys::core::PWSTR;
 
 use super::handle::{text_at, wide};
 
-/// What the service manager wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
-    /// Somebody stops the service.
     Stop,
-    /// The system will shut down, and waits for us for a while.
+    /// The system is about to shut down and waits for the service for a limited time.
     Preshutdown,
-    /// Somebody has changed the files.
     ParametersChanged,
 }
 
-/// A service's main function: its name, then the parameters of this start.
+/// Main function of a service. Arguments: the service's name, then its start parameters.
 pub type Main = fn(Vec<OsString>);
 
 static MAIN: OnceLock<Main> = OnceLock::new();
 
-/// Serves the service manager until the service has stopped; `main` runs on a
-/// thread of the system's. False if no service manager has started us.
+/// Runs `main` on a thread of the system until the service has stopped. Returns false if no
+/// service manager started this process.
 pub fn dispatch(main: Main) -> io::Result<bool> {
     let _ = MAIN.set(main);
-    // The name is not looked at for a service with a process of its own.
     let mut name = wide("");
     let table = [
         SERVICE_TABLE_ENTRYW { lpServiceName: name.as_mut_ptr(), lpServiceProc: Some(service_main) },
         SERVICE_TABLE_ENTRYW { lpServiceName: std::ptr::null_mut(), lpServiceProc: None },
     ];
-    // SAFETY: the table ends with its null entry, and it and the name outlive
-    // the call, which returns when the service has stopped.
+    // SAFETY: the table ends with its null entry. The table and the name outlive the call,
+    // which returns when the service has stopped.
     if unsafe { StartServiceCtrlDispatcherW(table.as_ptr()) } != 0 {
         return Ok(true);
     }
@@ -60,12 +55,11 @@ pub fn dispatch(main: Main) -> io::Result<bool> {
     if by_hand { Ok(false) } else { Err(error) }
 }
 
-/// A panic that reached this frame would end the process: that is what an
-/// `extern "system"` function does, and the service manager starts us again.
+/// A panic here aborts the process (`extern "system"`), and the service manager restarts it.
 extern "system" fn service_main(count: u32, arguments: *mut PWSTR) {
     let words = (0..count as usize)
         .map(|index| {
-            // SAFETY: the service manager passes `count` texts that end with zero.
+            // SAFETY: the service manager passes `count` NUL-terminated strings.
             unsafe { text_at(*arguments.add(index)) }
         })
         .collect();
@@ -74,45 +68,36 @@ extern "system" fn service_main(count: u32, arguments: *mut PWSTR) {
     }
 }
 
-/// Where the service manager hears how far we are.
 #[derive(Debug)]
 pub struct ScmStatus {
     handle: SERVICE_STATUS_HANDLE,
     checkpoint: u32,
 }
 
-// SAFETY: the handle may be used from any thread.
+// SAFETY: any thread may use the handle.
 unsafe impl Send for ScmStatus {}
 
-/// The controls that we take, once somebody listens.
 const STOP_CONTROLS: u32 = SERVICE_ACCEPT_STOP | SERVICE_ACCEPT_PRESHUTDOWN;
 
-/// How far we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScmState {
-    /// Not serving yet.
     Starting {
-        /// The next word comes within this time.
+        /// Time until the next report.
         next_word: Duration,
-        /// Requests to stop are heard already.
         may_stop: bool,
     },
-    /// Serving.
     Running,
-    /// Stopping, which takes so long at most.
     Stopping(Duration),
-    /// Stopped, with this exit code.
     Stopped(u8),
 }
 
 impl ScmStatus {
-    /// Registers where controls go. They are sent on and nothing else: the
-    /// handler runs on a thread of the service manager's.
+    /// Registers the control handler, which forwards controls from a system thread.
     pub fn register(name: &str, controls: UnboundedSender<Control>) -> io::Result<ScmStatus> {
         let name = wide(name);
-        // Never freed: a control may come at any time while the process lives.
+        // Never freed: a control may arrive as long as the process lives.
         let controls: *const UnboundedSender<Control> = Box::leak(Box::new(controls));
-        // SAFETY: the name ends with zero; the context lives for ever.
+        // SAFETY: the name is NUL-terminated; the context lives for ever.
         let handle = unsafe { RegisterServiceCtrlHandlerExW(name.as_ptr(), Some(control), controls.cast()) };
         if handle.is_null() {
             return Err(io::Error::last_os_error());
@@ -120,7 +105,6 @@ impl ScmStatus {
         Ok(ScmStatus { handle, checkpoint: 0 })
     }
 
-    /// Tells the state.
     pub fn set(&mut self, state: ScmState) {
         // SAFETY: zeroes are a valid status.
         let mut status: SERVICE_STATUS = unsafe { std::mem::zeroed() };
@@ -146,12 +130,10 @@ impl ScmStatus {
                 }
             }
         }
-        // Without a higher number each time, the service manager would think
-        // that we hang.
+        // Without a rising checkpoint the service manager assumes that the service hangs.
         self.checkpoint = if status.dwWaitHint > 0 { self.checkpoint + 1 } else { 0 };
         status.dwCheckPoint = self.checkpoint;
-        // SAFETY: the handle is ours, the structure valid for the call. What
-        // could be done about a failure?
+        // SAFETY: the handle is registered, the structure valid. A failure has no remedy.
         unsafe { SetServiceStatus(self.handle, &raw const status) };
     }
 }

@@ -1,4 +1,4 @@
-//! One connection, which the loop polls only by a second handle.
+//! An accepted connection, which the runtime polls only through a second handle.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use super::counts::{Counter, is_acknowledged};
 use super::waiter::Waiter;
 use crate::model::listen::Address;
 
-/// One connection. Closed when dropped.
+/// An accepted connection. The drop closes it.
 #[derive(Debug)]
 pub struct Socket {
     pub(super) socket: OwnedSocket,
@@ -21,35 +21,31 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// The server's address that the client connected to.
     pub fn local_addr(&self) -> io::Result<Address> {
         Ok(Address::Tcp(self.local))
     }
 
-    /// What the kernel counted: asking would wait for the program here.
+    /// Always `None`: the query would wait for the program's read.
     pub fn counts(&self, _broken: bool) -> Option<Counts> {
         None
     }
 
-    /// Whether the client has acknowledged all that was sent to it; `None` where
-    /// the system does not tell.
+    /// Whether the client has acknowledged all data and the end of the stream. `None` if unknown.
     pub fn is_acknowledged(&self) -> Option<bool> {
         is_acknowledged(&self.socket)
     }
 
-    /// Asks the same from elsewhere.
     pub fn counter(&self) -> Counter {
         Counter(())
     }
 
-    /// A connection that is as a program expects it: it waits.
     pub(super) fn new(socket: OwnedSocket, local: SocketAddr) -> Socket {
         Socket { socket, local }
     }
 
-    /// Sends a short text of ours, if it can be sent at once and whole: a new
-    /// connection's buffer has room for `plan::LONGEST_TEXT`. Only before a
-    /// program has the connection, whose reads it would wait for.
+    /// Sends a short text of at most `plan::LONGEST_TEXT` bytes, which fits a new connection's
+    /// buffer. Call it only before a program has the connection: it would wait for the
+    /// program's read. An error if the text is not sent whole.
     pub fn send_text(&self, text: &[u8]) -> io::Result<()> {
         fault::point("send-text", Says::Reset)?;
         let socket = SockRef::from(&self.socket);
@@ -63,15 +59,14 @@ impl Socket {
         self.socket.as_raw_socket() as HANDLE
     }
 
-    /// Takes back a program's SO_LINGER: with it the last close waits for the
-    /// client, or resets the connection.
+    /// Resets a program's SO_LINGER, which would block the last close or reset the connection.
     pub fn reset_so_linger(&self) -> io::Result<()> {
         fault::point("so-linger", Says::Memory)?;
         SockRef::from(&self.socket).set_linger(None)
     }
 
-    /// Ends the stream to the client, and lets `drain` not wait. Only after the
-    /// program's whole tree is gone.
+    /// Half-closes the connection and makes `drain` non-blocking. Call it only once the program's
+    /// whole tree is gone.
     pub fn shutdown(&self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
         socket.set_nonblocking(true)?;
@@ -79,19 +74,18 @@ impl Socket {
         socket.shutdown(std::net::Shutdown::Write)
     }
 
-    /// What the loop waits with until the client sends.
+    /// A second handle for the runtime to wait on until the client sends.
     pub fn waiter(&self) -> io::Result<Waiter> {
         fault::point("watch:duplicate", Says::Sockets)?;
         SockRef::from(&self.socket).try_clone().map(Waiter)
     }
 
-    /// Ends the stream to the client, then reads and drops what the client
-    /// still sends until it ends too: closing over unread input would reset
-    /// the connection, and what was written last would be lost. Only where no
+    /// Half-closes the connection, then discards input until the client closes too. A close
+    /// with unread input resets the connection and loses the last output. Call it only if no
     /// program has had the connection.
     pub async fn linger(&self) -> io::Result<()> {
         self.shutdown()?;
-        // Asked once before it is polled: a reset that was seen already is not told again.
+        // Before the poll, which does not report a reset that was seen already.
         if self.drain()? == Drained::End {
             return Ok(());
         }
@@ -106,10 +100,10 @@ impl Socket {
         }
     }
 
-    /// Drops what has arrived. It does not wait after `shutdown`.
+    /// Discards the input that has arrived. Does not wait after `shutdown`.
     pub fn drain(&self) -> io::Result<Drained> {
         let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); CHUNK];
-        // Bounded, so that a client that floods can't keep the loop for itself.
+        // Bounded, so that a flooding client cannot occupy the runtime.
         for _ in 0..64 {
             fault::point("drain", Says::Reset)?;
             match SockRef::from(&self.socket).recv(&mut buffer) {
@@ -123,5 +117,4 @@ impl Socket {
     }
 }
 
-/// How much is dropped at a time.
 const CHUNK: usize = 16 * 1024;

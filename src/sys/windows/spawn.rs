@@ -1,6 +1,4 @@
-//! Starting a program on Windows: duplicates of the connection, or of pipes, for
-//! its three streams and nothing else are inherited, and it is in a job before
-//! its first instruction.
+//! Starts a program with three inherited handles, in a job from its first instruction.
 
 use std::ffi::OsString;
 use std::io;
@@ -37,12 +35,11 @@ use super::image::{Image, Impersonation};
 use super::job::Job;
 use super::rights;
 
-/// Starts the program. Blocks its thread.
+/// Starts the program. Blocks the calling thread.
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     let command = Command::new(start.command).map_err(ProgramFault::from)?;
-    // Looked up and opened with the account's rights, which may be more or
-    // less than ours, and held until the program runs: the file that the
-    // account was allowed to execute is the file that is started.
+    // The server opens the file with the account's rights and holds it until the program
+    // runs. So the file that starts is the file that the account may execute.
     let (program, image) = match start.account {
         None => (command.program()?, None),
         Some(account) => {
@@ -63,8 +60,8 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     child
 }
 
-/// Three inheritable handles. Three also of one connection, because a program
-/// that closes its input must still be able to write.
+/// Three inheritable handles, also for one connection: a program that closes its input must
+/// still be able to write.
 struct Streams {
     handles: [OwnedHandle; 3],
 }
@@ -76,7 +73,6 @@ impl Streams {
             Stdio::Pipes { input, output } => {
                 [input.handle(), output.handle(), output.handle()].map(for_program)
             }
-            // Ours, whatever they are: whoever started us has chosen them.
             Stdio::Console => [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE]
                 .map(|stream| duplicate(console_stream(stream)).or_else(|_| nowhere())),
         };
@@ -93,20 +89,17 @@ impl Streams {
     }
 }
 
-/// A handle of the same for a program. That the program inherits it is all that
-/// it needs: whom an access list allows to open the same by name does not
-/// matter, whichever account it runs as.
+/// An inheritable duplicate. Inheritance needs no entry in the object's access list.
 fn for_program(handle: HANDLE) -> io::Result<OwnedHandle> {
     fault::point("stdio:mode", Says::Device)?;
     assert_synchronous(handle)?;
     duplicate(handle)
 }
 
-/// An inheritable handle of the same.
 fn duplicate(handle: HANDLE) -> io::Result<OwnedHandle> {
     fault::point("stdio:duplicate", Says::Descriptors)?;
     let mut copy: HANDLE = std::ptr::null_mut();
-    // SAFETY: the handle is a live one of ours, or the call fails; the copy is new and ours.
+    // SAFETY: the handle is open, or the call fails; the copy is new and owned here.
     unsafe {
         let process = GetCurrentProcess();
         check(DuplicateHandle(process, handle, process, &raw mut copy, 0, 1, DUPLICATE_SAME_ACCESS))?;
@@ -114,27 +107,26 @@ fn duplicate(handle: HANDLE) -> io::Result<OwnedHandle> {
     }
 }
 
-/// Where nothing is read and everything is dropped.
+/// A handle to NUL: reads return the end of file, writes are discarded.
 fn nowhere() -> io::Result<OwnedHandle> {
     fault::point("null-open", Says::Descriptors)?;
     let nul = std::fs::OpenOptions::new().read(true).write(true).open("NUL")?;
     for_program(nul.as_raw_handle())
 }
 
-/// A standard stream of ours; null if there is none, or what would be this
-/// process as a handle.
+/// A standard stream, or null: INVALID_HANDLE_VALUE would duplicate the process itself.
 fn console_stream(stream: STD_HANDLE) -> HANDLE {
     // SAFETY: no pointers.
     let handle = unsafe { GetStdHandle(stream) };
     if handle == INVALID_HANDLE_VALUE { std::ptr::null_mut() } else { handle }
 }
 
-/// A program's plain reads and writes fail on an asynchronous handle. Some
-/// systems let them pass, so it is asserted by the handle itself.
+/// Checks that a handle is synchronous: plain reads and writes of programs fail on an
+/// asynchronous one. Some systems let them pass, so this asks for the handle's mode.
 pub(super) fn assert_synchronous(handle: HANDLE) -> io::Result<()> {
     const FILE_MODE_INFORMATION: i32 = 16;
     let mut mode = 0u32;
-    // SAFETY: zeroes are a valid status block; the buffer is the four bytes of FILE_MODE_INFORMATION.
+    // SAFETY: zeroes are a valid status block; the buffer has the four bytes of the mode.
     let status = unsafe {
         let mut status: IO_STATUS_BLOCK = std::mem::zeroed();
         NtQueryInformationFile(handle, &raw mut status, (&raw mut mode).cast(), 4, FILE_MODE_INFORMATION)
@@ -148,7 +140,6 @@ pub(super) fn assert_synchronous(handle: HANDLE) -> io::Result<()> {
     Ok(())
 }
 
-/// The attributes of a new process, and the memory that they point to.
 struct AttributeList<'a> {
     list: Vec<u64>,
     _pointed_to: std::marker::PhantomData<&'a ()>,
@@ -158,14 +149,13 @@ impl<'a> AttributeList<'a> {
     fn new(handles: &'a [HANDLE; 3], jobs: &'a [HANDLE; 1]) -> io::Result<AttributeList<'a>> {
         fault::point("process:attributes", Says::Memory)?;
         let mut bytes = 0;
-        // SAFETY: a null list asks for the size that two attributes need.
+        // SAFETY: a null list asks for the size of two attributes.
         unsafe { InitializeProcThreadAttributeList(std::ptr::null_mut(), 2, 0, &raw mut bytes) };
         let mut attributes = AttributeList {
             list: vec![0; bytes.div_ceil(size_of::<u64>())],
             _pointed_to: std::marker::PhantomData,
         };
-        // SAFETY: the list has the size that was asked for; the values live as
-        // long as the list does, as their lifetime says.
+        // SAFETY: the list has the size asked for, and the values live as long as the list.
         unsafe {
             check(InitializeProcThreadAttributeList(attributes.raw(), 2, 0, &raw mut bytes))?;
             attributes.set(PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles)?;
@@ -181,7 +171,7 @@ impl<'a> AttributeList<'a> {
     /// # Safety
     /// The list is initialised.
     unsafe fn set<const N: usize>(&mut self, attribute: u32, value: &'a [HANDLE; N]) -> io::Result<()> {
-        // SAFETY: the caller's promise; the value's pointer and length belong together.
+        // SAFETY: the caller guarantees the list; the value's pointer and length match.
         check(unsafe {
             UpdateProcThreadAttribute(
                 self.raw(),
@@ -214,8 +204,7 @@ fn create_process(
     let mut command_line = wide(command_line);
     let directory = wide(start.directory);
     let environment = environment::block(start.environment);
-    // "": a window station of the account's own, where programs that use
-    // windows find one that they may use. Ours is closed to other accounts.
+    // "" creates a window station for the account, which cannot use the server's.
     let mut desktop = wide("");
     let (handles, jobs) = (streams.raw(), [job.raw()]);
     let mut attributes =
@@ -231,14 +220,12 @@ fn create_process(
     }
     let place = match start.stdio {
         Stdio::Connection(_) | Stdio::Pipes { .. } => CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP,
-        // The console's keys reach it.
         Stdio::Console => 0,
     };
     let flags = CREATE_UNICODE_ENVIRONMENT | EXTENDED_STARTUPINFO_PRESENT | place;
     fault::point("process", Says::Processes).map_err(|error| in_words(&error, program))?;
-    // SAFETY: every pointer is to a value above that outlives the call, texts
-    // end with zero, and the command line is writable as CreateProcessW wants.
-    // The handles that come back are new and ours.
+    // SAFETY: every pointer is to a value above that outlives the call. The strings are
+    // NUL-terminated, and the command line is writable. The returned handles are new.
     unsafe {
         let mut made: PROCESS_INFORMATION = std::mem::zeroed();
         let (text, block) = (command_line.as_mut_ptr(), environment.as_ptr().cast());
@@ -276,14 +263,12 @@ fn create_process(
     }
 }
 
-/// Whether the system has run out of something, which others may have taken: it
-/// says nothing about the program.
+/// Whether the system ran out of a resource, which says nothing about the program.
 pub fn ran_out(error: &SpawnError) -> bool {
     is_transient(error)
 }
 
-/// Whether the system lacked something that it may have a moment later. (Wine
-/// calls it an internal error when a process that it started is slow to begin.)
+/// Whether a retry may succeed. Wine reports an internal error if a process is slow to begin.
 pub fn is_transient(error: &SpawnError) -> bool {
     let code = error.code.and_then(|code| u32::try_from(code).ok());
     matches!(
@@ -299,7 +284,6 @@ pub fn is_transient(error: &SpawnError) -> bool {
     )
 }
 
-/// A failure, with what to do about it.
 fn in_words(error: &io::Error, program: &Path) -> SpawnError {
     let (step, cause) = if rights::hint(error).is_empty() {
         (Step::Exec, format!("{}: {error}", program.display()))

@@ -14,7 +14,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 /// its sessions must be written.
 const BEFORE_FORCE: Duration = Duration::from_secs(3);
 
-/// A source of requests.
 #[derive(Debug)]
 pub enum Stop {
     Console(ConsoleEvents),
@@ -85,8 +84,7 @@ impl ConsoleEvents {
     }
 }
 
-/// Requests to end while a program has the console (`--run`). The program receives the
-/// console's keys itself, and only the program reacts to them.
+/// Requests to end while a program has the console (`--run`) and reacts to its keys alone.
 #[derive(Debug)]
 pub struct BesideProgram {
     _typed: (CtrlC, CtrlBreak),
@@ -96,12 +94,11 @@ pub struct BesideProgram {
 
 impl BesideProgram {
     pub fn listen() -> io::Result<BesideProgram> {
-        // A listener stops the keys from ending this process for good.
+        // With these listeners the keys no longer end this process.
         let typed = (ctrl_c()?, ctrl_break()?);
         Ok(BesideProgram { _typed: typed, close: ctrl_close()?, shutdown: ctrl_shutdown()? })
     }
 
-    /// Waits for a request to end during the start.
     pub async fn starting(&mut self) {
         self.requested(0).await;
     }

@@ -1,6 +1,5 @@
-//! Programs that are really started, on pipes and on a connection that the
-//! server itself has read before. The program is this one: a test of its own,
-//! which is none where nobody asks it to be something else.
+//! Tests with real programs on pipes and connections. The program is this test binary: the
+//! test `is_the_program_of_the_others` plays the role that the environment names.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read, Write};
@@ -30,17 +29,13 @@ use crate::model::listen::Address;
 use crate::model::listen::ListenOptions;
 use crate::model::plan;
 
-/// Far beyond what any step takes.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Says what the program is to do.
 const ROLE: &str = "WININETD_TEST_ROLE";
 
-/// What a program writes before anything else of its own, after what the test
-/// harness has to say.
+/// Separates the program's output from that of its test harness.
 const BEGIN: &str = "<begin>";
 
-/// More than pipes and their ends hold.
 const MUCH: usize = 1 << 20;
 
 #[test]
@@ -75,7 +70,6 @@ fn is_the_program_of_the_others() {
             drop(child.unwrap());
             0
         }
-        // The same, but it lives until its input ends.
         "parent-that-waits" => {
             #[allow(clippy::disallowed_methods)] // as any program would
             let child = std::process::Command::new(std::env::current_exe().unwrap())
@@ -122,7 +116,6 @@ fn start(role: &str, stdio: Stdio<'_>, errors: ErrorStream<'_>) -> Child {
     .unwrap()
 }
 
-/// A program on pipes, with our ends of them.
 struct Piped {
     child: Child,
     input: Writer,
@@ -142,7 +135,6 @@ impl Piped {
     }
 }
 
-/// What a program has written up to its end, or up to this text.
 async fn read_until(reader: &Reader, last: Option<&str>) -> String {
     let (mut all, mut buffer) = (Vec::new(), [0; 16 * 1024]);
     while !last.is_some_and(|last| all.ends_with(last.as_bytes())) {
@@ -168,7 +160,6 @@ async fn write_all(writer: &Writer, mut bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Without what the test harness of the program has written.
 fn of_program(text: &str) -> &str {
     text.split_once(BEGIN).unwrap().1
 }
@@ -185,8 +176,8 @@ async fn a_program_on_pipes_reads_to_the_end_while_it_writes() {
     assert_eq!(child.wait(Leftovers::End).await.unwrap(), ExitStatus::Code(0));
 }
 
-/// (A program that closes its input and goes on can't be shown under Wine, whose
-/// console host inherits whatever the program does.)
+/// Under Wine the console host inherits every handle. So no test here shows a program that
+/// closes its input and continues.
 #[tokio::test]
 async fn a_writer_that_waits_for_a_program_learns_that_it_is_gone() {
     let mut piped = Piped::start("deaf", ErrorStream::Output);
@@ -224,7 +215,7 @@ async fn every_process_of_a_tree_is_gone_when_the_wait_for_it_returns() {
     let mut piped = Piped::start("parent-that-waits", ErrorStream::Output);
     read_until(&piped.output, Some("started")).await;
     let tree = piped.child.tree();
-    // SAFETY: the handles are open.
+    // SAFETY: the handle is open.
     let pid = |process: &OwnedHandle| unsafe { GetProcessId(process.as_raw_handle()) };
     assert!(tree.iter().any(|process| pid(process) != piped.child.pid()), "{tree:?}");
     drop(piped.input);
@@ -233,7 +224,6 @@ async fn every_process_of_a_tree_is_gone_when_the_wait_for_it_returns() {
     assert!(tree.iter().all(is_gone));
 }
 
-/// A client, and its connection as the server has it, which a program may get.
 async fn accepted() -> (TcpStream, Socket) {
     accepted_for(plan::Stdio::Socket).await
 }
@@ -275,7 +265,7 @@ async fn only_connections_for_programs_are_synchronous() {
 async fn a_connection_is_the_servers_then_a_programs_then_lingers() {
     let (mut client, mut socket) = accepted().await;
     let local = socket.local_addr().unwrap();
-    // To and fro: each time the loop forgets it and learns of it anew.
+    // Each conversion removes the socket from the poll set or adds it again.
     for byte in b'a'..=b'j' {
         let stream = socket.into_stream().unwrap();
         client.write_all(&[byte]).unwrap();
@@ -290,7 +280,7 @@ async fn a_connection_is_the_servers_then_a_programs_then_lingers() {
     let mut text = vec![0; 10];
     client.read_exact(&mut text).unwrap();
     assert_eq!(text, b"abcdefghij");
-    // What arrives now is the program's, all of it, and the loop gets nothing.
+    // The program, not the runtime, receives all data that arrives now.
     client.write_all(b"the rest").unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(
@@ -304,18 +294,16 @@ async fn a_connection_is_the_servers_then_a_programs_then_lingers() {
     assert_eq!(of_program(&text), "got the rest");
 }
 
-/// By Winsock's own write: those of programs wait under Wine in any case.
+/// Writes through Winsock, because file writes always block under Wine.
 #[tokio::test]
 async fn a_connection_that_a_program_gets_waits_for_its_client() {
-    // More than lies between the two.
     const TOO_MUCH: usize = 16 << 20;
     let (mut client, socket) = accepted().await;
     let socket = socket.into_stream().unwrap().into_socket().unwrap();
-    // SAFETY: the socket is open as long as `socket` is, which alone closes it.
+    // SAFETY: the socket is open as long as `socket`, which alone closes it.
     let mut as_program = ManuallyDrop::new(unsafe { TcpStream::from_raw_socket(socket.handle() as _) });
     let write = std::thread::spawn(move || as_program.write_all(&vec![b'x'; TOO_MUCH]));
     let (mut read, mut buffer) = (0, [0; 4096]);
-    // Much slower than it is written.
     while read < TOO_MUCH {
         read += client.read(&mut buffer).unwrap();
     }
@@ -325,12 +313,10 @@ async fn a_connection_that_a_program_gets_waits_for_its_client() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_not_written_to_for_ever_and_loses_nothing() {
     static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
-    // The server writes bulk on asynchronous sockets only. (On a synchronous one, Wine 10 waits
-    // where a send is short.)
+    // Asynchronous: on a synchronous socket Wine 10 blocks after a short send.
     let (mut client, socket) = accepted_for(plan::Stdio::Pipe).await;
     let stream = socket.into_stream().unwrap();
     let (mut taken, mut refused) = (0, 0);
-    // The systems' buffers grow to a few MiB.
     while refused < 100 {
         match stream.try_write(&CHUNK) {
             Ok(count) => (taken, refused) = (taken + count, 0),
@@ -360,12 +346,11 @@ async fn a_connection_whose_stream_we_have_ended_lingers_for_its_clients() {
     tokio::time::timeout(LIMIT, socket.linger()).await.unwrap().unwrap();
 }
 
-/// Who has the connection beside its handles, where the system says so plainly
-/// (Windows counts in a way of its own, by thousands).
+/// References to a socket beyond its handles. `None` on Windows, which counts in thousands.
 fn references(socket: HANDLE) -> Option<u32> {
-    // PUBLIC_OBJECT_BASIC_INFORMATION: among others the handles, then the references.
+    // PUBLIC_OBJECT_BASIC_INFORMATION: handles in field 2, references in field 3.
     let mut information = [0u32; 14];
-    // SAFETY: the pointer and the length are the array's; null for a length that nobody wants.
+    // SAFETY: pointer and length belong to the array; null skips the returned length.
     let status = unsafe {
         NtQueryObject(
             socket,
@@ -386,7 +371,7 @@ async fn the_loop_asks_nothing_more_about_a_connection_that_it_has_given_away() 
     let before = references(handle);
     let stream = socket.into_stream().unwrap();
     for _ in 0..10 {
-        // The loop looks at what it waits for whenever a task lets it.
+        // The runtime polls when a task yields.
         let _ = stream.try_read(&mut [0]);
         tokio::task::yield_now().await;
     }

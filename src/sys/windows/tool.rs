@@ -1,6 +1,4 @@
-//! Running a tool of the system's, such as netsh, beside the server. It
-//! inherits nothing: a spawn thread may be holding inheritable copies of a
-//! client's connection at this moment.
+//! Runs a tool such as netsh without handles: a spawn thread may hold inheritable connections.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
@@ -14,18 +12,15 @@ use windows_sys::Win32::System::Threading::{
 use super::directories::system_directory;
 use super::handle::{check, size, wide};
 
-/// A tool that takes longer hangs.
 const PATIENCE_MILLISECONDS: u32 = 30_000;
 
-/// Runs a program of System32 and waits for its exit code. `arguments` is the
-/// command line behind its name.
+/// Runs a program of System32 and returns its exit code. Terminates it after 30 seconds.
 pub fn run(name: &str, arguments: &str) -> io::Result<u32> {
     let program = system_directory().join(name);
     let mut line = wide(format!("\"{}\" {arguments}", program.display()));
     let (program, directory) = (wide(program), wide(system_directory()));
-    // SAFETY: texts end with zero and outlive the call, the command line is
-    // writable, zeroes with their size are a valid STARTUPINFOW, and the handles
-    // that come back are ours.
+    // SAFETY: the strings are NUL-terminated and outlive the call. The command line is writable,
+    // zeroes with the size are a valid STARTUPINFOW, and the returned handles are new.
     unsafe {
         let mut startup: STARTUPINFOW = std::mem::zeroed();
         startup.cb = size::<STARTUPINFOW>();

@@ -1,4 +1,4 @@
-//! Who can change or read a file or folder, by its owner and access list.
+//! Which accounts can change or read a file or folder, by its owner and access list.
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -29,28 +29,24 @@ use super::{names, token};
 
 const CHANGE_FILE: u32 =
     FILE_WRITE_DATA | FILE_APPEND_DATA | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
-/// Adding a folder is not among them: C:\ lets everybody do that.
+/// Without FILE_ADD_SUBDIRECTORY: by default every user may add folders to C:\.
 const CHANGE_FOLDER: u32 =
     FILE_ADD_FILE | FILE_DELETE_CHILD | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
-/// What lets somebody move a folder away, or one in it.
+/// Rights to rename or delete a folder, or an entry in it.
 const RENAME_FOLDER: u32 = FILE_DELETE_CHILD | DELETE | WRITE_DAC | WRITE_OWNER | GENERIC_WRITE | GENERIC_ALL;
-/// What lets somebody turn a link to another place.
 const CHANGE_LINK: u32 = CHANGE_FOLDER | FILE_WRITE_ATTRIBUTES;
 const READ_FILE: u32 = FILE_READ_DATA | GENERIC_READ | GENERIC_ALL;
 
-/// Who can change the content of an opened file.
 pub fn file_writers(file: &File) -> io::Result<Others> {
     with_rights(file, CHANGE_FILE, true)
 }
 
-/// Who can read an opened file.
 pub fn file_readers(file: &File) -> io::Result<Others> {
     with_rights(file, READ_FILE, false)
 }
 
-/// Who can change what lies in this folder or at its path: the folders, from
-/// the inmost, that others can change. A junction on the way counts by itself, and
-/// so do the folders that lead to its target.
+/// The folders, innermost first, in which others can change what this path leads to.
+/// Checks every junction on the path by itself, and the folders above its target.
 pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
     let real = || std::fs::canonicalize(folder).map(super::paths::plain).ok();
     let mut found: Vec<(PathBuf, Others)> = Vec::new();
@@ -67,21 +63,19 @@ pub fn folder_writers(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
     Ok(found)
 }
 
-/// As [`folder_writers`]: the right to make a file counts there already.
+/// Same as [`folder_writers`], which counts the right to create a file.
 pub fn folder_creators(folder: &Path) -> io::Result<Vec<(PathBuf, Others)>> {
     folder_writers(folder)
 }
 
-/// Whether accounts share this folder by design: not here, each has a folder for such files.
+/// Always false: on Windows each account has a folder of its own for temporary files.
 pub fn is_shared(_folder: &Path) -> bool {
     false
 }
 
-/// An access list that is looked at.
 #[derive(Debug, PartialEq, Eq)]
 struct Look {
     path: PathBuf,
-    /// Of the junction or link itself, and not of what it leads to.
     of_link: bool,
     rights: u32,
 }
@@ -97,8 +91,7 @@ impl Look {
     }
 }
 
-/// What is looked at for a folder: itself and all above it, and where one of them
-/// is a link, the link, and the real folder with all above that.
+/// The folder and its ancestors. If one is a link: also it, the real folder and its ancestors.
 fn looks(
     folder: &Path,
     is_link: impl Fn(&Path) -> bool,
@@ -114,7 +107,7 @@ fn looks(
                 has_link = true;
                 looks.push(Look { path: path.to_owned(), of_link: true, rights: CHANGE_LINK });
             }
-            // Above the inmost only who can put another folder in its place matters.
+            // In an ancestor, only the rights to replace the folder below it matter.
             rights = RENAME_FOLDER;
         }
         has_link
@@ -127,23 +120,18 @@ fn looks(
     looks
 }
 
-/// Whether a folder is a junction, a link, or another point from which the path
-/// goes on elsewhere.
 fn is_link(folder: &Path) -> bool {
     let found = std::fs::symlink_metadata(folder);
     found.is_ok_and(|found| found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0)
 }
 
-/// The commands that leave these the right to read and to execute only: programs
-/// run as other accounts, which must still reach them. Several commands, since an
-/// entry that was inherited becomes one that can be removed, and an entry for new
-/// files and folders is none that `/grant:r` replaces. Between them is what
-/// separates commands that stand in backquotes.
+/// Commands that leave these accounts only the right to read and execute: programs of other
+/// accounts must still start. icacls cannot remove inherited entries, and its `/grant:r` keeps
+/// entries for new files and folders. The caller puts the result in backquotes.
 pub fn mend_writers(path: &Path, others: &Others) -> String {
     mend(path, others, Some(if path.is_dir() { "(OI)(CI)RX" } else { "RX" }))
 }
 
-/// The commands that take all rights of these away.
 pub fn mend_readers(path: &Path, others: &Others) -> String {
     mend(path, others, None)
 }
@@ -157,7 +145,7 @@ fn mend(path: &Path, others: &Others, leave: Option<&str>) -> String {
     commands.join("`, `")
 }
 
-/// What can't be looked at is not trusted.
+/// An access list that the server cannot read counts as open to everyone.
 fn unknown() -> Others {
     let name = "somebody (this account may not look at its access list)".to_owned();
     Others { anyone: vec![Other { name, id: "S-1-1-0".to_owned() }], some: Vec::new() }
@@ -167,8 +155,7 @@ fn with_rights(file: &File, rights: u32, owner_counts: bool) -> io::Result<Other
     let mut owner: PSID = std::ptr::null_mut();
     let mut list: *mut ACL = std::ptr::null_mut();
     let mut descriptor: *mut c_void = std::ptr::null_mut();
-    // SAFETY: the handle is open; the pointers that come back lie within the
-    // descriptor, which is ours to free.
+    // SAFETY: the handle is open; the pointers returned lie within the descriptor, freed below.
     let code = unsafe {
         GetSecurityInfo(
             file.as_raw_handle(),
@@ -185,8 +172,7 @@ fn with_rights(file: &File, rights: u32, owner_counts: bool) -> io::Result<Other
         return Err(io::Error::from_raw_os_error(code.cast_signed()));
     }
     let memory = Local(descriptor);
-    // SAFETY: owner and list lie within the descriptor, which lives until the
-    // end of this function.
+    // SAFETY: owner and list lie within the descriptor, which lives until the function ends.
     let found = unsafe { named(owner, list, rights, owner_counts) };
     drop(memory);
     Ok(found)
@@ -196,15 +182,14 @@ fn with_rights(file: &File, rights: u32, owner_counts: bool) -> io::Result<Other
 /// `owner` points to a SID or is null, `list` to an access list or is null.
 unsafe fn named(owner: PSID, list: *const ACL, rights: u32, owner_counts: bool) -> Others {
     let mut found = Found { own: token::own_user().ok(), others: Others::default() };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees both pointers.
     unsafe {
         if list.is_null() {
-            // No list at all lets everybody do everything.
             found.others.anyone.push(Other { name: "Everyone".to_owned(), id: "S-1-1-0".to_owned() });
         } else {
             found.entries(list, rights);
         }
-        // An owner can always change the list.
+        // An owner can always change the access list.
         if owner_counts && !owner.is_null() {
             found.add(owner);
         }
@@ -221,10 +206,10 @@ impl Found {
     /// # Safety
     /// `list` is a valid access list.
     unsafe fn entries(&mut self, list: *const ACL, rights: u32) {
-        // What was denied before it is allowed, by the same name, is not allowed.
+        // An entry that denies a right overrides later entries of the same SID.
         let mut denied: Vec<(PSID, u32)> = Vec::new();
-        // SAFETY: the list is valid; GetAce gives entries of it, whose SID
-        // begins where that of an allowing entry does, for these three types.
+        // SAFETY: the list is valid, and GetAce returns its entries. In all three types the SID
+        // begins at the same offset.
         unsafe {
             for index in 0..u32::from((*list).AceCount) {
                 let mut entry: *mut c_void = std::ptr::null_mut();
@@ -256,7 +241,7 @@ impl Found {
     /// # Safety
     /// `sid` points to a SID.
     unsafe fn add(&mut self, sid: PSID) {
-        // SAFETY: the caller's promise; `own` begins with a TOKEN_USER.
+        // SAFETY: the caller guarantees the SID; `own` begins with a TOKEN_USER.
         unsafe {
             let kind = security::kind(sid);
             let id = security::text(sid);
@@ -285,7 +270,6 @@ mod tests {
     use super::super::security::Descriptor;
     use super::*;
 
-    /// The SIDs of those who may write: anyone, then some.
     fn writers(sddl: &str, rights: u32) -> (Vec<String>, Vec<String>) {
         let descriptor = Descriptor::parse(sddl).unwrap();
         let (mut owner, mut list) = (std::ptr::null_mut(), std::ptr::null_mut());
@@ -327,7 +311,7 @@ mod tests {
     fn reading_is_not_writing_and_what_is_for_children_only_does_not_count() {
         assert_eq!(writers("O:BAG:BAD:(A;;FRFX;;;WD)", CHANGE_FILE), (vec![], vec![]));
         assert_eq!(writers("O:BAG:BAD:(A;OICIIO;FA;;;WD)", CHANGE_FOLDER), (vec![], vec![]));
-        // C:\\ lets everybody add folders; that is no way to a file in it.
+        // By default every user may add folders to C:\, which gives no access to files there.
         assert_eq!(writers("O:BAG:BAD:(A;CI;LC;;;AU)", CHANGE_FOLDER), (vec![], vec![]));
         assert_eq!(writers("O:BAG:BAD:(A;;DC;;;AU)", CHANGE_FOLDER).0.len(), 1);
     }
@@ -363,7 +347,7 @@ mod tests {
 
     #[test]
     fn whoever_can_turn_a_junction_can_change_what_lies_behind_it() {
-        // Setting where a link leads takes the right to write its data or attributes.
+        // Redirecting a link takes the right to write its data or attributes.
         for right in ["0x1", "0x100", "0x2"] {
             let entry = format!("O:BAG:BAD:(A;;{right};;;BU)");
             let found = writers(&entry, CHANGE_LINK);
@@ -372,8 +356,8 @@ mod tests {
         assert_eq!(writers("O:BAG:BAD:(A;;0x100;;;BU)", CHANGE_FOLDER), (vec![], vec![]));
     }
 
-    /// As icacls has it: `/grant:r` replaces entries with the same inheritance only,
-    /// and those that a folder below a drive's root inherits are others.
+    /// `/grant:r` replaces only entries with the same inheritance flags. A folder below a
+    /// drive's root inherits entries with other flags.
     #[test]
     fn a_folder_is_mended_in_three_steps() {
         let users = Other { name: "Users".to_owned(), id: "S-1-5-32-545".to_owned() };

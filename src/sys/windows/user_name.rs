@@ -1,15 +1,13 @@
-//! User names as a logon wants them, and in the one form by which the server keeps
-//! passwords.
+//! User names in the form for logons, and in one canonical form for stored passwords.
 
 use super::names;
 use crate::model::account::UserName;
 
-/// The parts of a user name: `user`, `DOMAIN\user`, `user@domain`, or one of the two
-/// accounts of the system that need no password.
+/// The parts of `user`, `DOMAIN\user`, `user@domain` or a built-in account.
 pub(super) struct LogonName {
     pub(super) account: String,
     pub(super) domain: Option<String>,
-    /// LocalService or NetworkService: no password, and a service's logon.
+    /// LocalService or NetworkService: no password, and a service logon.
     pub(super) is_built_in: bool,
 }
 
@@ -18,7 +16,7 @@ impl LogonName {
         let text = &*user.0;
         let (domain, account) = match text.split_once('\\') {
             Some((domain, account)) => (Some(domain), account),
-            // The domain is part of the name then, and must not be given again.
+            // The name contains the domain, which must not be passed again.
             None if text.contains('@') => (None, text),
             None => (Some("."), text),
         };
@@ -34,22 +32,20 @@ impl LogonName {
         }
     }
 
-    /// Whether a part is missing without which no logon is possible.
     pub(super) fn is_incomplete(&self) -> bool {
         self.account.is_empty() || self.domain.as_ref().is_some_and(String::is_empty)
     }
 
-    /// The name as the system looks accounts up.
     pub(super) fn full(&self) -> String {
         match self.domain.as_deref() {
-            // Without the computer's name a user of the domain would be found.
+            // Without the computer's name the lookup could find a domain's user.
             Some(".") => format!("{}\\{}", names::of_computer().unwrap_or_default(), self.account),
             Some(domain) => format!("{domain}\\{}", self.account),
             None => self.account.clone(),
         }
     }
 
-    /// The one form of all names of the same account.
+    /// The same text for all spellings of one account.
     pub(super) fn canonical(&self) -> String {
         let account = self.account.to_lowercase();
         match self.domain.as_deref() {

@@ -1,10 +1,9 @@
-//! Whatever comes: nothing panics, and nobody is let in by it.
+//! No input panics the server, and no invalid input passes the handshake.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Feeds bytes in pieces; takes and drops whatever comes out.
 fn feed(server: &mut Connection, mut bytes: &[u8], pieces: &[usize]) {
     let mut pieces = pieces.iter().cycle();
     while !bytes.is_empty() {
@@ -33,7 +32,7 @@ fn pieces() -> impl Strategy<Value = Vec<usize>> {
     proptest::collection::vec(1..600_usize, 1..20)
 }
 
-/// Changes of bytes: where, in parts of 65536 of the whole, and to what.
+/// Positions are in parts of 65536 of the whole.
 fn changes() -> impl Strategy<Value = Vec<(u16, u8)>> {
     proptest::collection::vec(any::<(u16, u8)>(), 1..8)
 }

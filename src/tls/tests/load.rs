@@ -1,4 +1,4 @@
-//! What can be loaded, and what is said of everything else.
+//! Which files load, and the messages for all others.
 
 use std::path::Path;
 
@@ -9,7 +9,6 @@ use testkit::tls::rcgen::{self, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 
 use super::*;
 
-/// A folder with a good pair and an authority in it.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
@@ -21,7 +20,6 @@ fn load(folder: &Path) -> Result<Keys, TlsFault> {
     Keys::load(&files(folder))
 }
 
-/// The files of a folder, as far as they are there.
 fn files(folder: &Path) -> Tls {
     let path = |name: &str| folder.join(name);
     Tls {
@@ -32,7 +30,7 @@ fn files(folder: &Path) -> Tls {
     }
 }
 
-/// What is said when a good folder has this in the place of one of its files.
+/// The fault after one file of a valid folder is replaced.
 fn fault(name: &str, bytes: impl AsRef<[u8]>) -> TlsFault {
     let folder = folder();
     std::fs::write(folder.path().join(name), bytes).unwrap();
@@ -43,7 +41,6 @@ fn fault(name: &str, bytes: impl AsRef<[u8]>) -> TlsFault {
     fault
 }
 
-/// The sentence, for this file.
 #[track_caller]
 fn says(fault: &TlsFault, name: &str, message: &str, hint: &str) {
     assert_eq!(fault.path.file_name().unwrap(), name, "{fault}");
@@ -62,7 +59,7 @@ fn keys_of_all_forms_and_kinds_can_be_used() {
             .write(folder.path());
         load(folder.path()).unwrap();
     }
-    // PKCS#1 and SEC1, each with its certificate behind it.
+    // PKCS#1 and SEC1, each in one file with its certificate.
     for both in [include_str!("pkcs1.pem"), include_str!("sec1.pem")] {
         let folder = tempfile::tempdir().unwrap();
         Pair { certificate: both.to_owned(), key: both.to_owned() }.write(folder.path());
@@ -262,7 +259,6 @@ fn keys_do_not_print() {
     assert_eq!(shown, "Keys { complaint: None, .. }");
 }
 
-/// What is said of a good folder whose revocation list is this.
 fn fault_of_list(list: impl AsRef<[u8]>) -> TlsFault {
     fault("crl.pem", list)
 }
@@ -290,7 +286,6 @@ fn a_revocation_list_that_cannot_be_used_is_named_by_its_number() {
     let damaged = "-----BEGIN X509 CRL-----\nMAMCAQE=\n-----END X509 CRL-----\n";
     let found = fault_of_list(list.clone() + damaged);
     says(&found, "crl.pem", "holds a revocation list that is damaged or has no `nextUpdate` (number 2)", "");
-    // The last line of its base64 is missing.
     let mut lines: Vec<_> = list.lines().collect();
     lines.remove(lines.len() - 2);
     let found = fault_of_list(list.clone() + &lines.join("\n"));

@@ -1,4 +1,4 @@
-//! Promises of TLS, in memory, against a client by the same library.
+//! Tests of TLS in memory, against the client of the same library.
 
 mod garbage;
 mod load;
@@ -16,7 +16,6 @@ use crate::model::plan::Tls;
 
 const VERSIONS: [Version; 2] = [Version::V12, Version::V13];
 
-/// One direction of a network.
 #[derive(Debug, Default)]
 struct Wire {
     bytes: VecDeque<u8>,
@@ -42,7 +41,6 @@ impl Write for Wire {
     }
 }
 
-/// A client and a server with a network between them.
 struct Both {
     client: ClientConnection,
     server: Connection,
@@ -56,7 +54,6 @@ impl Both {
         Both { client: client.connection(), server, up: Wire::default(), down: Wire::default() }
     }
 
-    /// Moves bytes until none move; why the server refused, if it did.
     fn settle(&mut self) -> Result<(), String> {
         let mut outcome = Ok(());
         loop {
@@ -91,13 +88,12 @@ impl Both {
         }
     }
 
-    /// As the program finds it.
     fn variable(&self, name: &str) -> Option<String> {
         self.server.variables().into_iter().find_map(|(other, value)| (other == name).then_some(value))
     }
 }
 
-/// The keys of a server, perhaps for clients of its own authority alone.
+/// `clients` requires a client certificate of the same authority.
 fn keys(authority: &Authority, clients: bool) -> Keys {
     let folder = tempfile::tempdir().unwrap();
     authority.write(folder.path()).server("localhost").write(folder.path());
@@ -106,7 +102,6 @@ fn keys(authority: &Authority, clients: bool) -> Keys {
     Keys::load(&Tls { certificate: path("cert.pem"), key: path("key.pem"), client_ca, crl: None }).unwrap()
 }
 
-/// A client and a server that have shaken hands.
 fn shaken(version: Version) -> Both {
     let authority = Authority::new();
     let mut both = Both::new(&keys(&authority, false), &Client::new(&authority, version));

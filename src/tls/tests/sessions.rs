@@ -1,11 +1,11 @@
-//! Who is let in, and what programs are told of them.
+//! Which clients are accepted, and what programs learn about them.
 
 use rustls::HandshakeKind;
 use testkit::tls::rcgen::{DistinguishedName, DnType, DnValue, KeyPair};
 
 use super::*;
 
-/// Numbers of alerts.
+/// Alert numbers of TLS.
 const HANDSHAKE_FAILURE: u8 = 40;
 const PROTOCOL_VERSION: u8 = 70;
 
@@ -32,11 +32,10 @@ fn nothing_is_told_before_the_handshake_is_over() {
     assert_eq!(both.server.variables(), []);
 }
 
-/// A ClientHello of TLS 1.1, in a record of its own.
+/// A ClientHello of TLS 1.1, in its own record.
 fn hello_of_before(extensions: &[u8]) -> Vec<u8> {
     let mut body = vec![3, 2];
     body.extend([7; 32]);
-    // No session; two suites; no compression.
     body.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0]);
     body.extend(extensions);
     let length = u8::try_from(body.len()).unwrap();
@@ -174,7 +173,6 @@ fn a_session_is_worth_nothing_after_the_files_were_read_again() {
     }
 }
 
-/// What a certificate with these parts of a name is told as.
 fn subject(parts: &[(DnType, DnValue)]) -> Option<String> {
     let pair = Authority::new().issue(&[], &KeyPair::generate().unwrap(), |params| {
         params.distinguished_name = DistinguishedName::new();

@@ -1,9 +1,8 @@
-//! What goes through, how it ends, and how much of it waits.
+//! Byte streams: how they pass, how they end, and how much is buffered.
 
 use super::*;
 
 impl Both {
-    /// Plaintext at the server, as far as it is there.
     fn received(&mut self) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; 64 << 10];
         let count = self.server.read_plain(&mut buffer)?;
