@@ -141,9 +141,7 @@ fn imports_go_down_only() {
 #[test]
 fn another_folder_is_named_by_its_whole_path() {
     for (name, text) in sources() {
-        // A file `sys/unix/spawn_*.rs` is a module inside `sys/unix/spawn.rs`.
-        let nested = usize::from(name.starts_with("sys/unix/spawn_"));
-        let depth = name.trim_end_matches("/mod.rs").split('/').count() + nested;
+        let depth = name.trim_end_matches("/mod.rs").split('/').count();
         let leaves = "super::".repeat(depth);
         let found = code(&text).find(|line| line.contains(&leaves));
         assert!(found.is_none(), "{name}: {found:?}");

@@ -18,7 +18,7 @@ use crate::tls::Keys;
 
 pub fn check(options: &Options) -> Result<(String, Exit), Error> {
     let path = options.stored.config_path();
-    // A caller who could start the service sees what the service would refuse.
+    // A privileged caller sees what the service would refuse.
     let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
     let defaults = options.stored.defaults(options.service_name());
     // The server may have more rights than this process.
@@ -43,7 +43,6 @@ pub fn check(options: &Options) -> Result<(String, Exit), Error> {
             .as_ref()
             .map_or("the server's own account".to_owned(), |identity| identity.user.to_string());
         let addresses: Vec<_> = service.listen.iter().map(ToString::to_string).collect();
-        // Writing to a String cannot fail.
         let disabled = if service.enabled { "" } else { ", not enabled" };
         let _ = writeln!(
             report,

@@ -43,7 +43,8 @@ pub fn run(options: &Options) -> Result<Exit, Error> {
     }
 }
 
-/// Every verb reads or runs what the caller names, so it must not use more rights than theirs.
+/// Every verb reads or runs files that the caller names, so it must not have more rights than the
+/// caller.
 fn refuse_borrowed_rights() -> Result<(), Error> {
     let rights = process::borrowed_rights()
         .map_err(|cause| Error::System { what: "the rights of this process", cause })?;

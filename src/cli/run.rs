@@ -29,7 +29,7 @@ pub(super) fn run(options: &Options, name: &str) -> Result<ExitStatus, Error> {
     {
         return Ok(exit);
     }
-    // A caller who could start the service gets the service's checks.
+    // A privileged caller gets the strictness of the service.
     let strictness = if process::is_privileged() { Strictness::Refuse } else { Strictness::Warn };
     let defaults = options.stored.defaults(options.service_name());
     let plan = config::load(&options.stored.config_path(), &defaults, strictness)?.plan;

@@ -96,7 +96,6 @@ fn moved(session: &SessionStatus) -> String {
 fn line(text: &mut String, row: &[String; 7], widths: &[usize]) {
     for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
         let rest = width - cell.width();
-        // Writing to a String cannot fail.
         let _ = if NUMBERS.contains(&column) {
             write!(text, "{:rest$}{cell}  ", "")
         } else {

@@ -12,7 +12,8 @@ pub(super) fn unnameable(user: &str) -> Option<String> {
         .then(|| format!("the user {user} cannot stand in a native file, where that is no account"))
 }
 
-/// Writes the user, and `password` if this system needs one. Returns what is left to do for it.
+/// Writes the user, and `password` if this system needs one. Returns a note that the password must
+/// be stored.
 pub(super) fn write_user(entry: &mut TomlEntry, user: &str) -> Option<String> {
     entry.keys.set("user", string(user));
     let reads = |password| parse_credentials(user, password, "wininetd").is_ok();
@@ -41,7 +42,8 @@ pub(super) struct User {
     pub said: Option<Result<String, String>>,
 }
 
-/// xinetd gives such a program the group with the same number, unless the block has a `group`.
+/// xinetd gives a program with a numeric user the group with the same number, unless the block has
+/// a `group`.
 pub(super) fn user_of_number(world: &World, typed: &str, has_group: bool) -> User {
     let number = typed.parse().ok();
     let as_typed = |why| User { name: typed.to_owned(), group: None, said: Some(Err(why)) };

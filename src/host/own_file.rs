@@ -18,7 +18,7 @@ pub(super) fn findings() -> Vec<String> {
     }
 }
 
-/// Refuses what anyone can replace, with `advice` on where to put it. Others give warnings.
+/// Refuses a file that anyone can replace, with `advice` on where to put it. Warns if some can.
 pub(super) fn examine(program: &Path, advice: &str) -> Result<Vec<String>, Error> {
     let look = |cause| Error::System { what: "looking at the program's own file", cause };
     let file = std::fs::File::open(program).map_err(look)?;

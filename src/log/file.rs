@@ -72,7 +72,8 @@ impl RotatingFile {
         self.warning.take()
     }
 
-    /// Checks again who can write to the directory, and so choose the file that is opened.
+    /// Checks the directory again: other accounts that can write to it could choose the file to
+    /// open.
     fn reopen(&mut self) -> io::Result<()> {
         if trust::is_log_exposed(&self.path, self.strictness) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, EXPOSED));
@@ -84,9 +85,9 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Renames `FILE` to `FILE.1` and so on. If a rename fails, as for a file that a reader on
-    /// Windows holds open, or if other accounts can create files in the directory, `FILE` grows for
-    /// now.
+    /// Renames `FILE` to `FILE.1` and so on. `FILE` grows for now if its rename fails, for example
+    /// because a reader on Windows holds it open. It also grows while other accounts can create
+    /// files beside it.
     fn rotate(&mut self) {
         if trust::is_log_exposed(&self.path, self.strictness) {
             return self.grow(EXPOSED);

@@ -115,7 +115,6 @@ fn is_always_written(event: &LogEvent) -> bool {
 fn entry(event: &LogEvent, silent: u64) -> String {
     let mut text = String::new();
     event.fields(&mut |name, value| {
-        // Writing to a String cannot fail.
         let _ = match value {
             FieldValue::Text(value) if name == "message" => {
                 write!(text, "{}", value.replace("\r\n", "\n").replace('\n', "\r\n"))

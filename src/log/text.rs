@@ -10,7 +10,6 @@ pub(super) const LONGEST: usize = 1024;
 /// Without `time`, also omits the level: the reader adds both.
 pub(super) fn line(lines: &mut Vec<u8>, time: Option<jiff::Timestamp>, event: &LogEvent) {
     let name = event.kind().name;
-    // Writing to a Vec cannot fail.
     let _ = match time {
         Some(time) => write!(lines, "{time:.3} {} {}", event.level().name(), name),
         None => write!(lines, "{name}"),

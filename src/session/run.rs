@@ -48,7 +48,7 @@ pub(super) async fn run(
     context: &SessionContext,
     inbox: &mut Inbox,
 ) -> Ran {
-    let Started { mut link, client, connection, program, is_probe, client_sets_names } = started;
+    let Started { mut link, client, connection, program, is_probe, client_sets_values } = started;
     let RunningProgram { mut running, ours, mut errors } = program;
     session.process.began(running.child.pid());
     let (phase, phases) = watch::channel(Phase::Runs);
@@ -83,7 +83,7 @@ pub(super) async fn run(
     context.spawner.give_back(running.account.take());
     let over = Instant::now();
     if !health_told {
-        let health = match client_sets_names {
+        let health = match client_sets_values {
             true => ServiceHealth::Works,
             false => ended.health(session, context, &running).await,
         };

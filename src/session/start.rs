@@ -41,7 +41,7 @@ pub(super) struct Started {
     pub program: RunningProgram,
     pub is_probe: bool,
     /// The client chose values in the environment, so it can make the program fail.
-    pub client_sets_names: bool,
+    pub client_sets_values: bool,
 }
 
 pub(super) async fn start(
@@ -52,12 +52,14 @@ pub(super) async fn start(
 ) -> Result<Started, Closed> {
     let variables = variables(session, &passed);
     let Passed { mut link, client, local, is_probe, secured, .. } = passed;
-    let client_sets_names = secured.iter().any(|(name, _)| is_set_by_client(name));
+    let client_sets_values = secured.iter().any(|(name, _)| is_set_by_client(name));
     link.send_text(&session.service.banner).await;
     let leaves = session.service.program.leftovers == Leftovers::Leave;
     let connection = if leaves { link.id() } else { None };
     match program(session, link, (client, &local), variables, context, inbox).await {
-        Ok((link, program)) => Ok(Started { link, client, connection, program, is_probe, client_sets_names }),
+        Ok((link, program)) => {
+            Ok(Started { link, client, connection, program, is_probe, client_sets_values })
+        }
         Err((error, link)) => {
             // Neither exhausted resources, which a client can cause, nor an order count as
             // failures.

@@ -175,10 +175,8 @@ impl Spawner {
 
     fn relieve(&self) {
         let grow = self.shared.queue().grow(self.shared.began.elapsed());
-        if grow {
-            if self.add_thread().is_err() {
-                self.shared.queue().not_grown();
-            }
+        if grow && self.add_thread().is_err() {
+            self.shared.queue().not_grown();
         }
     }
 

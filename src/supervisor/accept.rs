@@ -253,7 +253,7 @@ impl Supervisor {
         }
     }
 
-    /// Closes and records a connection without a program, after the service's refusal text.
+    /// Records and closes a refused connection. Sends the refusal text, if the service has one.
     fn refuse(&mut self, session: &Session, socket: Socket, reason: &Reason) {
         self.services.count(session.service_id, Outcome::Refused);
         if self.refused.has_line(session.service_id, reason, &self.hub) {

@@ -83,7 +83,6 @@ impl Certificates {
                     (Some(fault), format!("{names}: {}", of_expired_list(fault)), Level::Warning)
                 }
             };
-            // Writing to a String cannot fail.
             if let Some(fault) = fault {
                 renewal.all_good &= matches!(news, News::Expired(_));
                 let _ = writeln!(renewal.said, "warning: {fault}");

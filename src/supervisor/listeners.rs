@@ -24,8 +24,8 @@ const MOMENT: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     pub slots: BTreeMap<ListenerId, Slot>,
-    /// Sockets from the service manager, each with the listener that uses it. The entry stays when
-    /// the listener closes: a bare port may only be served on the socket that the manager opened.
+    /// Sockets from the service manager, each with the listener that uses it. An entry stays when
+    /// its listener closes: a bare port stays limited to the address that the manager chose.
     pub inherited: Vec<(InheritedSocket, Option<ListenerId>)>,
     last: usize,
 }
@@ -50,7 +50,6 @@ impl Listeners {
         }
     }
 
-    /// Closes a listener that the system reports as broken. Schedules a new bind.
     pub fn broke(&mut self, id: ListenerId, error: &std::io::Error, services: &Services, hub: &Hub) {
         if let Some(slot) = self.slots.get_mut(&id) {
             drop(slot.close());

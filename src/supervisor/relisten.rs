@@ -1,4 +1,5 @@
-//! Changing the addresses at a reload: the server binds new addresses before it closes old ones.
+//! Changes the addresses at a reload. Binds new ones before it closes old ones, unless they
+//! overlap.
 
 use super::hub::Hub;
 use super::listeners::{Listeners, named_as_wanted};
@@ -67,8 +68,8 @@ impl Listeners {
     fn inherited_for(&self, wanted: &[(ServiceId, Address)]) -> InheritedListeners {
         let with_socket = |(socket, id): &(InheritedSocket, Option<ListenerId>)| {
             let id = id.filter(|id| self.slots.contains_key(id));
-            // A socket of a bare port serves both families. The server cannot bind such a socket
-            // itself, but it can bind one for each family.
+            // Leave out a closed dual-stack socket: the server binds a socket for each family
+            // instead.
             (id.is_some() || !socket.is_bare_port()).then(|| (socket.clone(), id))
         };
         let (sockets, ids): (Vec<_>, Vec<_>) = self.inherited.iter().filter_map(with_socket).unzip();

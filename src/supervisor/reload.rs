@@ -1,5 +1,5 @@
 //! Reloads: all or nothing. A thread beside the loop reads the files. New addresses are bound
-//! before old ones are closed. Sessions go on.
+//! before old ones are closed, unless they overlap. Sessions go on.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -196,7 +196,6 @@ pub(super) fn wanted(plan: &Plan, ids: &[ServiceId]) -> Vec<(ServiceId, Address)
 
 fn summary(loaded: &Loaded, listeners: &Listeners, services: usize, changes: &Difference) -> String {
     let mut text = String::new();
-    // Writing to a String cannot fail.
     for found in loaded.diagnostics.iter().filter(|found| found.severity == Severity::Warning) {
         let _ = writeln!(text, "{found}");
     }

@@ -41,7 +41,6 @@ impl XinetdReader<'_> {
         }
     }
 
-    /// A block as a service, or as a comment with the reason why there is none.
     pub(super) fn service(&mut self, block: &Block, attributes: &Attributes) -> Item {
         let id = attributes.word("id").unwrap_or(&block.name);
         let Span { source, range: typed } = block.at.clone();
@@ -66,7 +65,7 @@ impl XinetdReader<'_> {
             self.close(&mut entry, &block.at, "xinetd skips this block, since a } above it ends no block");
         }
         for (name, _) in attributes.names().filter(|(_, value)| value.commented) {
-            // The reader has already warned about it, once for all services.
+            // `Blocks::without_comment` has warned about it, once for all services.
             entry.disabled = true;
             entry.comments.push(format!("switched off: a # stands behind a value of {name}"));
         }
@@ -131,7 +130,7 @@ impl XinetdReader<'_> {
         Ok(())
     }
 
-    /// Writes the user and the group. xinetd reads digits as an ID.
+    /// xinetd reads digits as an ID.
     fn identity(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let mut own_group = attributes.word("group").map(str::to_owned);
         if let Some(value) = attributes.value("user") {

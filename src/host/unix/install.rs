@@ -277,7 +277,6 @@ fn unknown_file(file: &Path) -> Error {
 }
 
 fn changes(report: &mut String, file: &Path, old: Option<&Registration>, new: &Registration) {
-    // Writing to a String cannot fail.
     let _ = match old.map(Registration::text) {
         None => writeln!(report, "installed: {} ({})", file.display(), new.text()),
         Some(old) if old == new.text() => writeln!(report, "unchanged: {} ({old})", file.display()),

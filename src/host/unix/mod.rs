@@ -42,7 +42,8 @@ fn start(options: &HostOptions, attended: bool) -> Result<Exit, Error> {
         Some(systemd) => systemd,
         None => &mut Nobody,
     };
-    // A root server runs what its configuration says, so check who can write to it.
+    // A root server runs what its configuration says, so check whether other accounts can change
+    // it.
     let careful = sys::process::is_privileged() && !attended;
     if careful {
         findings.extend(own_file::findings());

@@ -148,7 +148,6 @@ WantedBy=multi-user.target
 ",
         );
         for (line, breaks) in HARDENING {
-            // Writing to a String cannot fail.
             let _ = write!(text, "# {breaks}\n#{line}\n");
         }
         text

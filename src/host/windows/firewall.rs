@@ -8,7 +8,7 @@ use crate::model::plan::Plan;
 use crate::sys::registry::RegistryKey;
 use crate::sys::tool;
 
-/// Replaces the rules for a plan. Returns a message or an error for each port.
+/// Returns a message or an error for each port.
 pub(super) fn redo(service: &str, plan: &Plan) -> Vec<Result<String, String>> {
     let Ok(program) = std::env::current_exe() else { return Vec::new() };
     let wanted = ports(plan);

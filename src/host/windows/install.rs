@@ -47,7 +47,8 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
         .extend(own_file::examine(&program, r#"copy the program below "C:\Program Files" and call that"#)?);
     let existing = find(&manager, name, ACCESS)?;
     let old = existing.as_ref().map(Registration::of).transpose()?;
-    let account = options.account.as_deref().map(|account| ServiceAccount::parse(account, name)).transpose()?;
+    let account =
+        options.account.as_deref().map(|account| ServiceAccount::parse(account, name)).transpose()?;
     let new = merged(&program, old.as_ref(), account.as_ref(), options);
     refuse_missing_log_folder(&new.stored)?;
     let password = account.as_ref().map(ServiceAccount::password).transpose()?;

@@ -165,7 +165,6 @@ fn no_restart_after_errors(service: &Service) -> windows_service::Result<()> {
 pub(super) fn set_delayed(service: &Service, start: StartType) -> Option<String> {
     let result = match start {
         StartType::Delayed => service.set_delayed_auto_start(true),
-        // Clear it only if it is set.
         _ if scm::is_delayed(service) => service.set_delayed_auto_start(false),
         _ => Ok(()),
     };

@@ -38,7 +38,7 @@ pub(super) fn run(options: &HostOptions) -> Result<Option<Exit>, Error> {
     }
 }
 
-/// As `run`, but fails the start because the stored command line is invalid.
+/// Fails the start, because the stored command line is invalid. False without a service manager.
 pub(super) fn refuse(why: &str) -> bool {
     let why = format!("the stored command line is not understood: {why}");
     *STORED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(why));
