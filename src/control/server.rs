@@ -236,7 +236,6 @@ mod tests {
         run(async {
             let (path, _folder) = obedient(Patience { request: BRIEF, reply: BRIEF, work: LIMIT });
             assert_eq!(told(&path, b"{").await, "the request took too long to arrive");
-            // Further bytes do not extend the deadline.
             let mut stream = connect(&path).await.unwrap();
             let mut tick = tokio::time::interval(BRIEF / 10);
             let began = Instant::now();

@@ -22,7 +22,6 @@ pub struct Slot {
     pub service: ServiceId,
     pub address: Address,
     options: ListenOptions,
-    /// A socket that a service manager opened, until it is used.
     inherited: Option<Inherited>,
     retry: Retry,
     /// The host lacks this address family, so the slot is not tried again.

@@ -10,10 +10,8 @@ use crate::model::level::Level;
 use crate::model::listen::Address;
 use crate::model::peer::Peer;
 
-/// What all events with the same ID have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct EventKind {
-    /// The ID in the log and in Event Viewer.
     pub id: u32,
     /// The value of the `event` field. Events with different IDs may share one name.
     pub name: &'static str,

@@ -31,7 +31,6 @@ pub use text::escaped;
 /// The reader of the server's standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {
-    /// None, as in a Windows service.
     Nobody,
     Plain,
     /// systemd's journal, which adds the time and reads the level as `<N>`.
@@ -75,7 +74,6 @@ pub struct Log {
 #[derive(Debug, Default)]
 struct LineCounts {
     waiting: AtomicUsize,
-    /// Lines that did not fit into the queue.
     lost: AtomicU64,
 }
 

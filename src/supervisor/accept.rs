@@ -107,7 +107,6 @@ impl AcceptQueue {
 enum AcceptResult {
     Accepted,
     Empty,
-    /// A client may wait, but no slot is free.
     Full,
     /// A client may wait. The rate limit has a token after this time.
     Later(Duration),
@@ -171,8 +170,8 @@ impl Supervisor {
             Connect::WaitFor(wait) => return AcceptResult::Later(wait),
             Connect::Wait => {
                 if self.admission.can_evict(service, now) {
-                    // Eviction may cost that session its last bytes, so only for a client that
-                    // waits.
+                    // Evict only for a client that waits: eviction may cost that session its last
+                    // bytes.
                     if !listener.has_client() {
                         return AcceptResult::Empty;
                     }
@@ -210,7 +209,6 @@ impl Supervisor {
     }
 
     fn begin(&mut self, service: ServiceId, socket: Socket, peer: Peer, local: Address) {
-        // A reload that removes a service also closes its listeners.
         let Some(plan) = self.services.plan(service).cloned() else { return };
         let id = self.sessions.next_id();
         let flow = Arc::new(Flow::new());

@@ -32,7 +32,6 @@ pub(super) struct Renewal {
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
     keyring: Keyring,
-    /// A timer for reading files again is running.
     pending: bool,
     pub lists_at: Option<Instant>,
 }

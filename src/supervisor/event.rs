@@ -29,7 +29,6 @@ pub(super) enum Event {
     Calm,
     /// The pause before starting more warm programs of a service is over.
     FillAgain(ServiceId),
-    /// A refused client that got a text has closed its connection.
     RefusedGone,
     ReadKeys,
     KeysRead(Read),

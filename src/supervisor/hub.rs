@@ -43,7 +43,6 @@ impl Hub {
         Ok((Hub { log, sender, spawner, workers, ends, looks, began: Instant::now() }, events))
     }
 
-    /// The time since the start, the clock of all decisions.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
     }

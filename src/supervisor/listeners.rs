@@ -165,7 +165,6 @@ impl Listeners {
     }
 
     async fn try_bind(&mut self, id: ListenerId, hub: &Hub) -> std::io::Result<()> {
-        // A reload has removed the slot.
         let Some(slot) = self.slots.get_mut(&id) else { return Ok(()) };
         let sender = hub.sender.clone();
         let bound = slot.bind(id, move |event| sender.send(Event::Listener(event))).await;

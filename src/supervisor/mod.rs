@@ -113,7 +113,6 @@ impl Supervisor {
         mut commands: mpsc::Receiver<ControlCommand>,
         manager: &mut dyn Manager,
     ) {
-        // The server accepts clients at once, but reports readiness later.
         let patience_ends = Instant::now() + manager.patience();
         let mut ready = false;
         let mut second = tokio::time::interval(EVERY_SECOND);

@@ -19,7 +19,6 @@ const MOST_REFUSED: usize = 32;
 pub(super) struct Refused {
     counts: RepeatFilter<(ServiceId, &'static str)>,
     told: Instant,
-    /// Connections of refused clients that are still reading their text.
     reading: usize,
 }
 
@@ -54,7 +53,6 @@ impl Refused {
         self.reading -= 1;
     }
 
-    /// Call it when a removed service has no sessions left.
     pub fn forget(&mut self, service: ServiceId) {
         self.counts.forget(|(other, _)| *other == service);
     }

@@ -15,7 +15,6 @@ pub(super) struct Served {
     pub served: u64,
     pub refused: u64,
     pub failed: u64,
-    /// The limit that all programs of the service share for their standard error.
     pub stderr_budget: StderrBudget,
 }
 

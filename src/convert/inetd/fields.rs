@@ -11,7 +11,6 @@ pub(super) enum Family {
     V4,
     /// `tcp6`: IPv6 or both, depending on the dialect.
     V6,
-    /// IPv6 only, in every dialect.
     OnlyV6,
     Both,
     Unix,

@@ -139,7 +139,7 @@ pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Stops the service. One that is not loaded counts as stopped.
+/// Stops the service. A service that is not loaded counts as stopped.
 fn stopped(report: &mut String, name: &str) -> bool {
     if cfg!(target_os = "macos") {
         let job = format!("system/{name}");
@@ -160,7 +160,6 @@ impl InstallRoot {
         Ok(InstallRoot { root: root.map_err(|cause| Error::System { what: "--root", cause })? })
     }
 
-    /// A path of the installed system, below the root directory.
     fn below(&self, path: &Path) -> PathBuf {
         match &self.root {
             Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),

@@ -38,7 +38,7 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     refuse_root(options)?;
     let name = &options.service_name;
     let mut report = InstallReport::default();
-    // Refuse whatever can be refused before changing anything.
+    // Everything that can be refused is refused before anything is changed.
     let manager = manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)?;
     let program =
         std::env::current_exe().map_err(|cause| Error::System { what: "the program's own path", cause })?;
@@ -162,7 +162,6 @@ fn finish(
 }
 
 fn tell(report: &mut InstallReport, name: &str, old: Option<&Registration>, new: &Registration) {
-    // Writing to a String cannot fail.
     let _ = match old {
         None => writeln!(
             report.text,
@@ -272,7 +271,7 @@ pub fn remove(options: &HostOptions) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Removes what is stored outside the registration. Returns warnings.
+/// Removes the data outside the registration. Returns warnings.
 fn forget(name: &str) -> String {
     let done = [
         ("the Event Log's source", event_source::forget(name)),

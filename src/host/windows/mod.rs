@@ -38,7 +38,7 @@ pub fn debug(options: &HostOptions) -> Result<Exit, Error> {
     serve(&options.stored, host)
 }
 
-/// Serves under the service manager. Tells a person who started the program what to do instead.
+/// Serves under the service manager. Shows the usage if a person started the program.
 pub fn serve_for_manager(options: &HostOptions, usage: &str) -> Result<Exit, Error> {
     if let Some(exit) = service::run(options)? {
         return Ok(exit);

@@ -32,7 +32,6 @@ pub(super) struct Registration {
     pub(super) account: String,
 }
 
-/// The default account of a service.
 pub(super) const LOCAL_SYSTEM: &str = "LocalSystem";
 
 impl Registration {
