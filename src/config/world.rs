@@ -190,7 +190,7 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
     }
     let faults = match loaded {
         Ok(keys) => {
-            let own = keys.complaint().cloned().into_iter();
+            let own = keys.warning().cloned().into_iter();
             own.chain(keys.list_warnings()).collect()
         }
         Err(first) => match Keys::faults(tls) {

@@ -114,7 +114,7 @@ pub(super) async fn write_all(stream: &Stream, mut text: &[u8]) -> io::Result<()
 async fn drain_tls(stream: &Stream, connection: &mut Connection) -> io::Result<()> {
     let mut turn = 0;
     loop {
-        match scratch::with(|room| connection.read_plain(room)) {
+        match scratch::with(|buffer| connection.read_plain(buffer)) {
             Ok(0) => return Ok(()),
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
             _ => {}
@@ -137,7 +137,7 @@ pub(super) async fn drain(stream: &Stream) -> io::Result<()> {
     // Yields now and then, so that a client that floods cannot monopolize its worker.
     let mut reads = 0;
     loop {
-        match scratch::with(|room| stream.try_read(room)) {
+        match scratch::with(|buffer| stream.try_read(buffer)) {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,

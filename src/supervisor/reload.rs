@@ -170,15 +170,15 @@ impl Supervisor {
         let each = plan.enabled().map(|service| service.descriptors()).max().unwrap_or(1);
         let waiting: usize = plan.enabled().map(|service| service.descriptors_of_waiting()).sum();
         let kept = self.listeners.slots.len() + waiting;
-        let room = total_from_descriptors(sys::process::descriptor_limit(), kept, each);
+        let possible = total_from_descriptors(sys::process::descriptor_limit(), kept, each);
         let most = plan.enabled().map(|service| service.admit.max_connections).max().unwrap_or(0);
         let most = most.max(plan.server.max_connections.unwrap_or(0));
-        if room < most {
-            let message = format!("the descriptor limit leaves room for {room} connections at once");
+        if possible < most {
+            let message = format!("the descriptor limit leaves room for {possible} connections at once");
             let hint = Some("raise it (ulimit -n, LimitNOFILE=)".to_owned());
             self.hub.say(Level::Warning, message, hint);
         }
-        let total = plan.server.max_connections.map_or(room, |most| most.min(room));
+        let total = plan.server.max_connections.map_or(possible, |most| most.min(possible));
         let limits = ids.iter().zip(plan.enabled()).map(|(&id, service)| {
             let limit = share_of_total(service.admit.max_connections, total, ids.len());
             (id, &service.admit, limit)

@@ -18,7 +18,7 @@ pub struct Relay {
     buffer: Vec<u8>,
     start: usize,
     /// Size of the next read, in bytes.
-    room: usize,
+    capacity: usize,
 }
 
 impl Relay {
@@ -75,8 +75,8 @@ impl Relay {
 
     /// Reads into the empty buffer. Frees the buffer if there are no bytes.
     fn fill(&mut self, read: impl Fn(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
-        let room = self.room.clamp(SMALL, LARGE);
-        self.buffer.resize(room, 0);
+        let capacity = self.capacity.clamp(SMALL, LARGE);
+        self.buffer.resize(capacity, 0);
         let result = loop {
             match read(&mut self.buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -86,10 +86,10 @@ impl Relay {
         let count = *result.as_ref().unwrap_or(&0);
         if count == 0 {
             self.buffer = Vec::new();
-            self.room = SMALL;
+            self.capacity = SMALL;
         } else {
             self.buffer.truncate(count);
-            self.room = if count == room { room * 2 } else { room };
+            self.capacity = if count == capacity { capacity * 2 } else { capacity };
         }
         self.start = 0;
         result

@@ -22,13 +22,13 @@ use crate::model::plan::Tls;
 pub struct Keys {
     pub(super) config: Arc<ServerConfig>,
     chain: Arc<[CertificateDer<'static>]>,
-    complaint: Option<Arc<TlsFault>>,
+    warning: Option<Arc<TlsFault>>,
     revocation: Option<Arc<Revocation>>,
 }
 
 impl fmt::Debug for Keys {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Keys").field("complaint", &self.complaint).finish_non_exhaustive()
+        formatter.debug_struct("Keys").field("warning", &self.warning).finish_non_exhaustive()
     }
 }
 
@@ -40,7 +40,7 @@ impl Keys {
     pub fn load(files: &Tls) -> Result<Keys, TlsFault> {
         let chain = pem::certificates(&files.certificate).map_err(|fault| swapped(files).unwrap_or(fault))?;
         let provider = Arc::new(default_provider());
-        let complaint = chain.first().and_then(|own| complaint(&files.certificate, own));
+        let warning = chain.first().and_then(|own| warning(&files.certificate, own));
         let certified = certified(files, chain.clone(), signing_key(&files.key, &provider)?)?;
         let other = |error: Error| TlsFault::of(&files.certificate, format!("can't be used: {error}"));
         let (verifier, revocation) = match &files.client_ca {
@@ -64,7 +64,7 @@ impl Keys {
         Ok(Keys {
             config: Arc::new(config),
             chain: chain.into(),
-            complaint: complaint.map(Arc::new),
+            warning: warning.map(Arc::new),
             revocation: revocation.map(Arc::new),
         })
     }
@@ -76,8 +76,8 @@ impl Keys {
             Some(fault) => vec![fault],
             None => match (pem::certificates(&files.certificate), signing_key(&files.key, &provider)) {
                 (Ok(chain), Ok(key)) => {
-                    let complaint = chain.first().and_then(|own| complaint(&files.certificate, own));
-                    complaint.into_iter().chain(certified(files, chain, key).err()).collect()
+                    let warning = chain.first().and_then(|own| warning(&files.certificate, own));
+                    warning.into_iter().chain(certified(files, chain, key).err()).collect()
                 }
                 (chain, key) => chain.err().into_iter().chain(key.err()).collect(),
             },
@@ -109,8 +109,8 @@ impl Keys {
     }
 
     /// An expired or future certificate. Only a warning, because the server's clock may be wrong.
-    pub fn complaint(&self) -> Option<&TlsFault> {
-        self.complaint.as_deref()
+    pub fn warning(&self) -> Option<&TlsFault> {
+        self.warning.as_deref()
     }
 
     pub fn list_warnings(&self) -> Vec<TlsFault> {
@@ -134,7 +134,7 @@ impl Keys {
     }
 }
 
-fn complaint(path: &Path, own: &CertificateDer<'_>) -> Option<TlsFault> {
+fn warning(path: &Path, own: &CertificateDer<'_>) -> Option<TlsFault> {
     let now = UnixTime::now().as_secs();
     let (from, until) = certificate::validity(own)?;
     if now > until.to_unix_duration().as_secs() {

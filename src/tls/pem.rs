@@ -89,8 +89,8 @@ fn read(path: &Path, largest: u64, kind: &str) -> Result<Zeroizing<Vec<u8>>, Tls
         .map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     // The buffer never grows, because growth would leave copies of a key in memory.
-    let room = usize::try_from(length.min(largest)).unwrap_or_default() + 1;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    let capacity = usize::try_from(length.min(largest)).unwrap_or_default() + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > largest) {
         return Err(TlsFault::of(path, format!("is too large for {kind}")));

@@ -32,7 +32,7 @@ impl Keys {
         match self.0 {}
     }
 
-    pub fn complaint(&self) -> Option<&TlsFault> {
+    pub fn warning(&self) -> Option<&TlsFault> {
         match self.0 {}
     }
 

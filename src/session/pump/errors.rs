@@ -130,9 +130,9 @@ pub async fn tell(reader: &Reader, errors: &mut Errors, mut phase: watch::Receiv
     let (mut turn, mut last) = (0, LAST);
     loop {
         let over = *phase.borrow() >= Phase::Over;
-        let read = scratch::with(|room| {
-            let count = if over { reader.read_now(room)? } else { reader.try_read(room)? };
-            errors.take(Some(&room[..count]));
+        let read = scratch::with(|buffer| {
+            let count = if over { reader.read_now(buffer)? } else { reader.try_read(buffer)? };
+            errors.take(Some(&buffer[..count]));
             Ok::<usize, std::io::Error>(count)
         });
         match read {

@@ -131,10 +131,10 @@ impl TlsPump<'_> {
             return PumpStep::Moved(taken);
         }
         let Some(output) = &self.output else { return PumpStep::Waits };
-        let read = scratch::with(|room| {
-            let count = if rest { output.read_now(room)? } else { output.try_read(room)? };
-            let taken = self.tls.write_plain(&room[..count]);
-            self.unsent.extend_from_slice(&room[taken..count]);
+        let read = scratch::with(|buffer| {
+            let count = if rest { output.read_now(buffer)? } else { output.try_read(buffer)? };
+            let taken = self.tls.write_plain(&buffer[..count]);
+            self.unsent.extend_from_slice(&buffer[taken..count]);
             Ok::<usize, io::Error>(count)
         });
         match read {
@@ -211,9 +211,9 @@ impl TlsPump<'_> {
     fn input(&mut self) -> PumpStep {
         let Some(input) = &self.input else { return PumpStep::Waits };
         if self.pending.is_empty() {
-            let read = scratch::with(|room| {
-                let count = self.tls.read_plain(room)?;
-                self.pending.extend_from_slice(&room[..count]);
+            let read = scratch::with(|buffer| {
+                let count = self.tls.read_plain(buffer)?;
+                self.pending.extend_from_slice(&buffer[..count]);
                 Ok::<usize, io::Error>(count)
             });
             self.start = 0;

@@ -63,21 +63,21 @@ pub(super) fn of_account(name: &CStr, gid: libc::gid_t) -> io::Result<Vec<libc::
     #[cfg(not(target_vendor = "apple"))]
     type Group = libc::gid_t;
     fault::point("account-groups", Says::Memory)?;
-    let mut room: libc::c_int = 64;
+    let mut capacity: libc::c_int = 64;
     loop {
-        let mut groups: Vec<Group> = vec![0; usize::try_from(room).unwrap_or(0)];
-        let mut count = room;
-        // SAFETY: the buffer has room for `count` groups, and the name is a C string.
+        let mut groups: Vec<Group> = vec![0; usize::try_from(capacity).unwrap_or(0)];
+        let mut count = capacity;
+        // SAFETY: the buffer has capacity for `count` groups, and the name is a C string.
         let result =
             unsafe { libc::getgrouplist(name.as_ptr(), gid as Group, groups.as_mut_ptr(), &raw mut count) };
         if result >= 0 {
             groups.truncate(usize::try_from(count).unwrap_or(0));
             return Ok(groups.into_iter().map(|group| group as libc::gid_t).collect());
         }
-        if room >= 1 << 16 {
+        if capacity >= 1 << 16 {
             return Err(io::Error::other("more groups than this system can list"));
         }
-        room = (room * 4).max(count);
+        capacity = (capacity * 4).max(count);
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn own() -> io::Result<Vec<libc::gid_t>> {
     // SAFETY: a count of 0 asks for the number only and writes nothing.
     let count = super::check(unsafe { libc::getgroups(0, std::ptr::null_mut()) })?;
     let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: the buffer has room for `count` ids.
+    // SAFETY: the buffer has capacity for `count` ids.
     let count = super::check(unsafe { libc::getgroups(count, groups.as_mut_ptr()) })?;
     groups.truncate(usize::try_from(count).unwrap_or(0));
     Ok(groups)

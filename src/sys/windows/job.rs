@@ -101,10 +101,10 @@ impl Job {
     fn process_ids(&self) -> io::Result<Vec<usize>> {
         // The list has two counts of four bytes, then the process numbers.
         const HEAD: usize = size_of::<u64>() / size_of::<usize>();
-        let mut room = 64;
+        let mut capacity = 64;
         loop {
             fault::point("job:list", Says::Memory)?;
-            let mut list = vec![0usize; HEAD + room];
+            let mut list = vec![0usize; HEAD + capacity];
             let length = u32::try_from(size_of_val(&*list)).map_err(io::Error::other)?;
             // SAFETY: the list has the length passed.
             let asked = check(unsafe {
@@ -118,9 +118,10 @@ impl Job {
             });
             match asked {
                 Err(error)
-                    if error.raw_os_error() == Some(ERROR_MORE_DATA.cast_signed()) && room < MOST_LISTED =>
+                    if error.raw_os_error() == Some(ERROR_MORE_DATA.cast_signed())
+                        && capacity < MOST_LISTED =>
                 {
-                    room *= 4;
+                    capacity *= 4;
                 }
                 Err(error) => return Err(error),
                 Ok(()) => {

@@ -238,17 +238,17 @@ fn a_certificate_behind_its_authoritys_is_answered_with_the_right_order() {
 }
 
 #[test]
-fn a_certificate_out_of_its_time_is_loaded_with_a_complaint() {
-    let complaint = |change: fn(&mut rcgen::CertificateParams)| {
+fn a_certificate_out_of_its_time_is_loaded_with_a_warning() {
+    let warning = |change: fn(&mut rcgen::CertificateParams)| {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         Authority::new().issue(&["localhost"], &key, change).write(folder.path());
-        load(folder.path()).unwrap().complaint().map(|fault| fault.message.clone())
+        load(folder.path()).unwrap().warning().map(|fault| fault.message.clone())
     };
-    assert_eq!(complaint(|_| ()), None);
-    let expired = complaint(|params| params.not_after = rcgen::date_time_ymd(2001, 2, 3)).unwrap();
+    assert_eq!(warning(|_| ()), None);
+    let expired = warning(|params| params.not_after = rcgen::date_time_ymd(2001, 2, 3)).unwrap();
     assert_eq!(expired, "holds a certificate that has expired (2001-02-03T00:00:00Z)");
-    let early = complaint(|params| params.not_before = rcgen::date_time_ymd(2999, 2, 3)).unwrap();
+    let early = warning(|params| params.not_before = rcgen::date_time_ymd(2999, 2, 3)).unwrap();
     assert_eq!(early, "holds a certificate that is not valid before 2999-02-03T00:00:00Z");
 }
 
@@ -256,7 +256,7 @@ fn a_certificate_out_of_its_time_is_loaded_with_a_complaint() {
 fn keys_do_not_print() {
     let folder = folder();
     let shown = format!("{:?}", load(folder.path()).unwrap());
-    assert_eq!(shown, "Keys { complaint: None, .. }");
+    assert_eq!(shown, "Keys { warning: None, .. }");
 }
 
 fn fault_of_list(list: impl AsRef<[u8]>) -> TlsFault {
