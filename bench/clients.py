@@ -57,7 +57,7 @@ def tls_file(folder):
         capture_output=True,
     )
     if done.returncode != 0:
-        raise Failure("openssl can't make a certificate")
+        raise Failure("openssl cannot make a certificate")
     return f'tls = {{ certificate = "{folder}/cert.pem", key = "{folder}/key.pem" }}'
 
 

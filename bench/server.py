@@ -141,7 +141,7 @@ def prepare(group):
         group.enter()
     # If this script is killed, the server gets a SIGTERM.
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    # As service managers do for all of them; some raise it by themselves, some can't.
+    # As service managers do for all of them; some raise it by themselves, some cannot.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -472,7 +472,7 @@ def make_certificate(folder):
     names = ["-keyout", folder / "new.key", "-out", folder / "new.crt", "-subj", "/CN=soak"]
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9"]
     if subprocess.run([*command, *names], stdin=subprocess.DEVNULL, capture_output=True).returncode != 0:
-        raise Failure("openssl can't make a certificate")
+        raise Failure("openssl cannot make a certificate")
     (folder / "new.key").chmod(0o600)
     for kind in ("key", "crt"):
         (folder / f"new.{kind}").replace(folder / f"now.{kind}")

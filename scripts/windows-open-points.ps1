@@ -238,7 +238,7 @@ function Runtimes {
     function Runtime([string] $title, [bool] $takes, [string] $line) {
         [pscustomobject] @{ Title = $title; Takes = $takes; Line = $line }
     }
-    # What can't be built is a line of the table too.
+    # What cannot be built is a line of the table too.
     function Built([string] $title, [scriptblock] $build) {
         try { & $build } catch { Note "$title takes a socket as its standard streams" 'SKIP' "could not be built: $($_.Exception.Message)" }
     }

@@ -40,7 +40,7 @@ stdio = "socket" # the connection itself
 stderr = "client" # inetd makes no difference
 leftovers = "leave" # inetd leaves alone what a program leaves behind
 directory = "/"
-max_connections = 4096 # inetd has no bound; this is one that nobody should meet
+max_connections = 4096 # inetd has no bound; this one is high enough for any use
 rate = "256/m" # as inetd's -R, but only what is over it waits; inetd closes the service for ten minutes
 when_full = "wait"
 

@@ -292,7 +292,10 @@ fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {
         .map(|(_, what)| what)
         .collect();
     assert_eq!(said.len(), 3, "{output}");
-    assert!(said[0].starts_with("`certificate`: ") && said[0].contains("no.pem can't be read: "), "{output}");
+    assert!(
+        said[0].starts_with("`certificate`: ") && said[0].contains("no.pem cannot be read: "),
+        "{output}"
+    );
     assert!(said[1].starts_with("`key`: "), "{output}");
     assert!(said[2].ends_with("w.toml holds no certificate"), "{output}");
 }
@@ -548,7 +551,7 @@ mod pipes {
             .unwrap();
             let output = run(&["--check", "--cfgfile", path.to_str().unwrap()]).output;
             let file = folder.path().join(file);
-            let fault = format!("`{name}`: {} can't be read: this is not a regular file", file.display());
+            let fault = format!("`{name}`: {} cannot be read: this is not a regular file", file.display());
             assert!(output.contains(&format!("w.toml:4:7: warning: {fault}\n")), "{output}");
         }
     }

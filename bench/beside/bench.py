@@ -1,7 +1,7 @@
 """What all workloads share: which servers take part, how they are started, and the rounds.
 
 A round runs every server once, in an order that is shuffled with a fixed seed.
-Who can't be fetched, started or served is left out with its reason; the others go on.
+Who cannot be fetched, started or served is left out with its reason; the others go on.
 """
 
 import contextlib
@@ -81,7 +81,7 @@ class Bench:
             yield fleet
 
     def start(self, stack, workload, kind, service, ports=1):
-        """As serving, for the rest of the stack; nothing when it can't be."""
+        """As serving, for the rest of the stack; nothing when it cannot be."""
         try:
             return stack.enter_context(self.serving(kind, service, ports))
         except (Failure, OSError) as error:

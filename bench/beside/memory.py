@@ -38,7 +38,7 @@ def run(bench):
 
 
 def note(bench, cases, name, kind, number, measure):
-    """A server that can't have a thousand services may well have a hundred: only this row lacks it."""
+    """A server that cannot have a thousand services may well have a hundred: only this row lacks it."""
     if f"{NAME}, {name}: {kind.name}" in bench.left_out:
         return
     try:

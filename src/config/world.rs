@@ -163,7 +163,7 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
         let file = match open_regular(path) {
             Ok(file) => file,
             Err(error) => {
-                found.push((format!("`{name}`: {} can't be read: {error}", path.display()), None));
+                found.push((format!("`{name}`: {} cannot be read: {error}", path.display()), None));
                 unread.push(path);
                 continue;
             }

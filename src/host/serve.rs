@@ -208,7 +208,7 @@ fn answer(path: PathBuf, questions: Sender<ControlCommand>, log: Log) {
             };
             if retry.cause().is_none() {
                 let hint =
-                    "it is tried again; until then --status, --reload and their kin can't ask this server";
+                    "it is tried again; until then --status, --reload and their kin cannot ask this server";
                 let message = format!("the control channel {}: {error}", path.display());
                 say(Level::Warning, message, Some(hint));
             }

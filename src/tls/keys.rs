@@ -42,7 +42,7 @@ impl Keys {
         let provider = Arc::new(default_provider());
         let warning = chain.first().and_then(|own| warning(&files.certificate, own));
         let certified = certified(files, chain.clone(), signing_key(&files.key, &provider)?)?;
-        let other = |error: Error| TlsFault::of(&files.certificate, format!("can't be used: {error}"));
+        let other = |error: Error| TlsFault::of(&files.certificate, format!("cannot be used: {error}"));
         let (verifier, revocation) = match &files.client_ca {
             Some(path) => verifier(path, files.crl.as_deref(), &provider)?,
             None => (WebPkiClientVerifier::no_client_auth(), None),
@@ -158,7 +158,7 @@ fn signing_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn Signing
     provider.key_provider.load_private_key(pem::private_key(path)?).map_err(|_| {
         TlsFault::of(
             path,
-            "holds a private key that is damaged or of a kind that can't be used: RSA with 2048 to 4096 bits, \
+            "holds a private key that is damaged or of a kind that cannot be used: RSA with 2048 to 4096 bits, \
              ECDSA with P-256 or P-384 and Ed25519 can",
         )
         .hint("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 makes one; it needs a certificate of its own")
@@ -188,7 +188,7 @@ fn certified(
         }
         Err(error) => Err(TlsFault::of(
             &files.certificate,
-            format!("holds a certificate that can't be used ({})", words::of_certificate(&error)),
+            format!("holds a certificate that cannot be used ({})", words::of_certificate(&error)),
         )
         .hint("a certificate of X.509 version 3 is needed: openssl req -x509 -key key.pem -subj /CN=NAME -addext subjectAltName=DNS:NAME makes one")),
     }
@@ -205,7 +205,7 @@ fn verifier(
         // A skipped authority would mean refused clients without a reason.
         roots.add(authority).map_err(|error| {
             let what = words::of_certificate(&error);
-            TlsFault::of(path, format!("holds an authority that can't be used (number {number}: {what})"))
+            TlsFault::of(path, format!("holds an authority that cannot be used (number {number}: {what})"))
         })?;
     }
     let mut revocation = crl.map(Revocation::load).transpose()?;

@@ -76,7 +76,7 @@ pub fn held(path: &Path) -> Option<Held> {
 /// The buffer is zeroed on drop, because it may hold a private key.
 fn read(path: &Path, largest: u64, kind: &str) -> Result<Zeroizing<Vec<u8>>, TlsFault> {
     let unreadable = |error: io::Error| {
-        let fault = TlsFault::of(path, format!("can't be read: {error}"));
+        let fault = TlsFault::of(path, format!("cannot be read: {error}"));
         match error.kind() {
             ErrorKind::NotFound => fault.hint("a relative path counts from the folder of the configuration"),
             ErrorKind::PermissionDenied => fault.hint("the server's own account must be able to read it"),

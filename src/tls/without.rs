@@ -12,7 +12,7 @@ pub struct Keys(Infallible);
 
 impl Keys {
     pub fn load(files: &Tls) -> Result<Keys, TlsFault> {
-        Err(TlsFault::of(&files.certificate, "can't be used: this program was built without TLS")
+        Err(TlsFault::of(&files.certificate, "cannot be used: this program was built without TLS")
             .hint("build it with its feature `tls`"))
     }
 

@@ -35,7 +35,7 @@ pub fn run(what: &[&str]) {
             gate(address);
             write_pattern(bytes.parse().unwrap());
         }
-        // Writes for ever, and says at the gate when it can't any more.
+        // Writes for ever, and says at the gate when it cannot any more.
         ["until-broken", address] => {
             let block = [b'x'; 65536];
             while stdout().write_all(&block).and_then(|()| stdout().flush()).is_ok() {}

@@ -116,7 +116,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
         && let (Some(ip), 96..) = (mapped.addr().to_ipv4_mapped(), mapped.prefix_len())
     {
         let hint = format!("write \"{ip}/{}\"", mapped.prefix_len() - 96);
-        return Err(Fault::new("clients of IPv4 never come with this address: the rule can't match", &hint));
+        return Err(Fault::new("IPv4 clients never have this address: the rule cannot match", &hint));
     }
     let meant = network.trunc();
     if meant != network {

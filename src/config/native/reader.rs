@@ -89,7 +89,7 @@ pub(super) fn cannot(table: Table, name: &str, why: &str) -> Fault {
         Table::Defaults => "defaults",
         Table::File | Table::Service | Table::Limits | Table::Tls => "service.NAME",
     };
-    let hint = format!("what is for the other system stands in a table of its own: [{table}.{other}]");
+    let hint = format!("keys for the other system stand in a table of their own: [{table}.{other}]");
     Fault::new(format!("`{name}`: {why}"), &hint)
 }
 

@@ -36,7 +36,7 @@ impl NativeReader<'_> {
         let from_network = listen.iter().any(|address| matches!(address, Address::Tcp(_)));
         if senders.is_empty() && from_network {
             let hint = "name the proxies, as [\"192.0.2.7\"], or write `false` if there are none";
-            let message = "nobody could connect: the header of no sender is trusted";
+            let message = "no client could connect: the list of trusted senders is empty";
             self.report.error(at, Fault::new(message, hint));
         }
         if is_own && from_network {

@@ -237,7 +237,7 @@ fn a_value_of_the_wrong_kind_is_told_what_is_wanted() {
         ("idle = 1", "no key"),
         ("session_timeout = 10", "a time has a unit"),
         ("session_timeout = '0s'", "at least 1 ms"),
-        ("rate = '0/s'", "lets nobody in"),
+        ("rate = '0/s'", "admits no client"),
         ("enabled = 'yes'", "`true` or `false`"),
         ("allow = '10.0.0.0/8'", "an array of networks"),
         ("when_full = 'maybe'", "\"wait\" or \"refuse\""),

@@ -208,7 +208,7 @@ fn a_sender_that_can_never_come_is_an_error() {
     assert!(fault("proxy_protocol = ['10.0.0.1/8']").contains("has bits behind its prefix"));
     assert!(fault("proxy_protocol = ['proxy']").contains("is not a network"));
     let found = fault("proxy_protocol = []");
-    assert!(found.starts_with("4:18: nobody could connect"), "{found}");
+    assert!(found.starts_with("4:18: no client could connect"), "{found}");
     let found = faults(&at("'127.0.0.1:80'", "proxy_protocol = ['::1', '127.0.0.1']"));
     assert!(found.len() == 1 && found[0].starts_with("4:19: ::1/128 never matches"), "{found:?}");
 }

@@ -101,7 +101,7 @@ pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
         _ => return Err(fault()),
     };
     match number.and_then(|number| u32::try_from(number).ok()) {
-        Some(0) => Err(Fault::new("a rate of 0 lets nobody in", "`enabled = false` closes a service")),
+        Some(0) => Err(Fault::new("a rate of 0 admits no client", "`enabled = false` closes a service")),
         Some(count) => Ok(Rate { count, per }),
         None => Err(Fault::plain(format!("{} is more often than can be counted", quote(text)))),
     }

@@ -55,7 +55,7 @@ fn defaults() -> Keys {
         keys.explain("leftovers", string("leave"), "inetd leaves alone what a program leaves behind");
     }
     keys.set("directory", string("/"));
-    keys.explain("max_connections", UNLIMITED, "inetd has no bound; this is one that nobody should meet");
+    keys.explain("max_connections", UNLIMITED, "inetd has no bound; this one is high enough for any use");
     keys.explain(
         "rate",
         string(RATE),

@@ -122,7 +122,7 @@ impl Attributes {
                     words.retain(|word| word != value);
                     if words.len() == before {
                         self.faults
-                            .push((at.clone(), format!("{value} can't be taken out: it is not in {name}")));
+                            .push((at.clone(), format!("{value} cannot be taken out: it is not in {name}")));
                     }
                 }
             }

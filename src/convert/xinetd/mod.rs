@@ -70,7 +70,7 @@ fn common() -> Keys {
         keys.explain("leftovers", string("leave"), "xinetd leaves alone what a program leaves behind");
     }
     keys.set("directory", string("/"));
-    keys.explain("max_connections", UNLIMITED, "xinetd has no bound; this is one that nobody should meet");
+    keys.explain("max_connections", UNLIMITED, "xinetd has no bound; this one is high enough for any use");
     keys.explain(
         "rate",
         string(RATE),

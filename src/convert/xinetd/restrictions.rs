@@ -88,7 +88,7 @@ impl XinetdReader<'_> {
                             format!("the flag {flag} is not carried over: it has no counterpart"),
                         );
                     }
-                    _ => self.close(entry, &flags.at, &format!("the flag {flag} can't be carried over")),
+                    _ => self.close(entry, &flags.at, &format!("the flag {flag} cannot be carried over")),
                 }
             }
         }

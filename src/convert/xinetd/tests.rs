@@ -350,7 +350,7 @@ fn variables_of_a_session_are_left_out_and_told() {
 #[test]
 fn what_a_native_file_refuses_is_a_comment_with_the_reason() {
     let text = service("server_args = a\0b");
-    assert!(text.contains("a native file cannot hold it: an argument can't hold a NUL"), "{text}");
+    assert!(text.contains("a native file cannot hold it: an argument cannot hold a NUL"), "{text}");
     assert!(text.contains("\n# command = [\"/bin/f\"") && !text.contains("\n[service"), "{text}");
 }
 

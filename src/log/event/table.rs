@@ -35,7 +35,7 @@ events! {
     20 "family_missing" Info "This computer lacks an address family that the configuration would use."
     FamilyMissing { address: Address }
 
-    21 "listen_failed" Error "An address can't be bound. It is tried again by itself."
+    21 "listen_failed" Error "An address cannot be bound. It is tried again by itself."
     ListenFailed { service: String, address: Address, cause: String, hint: Option<String>, retry_seconds: Duration }
 
     22 "listen_recovered" Info "An address that could not be bound is bound now."

@@ -27,8 +27,8 @@ impl Command {
             return Err(fault(0, "the program's name is empty"));
         }
         let nul = |number| match &typed.text {
-            CommandText::Line(_) => fault(0, "a command line can't hold a NUL character"),
-            CommandText::Words(_) => fault(number, "an argument can't hold a NUL character"),
+            CommandText::Line(_) => fault(0, "a command line cannot hold a NUL character"),
+            CommandText::Words(_) => fault(number, "an argument cannot hold a NUL character"),
         };
         let argument = |(number, word)| CString::new::<Vec<u8>>(word).map_err(|_| nul(number));
         let mut arguments: Vec<CString> =

@@ -109,7 +109,7 @@ pub fn stdio_fault() -> Option<String> {
         (result == 0).then_some(info.dwServiceFlags1)?
     };
     (flags & XP1_IFS_HANDLES == 0).then(|| {
-        "a layered network provider on this host makes sockets that programs can't use as standard streams; \
+        "a layered network provider on this host makes sockets that programs cannot use as standard streams; \
          `netsh winsock show catalog` lists it"
             .to_owned()
     })

@@ -51,7 +51,7 @@ impl Command {
         let fault = |message: &str, hint| refused(0, message, hint);
         let line = line.to_string_lossy().trim_matches([' ', '\t']).to_owned();
         if line.contains('\0') {
-            return Err(fault("a command line can't hold a NUL character", None));
+            return Err(fault("a command line cannot hold a NUL character", None));
         }
         let name = if let Some(rest) = line.strip_prefix('"') {
             let Some((name, _)) = rest.split_once('"') else {
@@ -81,14 +81,14 @@ impl Command {
             return Err(refused(0, "the program's name is empty", None));
         };
         if name.contains('"') {
-            return Err(refused(0, "a program's name can't hold a \"", None));
+            return Err(refused(0, "a program's name cannot hold a \"", None));
         }
         // Windows ignores blanks and dots at the end of a name.
         let batch = is_batch(Path::new(name.trim_end_matches([' ', '.'])));
         let mut line = format!("\"{name}\"");
         for (number, word) in words.iter().enumerate() {
             if word.contains('\0') {
-                return Err(refused(number, "an argument can't hold a NUL character", None));
+                return Err(refused(number, "an argument cannot hold a NUL character", None));
             }
             // cmd.exe parses the line again and interprets these even within quotes.
             let meant = |letter: char| letter.is_control() || "\"%!&|<>^".contains(letter);
@@ -177,7 +177,7 @@ impl Command {
             match usable(&path, &self.line) {
                 Ok(path) => {
                     let warning = candidate.contains([' ', '\t']).then(|| {
-                        format!("a path with a blank and no quotes: write \"{}\", or whoever can write a file named as its beginning chooses what runs", path.display())
+                        format!("a path with a blank and no quotes: write \"{}\", or a user who can create a file named like its beginning chooses what runs", path.display())
                     });
                     return Ok(FoundProgram { path, warning });
                 }
@@ -251,7 +251,7 @@ fn usable(path: &Path, line: &str) -> Result<PathBuf, ProgramFault> {
                 Err(fault(format!("{} is no program", path.display()), Some(hint.to_owned())))
             }
             Some(interpreter) => Err(fault(
-                format!("{} is a script, which Windows can't start by itself", path.display()),
+                format!("{} is a script, which Windows cannot start by itself", path.display()),
                 Some(format!("write {interpreter} {line}")),
             )),
         },

@@ -161,7 +161,7 @@ impl Job {
             if tokio::time::Instant::now() >= until {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    "a process of the session can't be ended",
+                    "a process of the session cannot be ended",
                 ));
             }
             tokio::time::sleep(pause).await;

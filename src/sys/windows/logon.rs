@@ -103,7 +103,7 @@ fn refused(user: &UserName, error: &io::Error) -> SpawnError {
         ERROR_LOGON_TYPE_NOT_GRANTED => {
             "; the account lacks a right: secpol.msc > Local Policies > User Rights Assignment > Log on as a batch job"
         }
-        ERROR_ACCOUNT_RESTRICTION => "; accounts without a password can't log on here",
+        ERROR_ACCOUNT_RESTRICTION => "; accounts without a password cannot log on here",
         ERROR_PASSWORD_EXPIRED | ERROR_PASSWORD_MUST_CHANGE => {
             "; give the account a new password, then write it in the file"
         }

@@ -86,10 +86,10 @@ fn what_can_not_be_read_is_named_with_the_reason() {
         let text = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let fault = load(folder.path()).unwrap_err();
-        assert!(fault.path == path && fault.message.starts_with("can't be read: "), "{fault}");
+        assert!(fault.path == path && fault.message.starts_with("cannot be read: "), "{fault}");
         assert!(fault.hint.unwrap().contains("relative"));
         std::fs::create_dir(&path).unwrap();
-        says(&load(folder.path()).unwrap_err(), name, "can't be read: this is a directory", "");
+        says(&load(folder.path()).unwrap_err(), name, "cannot be read: this is a directory", "");
         std::fs::remove_dir(&path).unwrap();
         std::fs::write(&path, text).unwrap();
     }
@@ -200,9 +200,9 @@ fn what_was_cut_off_or_changed_is_said_without_a_word_of_it() {
     let unusable = fault("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     assert!(unusable.message.starts_with("holds a private key that is damaged or of a kind"), "{unusable}");
     let unusable = fault("cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    assert_eq!(unusable.message, "holds a certificate that can't be used (badly encoded)");
+    assert_eq!(unusable.message, "holds a certificate that cannot be used (badly encoded)");
     let unusable = fault("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    assert_eq!(unusable.message, "holds an authority that can't be used (number 1: badly encoded)");
+    assert_eq!(unusable.message, "holds an authority that cannot be used (number 1: badly encoded)");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_certificate_of_version_1_is_answered_with_the_command_that_makes_a_better_o
     let both = include_str!("version1.pem").to_owned();
     Pair { certificate: both.clone(), key: both }.write(folder.path());
     let fault = load(folder.path()).unwrap_err();
-    let message = "holds a certificate that can't be used (of X.509 version 1, where version 3 is needed)";
+    let message = "holds a certificate that cannot be used (of X.509 version 1, where version 3 is needed)";
     assert_eq!(fault.message, message);
     assert!(fault.hint.unwrap().contains("openssl req -x509"));
 }
