@@ -4,8 +4,8 @@
 //! output and error. The steps of a connection, and the directory of each step:
 //!
 //! ```text
-//! text ► plan ──► bind ──► may_connect ► accept ► admit ──► spawn ──► wait ──► linger ──► record
-//! config/         listen/  supervisor/, which asks core/       spawn/    session/            log/
+//! text ► plan ──► bind ──► may_connect ► accept ► admit ──► prelude ► start ► run ► deliver ──► record
+//! config/         listen/  supervisor/, which asks core/    session/, spawn/, tls/             log/
 //! ```
 //!
 //! [`supervisor`] owns all mutable state and makes the decisions, by asking [`core`], which has

@@ -25,7 +25,7 @@ use crate::model::plan::{Admit, WhenFull};
 pub enum Connect {
     /// `admit` then decides by the client's source.
     Accept,
-    /// Leave the client in the backlog until a session ends.
+    /// Leave the client in the backlog until a session ends or the probe has its result.
     Wait,
     /// Leave the client in the backlog for this time.
     WaitFor(Duration),
@@ -185,7 +185,7 @@ impl Admission {
     }
 
     /// Returns true if the session is the probe. A slow prelude never delays the probe, because a
-    /// session becomes it only here.
+    /// session with a prelude becomes it only here.
     pub fn passed(&mut self, ticket: &mut Ticket, now: Duration) -> Result<bool, Reason> {
         self.prelude_over(ticket);
         let Some(throttle) = self.throttle_of(ticket) else { return Ok(false) };

@@ -62,7 +62,7 @@ const MOST: usize = 32_768;
 
 #[derive(Debug, Default)]
 pub struct SourceBuckets {
-    /// Sources used since the last call of `turn`. When it is full, it becomes `old`.
+    /// Sources used of late. When it is full, it becomes `old`.
     young: HashMap<(ServiceId, ClientSource), Duration>,
     old: HashMap<(ServiceId, ClientSource), Duration>,
 }

@@ -17,7 +17,7 @@ pub struct StopTimes {
 }
 
 impl StopTimes {
-    /// `kill_grace` is the longest of the live sessions. The service manager kills the server
+    /// `kill_grace` is the longest of the live sessions and warm programs. The service manager kills the server
     /// after `at_most`.
     pub fn requested(
         now: Duration,

@@ -172,7 +172,8 @@ impl FieldType for Outcome {
     }
 }
 
-/// The log entry of an accepted connection. Each connection has exactly one, at its end.
+/// The log entry of an accepted connection, at its end. In a flood, refused connections are
+/// counted instead.
 #[derive(Debug, Clone)]
 pub struct Record {
     pub service: String,

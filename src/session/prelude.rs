@@ -1,4 +1,4 @@
-//! The PROXY header and the TLS handshake. No program starts before both are done.
+//! The PROXY header and the TLS handshake. A session has no program before both are done.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;

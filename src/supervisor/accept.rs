@@ -36,7 +36,8 @@ pub(super) struct AcceptQueue {
     queue: VecDeque<ListenerId>,
     /// `Event::AcceptMore` is in the queue.
     more_pending: bool,
-    /// When the rate limit that a client waits for has its next token.
+    /// When a client that waits can be asked about again: a rate limit has a token, or a slow
+    /// prelude gives its slot up.
     pub token_at: Option<Instant>,
     exhaustion: Exhaustion,
     /// Resources are exhausted: no accept until the timer fires or a session ends.
@@ -84,7 +85,7 @@ impl AcceptQueue {
         }
     }
 
-    /// A rate limit has its next token after `wait`. The loop wakes for the earliest token.
+    /// Something that a client waits for is there after `wait`. The loop wakes for the earliest.
     fn retry_accept_in(&mut self, wait: Duration) {
         let at = Instant::now() + wait;
         self.token_at = Some(self.token_at.map_or(at, |other| other.min(at)));
@@ -108,7 +109,7 @@ enum AcceptResult {
     Accepted,
     Empty,
     Full,
-    /// A client may wait. The rate limit has a token after this time.
+    /// A client may wait. The question is worth asking again after this time.
     Later(Duration),
     HeldBack,
 }

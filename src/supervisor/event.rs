@@ -1,5 +1,5 @@
-//! The events of the supervisor's loop. All events go through one queue, so no kind can starve
-//! another. The loop handles the end of a session before the client that waits for its slot.
+//! The events of the supervisor's loop. They go through one queue, so no kind can starve
+//! another. (Requests to stop and control commands have queues of their own.) The loop handles the end of a session before the client that waits for its slot.
 
 use std::time::Duration;
 

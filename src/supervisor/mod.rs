@@ -50,7 +50,8 @@ use services::Services;
 use sessions::Sessions;
 use warm::WarmPrograms;
 
-/// How often the loop reaps orphans of programs and reports progress to the service manager.
+/// How often the loop reaps orphans of programs. Before it is ready, and during a stop, it also
+/// reports progress to the service manager.
 const EVERY_SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Supervisor {
         let ids = this.take_services(&plan);
         this.listeners.make_slots(&reload::wanted(&plan, &ids), inherited, &this.services, &this.hub);
         this.configure_admission(&plan, &ids);
-        // The keys were read together with the configuration, and no client is served yet.
+        // Reading blocks, and no client is served yet.
         this.certificates.renew(Keyring::read(&plan), &this.services, &this.hub);
         this.listeners.bind_all(&this.services, &this.hub).await;
         let (warm, mut around) = this.warm();

@@ -18,7 +18,8 @@ pub struct Reloader {
     pub load: Arc<dyn Fn() -> Result<Loaded, Error> + Send + Sync>,
     /// Logs the findings about the text, and reopens the log file. May block.
     pub follow: ReloadWork,
-    /// Checks accounts and programs that the configuration names. May block.
+    /// Checks accounts and programs that the configuration names, and renews firewall rules. May
+    /// block.
     pub look: ReloadWork,
     pub looking: Arc<Turns<Loaded>>,
 }

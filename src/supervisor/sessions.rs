@@ -21,7 +21,7 @@ use crate::session::event::{Inbox, Instructions, Order, ServiceHealth};
 pub(super) struct Live {
     told: watch::Sender<Instructions>,
     ticket: Ticket,
-    /// For the record of a session that does not end.
+    /// For the status, the health of its service, and the record if it does not end.
     pub session: Session,
     /// The client that a PROXY header named.
     pub client: Option<Peer>,

@@ -1,4 +1,4 @@
-//! TLS without I/O. The caller moves the bytes between the network and a [`Connection`]. No byte
+//! TLS without network I/O: the caller moves the bytes between the network and a [`Connection`]. No byte
 //! reaches a program during the handshake, and no byte reaches a client in clear text.
 //!
 //! A build without the feature `tls` has the same names, and cannot load keys.

@@ -1,5 +1,6 @@
-//! The table of all keys: names, types, tables and defaults. The reader's structs, the errors, the
-//! schema and the reference all derive from it.
+//! The table of all keys: names, types, tables, and defaults as text. The reader's structs, the
+//! errors, the schema and the reference derive from it. Defaults themselves are in
+//! `config/defaults.rs` and `model/`.
 
 use std::path::PathBuf;
 use std::time::Duration;

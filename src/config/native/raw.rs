@@ -36,7 +36,7 @@ impl<T> Field<T> {
         Field(Some(Given { at, own: true, setting }))
     }
 
-    /// The position of the value, also of an invalid one.
+    /// The position of the value, also of an invalid one; of a refused key that of the key.
     pub fn at(&self) -> Option<&At> {
         self.0.as_ref().map(|given| &given.at)
     }

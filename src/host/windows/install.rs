@@ -38,7 +38,7 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
     refuse_root(options)?;
     let name = &options.service_name;
     let mut report = InstallReport::default();
-    // Everything that can be refused is refused before anything is changed.
+    // What can be checked is checked before anything is changed.
     let manager = manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)?;
     let program =
         std::env::current_exe().map_err(|cause| Error::System { what: "the program's own path", cause })?;
