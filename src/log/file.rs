@@ -25,6 +25,8 @@ pub(super) struct RotatingFile {
     strictness: Strictness,
     /// Rotation has failed, and the warning was given.
     is_stuck: bool,
+    /// The last try to open a new file after a rotation failed.
+    is_closed: bool,
     warning: Option<String>,
 }
 
@@ -39,6 +41,7 @@ impl RotatingFile {
             rotate_at: LARGEST,
             strictness,
             is_stuck: false,
+            is_closed: false,
             warning: None,
         };
         file.reopen()?;
@@ -51,7 +54,8 @@ impl RotatingFile {
             self.rotate();
         }
         if self.file.is_none() {
-            self.reopen()?;
+            self.reopen().inspect_err(|error| self.warn_of_closed(error))?;
+            self.is_closed = false;
         }
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
         let result = fault::point("log-write", Says::Space).and_then(|()| file.write_all(lines));
@@ -114,6 +118,14 @@ impl RotatingFile {
             self.warning = Some(format!(
                 "the log file {path} is full and keeps growing, since it cannot be renamed: {cause}"
             ));
+        }
+    }
+
+    /// Warns once that there is no new file after a rotation, until there is one.
+    fn warn_of_closed(&mut self, cause: &io::Error) {
+        if !std::mem::replace(&mut self.is_closed, true) {
+            let path = self.path.display();
+            self.warning = Some(format!("the log file {path} cannot be opened: {cause}"));
         }
     }
 
@@ -195,6 +207,8 @@ mod tests {
         }
         assert_eq!(file.write(b"line\n").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(!path.exists());
+        assert!(file.take_warning().is_some_and(|said| said.ends_with(EXPOSED)));
+        assert!(file.write(b"line\n").is_err() && file.take_warning().is_none());
         assert!(testing::share(folder.path(), false));
         file.write(b"line\n").unwrap();
     }

@@ -21,6 +21,7 @@ pub(super) fn hide(source: &mut Source) {
     let Secrets { mut ranges, has_passwords } = found;
     if is_sound {
         ranges.sort_by_key(|range| range.start);
+        ranges.dedup();
         source.hide(ranges, has_passwords);
     } else {
         source.hide_values(values(source), has_passwords);
@@ -47,10 +48,11 @@ struct Secrets {
 }
 
 impl Secrets {
-    /// `is_secret`: the table stands under a password key, so every value is secret.
+    /// `is_secret`: the table stands under a password key, so every key and value is secret.
     fn in_table(&mut self, text: &str, table: &DeTable<'_>, is_secret: bool) {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
+            self.ranges.extend(is_secret.then(|| key.span()));
             let is_stored = value.get_ref().as_str() == Some(STORED);
             self.has_passwords |= name == "password" && !is_stored;
             self.in_value(text, value, is_secret || resembles_password(name) && !is_stored);
@@ -106,6 +108,8 @@ mod tests {
             assert!(!shown(text).contains("secret"), "{}", shown(text));
         }
         assert_eq!(shown("user = 'davide:secret'"), "user = 'davide:***");
+        assert_eq!(shown("password = { secret = 1 }"), "password = { *** = *** }");
+        assert_eq!(shown("[password.secret]\nx = 1"), "[password.***]\n*** = ***");
     }
 
     #[test]
