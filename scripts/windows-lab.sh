@@ -123,7 +123,12 @@ verb=${1:-}
 [ $# -gt 0 ] && shift
 case $verb in
 setup) setup ;;
-test) setup && windows_cargo test "$@" ;;
+test)
+    setup
+    # One wineserver for all test programs: a program that meets one that is just ending fails.
+    lab_wine wineserver -p60 || true
+    windows_cargo test "$@"
+    ;;
 real)
     setup
     x86_64-w64-mingw32-gcc -O2 -o "$lab/lines.exe" testkit/c/lines.c
