@@ -97,6 +97,12 @@ fn left_locked(keys: &str) -> (Served, Client, Visitor) {
     let served = serve(&format!("'leave-locked', '{}'", gate.address()), keys);
     let client = Client::connect(served.port);
     let left = left_by_program(&gate);
+    // Without a pid the session delivers last bytes, or is gone.
+    let until = Instant::now() + testkit::LIMIT;
+    while !served.daemon.service("a")["sessions"][0]["pid"].is_null() {
+        assert!(Instant::now() < until, "the program does not end");
+        served.daemon.wait_a_moment();
+    }
     (served, client, left)
 }
 
