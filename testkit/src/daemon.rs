@@ -342,12 +342,12 @@ impl Daemon {
     /// Waits for two seconds, one after the other, that each use less than this part of a
     /// processor.
     ///
-    /// The first seconds may hold work that is nearly done. A server that spins, or that
-    /// wakes again and again, has no two such seconds in ten.
+    /// The first seconds may hold work that is nearly done; a busy machine makes them many.
+    /// A server that spins, or that wakes again and again, has no two such seconds in thirty.
     #[track_caller]
     pub fn uses_less_than(&self, part: f64) {
         let mut loads: Vec<f64> = Vec::new();
-        while loads.len() < 10 {
+        while loads.len() < 30 {
             loads.push(self.load());
             if loads.len() > 1 && loads.iter().rev().take(2).all(|&load| load < part) {
                 return;
@@ -357,7 +357,7 @@ impl Daemon {
     }
 
     /// The part of a processor that it uses in about a second from now.
-    pub fn load(&self) -> f64 {
+    fn load(&self) -> f64 {
         let (began, before) = (Instant::now(), crate::processor_time(self.pid()));
         let second = Duration::from_secs(1);
         let lines = self.log.lines.lock().expect("the log");
