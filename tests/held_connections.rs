@@ -93,7 +93,7 @@ fn left_locked(keys: &str) -> (Served, Client, Visitor) {
     let served = serve(&format!("'leave-locked', '{}'", gate.address()), keys);
     let client = Client::connect(served.port);
     let left = left_by_program(&gate);
-    // A session without a pid has no program any more.
+    // Without a pid the session delivers last bytes, or is gone.
     let until = Instant::now() + testkit::LIMIT;
     while !served.daemon.service("a")["sessions"][0]["pid"].is_null() {
         assert!(Instant::now() < until, "the program does not end");
