@@ -99,7 +99,7 @@ fn a_channel_that_the_server_of_before_still_has_is_tried_again() {
     let text = format!("[service.b]\nlisten = '127.0.0.1:{}'\ncommand = ['@', 'line']\n", free_port());
     let after = Builder::native(&text).arguments(&["--control", &control]).start();
     let said = after.event("configuration", |event| event["message"].to_string().contains("control channel"));
-    assert!(said["hint"].as_str().unwrap().contains("tried again"), "{said}");
+    assert!(said["hint"].as_str().unwrap().contains("tries again"), "{said}");
     assert_eq!(before.stop().code, Some(0));
     after.event("configuration", |event| event["message"].to_string().contains("is open now"));
     let status = run(&["--control", &control, "--status", "--json"]);

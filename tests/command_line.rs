@@ -65,6 +65,6 @@ fn what_only_windows_has_is_refused_with_words() {
     {
         let finished = run(words);
         assert_eq!(finished.code, Some(64), "{}", finished.errors);
-        assert!(finished.errors.contains("is not for this system"), "{}", finished.errors);
+        assert!(finished.errors.contains("is not available on this system"), "{}", finished.errors);
     }
 }

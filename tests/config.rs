@@ -116,7 +116,9 @@ fn hundred_listeners() {
 #[test]
 fn a_file_without_services_starts_with_a_warning() {
     let daemon = Builder::of_bytes(b"# nothing here\n").start();
-    assert!(daemon.event("configuration", |_| true)["message"].to_string().contains("nothing is served"));
+    assert!(
+        daemon.event("configuration", |_| true)["message"].to_string().contains("this file has no service")
+    );
     assert_eq!(daemon.stop().code, Some(0));
 }
 

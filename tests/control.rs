@@ -142,7 +142,7 @@ fn what_the_server_refuses_is_an_error_with_the_exit_code_that_it_says() {
 #[test]
 fn what_the_server_does_is_an_answer() {
     let server = Server::start(supervisor);
-    assert_eq!(server.ask(&["--kill", "7"]).output, "session 7 is being ended\n");
+    assert_eq!(server.ask(&["--kill", "7"]).output, "session 7 is being terminated\n");
     let explained = server.ask(&["--explain", "192.0.2.1", "--service", "shell"]);
     assert_eq!((explained.code, &*explained.output), (Some(0), "shell: refuse, deny 192.0.2.1/32\n"));
 }

@@ -150,7 +150,7 @@ fn what_xinetd_has_no_comments_behind_is_one_line_with_its_place() {
     let finished = convert(HOSTILE[1], &[]);
     let told: Vec<_> = finished.errors.lines().filter(|line| line.contains("no comments")).collect();
     assert_eq!(told.len(), 1, "{}", finished.errors);
-    assert!(told[0].contains("old.conf:16:17: warning: xinetd has no comments behind a value"), "{told:?}");
+    assert!(told[0].contains("old.conf:16:17: warning: xinetd has no comments after a value"), "{told:?}");
 }
 
 #[test]

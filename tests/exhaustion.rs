@@ -48,8 +48,8 @@ fn what_the_descriptor_limit_leaves_room_for_is_served_and_the_rest_waits_for_it
         gate.address()
     );
     let daemon = Builder::native(&text).through(&["prlimit", "--nofile=112:112"]).start();
-    let is_room = |event: &testkit::Value| event["message"].as_str().unwrap().contains("leaves room");
-    let said = daemon.event("configuration", is_room);
+    let is_limit = |event: &testkit::Value| event["message"].as_str().unwrap().contains("descriptor limit");
+    let said = daemon.event("configuration", is_limit);
     let said = said["message"].as_str().unwrap();
     let room: usize = said.split_whitespace().find_map(|word| word.parse().ok()).expect("a number");
     assert!((1..=16).contains(&room), "{said}");

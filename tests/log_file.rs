@@ -48,7 +48,7 @@ fn a_log_file_that_is_a_link_ends_the_start() {
         }
         for finished in [start(&log), check(&log)] {
             assert_eq!(finished.code, Some(78), "{}", finished.errors);
-            let said = finished.errors.contains("this is a link, and no link is followed here");
+            let said = finished.errors.contains("this is a link, and links are not followed here");
             assert!(said, "{}", finished.errors);
             let place = format!("--log-file:1:1: the log file {}", log.display());
             assert!(finished.errors.contains(&place), "{}", finished.errors);
@@ -83,7 +83,7 @@ fn as_root_a_log_file_where_others_can_write_is_refused() {
     if !is_root() {
         return;
     }
-    for (mode, cure) in [(0o777, "takes that away"), (0o1777, "name a file in a folder that only")] {
+    for (mode, cure) in [(0o777, "corrects that"), (0o1777, "use a folder that only")] {
         let (folder, log) = in_a_folder(mode);
         let finished = start(&log);
         assert_eq!(finished.code, Some(78), "{mode:o}: {}", finished.errors);
@@ -142,7 +142,7 @@ fn a_reload_leaves_the_log_where_it_is_if_the_new_file_is_a_link() {
     daemon.rewrite(&text("second"));
     daemon.reload();
     daemon.event("configuration", |event| {
-        event["message"].to_string().contains("lines go where they went before")
+        event["message"].to_string().contains("the previous destination stays in use")
     });
     assert_eq!(Client::connect(port).send(b"x\n").read_text(), "x\n");
     daemon.records(1);

@@ -81,7 +81,7 @@ fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
     ] {
         assert!(said(&finished.errors, place).starts_with(message), "{place}: {}", finished.errors);
     }
-    for hint in ["did you mean `max_connections`?", "use single quotes", "names of hosts are not looked up"] {
+    for hint in ["did you mean `max_connections`?", "use single quotes", "host names are not looked up"] {
         assert!(finished.errors.contains(hint), "{hint}: {}", finished.errors);
     }
     assert!(finished.errors.contains("w.toml:19:"), "{}", finished.errors);
@@ -183,7 +183,7 @@ fn errors_of_included_files_name_their_file() {
         ("w.toml:1:29", ""),
         ("one.toml:1:10", "the service `a` stands at "),
         ("two.toml:2:10", "the service `a` listens on 0.0.0.0:7001 already, at "),
-        ("two.toml:4:2", "`defaults` stands in the file that includes the others"),
+        ("two.toml:4:2", "`defaults` belongs in the file that includes the others"),
     ] {
         assert!(said(&finished.errors, place).starts_with(message), "{place}: {}", finished.errors);
     }
@@ -309,7 +309,7 @@ fn what_is_wrong_with_each_file_of_tls_is_said_at_once() {
     }
     let strangers = Authority::new().server("localhost").key;
     let output = of_tls(&[("key.pem", &strangers), ("ca.pem", "secret")]);
-    for part in ["key.pem holds a private key that is not that of ", "ca.pem holds no certificate"] {
+    for part in ["key.pem holds a private key that does not match the ", "ca.pem holds no certificate"] {
         assert!(output.contains(part), "{output}");
     }
 }
@@ -324,7 +324,7 @@ fn a_certificate_and_a_key_in_each_others_place_are_recognized() {
     assert!(output.contains("ca.pem holds no certificate"), "{output}");
     assert!(!output.contains("-----BEGIN PRIVATE KEY-----"), "{output}");
     // On Windows, access to the real key depends on its folder.
-    for wrong in ["read the key", "takes that away"] {
+    for wrong in ["read the key", "corrects that"] {
         assert!(cfg!(windows) || !output.contains(wrong), "{output}");
     }
 }
@@ -365,7 +365,7 @@ fn a_key_that_everybody_can_read_is_said_with_what_mends_it() {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
         let output = run(&["--check", "--cfgfile", config.to_str().unwrap()]).output;
         assert_eq!(output.contains("w.toml:2:7: warning: everybody can read the key "), open, "{output}");
-        let command = format!("`chmod o-r '{}'` takes that away", key.display());
+        let command = format!("`chmod o-r '{}'` corrects that", key.display());
         assert_eq!(output.contains(&command), open, "{output}");
     }
 }
@@ -435,7 +435,7 @@ fn a_folder_of_included_files_that_anybody_can_change_is_spoken_of() {
     }
     let finished = run(&["--check", "--cfgfile", path.to_str().unwrap()]);
     let text = finished.output + &finished.errors;
-    assert!(text.contains("everybody can change what lies in the folder"), "{text}");
+    assert!(text.contains("everybody can change the files in the folder"), "{text}");
 }
 
 #[cfg(unix)]

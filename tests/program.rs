@@ -152,7 +152,7 @@ mod unix {
     #[test]
     fn a_socket_where_others_can_write_is_not_made() {
         let port = free_port();
-        for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can make files in")] {
+        for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can create files in")] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
             let path = folder.path().join("s.sock");
@@ -167,7 +167,7 @@ mod unix {
             assert_eq!(Client::connect(port).read_text(), "yes");
             let config = daemon.file("wininetd.toml");
             let checked = testkit::run(&["--check", "--cfgfile", config.to_str().unwrap()]);
-            assert!(checked.output.contains("no socket is made in it"), "{}", checked.output);
+            assert!(checked.output.contains("no socket is made there"), "{}", checked.output);
             std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
             daemon.event("listen_recovered", |_| true);
             UnixStream::connect(&path).unwrap();

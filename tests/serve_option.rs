@@ -58,9 +58,9 @@ fn what_is_wrong_with_it_is_said_with_its_place_and_nothing_is_served() {
     let finished = run(&["--debug", "--serve", "1=x", "--serve", "nowhere=x", "--serve", "[::1]:1=x"]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     for words in [
-        "--serve:2:1: this is no address",
+        "--serve:2:1: this is not an address",
         "2 | nowhere=x\n  | ^^^^^^^\n",
-        "--serve:3:1: [::1]:1 has a service already",
+        "--serve:3:1: [::1]:1 already has a service",
         "2 errors",
     ] {
         assert!(finished.errors.contains(words), "{}", finished.errors);

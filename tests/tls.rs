@@ -73,7 +73,7 @@ fn whoever_asks_is_told_that_nobody_has_to_mend_what_the_system_could_not_read()
     let service = daemon.service("secure");
     let reason = service["reason"].as_str().unwrap_or_default();
     assert_eq!(service["state"], "paused", "{service}");
-    assert!(reason.ends_with("; it is read again by itself"), "{service}");
+    assert!(reason.ends_with("; the server reads it again soon"), "{service}");
 }
 
 #[test]
@@ -565,10 +565,10 @@ fn a_reload_with_a_pair_that_does_not_fit_keeps_the_old_one_and_warns() {
     let old = std::fs::read_to_string(daemon.file("cert.pem")).unwrap();
     std::fs::write(daemon.file("key.pem"), Authority::new().server("localhost").key).unwrap();
     let said = daemon.ask(&["--reload"]);
-    assert_eq!(said.code, Some(78), "a renewal that went wrong is noticed by whoever asked for it");
-    assert!(said.output.contains("not that of the certificate"), "{}", said.output);
-    assert!(said.output.contains("secure: the certificate of before stays in use"), "{}", said.output);
-    for words in ["not that of the certificate", "secure: the certificate of before stays in use"] {
+    assert_eq!(said.code, Some(78), "the caller of --reload sees the failed renewal");
+    assert!(said.output.contains("does not match the certificate"), "{}", said.output);
+    assert!(said.output.contains("secure: the previous certificate stays in use"), "{}", said.output);
+    for words in ["does not match the certificate", "secure: the previous certificate stays in use"] {
         daemon.event("configuration", |event| {
             event["level"] == "warning" && event["message"].to_string().contains(words)
         });
@@ -588,7 +588,7 @@ fn a_reload_that_names_files_that_are_not_there_changes_nothing() {
     daemon.rewrite(&service(port, "'say', 'another'", &wrong));
     let said = daemon.ask(&["--reload"]);
     assert_eq!(said.code, Some(78), "{}", said.errors);
-    for words in ["secure: ", "cart.pem", "the configuration of before stays"] {
+    for words in ["secure: ", "cart.pem", "the previous configuration stays in use"] {
         assert!(said.errors.contains(words), "{}", said.errors);
         daemon.event("reload_failed", |event| event["message"].to_string().contains(words));
     }
@@ -614,25 +614,26 @@ fn a_start_with_a_pair_that_does_not_fit_listens_and_says_nothing_in_clear_text(
     pair.write(builder.folder());
     std::fs::write(builder.folder().join("key.pem"), Authority::new().server("localhost").key).unwrap();
     let daemon = builder.start();
-    daemon
-        .event("configuration", |event| event["message"].to_string().contains("not that of the certificate"));
+    daemon.event("configuration", |event| {
+        event["message"].to_string().contains("does not match the certificate")
+    });
     for _ in 0..3 {
         let mut client = plain(port);
         is_no_clear_text(&client.read_until_gone());
         let record = daemon.record(client.port());
         failed_at_tls(&record);
-        assert!(record["reason"].as_str().unwrap().contains("not that of the certificate"), "{record}");
+        assert!(record["reason"].as_str().unwrap().contains("does not match the certificate"), "{record}");
     }
     assert!(!gate.is_visited(), "the program ran");
     let status = daemon.service("secure");
     assert_eq!(status["state"], "paused", "{status}");
-    assert!(status["reason"].as_str().unwrap().contains("not that of the certificate"), "{status}");
+    assert!(status["reason"].as_str().unwrap().contains("does not match the certificate"), "{status}");
     let explained = daemon.ask(&["--explain", "127.0.0.1"]).output;
     assert!(explained.starts_with("secure: refuse, "), "{explained}");
-    assert!(explained.contains("not that of the certificate"), "{explained}");
+    assert!(explained.contains("does not match the certificate"), "{explained}");
     let said = daemon.ask(&["--reload"]);
     assert_eq!(said.code, Some(78));
-    assert!(said.output.contains("secure: clients are closed until this is mended"), "{}", said.output);
+    assert!(said.output.contains("secure: clients are closed until this is corrected"), "{}", said.output);
     pair.write(&daemon.file("."));
     daemon.reload();
     let mut client = Client::new(&authority, Version::V13).connect(port).unwrap();

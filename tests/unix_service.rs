@@ -123,7 +123,7 @@ fn as_root_a_file_in_a_folder_that_others_can_write_is_refused() {
     std::fs::set_permissions(builder.folder(), PermissionsExt::from_mode(0o777)).unwrap();
     let finished = builder.launch().finish();
     assert_eq!(finished.code, Some(78));
-    assert!(finished.errors.contains("what lies in the folder"), "{}", finished.errors);
+    assert!(finished.errors.contains("the files in the folder"), "{}", finished.errors);
 }
 
 #[cfg(target_os = "linux")]

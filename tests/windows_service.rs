@@ -115,7 +115,7 @@ fn a_changed_registration_of_a_running_service_says_what_runs() {
     let log = folder.join("w.log").display().to_string();
     let changed = service.verb(&["--install", "--log-file", &log]).output;
     assert!(
-        changed.contains("it runs with the options of before") && !changed.contains("start it with"),
+        changed.contains("it still runs with the previous options") && !changed.contains("start it with"),
         "{changed}"
     );
     assert!(changed.contains(&format!("--log-file \"{log}\"")), "{changed}");
@@ -354,7 +354,7 @@ fn another_programs_service_is_neither_changed_nor_removed() {
     for verb in ["--install", "--remove"] {
         let refused = service.verb(&[verb]);
         assert_eq!(refused.code, Some(78), "{}", refused.errors);
-        assert!(refused.errors.contains("is not ours"), "{}", refused.errors);
+        assert!(refused.errors.contains("is not wininetd"), "{}", refused.errors);
     }
     assert!(service.config().executable_path.display().to_string().contains("cmd.exe"));
     service.delete();

@@ -44,7 +44,7 @@ pub(super) fn status(options: &Options) -> Result<Exit, Error> {
 
 pub(super) fn kill(options: &Options, session: u64) -> Result<Exit, Error> {
     match ask(options, &Request::Kill { session }, PATIENCE)? {
-        Reply::Killed => said(&format!("session {session} is being ended\n")),
+        Reply::Killed => said(&format!("session {session} is being terminated\n")),
         _ => Err(unexpected()),
     }
 }
@@ -114,6 +114,6 @@ fn harmless(message: &str) -> String {
 }
 
 fn unexpected() -> Error {
-    let message = "the server answered something that was not asked; is it of another version?".to_owned();
+    let message = "the server's answer does not match the request; does it have another version?".to_owned();
     Error::Refused { message, exit: Exit::Unavailable }
 }

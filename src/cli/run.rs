@@ -48,7 +48,7 @@ fn find(plan: &Plan, name: &str) -> Result<Arc<Service>, Error> {
     }
     let names: Vec<&str> = plan.services.iter().map(|service| &*service.name).collect();
     let message = match names[..] {
-        [] => format!("there is no service {name}, nor any other, in the configuration"),
+        [] => format!("the configuration has no services, so there is no {name}"),
         _ => format!("there is no service {name} in the configuration; there are: {}", names.join(", ")),
     };
     Err(Error::Refused { message, exit: Exit::NoInput })

@@ -21,7 +21,7 @@ pub fn read(mut source: Source, defaults: &Defaults) -> Loaded {
         ClassicReader { source: &source, defaults, ports: HashMap::new(), diagnostics: Vec::new() };
     if let Some(at) = source.text.iter().position(|&byte| byte == 0) {
         let hint = "if this file is UTF-16, save it with a byte-order mark".to_owned();
-        reader.error(&(at..at + 1), "a NUL character, which no configuration has", Some(hint));
+        reader.error(&(at..at + 1), "a NUL character, which is not allowed in a configuration", Some(hint));
     }
     if source.code_page {
         let message = "this file is not UTF-8 and was read in the system's code page";
@@ -38,7 +38,7 @@ pub fn read(mut source: Source, defaults: &Defaults) -> Loaded {
             Diagnostic::of_file(
                 Severity::Warning,
                 &source,
-                "no line of this file is a service, so nothing is served",
+                "this file has no service, so the server would serve nothing",
             )
             .hint(
                 other_form(&source)
@@ -57,7 +57,7 @@ fn other_form(source: &Source) -> Option<String> {
         })
     };
     if begins(&["[service", "[server]", "[defaults]"]) {
-        Some("this looks like the native form, which is in files named .toml".to_owned())
+        Some("this looks like the native form, whose files are named .toml".to_owned())
     } else if begins(&["service ", "defaults"]) {
         Some("this looks like an xinetd.conf: --convert FILE writes its native form".to_owned())
     } else {
@@ -99,13 +99,13 @@ impl ClassicReader<'_> {
         };
         let port = self.port(&spans.listen, &line[port_field]);
         if identity_field.is_empty() {
-            let message = "USER:PASS and CMDLINE are missing behind the port";
+            let message = "USER:PASS and CMDLINE are missing after the port";
             self.error(&spans.listen, message, Some(COMMENT_HINT.to_owned()));
             return None;
         }
         let identity = self.identity(&spans.identity, &line[identity_field]);
         if command_field.is_empty() {
-            self.error(&spans.identity, "CMDLINE is missing behind this", Some(COMMENT_HINT.to_owned()));
+            self.error(&spans.identity, "CMDLINE is missing after this", Some(COMMENT_HINT.to_owned()));
             return None;
         }
         let command = self.command(&spans.command, &line[command_field]);
@@ -127,7 +127,7 @@ impl ClassicReader<'_> {
             let message = "this line is a comment, because it does not begin with a digit";
             self.diagnostics.push(
                 Diagnostic::at(Severity::Warning, self.source, &(start..start + blanks + 1), message).hint(
-                    "remove what is before the digit if it is meant as a service, or put # in front"
+                    "remove the characters before the digit to make it a service, or start the line with #"
                         .to_owned(),
                 ),
             );
@@ -139,14 +139,12 @@ impl ClassicReader<'_> {
         if !text.iter().all(u8::is_ascii_digit) {
             // Quotes the digits only: the rest may hold a user and a password.
             let digits: String = shown.chars().take_while(char::is_ascii_digit).take(20).collect();
-            let message = format!("the port {digits} is not followed by a blank");
+            let message = format!("the port {digits} is not followed by a space");
             let hint = match shown.chars().find(|letter| letter.is_whitespace()) {
                 // Text copied from a web page holds such characters.
                 Some(blank) => {
                     let code = u32::from(blank);
-                    format!(
-                        "behind it is the character U+{code:04X}, which only looks like a blank: type a blank"
-                    )
+                    format!("the next character is U+{code:04X}, which only looks like a space: type a space")
                 }
                 None => format!("write a blank behind it, or {COMMENT_HINT}"),
             };
@@ -178,7 +176,7 @@ impl ClassicReader<'_> {
             return Some(None);
         }
         if text.eq_ignore_ascii_case(b"none") {
-            self.error(range, "`none` is written in small letters", None);
+            self.error(range, "write `none` in lower case", None);
             return None;
         }
         let text = String::from_utf8_lossy(text);

@@ -94,9 +94,9 @@ pub(super) fn uncounted(listen: &[Address]) -> Option<&'static str> {
 
 fn uncounted_by(byte_counts: bool, listen: &[Address]) -> Option<&'static str> {
     if !byte_counts {
-        Some("this system does not tell what moved on a connection that a program has")
+        Some("this system does not count the bytes of a connection that a program holds")
     } else if listen.iter().any(|address| matches!(address, Address::Unix(_))) {
-        Some("no system tells what moved on a `unix:` connection that a program has")
+        Some("no system counts the bytes of a `unix:` connection that a program holds")
     } else {
         None
     }
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_timeout_and_the_socket_contradict_each_other_there() {
         let fault = |timeout, stdio, counts| defaults(timeout, stdio).stdio_fault_by(counts, &[]);
-        assert!(fault(Some(5), Some(Stdio::Socket), false).unwrap().contains("does not tell"));
+        assert!(fault(Some(5), Some(Stdio::Socket), false).unwrap().contains("does not count"));
         assert_eq!(fault(Some(5), Some(Stdio::Socket), true), None);
         assert_eq!(fault(Some(5), Some(Stdio::Pipe), false), None);
         assert_eq!(fault(Some(5), None, false), None);

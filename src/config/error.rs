@@ -74,7 +74,7 @@ impl Display for Error {
                         write!(formatter, "\n    hint: write one; a service is a line like:  {example}")
                     }
                     io::ErrorKind::PermissionDenied => {
-                        write!(formatter, "\n    hint: this user may not read it; run as one who may")
+                        write!(formatter, "\n    hint: this user may not read it; run as a user that may")
                     }
                     _ => write!(formatter, "\n    hint: --cfgfile FILE names the configuration file"),
                 }
@@ -82,8 +82,12 @@ impl Display for Error {
             Error::Configuration { diagnostics } => findings(formatter, diagnostics, ""),
             Error::NotConverted { diagnostics } => findings(formatter, diagnostics, "; nothing is converted"),
             Error::LogFile { path, cause } => write!(formatter, "--log-file {}: {cause}", path.display()),
-            Error::NothingBound => write!(formatter, "no port could be bound, so there is nothing to serve"),
-            Error::OtherSystem { option, why } => write!(formatter, "{option} is not for this system: {why}"),
+            Error::NothingBound => {
+                write!(formatter, "no port could be bound, so the server cannot serve anything")
+            }
+            Error::OtherSystem { option, why } => {
+                write!(formatter, "{option} is not available on this system: {why}")
+            }
             Error::Refused { message, .. } => formatter.write_str(message),
             Error::System { what, cause } => write!(formatter, "{what}: {cause}"),
         }

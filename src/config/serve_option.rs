@@ -93,7 +93,7 @@ impl ServeReader<'_> {
                 let line = self.source.place(first.start).line;
                 self.error(
                     range,
-                    format!("{address} has a service already, that of {NAME} number {line}"),
+                    format!("{address} already has a service, from {NAME} number {line}"),
                     None,
                 );
                 return None;
@@ -105,7 +105,7 @@ impl ServeReader<'_> {
 
     fn command(&mut self, range: &Range<usize>, equals: &Range<usize>) -> Option<CommandLine> {
         if range.is_empty() {
-            self.error(equals, "the command is missing behind this", Some(FORM));
+            self.error(equals, "the command is missing after this", Some(FORM));
             return None;
         }
         let line = CommandLine::line(sys::text::os_string(&self.source.text[range.clone()]));
@@ -132,7 +132,7 @@ fn addresses(text: &str) -> Result<Vec<Address>, (String, String)> {
     }
     if let Some(path) = text.strip_prefix("unix:") {
         if path.is_empty() {
-            return Err(("the path is missing behind unix:".to_owned(), form()));
+            return Err(("the path is missing after unix:".to_owned(), form()));
         }
         let path = PathBuf::from(path);
         return Ok(vec![Address::Unix(std::path::absolute(&path).unwrap_or(path))]);
@@ -152,8 +152,8 @@ fn addresses(text: &str) -> Result<Vec<Address>, (String, String)> {
         Ok(address) if address.port() == 0 => Err(no_port("0")),
         Ok(address) => Ok(vec![Address::Tcp(address)]),
         Err(_) => Err((
-            "this is no address with a port".to_owned(),
-            "write PORT, 192.0.2.1:PORT, [2001:db8::1]:PORT or unix:PATH; a name of a host is not looked up"
+            "this is not an address with a port".to_owned(),
+            "write PORT, 192.0.2.1:PORT, [2001:db8::1]:PORT or unix:PATH; host names are not looked up"
                 .to_owned(),
         )),
     }
@@ -212,7 +212,7 @@ mod tests {
     fn what_is_wrong_is_shown_with_its_place() {
         let mut shown = error("eighty=cat");
         shown.truncate(shown.find("\n  |\n  = hint").unwrap());
-        assert_eq!(shown, "--serve:1:1: this is no address with a port\n  |\n1 | eighty=cat\n  | ^^^^^^");
+        assert_eq!(shown, "--serve:1:1: this is not an address with a port\n  |\n1 | eighty=cat\n  | ^^^^^^");
         for (option, message) in [
             ("", "there is no ="),
             ("80", "there is no ="),
@@ -224,8 +224,8 @@ mod tests {
             ("080=cat", "hint: write 80"),
             ("127.0.0.01:080=cat", "hint: write 127.0.0.1:80"),
             ("127.0.0.1:0=cat", "0 is not a port"),
-            ("127.0.0.1=cat", "no address with a port"),
-            ("localhost:80=cat", "a name of a host is not looked up"),
+            ("127.0.0.1=cat", "not an address with a port"),
+            ("localhost:80=cat", "host names are not looked up"),
             ("unix:=cat", "the path is missing"),
             ("80=\"cat", "has no closing"),
         ] {
@@ -239,9 +239,9 @@ mod tests {
         let found = loaded(&["80=cat", "127.0.0.1:80=cat", "nowhere=\"", "[0::1]:80=cat"]).diagnostics;
         let found: Vec<_> = found.iter().map(Diagnostic::headline).collect();
         assert_eq!(found.len(), 4, "{found:?}");
-        assert_eq!(found[0], "--serve:2:1: 127.0.0.1:80 has a service already, that of --serve number 1");
+        assert_eq!(found[0], "--serve:2:1: 127.0.0.1:80 already has a service, from --serve number 1");
         assert!(found[1].starts_with("--serve:3:1: ") && found[2].starts_with("--serve:3:9: "), "{found:?}");
-        assert!(found[3].starts_with("--serve:4:1: [::1]:80 has a service already"), "{found:?}");
+        assert!(found[3].starts_with("--serve:4:1: [::1]:80 already has a service"), "{found:?}");
     }
 
     #[test]

@@ -17,9 +17,9 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// The error for a file of 0 bytes. A full disk leaves such a file, and some editors empty a file
 /// before they write it.
-pub(super) const EMPTY: &str = "this file is empty, as a full disk or an interrupted save leaves it";
+pub(super) const EMPTY: &str = "this file is empty, perhaps after a full disk or an interrupted save";
 pub(super) const EMPTY_HINT: &str =
-    "save it again; a file that is to have no service holds a comment, such as `# no services`";
+    "save it again; a file without services needs a comment, such as `# no services`";
 
 /// UTF-8, or on Unix any bytes.
 #[derive(Clone)]
@@ -116,7 +116,7 @@ impl Source {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                "larger than 16 MiB: this is no configuration file",
+                "larger than 16 MiB: this is not a configuration file",
             ));
         }
         Ok(Source { trust, ..Source::decode(path, bytes) })

@@ -144,7 +144,7 @@ impl Stored {
                 let typed: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
                 let why = error.to_string();
                 let first = why.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                Err(format!("what was given is not understood: {}\n{first}", typed.join(" ")))
+                Err(format!("these options are not valid: {}\n{first}", typed.join(" ")))
             }
         }
     }

@@ -70,11 +70,7 @@ pub fn judge_log(file: LogFile<'_>, strictness: Strictness) -> Vec<Diagnostic> {
     };
     let mut found = Vec::new();
     for (above, others) in folders {
-        let message = format!(
-            "{} can change {}, and so choose what the log is written to",
-            others.names(),
-            above.display()
-        );
+        let message = format!("{} can change {}, and so redirect the log", others.names(), above.display());
         let (severity, message) = if strictness.refuses(&others) {
             (Severity::Error, message)
         } else if others.anyone.is_empty() {
@@ -83,16 +79,16 @@ pub fn judge_log(file: LogFile<'_>, strictness: Strictness) -> Vec<Diagnostic> {
             (Severity::Warning, format!("{message}; {} refuses that", CAPABILITIES.refuses))
         };
         let hint = if above == folder && !trust::is_shared(&above) {
-            format!("`{}` takes that away", trust::mend_writers(&above, &others))
+            format!("`{}` corrects that", trust::mend_writers(&above, &others))
         } else {
-            "name a file in a folder that only this server's account and administrators can change".to_owned()
+            "use a folder that only this server's account and administrators can change".to_owned()
         };
         found.push(say(severity, message, Some(hint)));
     }
     if let Ok(looked) = std::fs::symlink_metadata(&path)
         && let Err(error) = sys::files::unlinked(&looked)
     {
-        let hint = "name a regular file, or one that is not there yet".to_owned();
+        let hint = "name a regular file, or one that does not exist yet".to_owned();
         found.push(say(Severity::Error, format!("the log file {}: {error}", path.display()), Some(hint)));
     }
     found
@@ -131,11 +127,11 @@ fn judge_one(source: &Source, strictness: Strictness, told: &mut Vec<PathBuf>) -
     let file = [(source.path.as_path(), &trust.writers, "change this file".to_owned())];
     let folders = trust.folders.iter().filter(|(path, _)| !told.contains(path));
     let folders = folders.map(|(path, others)| {
-        (path.as_path(), others, format!("change what lies in the folder {}", path.display()))
+        (path.as_path(), others, format!("change the files in the folder {}", path.display()))
     });
     for (path, others, what) in file.into_iter().chain(folders).filter(|(_, others, _)| !others.is_empty()) {
         let (what, severity) = if strictness.refuses(others) {
-            (format!("{what}, and so choose what runs with the rights of this server"), Severity::Error)
+            (format!("{what}, and so choose what runs with this server's rights"), Severity::Error)
         } else if others.anyone.is_empty() {
             (what, Severity::Warning)
         } else {
@@ -143,10 +139,10 @@ fn judge_one(source: &Source, strictness: Strictness, told: &mut Vec<PathBuf>) -
         };
         // Other accounts share a folder further up, so moving the file is better.
         let hint = if path == source.path || own_folders.contains(&path) {
-            format!("`{}` takes that away", trust::mend_writers(path, others))
+            format!("`{}` corrects that", trust::mend_writers(path, others))
         } else {
             format!(
-                "move the file below a folder that only administrators can change, or mend that one: `{}`",
+                "move the file below a folder that only administrators can change, or correct its rights: `{}`",
                 trust::mend_writers(path, others)
             )
         };
@@ -154,7 +150,7 @@ fn judge_one(source: &Source, strictness: Strictness, told: &mut Vec<PathBuf>) -
     }
     told.extend(trust.folders.iter().map(|(path, _)| path.clone()));
     if CAPABILITIES.passwords && source.has_passwords && !trust.readers.is_empty() {
-        let hint = format!("`{}` takes that away", trust::mend_readers(&source.path, &trust.readers));
+        let hint = format!("`{}` corrects that", trust::mend_readers(&source.path, &trust.readers));
         say("read this file, which holds passwords", &trust.readers, Severity::Warning, hint);
     }
     found

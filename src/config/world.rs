@@ -42,7 +42,7 @@ pub fn addresses_not_up(loaded: &Loaded) -> Vec<Diagnostic> {
     };
     let warn = |(address, source): (std::net::IpAddr, usize)| {
         let message = format!(
-            "no interface has the address {address} now; its ports will be tried again until one has"
+            "no interface has the address {address} now; the server tries its ports again until one has"
         );
         Diagnostic::of_file(Severity::Warning, &loaded.sources[source], message)
     };
@@ -73,7 +73,7 @@ fn examine_service(loaded: &Loaded, service: &Service, spans: &Spans) -> Finding
                 warn(&spans.identity, message, Some("name an account with fewer rights".to_owned()));
             }
             Err(error) => {
-                let message = format!("{}; clients will be turned away until this is mended", error.cause);
+                let message = format!("{}; clients are refused until this is corrected", error.cause);
                 warn(&spans.identity, message, None);
             }
         },
@@ -102,16 +102,14 @@ fn examine_service(loaded: &Loaded, service: &Service, spans: &Spans) -> Finding
     }
     let directory = &service.program.directory;
     if !directory.is_dir() {
-        let message =
-            format!("the directory {} is not there, in which the program is to start", directory.display());
+        let message = format!("the program's start directory {} does not exist", directory.display());
         warn(&spans.command, message, None);
     }
     for address in &service.listen {
         if let Address::Unix(path) = address
             && let Some(folder) = path.parent().filter(|folder| !folder.is_dir())
         {
-            let message =
-                format!("the folder {} is not there, in which the socket is to be made", folder.display());
+            let message = format!("the folder {} for the socket does not exist", folder.display());
             warn(&spans.listen, message, None);
         }
         if let Some((message, hint)) = shared_folder(address) {
@@ -132,14 +130,14 @@ fn shared_folder(address: &Address) -> Option<(String, String)> {
     let found = trust::folder_creators(path.parent()?).unwrap_or_default();
     let (folder, others) = found.first()?;
     let message = format!(
-        "{} can change {}, and so put another server there: no socket is made in it",
+        "{} can change {}, and so replace the socket: no socket is made there",
         others.names(),
         folder.display()
     );
     let hint = if trust::is_shared(folder) {
-        "name a folder of its own, such as one below /run".to_owned()
+        "use a separate folder, such as one below /run".to_owned()
     } else {
-        format!("`{}` takes that away", trust::mend_writers(folder, others))
+        format!("`{}` corrects that", trust::mend_writers(folder, others))
     };
     Some((message, hint))
 }
@@ -171,11 +169,11 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
         let own = trust::file_writers(&file).unwrap_or_default();
         found.extend(writers(path, own).into_iter().map(|(changed, others)| {
             let message = format!(
-                "{} can change {}, and so choose how this server is known or whom it lets in",
+                "{} can change {}, and so choose the server's identity or which clients it accepts",
                 others.names(),
                 changed.display()
             );
-            (message, Some(format!("`{}` takes that away", trust::mend_writers(&changed, &others))))
+            (message, Some(format!("`{}` corrects that", trust::mend_writers(&changed, &others))))
         }));
         let readers =
             if name == "key" { trust::file_readers(&file).unwrap_or_default() } else { Others::default() };
@@ -185,7 +183,7 @@ fn tls_faults(tls: &Tls) -> Vec<(String, Option<String>)> {
                 readers.names(),
                 path.display()
             );
-            found.push((message, Some(format!("`{}` takes that away", trust::mend_readers(path, &readers)))));
+            found.push((message, Some(format!("`{}` corrects that", trust::mend_readers(path, &readers)))));
         }
     }
     let faults = match loaded {
@@ -211,7 +209,7 @@ fn replaceable(program: &Path) -> Vec<(String, String)> {
     let say = |(path, others): (PathBuf, Others)| {
         let message =
             format!("{} can change {}, and so what clients start here", others.names(), path.display());
-        (message, format!("`{}` takes that away", trust::mend_writers(&path, &others)))
+        (message, format!("`{}` corrects that", trust::mend_writers(&path, &others)))
     };
     writers(program, own).into_iter().map(say).collect()
 }

@@ -74,7 +74,9 @@ async fn read_line(stream: &mut Stream) -> Result<Vec<u8>, String> {
             }
             None if length == 0 => return Err("the server's answer broke off".to_owned()),
             None if line.len() > LONGEST_REPLY => {
-                return Err("what answers is no wininetd: its answer does not end".to_owned());
+                return Err(
+                    "the process at this control channel is not wininetd: its answer does not end".to_owned()
+                );
             }
             None => {}
         }

@@ -75,7 +75,7 @@ impl Request {
 
     /// Parses a line without its newline. The error is a sentence for the client.
     pub fn parse(line: &[u8]) -> Result<Request, String> {
-        let not_a_request = |error: serde_json::Error| format!("this is no request: {error}");
+        let not_a_request = |error: serde_json::Error| format!("not a valid request: {error}");
         let Versioned { version } = serde_json::from_slice(line).map_err(not_a_request)?;
         if version != VERSION {
             return Err(format!("this server speaks version {VERSION} of the protocol, not {version}"));
@@ -94,7 +94,7 @@ impl Request {
             Written { request: RequestName::Explain, address: Some(address), service, session: None, .. } => {
                 Ok(Request::Explain { address, service })
             }
-            _ => Err("this is no request: kill has a session, explain an address and perhaps a service, and no other field has a place".to_owned()),
+            _ => Err("not a valid request: kill takes a session, explain an address and optionally a service; other fields are not allowed".to_owned()),
         }
     }
 }
@@ -145,7 +145,7 @@ impl Reply {
     }
 
     pub fn parse(line: &[u8]) -> Result<Reply, String> {
-        let stranger = |error| format!("what answers is no wininetd: {error}");
+        let stranger = |error| format!("the process at this control channel is not wininetd: {error}");
         let Versioned { version } = serde_json::from_slice(line).map_err(stranger)?;
         if version != VERSION {
             return Err(format!(
@@ -153,7 +153,7 @@ impl Reply {
             ));
         }
         let answer: Answer = serde_json::from_slice(line).map_err(|error| {
-            format!("the answer is not understood: {error}; is the server of another version?")
+            format!("the answer cannot be read: {error}; does the server have another version?")
         })?;
         Ok(answer.reply)
     }
@@ -289,7 +289,7 @@ mod tests {
             r#"{"version":1,"request":"explain","address":"nobody"}"#,
         ] {
             let error = Request::parse(wrong.as_bytes()).unwrap_err();
-            assert!(error.starts_with("this is no request: "), "{wrong}: {error}");
+            assert!(error.starts_with("not a valid request: "), "{wrong}: {error}");
         }
     }
 

@@ -97,7 +97,7 @@ async fn reply_to(
     let (reply, answer) = oneshot::channel();
     // If the supervisor is gone, the send drops `reply`, and `answer` fails.
     let _ = commands.send(ControlCommand { request, reply }).await;
-    let too_long = "this takes too long; the log tells what comes of it";
+    let too_long = "this takes long; see the log for the result";
     Some(match tokio::time::timeout(patience.work, answer).await {
         Ok(reply) => reply.unwrap_or_else(|_| Reply::refused("the server is stopping", Exit::Unavailable)),
         Err(_) => Reply::refused(too_long, Exit::Unavailable),
@@ -222,7 +222,7 @@ mod tests {
             let (path, _folder) = obedient(ENDLESS);
             for bytes in [&b"\n"[..], b"GET / HTTP/1.1\r\n\r\n", b"\0\xff\n", b"{\"version\":1}\n"] {
                 let message = told(&path, bytes).await;
-                assert!(message.starts_with("this is no request"), "{message}");
+                assert!(message.starts_with("not a valid request"), "{message}");
             }
             let long = vec![b' '; 10_000];
             assert_eq!(told(&path, &long).await, "a request has at most 4096 bytes");
@@ -344,8 +344,8 @@ mod tests {
     fn what_answers_and_is_no_server_is_named_so() {
         run(async {
             for (answer, said) in [
-                (&b"220 mail.example ESMTP\r\n"[..], "what answers is no wininetd"),
-                (b"{\"version\":1,\"reply\":\"dance\"}\n", "not understood"),
+                (&b"220 mail.example ESMTP\r\n"[..], "the process at this control channel is not wininetd"),
+                (b"{\"version\":1,\"reply\":\"dance\"}\n", "cannot be read"),
                 (b"{\"version\":1", "the server's answer broke off"),
                 (b"", "without an answer"),
             ] {

@@ -54,7 +54,7 @@ pub(super) fn settle(items: &mut [Item], sources: &[Source], winner: Winner, not
         }
         if let (true, Some((_, other, owner))) = (kept.is_empty(), lost.first()) {
             let place = &places[*owner];
-            let message = format!("switched off: {place} has {other} as well, and that one counts");
+            let message = format!("switched off: {place} has {other} as well, and takes precedence");
             entry.switch_off(sources, message, notes);
             continue;
         }

@@ -35,7 +35,7 @@ pub(super) fn no_address(host: &str) -> String {
         Some(plain) => format!(
             "{host} has a number with a leading zero, which programs read as octal or decimal: write {plain} if that is meant"
         ),
-        None => format!("{host} is no address; a name would have to be looked up at each start"),
+        None => format!("{host} is not an address; host names are not looked up"),
     }
 }
 

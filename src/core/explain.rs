@@ -35,12 +35,12 @@ pub fn explain(admission: &Admission, service: ServiceId, peer: Peer, now: Durat
     match (admission.may_connect(service, now), &refusal) {
         (Connect::WaitFor(wait), _) => {
             let seconds = wait.as_secs_f64().ceil();
-            return (Verdict::Wait, format!("rate: the next one is let in within {seconds} s"));
+            return (Verdict::Wait, format!("rate: the next client is accepted within {seconds} s"));
         }
         (Connect::Wait, Some(Reason::Paused(_))) => {
             return (Verdict::Wait, "one client tries whether the service works again".to_owned());
         }
-        (Connect::Wait, _) => return (Verdict::Wait, "max_connections: all places are taken".to_owned()),
+        (Connect::Wait, _) => return (Verdict::Wait, "max_connections: all slots are taken".to_owned()),
         (Connect::Accept, _) => {}
     }
     match (refusal, peer.ip().and_then(|ip| admission.decision(service, ip))) {
@@ -54,7 +54,7 @@ pub fn explain(admission: &Admission, service: ServiceId, peer: Peer, now: Durat
 pub fn behind_proxy(because: String, service: &Service, peer: Peer) -> String {
     let Some(senders) = &service.proxy_protocol else { return because };
     match is_sender(senders, peer) {
-        true => format!("{because} (if a header names it; it is a sender of headers itself)"),
+        true => format!("{because} (if a header names it; the address itself is a trusted sender)"),
         false => format!("{because} (if the header of a sender names it; otherwise it is closed)"),
     }
 }
@@ -93,6 +93,6 @@ mod tests {
         assert_eq!(said(&admission, "192.0.2.1"), "refuse: rate_per_source = 1/m");
         assert_eq!(said(&admission, "192.0.2.2"), "admit: allow 192.0.2.0/24");
         let _second = admission.admit(SessionId(2), A, Stage::Program(peer(2)), Duration::ZERO).unwrap();
-        assert_eq!(said(&admission, "192.0.2.3"), "wait: max_connections: all places are taken");
+        assert_eq!(said(&admission, "192.0.2.3"), "wait: max_connections: all slots are taken");
     }
 }

@@ -92,7 +92,7 @@ fn text(bytes: &[u8]) -> Result<Progress, Malformed> {
         addresses::<Ipv6Addr>(words, whole, 2, |byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))?
     } else if let Some(ignored) = line.strip_prefix(UNKNOWN) {
         if !matches!(ignored.first(), None | Some(b' ')) {
-            return Err(Malformed("its protocol is none of TCP4, TCP6 and UNKNOWN"));
+            return Err(Malformed("its protocol is not TCP4, TCP6 or UNKNOWN"));
         }
         (Named::Peer, 0)
     } else {
@@ -116,7 +116,7 @@ fn beginning(line: &[u8], whole: bool) -> Result<Progress, Malformed> {
     match shortest {
         Some((_, shortest)) if !whole => Ok(Progress::More(shortest - line.len())),
         _ if !b"PROXY ".starts_with(&line[..line.len().min(6)]) => Err(Malformed("it is no PROXY header")),
-        _ => Err(Malformed("its protocol is none of TCP4, TCP6 and UNKNOWN")),
+        _ => Err(Malformed("its protocol is not TCP4, TCP6 or UNKNOWN")),
     }
 }
 
@@ -138,7 +138,7 @@ fn addresses<Ip: FromStr + Into<IpAddr>>(
                 ips[at] = parsed::<Ip>(word).map(Into::into);
                 let begins = !complete && word.iter().all(|&byte| letters(byte));
                 if ips[at].is_none() && !begins {
-                    return Err(Malformed("an address is not one of its family"));
+                    return Err(Malformed("an address has another family"));
                 }
             }
             2 | 3 => {
@@ -146,7 +146,7 @@ fn addresses<Ip: FromStr + Into<IpAddr>>(
                 // Every prefix of a port is a port.
                 let begins = !complete && word.is_empty();
                 if ports[at - 2].is_none() && !begins {
-                    return Err(Malformed("a port is no number up to 65535"));
+                    return Err(Malformed("a port is not a number up to 65535"));
                 }
             }
             _ => return Err(Malformed("something follows its ports")),
@@ -282,7 +282,7 @@ fn extensions(header: &[u8], mut at: usize) -> Result<(), Malformed> {
             return Err(Malformed("an extension is cut off"));
         }
         if kind == CRC32C && (length != 4 || sum.replace(at + 3).is_some()) {
-            return Err(Malformed("its checksum is not one of 4 bytes"));
+            return Err(Malformed("its checksum does not have 4 bytes"));
         }
         at += 3 + length;
     }

@@ -166,8 +166,8 @@ fn what_is_no_header_is_refused_at_the_first_byte_that_shows_it() {
 fn a_reason_tells_a_wrong_protocol_from_no_header() {
     let reason = |bytes: &[u8]| read(bytes).unwrap_err().to_string();
     assert_eq!(reason(b"PROXIES"), "it is no PROXY header");
-    assert_eq!(reason(b"PROXY\r\n"), "its protocol is none of TCP4, TCP6 and UNKNOWN");
-    assert_eq!(reason(b"PROXY UDP4 "), "its protocol is none of TCP4, TCP6 and UNKNOWN");
+    assert_eq!(reason(b"PROXY\r\n"), "its protocol is not TCP4, TCP6 or UNKNOWN");
+    assert_eq!(reason(b"PROXY UDP4 "), "its protocol is not TCP4, TCP6 or UNKNOWN");
 }
 
 #[test]

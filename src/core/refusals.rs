@@ -41,7 +41,7 @@ impl fmt::Display for Reason {
             Reason::NotASender => formatter.write_str("not a sender of proxy_protocol"),
             Reason::Paused(rest) => {
                 let seconds = rest.as_secs_f64().ceil();
-                write!(formatter, "paused, since the service fails by itself: {seconds} s more")
+                write!(formatter, "paused, because the service keeps failing: {seconds} s more")
             }
             Reason::Full => formatter.write_str("max_connections"),
             Reason::SourceFull(most) => write!(formatter, "max_connections_per_source = {most}"),
@@ -72,6 +72,6 @@ mod tests {
             shown[..3],
             ["deny 10.0.0.0/8", "max_connections_per_source = 4", "rate_per_source = 10/m"]
         );
-        assert_eq!(shown[3], "paused, since the service fails by itself: 2 s more");
+        assert_eq!(shown[3], "paused, because the service keeps failing: 2 s more");
     }
 }

@@ -46,7 +46,7 @@ fn refuse_missing_log_folder(stored: &Stored) -> Result<(), Error> {
     match stored.log_path().and_then(Path::parent) {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
             let message = format!(
-                "--log-file: there is no folder {}, and the service would not start\n    hint: make it first: mkdir \"{0}\"",
+                "--log-file: the folder {} does not exist, so the service would not start\n    hint: make it first: mkdir \"{0}\"",
                 folder.display()
             );
             Err(Error::Refused { message, exit: Exit::NoInput })

@@ -30,12 +30,13 @@ pub(super) fn examine(program: &Path, advice: &str) -> Result<Vec<String>, Error
         let message = format!("{} can change {}", others.names(), path.display());
         let mend = trust::mend_writers(&path, &others);
         if !others.anyone.is_empty() {
-            let message =
-                format!("{message}, and so what would run with all rights\n    hint: {advice}, or `{mend}`");
+            let message = format!(
+                "{message}, and so choose what runs with full rights\n    hint: {advice}, or `{mend}`"
+            );
             return Err(Error::Refused { message, exit: Exit::NoPermission });
         }
         if !others.is_empty() {
-            warnings.push(format!("{message}\n    hint: `{mend}` takes that away"));
+            warnings.push(format!("{message}\n    hint: `{mend}` corrects that"));
         }
     }
     Ok(warnings)

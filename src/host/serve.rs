@@ -122,9 +122,9 @@ fn read(options: &Stored, host: &Host<'_>) -> Result<(Loaded, Reloader), Error> 
                 let message = match &error {
                     Error::Configuration { diagnostics } => {
                         diagnostics.iter().for_each(|diagnostic| log.event(configuration(diagnostic)));
-                        "the log file cannot be used; lines go where they went before".to_owned()
+                        "the log file cannot be used; the previous destination stays in use".to_owned()
                     }
-                    error => format!("{error}; lines go where they went before"),
+                    error => format!("{error}; the previous destination stays in use"),
                 };
                 log.event(LogEvent::Configuration { level: Level::Warning, message, hint: None });
             }
@@ -207,8 +207,7 @@ fn answer(path: PathBuf, questions: Sender<ControlCommand>, log: Log) {
                 Err(error) => error,
             };
             if retry.cause().is_none() {
-                let hint =
-                    "it is tried again; until then --status, --reload and their kin cannot ask this server";
+                let hint = "the server tries again; until then --status, --reload, --kill and --explain cannot reach it";
                 let message = format!("the control channel {}: {error}", path.display());
                 say(Level::Warning, message, Some(hint));
             }

@@ -129,7 +129,10 @@ impl Supervisor {
             |service: &Service| self.services.in_order().iter().any(|other| other.name == service.name);
         let gone = self.services.retired().iter().filter(move |(_, service)| !named(service));
         let gone = gone.map(|(_, service)| {
-            self.without_listeners(service, Some("it is in the file no more; sessions go on".to_owned()))
+            self.without_listeners(
+                service,
+                Some("it is no longer in the file; its sessions continue".to_owned()),
+            )
         });
         gone.filter(|service| service.live > 0)
     }

@@ -46,7 +46,7 @@ impl Certificates {
         let files = service.tls.as_ref()?;
         let fault = self.keyring.get(files)?.err()?;
         let next = match self.keyring.unread().contains(files) {
-            true => "it is read again by itself",
+            true => "the server reads it again soon",
             false => "mend it, and have it read again (--reload)",
         };
         Some(format!("{fault}; {next}"))
@@ -66,7 +66,7 @@ impl Certificates {
                     (None, format!("{names}: a new certificate is in use{}", until(keys)), Level::Info)
                 }
                 News::Kept(fault, keys) => {
-                    let stays = format!("{names}: the certificate of before stays in use{}", until(keys));
+                    let stays = format!("{names}: the previous certificate stays in use{}", until(keys));
                     (Some(fault), stays, Level::Warning)
                 }
                 // Has the fault in the message, because `Reloader::look` may not find it any more.
@@ -75,7 +75,8 @@ impl Certificates {
                     (Some(fault), closed, Level::Warning)
                 }
                 News::Missing(fault) => {
-                    let closed = format!("{names}: clients are closed until this is mended and read again");
+                    let closed =
+                        format!("{names}: clients are closed until this is corrected and read again");
                     (Some(fault), closed, Level::Error)
                 }
                 News::Expired(fault) => {

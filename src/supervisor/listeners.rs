@@ -71,7 +71,7 @@ impl Listeners {
         let Assignment { listeners, unwanted } = assign(wanted, &sockets);
         for place in unwanted {
             let message = format!(
-                "the service manager passed a socket for {}, which no service listens on; it is closed",
+                "the service manager passed a socket for {}, on which no service listens; it is closed",
                 sockets[place].address
             );
             hub.say(Level::Warning, message, None);

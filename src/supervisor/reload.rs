@@ -128,7 +128,7 @@ impl Supervisor {
     }
 
     fn refuse_reload(&self, why: &str, exit: Exit) -> Reply {
-        let message = format!("{why}the configuration of before stays");
+        let message = format!("{why}the previous configuration stays in use");
         self.hub.log.event(LogEvent::ReloadFailed { message: message.clone() });
         Reply::Refused { message, exit: exit.code() }
     }
@@ -174,7 +174,7 @@ impl Supervisor {
         let most = plan.enabled().map(|service| service.admit.max_connections).max().unwrap_or(0);
         let most = most.max(plan.server.max_connections.unwrap_or(0));
         if possible < most {
-            let message = format!("the descriptor limit leaves room for {possible} connections at once");
+            let message = format!("the descriptor limit allows {possible} connections at once");
             let hint = Some("raise it (ulimit -n, LimitNOFILE=)".to_owned());
             self.hub.say(Level::Warning, message, hint);
         }
@@ -201,7 +201,7 @@ fn summary(loaded: &Loaded, listeners: &Listeners, services: usize, changes: &Di
     }
     for slot in listeners.slots.values() {
         if let Some(fault) = slot.fault() {
-            let _ = writeln!(text, "warning: {} is not listened on yet: {fault}", slot.address);
+            let _ = writeln!(text, "warning: {} has no listener yet: {fault}", slot.address);
         }
     }
     let _ = write!(text, "{services} service{}", if services == 1 { "" } else { "s" });

@@ -31,7 +31,7 @@ pub fn append_regular(path: &Path) -> Result<File> {
 /// Accepts a regular file only, not a link to one.
 pub fn unlinked(found: &Metadata) -> Result<()> {
     if is_link(found) {
-        return Err(Error::new(ErrorKind::InvalidInput, "this is a link, and no link is followed here"));
+        return Err(Error::new(ErrorKind::InvalidInput, "this is a link, and links are not followed here"));
     }
     regular(found)
 }

@@ -180,10 +180,10 @@ fn certified(
                 };
             let certificate = files.certificate.display();
             let fault =
-                TlsFault::of(&files.key, format!("holds a private key that is not that of the certificate in {certificate}"));
+                TlsFault::of(&files.key, format!("holds a private key that does not match the certificate in {certificate}"));
             Err(match certified.cert.iter().any(belongs) {
-                true => fault.hint("the server's own certificate has to be the first there"),
-                false => fault.hint("they are made together; perhaps only one of the two files was replaced"),
+                true => fault.hint("the server's own certificate must be the first one"),
+                false => fault.hint("was only one of the two files replaced?"),
             })
         }
         Err(error) => Err(TlsFault::of(

@@ -47,10 +47,10 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
         let name = path.display();
         return Err(TlsFault::of(
             path,
-            "holds an encrypted private key, and there is nobody to ask for its password",
+            "holds an encrypted private key, and the server cannot ask for its password",
         )
         .hint(format!(
-            "openssl pkey -in {name} -out {name}.plain, which only the server's account may read"
+            "openssl pkey -in {name} -out {name}.plain, and let only the server's account read it"
         )));
     }
     match PrivateKeyDer::from_pem_slice(plain(&text)) {
@@ -130,12 +130,12 @@ fn damaged(path: &Path, error: &Error) -> TlsFault {
         Error::Base64Decode(_) => "has a section that is not base64",
         _ => "is damaged",
     };
-    TlsFault::of(path, message).hint("a copy that was cut off or changed? Take it from its source again")
+    TlsFault::of(path, message).hint("was the copy cut off or changed? Copy it again from its source")
 }
 
 fn nothing(path: &Path, bytes: &[u8], wanted: &str, label: &str) -> TlsFault {
     let name = path.display();
-    let pem = format!("it has to be in PEM, which begins with -----BEGIN {label}-----");
+    let pem = format!("it must be in PEM, which begins with -----BEGIN {label}-----");
     match plain(bytes) {
         [] => TlsFault::of(path, "is empty"),
         text if text.iter().all(u8::is_ascii_whitespace) => TlsFault::of(path, "is empty"),

@@ -57,7 +57,7 @@ impl Revocation {
                 authorities.display(),
                 numbers.join(", ")
             );
-            let hint = "append the list of each authority, also one that revokes nothing";
+            let hint = "append the list of each authority, even if it revokes nothing";
             self.missing = Some(TlsFault::of(&self.path, message).hint(hint));
         }
     }

@@ -7,7 +7,7 @@ const LONGEST: usize = 200;
 
 pub fn of(error: &Error) -> String {
     bounded(&match error {
-        Error::InvalidMessage(what) => format!("what the client sent is not TLS ({what:?})"),
+        Error::InvalidMessage(what) => format!("the client did not send TLS ({what:?})"),
         Error::NoCertificatesPresented => "the client has no certificate".to_owned(),
         Error::InvalidCertificate(_) => {
             format!("the client's certificate is not accepted ({})", of_certificate(error))
@@ -24,7 +24,9 @@ pub fn of(error: &Error) -> String {
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::SupportedVersionsExtensionRequired,
         ) => "the client offers neither TLS 1.2 nor TLS 1.3".to_owned(),
-        Error::PeerIncompatible(what) => format!("the client and we have nothing in common ({what:?})"),
+        Error::PeerIncompatible(what) => {
+            format!("the client and the server share no version or cipher ({what:?})")
+        }
         other => other.to_string(),
     })
 }
@@ -65,7 +67,7 @@ pub fn of_revocation_list(error: &CertRevocationListError) -> String {
         CertRevocationListError::Other(other) => format!("is badly encoded ({})", other.0),
         CertRevocationListError::UnsupportedCrlVersion => "is not of version 2".to_owned(),
         CertRevocationListError::UnsupportedDeltaCrl => {
-            "has only what changed since another list (a delta CRL); a complete one is needed".to_owned()
+            "is a delta CRL; a complete list is needed".to_owned()
         }
         CertRevocationListError::UnsupportedIndirectCrl => {
             "is about certificates of other authorities (an indirect CRL); each authority needs its own"

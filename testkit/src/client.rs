@@ -11,6 +11,12 @@ pub struct Client {
     stream: TcpStream,
 }
 
+impl From<Client> for TcpStream {
+    fn from(client: Client) -> TcpStream {
+        client.stream
+    }
+}
+
 impl Client {
     pub fn connect(port: u16) -> Client {
         Client::connect_to((Ipv4Addr::LOCALHOST, port))

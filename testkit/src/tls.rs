@@ -220,9 +220,15 @@ impl Client {
         self.connect_behind(b"", port)
     }
 
+    /// Connects with small socket buffers, so that a slow reader soon blocks the sender.
+    pub fn connect_small(&self, port: u16) -> io::Result<Stream> {
+        Stream::over(crate::Client::connect_small(port).into(), self.connection(), b"")
+    }
+
     /// The same behind a proxy, which sends its header before the handshake.
     pub fn connect_behind(&self, header: &[u8], port: u16) -> io::Result<Stream> {
-        Stream::new(self.connection(), header, port)
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Stream::over(TcpStream::connect_timeout(&address, LIMIT)?, self.connection(), header)
     }
 }
 
@@ -232,9 +238,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    fn new(mut connection: ClientConnection, header: &[u8], port: u16) -> io::Result<Stream> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut network = TcpStream::connect_timeout(&address, LIMIT)?;
+    fn over(mut network: TcpStream, mut connection: ClientConnection, header: &[u8]) -> io::Result<Stream> {
         network.set_read_timeout(Some(LIMIT))?;
         network.set_write_timeout(Some(LIMIT))?;
         network.write_all(header)?;

@@ -81,7 +81,7 @@ fn misread(text: &str) -> Fault {
     }
     let name = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
     if is_port && host.chars().all(name) && host.contains(|letter: char| letter.is_ascii_alphabetic()) {
-        return Fault::new(message, "names of hosts are not looked up: write the address");
+        return Fault::new(message, "host names are not looked up: write the address");
     }
     Fault::new(message, HINT)
 }
@@ -89,7 +89,7 @@ fn misread(text: &str) -> Fault {
 fn unix(path: &str) -> Result<Address, Fault> {
     if !path.starts_with('/') {
         return Err(Fault::new(
-            "the path of a socket is a whole one",
+            "the path of a socket must be absolute",
             "begin it with /, as \"unix:/run/name.sock\"",
         ));
     }
@@ -177,7 +177,7 @@ mod tests {
             ("::1:80", "brackets"),
             ("*:80", "write 80 alone"),
             (":80", "write 80 alone"),
-            ("localhost:80", "names of hosts"),
+            ("localhost:80", "host names"),
             ("[::ffff:192.0.2.1]:80", "192.0.2.1:80"),
             ("unix:run/x", "begin it with /"),
             ("unix:/run/", "not a file's"),

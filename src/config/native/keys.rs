@@ -234,7 +234,7 @@ tables! {
 
     /// `[server]`.
     RawServer(Server) {
-        max_connections: usize [SERVER, "what the descriptor limit leaves room for", "The most connections of all services at once."];
+        max_connections: usize [SERVER, "as many as the descriptor limit allows", "The most connections of all services at once."];
         stop_grace: Duration [SERVER, "10s", "How long sessions may go on after a request to stop."];
         on_stop: OnStop [SERVER, "end", "What becomes of sessions then: `end` ends their trees after the grace, `leave` lets those with the socket go on by themselves, as under inetd (Unix)."];
         log_file: PathBuf [SERVER, "none", "Where log lines go as well; `--log-file` wins over it. A regular file in a folder that others cannot write."];
@@ -251,7 +251,7 @@ tables! {
         command: CommandLine [BOTH, "none: it must be given", "The program and its arguments: one string, read as CMDLINE of the classic file, or an array, whose parts are taken as they are."];
         argv0: String [BOTH, "the program as `command` names it", "The name that the program receives as its own (argv[0]), where that differs from `command`."];
         user: String [BOTH, "`none`; where the server is root or LocalSystem it must be given", "The account that the program runs as; `none` is the account of the server."];
-        password: Zeroizing<String> [BOTH, "none", "Its password, which only Windows needs; `{stored}` is the one that `--set-password` stored."];
+        password: Zeroizing<String> [BOTH, "none", "Its password, which only Windows needs; `{stored}` means the password from `--set-password`."];
         group: String [BOTH, "the account's own", "The group of the program (Unix); it needs `user`."] .unless(|system| without(system.groups, "this system has no group of a program"));
         load_profile: bool [BOTH, "true", "Whether the account's profile is loaded (Windows)."] .unless(|system| without(system.profiles, "this system has no profiles to load"));
         directory: PathBuf [BOTH, "System32 on Windows, / on Unix", "The directory that the program starts in; a relative one counts from the file's folder."];
@@ -267,7 +267,7 @@ tables! {
         when_full: WhenFull [BOTH, "wait", "What happens to a client over `max_connections` or `rate`: it waits in the backlog, or is refused."];
         rate: Rate [BOTH, "no limit", "How often a connection may begin."] .or_false();
         rate_per_source: Rate [BOTH, "no limit", "How often from one source; over it a client is refused."] .or_false();
-        refusal: Vec<u8> [BOTH, "nothing", "What a refused client is sent, if it does not expect TLS: one that a rule, a limit, a rate or a pause turns away."];
+        refusal: Vec<u8> [BOTH, "nothing", "The text for a refused client, if it does not expect TLS: refused by a rule, a limit, a rate or a pause."];
         banner: Vec<u8> [BOTH, "nothing", "What a client is sent before its program starts."];
         idle_timeout: Duration [BOTH, "`--timeout`, or never", "A connection on which nothing moved for so long is ended. It implies `pipe` where the system does not tell what a program moves: everywhere but on Linux, and at `unix:` addresses."] .at_least(1).or_false();
         session_timeout: Duration [BOTH, "never", "A connection that lasts for so long is ended."] .at_least(1).or_false();

@@ -131,7 +131,7 @@ impl NativeReader<'_> {
         if entries.is_empty() && !self.report.has_errors() {
             let at = At { source: 0, range: 0..0 };
             let hint = format!("a service is a table like:  {}", crate::sys::paths::EXAMPLE_TABLE);
-            let fault = Fault::new("no table of this file is a service, so nothing is served", &hint);
+            let fault = Fault::new("this file has no service, so the server would serve nothing", &hint);
             self.report.warning(&at, fault);
         }
         let (spans, services) = services.into_iter().map(|(entry, service)| (entry.spans(), service)).unzip();

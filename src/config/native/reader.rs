@@ -69,7 +69,7 @@ impl Cell<'_, '_> {
         let (Key { name, .. }, Context { source, table, .. }) = (self.key, self.context);
         if source > 0 && table == Table::File && self.key.kind != ValueKind::Services {
             let first = self.reader.report.sources()[0].path.display().to_string();
-            let message = format!("`{name}` stands in the file that includes the others: {first}");
+            let message = format!("`{name}` belongs in the file that includes the others: {first}");
             return Some(Fault::plain(message));
         }
         if let Some(why) = self.key.fault() {
@@ -77,7 +77,7 @@ impl Cell<'_, '_> {
         }
         self.key.unbuilt.map(|feature| {
             let message = format!("`{name}`: this program was built without it");
-            Fault::new(message, &format!("it is there with the cargo feature `{feature}`"))
+            Fault::new(message, &format!("build with the cargo feature `{feature}`"))
         })
     }
 }
@@ -120,7 +120,7 @@ impl<'c> Cell<'c, '_> {
     /// Reads a `windows` or `unix` table. Only this system's values are used.
     fn for_system<T: Raw>(&mut self, fields: &mut T) {
         if self.context.in_system {
-            self.fault::<()>(Fault::plain("a table for one system does not hold another one"));
+            self.fault::<()>(Fault::plain("a table for one system cannot contain another"));
             return;
         }
         let DeValue::Table(found) = self.value.get_ref() else {

@@ -111,7 +111,7 @@ impl<'a> Report<'a> {
             }
         }
         if self.more > 0 {
-            let message = format!("there is more to say ({}) than is shown here", self.more);
+            let message = format!("there are more findings ({}) than are shown here", self.more);
             all.extend(
                 self.sources.first().map(|source| Diagnostic::of_file(Severity::Error, source, message)),
             );

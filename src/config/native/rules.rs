@@ -47,7 +47,7 @@ impl NativeReader<'_> {
                     "{} never matches: this service listens on `unix:` addresses only",
                     value(network)
                 );
-                let hint = "write `[]`: who may connect to them, by `socket_mode`, is trusted";
+                let hint = "write `[]`: clients that `socket_mode` admits are trusted";
                 self.report.error(at, Fault::new(message, hint));
             }
         }

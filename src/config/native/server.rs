@@ -44,7 +44,7 @@ impl NativeReader<'_> {
             self.report.warning(&entry.header, Fault::new(message, &hint));
         } else if service.program.stderr == Stderr::Log {
             let message = format!(
-                "a program of `{name}` that goes on after the server's end, as `on_stop = \"leave\"` wants it, gets SIGPIPE when it writes to its standard error, which no server reads then"
+                "a program of `{name}` that continues after the server stops, as `on_stop = \"leave\"` allows, gets SIGPIPE when it writes to its standard error, which no server reads then"
             );
             let hint = "write `stderr = \"client\"` or `stderr = \"discard\"` in this service";
             self.report.warning(&entry.header, Fault::new(message, hint));

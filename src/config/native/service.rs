@@ -250,7 +250,7 @@ impl NativeReader<'_> {
     fn credentials(&self, user: &str, password: Option<&str>) -> Result<Credentials, Fault> {
         let service = &self.defaults.service;
         if user.eq_ignore_ascii_case("none") {
-            return Err(Fault::plain("`none` is written in small letters"));
+            return Err(Fault::plain("write `none` in lower case"));
         }
         if user.contains(':') {
             let hint = "a password stands in the key `password`";
@@ -275,7 +275,7 @@ impl NativeReader<'_> {
             ("load_profile", raw.load_profile.own_at().filter(|_| raw.load_profile.get().is_some())),
         ];
         for (name, at) in keys.into_iter().filter_map(|(name, at)| Some((name, at?))) {
-            let message = format!("`{name}` belongs to a `user`, and there is none");
+            let message = format!("`{name}` has no effect without `user`");
             self.report.missing(at, Fault::plain(message));
         }
     }
@@ -288,7 +288,8 @@ impl NativeReader<'_> {
             let twice =
                 variables[..number].iter().find(|(other, _)| same_name(other.as_ref(), name.as_ref()));
             if let Some((other, _)) = twice {
-                let message = format!("{} and {} are one variable on this system", quote(other), quote(name));
+                let message =
+                    format!("{} and {} are the same variable on this system", quote(other), quote(name));
                 self.report.error(at, Fault::plain(message));
             }
         }
@@ -304,7 +305,7 @@ impl NativeReader<'_> {
         }
         let mut count = |key: &Field<usize>| {
             let count = u32::try_from(key.value()?);
-            let too_many = || Fault::plain("this is more than any system has");
+            let too_many = || Fault::plain("this is more than any system supports");
             count.map_err(|_| key.at().map(|at| self.report.error(at, too_many()))).ok()
         };
         Limits {

@@ -67,7 +67,7 @@ impl NativeReader<'_> {
             all.push(Implied {
                 name: "warm",
                 at: raw.warm.at(),
-                why: "the program is there before its client",
+                why: "the program starts before its client connects",
             });
         }
         // Without valid addresses it is unknown whether the kernel counts their bytes.
@@ -121,15 +121,17 @@ impl NativeReader<'_> {
         let is_there = raw.warm.is_given() && !raw.warm.is_off();
         if let Some(at) = raw.warm_header.own_at().filter(|_| !is_there) {
             let hint = "write `warm = 4`, or as many as shall wait for clients";
-            let message = "`warm_header` is about programs of `warm`, and there are none";
+            let message = "`warm_header` has no effect without `warm`";
             self.report.missing(at, Fault::new(message, hint));
         }
         let programs = raw.warm.value()?;
         let most = raw.max_connections.value().unwrap_or(MAX_CONNECTIONS);
         if let Some(at) = raw.warm.at().filter(|_| programs > most) {
             let (programs, most) = (value(programs), value(most));
-            let message = format!("{programs} programs wait, and only {most} clients can be there at once");
-            let hint = format!("`warm = {most}` is the most that can be of use; a tenth of it is usual");
+            let message = format!(
+                "{programs} programs would wait, but at most {most} clients can be connected at once"
+            );
+            let hint = format!("`warm = {most}` is the largest useful value; a tenth of it is usual");
             self.report.warning(at, Fault::new(message, &hint));
         }
         Some(Warm { programs, header: raw.warm_header.value().unwrap_or(false) })

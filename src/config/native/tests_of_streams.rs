@@ -82,7 +82,7 @@ fn what_needs_pipes_has_them() {
 fn the_socket_can_not_be_had_beside_what_needs_pipes() {
     let found = fault("stdio = 'socket'\nwarm = 4");
     assert!(
-        found.starts_with("4:9: `warm`, in line 5, implies `stdio = \"pipe\"`: the program is"),
+        found.starts_with("4:9: `warm`, in line 5, implies `stdio = \"pipe\"`: the program starts"),
         "{found}"
     );
     assert!(found.ends_with("leave `stdio` out, or `warm`"), "{found}");
@@ -121,15 +121,15 @@ fn what_moves_at_a_socket_in_the_file_system_is_seen_through_pipes_only() {
 #[test]
 fn more_programs_that_wait_than_clients_can_come_are_worth_a_word() {
     let found = warnings(&at("7", "warm = 9\nmax_connections = 8"));
-    assert!(found[0].contains("4:8: 9 programs wait, and only 8 clients can be there"), "{found:?}");
-    assert!(found[0].contains("`warm = 8` is the most"), "{found:?}");
+    assert!(found[0].contains("4:8: 9 programs would wait, but at most 8 clients can be"), "{found:?}");
+    assert!(found[0].contains("`warm = 8` is the largest"), "{found:?}");
     assert_eq!(warnings(&at("7", "warm = 8\nmax_connections = 8")), [""; 0]);
     assert_eq!(warnings(&at("7", "warm = 257")).len(), 1);
 }
 
 #[test]
 fn a_header_before_the_first_byte_is_for_programs_that_wait() {
-    assert!(fault("warm_header = true").starts_with("4:15: `warm_header` is about programs of `warm`"));
+    assert!(fault("warm_header = true").starts_with("4:15: `warm_header` has no effect without `warm`"));
     assert!(fault("warm = false\nwarm_header = true").contains("write `warm = 4`"));
     // A key in [defaults] need not apply to every service.
     service(&with("[defaults]\nwarm_header = true"));

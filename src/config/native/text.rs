@@ -16,7 +16,7 @@ pub(super) fn parse<'a>(report: &mut Report<'a>, number: usize) -> Option<Spanne
         Ok(text) if !source.code_page => text,
         found => {
             let start = found.err().map_or(0, |error| error.valid_up_to());
-            let hint = "save it as UTF-8, the one encoding of TOML";
+            let hint = "save it as UTF-8, the only encoding of TOML";
             let range = start..(start + 1).min(source.text.len());
             report.broken(&At { source: number, range }, Fault::new("this file is not UTF-8", hint));
             return None;

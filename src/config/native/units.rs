@@ -55,7 +55,7 @@ pub(super) const DURATION_HINT: &str =
     "write a whole number and its unit, as \"500ms\", \"10s\", \"5m\", \"10h\" or \"1d\"";
 pub(super) const SIZE_HINT: &str =
     "write a whole number and its unit, as \"512B\", \"64KiB\", \"256MiB\" or \"1GiB\"";
-pub(super) const RATE_HINT: &str = "write how many in which time, as \"50/s\", \"10/m\" or \"100/h\"";
+pub(super) const RATE_HINT: &str = "write a number and a time, as \"50/s\", \"10/m\" or \"100/h\"";
 
 pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
     let fault = || Fault::new(format!("{} is not a time", quote(text)), DURATION_HINT);
@@ -85,8 +85,8 @@ pub(super) fn size(text: &str) -> Result<u64, Fault> {
     };
     let bytes = number.and_then(|number| number.checked_mul(1 << shift));
     match bytes.filter(|&bytes| i64::try_from(bytes).is_ok()) {
-        None => Err(Fault::plain(format!("{} is more than any system has", quote(text)))),
-        Some(0) => Err(Fault::plain("a limit of no bytes lets nothing run")),
+        None => Err(Fault::plain(format!("{} is more than any system supports", quote(text)))),
+        Some(0) => Err(Fault::plain("with a limit of 0 bytes nothing can run")),
         Some(bytes) => Ok(bytes),
     }
 }
@@ -103,7 +103,7 @@ pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
     match number.and_then(|number| u32::try_from(number).ok()) {
         Some(0) => Err(Fault::new("a rate of 0 admits no client", "`enabled = false` closes a service")),
         Some(count) => Ok(Rate { count, per }),
-        None => Err(Fault::plain(format!("{} is more often than can be counted", quote(text)))),
+        None => Err(Fault::plain(format!("{} is too high a rate to count", quote(text)))),
     }
 }
 

@@ -121,7 +121,7 @@ impl<'c> Cell<'c, '_> {
 
     fn addresses(&mut self) -> Option<Vec<(Address, At)>> {
         if self.value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
-            return self.fault(Fault::plain("there is no address to listen on"));
+            return self.fault(Fault::plain("no address to listen on"));
         }
         let addresses = self.each(|cell| {
             let bind = &cell.reader.defaults.bind;

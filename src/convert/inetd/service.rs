@@ -161,7 +161,7 @@ impl InetdReader<'_> {
         self.identity(user, &mut entry)?;
         limits(&bounds, &mut entry);
         if protocol.text.contains("buf=") {
-            let message = "buffer sizes are not carried over: the system finds better ones by itself";
+            let message = "buffer sizes are not carried over: the system chooses better ones";
             entry.comments.push(self.note(Severity::Note, &protocol.range(), message));
         }
         if let Some(policy) = self.policy.clone() {
@@ -292,7 +292,7 @@ impl InetdReader<'_> {
             entry.comments.push(self.note(Severity::Warning, &field.range(), message));
         }
         if owner.group.is_some() && !field.text.contains(':') {
-            let message = "what is behind the dot was taken as a group";
+            let message = "the part after the dot was taken as a group";
             entry.comments.push(self.note(Severity::Note, &field.range(), message));
         }
         if let Some(class) = owner.class {

@@ -112,7 +112,7 @@ impl Attributes {
                     }
                     None => {
                         if fresh.commented {
-                            self.faults.push((at.clone(), format!("a # stands behind a value of {name}")));
+                            self.faults.push((at.clone(), format!("a # follows a value of {name}")));
                         }
                         &mut nothing
                     }

@@ -59,7 +59,7 @@ pub(super) struct Blocks {
 /// The limit for directories that were filled by mistake. Include loops are found earlier.
 const MOST_FILES: usize = 1000;
 
-const NO_COMMENTS: &str = "xinetd has no comments behind a value: put it on a line of its own";
+const NO_COMMENTS: &str = "xinetd has no comments after a value: use a separate line";
 
 pub(super) fn read(source: &Source) -> Blocks {
     let mut blocks = Blocks::default();

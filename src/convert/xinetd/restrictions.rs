@@ -49,7 +49,7 @@ impl XinetdReader<'_> {
                 let why = match without_leading_zeros(word) {
                     Some(_) => format!("in {name}: {}", no_address(word)),
                     None => {
-                        format!("{word} in {name} is no address or network, and no name server is asked here")
+                        format!("{word} in {name} is not an address or network; host names are not looked up")
                     }
                 };
                 self.close(entry, &value.at, &why);

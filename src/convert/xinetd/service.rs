@@ -67,7 +67,7 @@ impl XinetdReader<'_> {
         for (name, _) in attributes.names().filter(|(_, value)| value.commented) {
             // `Blocks::without_comment` has warned about it, once for all services.
             entry.disabled = true;
-            entry.comments.push(format!("switched off: a # stands behind a value of {name}"));
+            entry.comments.push(format!("switched off: a # follows a value of {name}"));
         }
         self.program(attributes, &mut entry);
         self.identity(attributes, &mut entry);

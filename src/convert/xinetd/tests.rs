@@ -236,7 +236,7 @@ fn a_comment_behind_a_value_is_told_once_and_closes_its_services() {
         let told: Vec<_> = notes.iter().filter(|found| found.headline().starts_with("x.conf:7:")).collect();
         let about: Vec<_> = told.iter().filter(|found| found.message.contains("no comments")).collect();
         assert_eq!(about.len(), 1, "{attribute}: {told:?}");
-        let place = format!("x.conf:7:{}: xinetd has no comments behind a value", attribute.len() + 2);
+        let place = format!("x.conf:7:{}: xinetd has no comments after a value", attribute.len() + 2);
         assert!(about[0].headline().starts_with(&place), "{}", about[0]);
         assert!(!told.iter().any(|found| found.message.contains("five")), "{told:?}");
         let name = attribute.split(' ').next().unwrap();
@@ -294,8 +294,8 @@ fn a_later_value_that_is_not_used_still_switches_off() {
     for (attributes, why) in [
         ("instances = 5\ninstances += 3 # x", "only = works on instances"),
         ("instances = 5\ninstances -= 3", "only = works on instances"),
-        ("instances = 5\ninstances = 3 # x", "a # stands behind a value of instances"),
-        ("only_from -= # x", "a # stands behind a value of only_from"),
+        ("instances = 5\ninstances = 3 # x", "a # follows a value of instances"),
+        ("only_from -= # x", "a # follows a value of only_from"),
     ] {
         let text = service(attributes);
         assert!(text.contains("enabled = false\n") && text.contains(why), "{attributes}: {text}");

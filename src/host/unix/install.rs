@@ -261,7 +261,7 @@ fn foresee(report: &mut String, name: &str, new: &Registration) {
             let first = error.to_string().lines().take(3).collect::<Vec<_>>().join("\n    ");
             let _ = writeln!(
                 report,
-                "warning: the service will not start before this is mended (--check says all of it):\n    {first}"
+                "warning: the service will not start until this is corrected (--check shows everything):\n    {first}"
             );
         }
     }
@@ -269,7 +269,7 @@ fn foresee(report: &mut String, name: &str, new: &Registration) {
 
 fn unknown_file(file: &Path) -> Error {
     let message = format!(
-        "{} is another program's, or was written by hand: it is left alone\n    hint: choose another --service-name, or remove that file yourself",
+        "{} was written by another program or by hand: it is not changed\n    hint: choose another --service-name, or remove that file yourself",
         file.display()
     );
     Error::Refused { message, exit: Exit::Config }

@@ -167,13 +167,13 @@ const HARDENING: [(&str, &str); 10] = [
     ("RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "breaks programs that need other kinds of sockets"),
     (
         "CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_CHOWN CAP_KILL CAP_NET_BIND_SERVICE CAP_DAC_READ_SEARCH CAP_SYS_PTRACE",
-        "breaks programs that run as root and need more of its rights",
+        "breaks programs that run as root and need other capabilities",
     ),
     (
         "SystemCallFilter=@system-service",
         "breaks programs with unusual system calls, such as debuggers and sandboxes",
     ),
-    ("MemoryMax=1G", "ends programs when all of them together need more"),
+    ("MemoryMax=1G", "ends programs when all of them together use more"),
 ];
 
 /// Quotes a word if needed, and doubles `%` and `$`, which systemd would expand.

@@ -36,7 +36,7 @@ fn refuse_strange(name: &str) -> io::Result<()> {
     let Some(known) = RegistryKey::open(&key(name))? else { return Ok(()) };
     match known.path("EventMessageFile")? {
         Some(file) if !file.to_lowercase().ends_with(FILE_NAME) => {
-            Err(io::Error::other(format!("the source {name} is another program's, {file}")))
+            Err(io::Error::other(format!("the source {name} belongs to another program, {file}")))
         }
         _ => Ok(()),
     }

@@ -74,7 +74,7 @@ pub fn install(options: &HostOptions) -> Result<Exit, Error> {
         true if old.as_ref() == Some(&new) => writeln!(report.text, "it runs"),
         true => writeln!(
             report.text,
-            "it runs with the options of before; for the new ones: net stop {name} && net start {name}"
+            "it still runs with the previous options; to use the new ones: net stop {name} && net start {name}"
         ),
     };
     answer(&report.all())?;
@@ -107,7 +107,7 @@ fn refuse_root(options: &HostOptions) -> Result<(), Error> {
         None => Ok(()),
         Some(_) => Err(Error::OtherSystem {
             option: "--root",
-            why: "a service is registered, not written below a folder",
+            why: "Windows registers services; they are not files below a folder",
         }),
     }
 }
@@ -206,7 +206,7 @@ fn surroundings(report: &mut InstallReport, options: &HostOptions, name: &str, n
         Err(error) => {
             let first = error.to_string().lines().take(3).collect::<Vec<_>>().join("\n    ");
             report.warnings.push(format!(
-                "the service will not start before this is mended (--check says all of it):\n    {first}"
+                "the service will not start until this is corrected (--check shows everything):\n    {first}"
             ));
             None
         }

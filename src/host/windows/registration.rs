@@ -43,7 +43,7 @@ impl Registration {
         let program = words.next().map_or_else(PathBuf::new, PathBuf::from);
         let strange = |why: String| {
             let message = format!(
-                "a service of this name is registered and is not ours: {why}\n    hint: choose another --service-name; `sc.exe delete` removes a service of whatever program"
+                "a service with this name exists and is not wininetd: {why}\n    hint: choose another --service-name; `sc.exe delete` removes any service"
             );
             Error::Refused { message, exit: Exit::Config }
         };
@@ -207,7 +207,7 @@ pub(super) fn in_words(what: &str, error: ServiceError) -> Error {
     let (hint, exit) = match code(&error) {
         number::ERROR_ACCESS_DENIED => ("run this from an elevated prompt", Exit::NoPermission),
         number::ERROR_SERVICE_MARKED_FOR_DELETE => (
-            "the service is removed once nobody looks at it: close services.msc, Event Viewer and Task Manager, then try again",
+            "Windows removes the service when no program has it open: close services.msc, Event Viewer and Task Manager, then try again",
             Exit::System,
         ),
         number::ERROR_SERVICE_DATABASE_LOCKED => {

@@ -40,7 +40,7 @@ pub(super) fn run(options: &HostOptions) -> Result<Option<Exit>, Error> {
 
 /// Fails the start, because the stored command line is invalid. False without a service manager.
 pub(super) fn refuse(why: &str) -> bool {
-    let why = format!("the stored command line is not understood: {why}");
+    let why = format!("the stored command line is not valid: {why}");
     *STORED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Err(why));
     dispatch(main).unwrap_or(false)
 }
@@ -110,7 +110,7 @@ fn start(
     let from_elsewhere = parameters.iter().any(names_file);
     let typed = Stored::parse(parameters).map_err(|message| {
         let message =
-            format!("start parameters: {message}\nThey may be options only, such as --cfgfile FILE.");
+            format!("start parameters: {message}\nOnly options are allowed, such as --cfgfile FILE.");
         Error::Refused { message, exit: Exit::Usage }
     })?;
     let options = stored.replaced_by(typed);

@@ -97,7 +97,7 @@ pub(super) fn grant_for_identities(account: &str, plan: &Plan) -> Option<Result<
     {
         // Every service of that account would get these rights, and with them the system.
         return Some(Err(format!(
-            "{account} is shared by many services and is not given the rights to start programs as other accounts; use --account \"NT SERVICE\\NAME\" or LocalSystem"
+            "{account} is shared by many services, so it does not get the rights to start programs as other accounts; use --account \"NT SERVICE\\NAME\" or LocalSystem"
         )));
     }
     Some(match rights::grant(account, &rights::FOR_OTHER_ACCOUNTS) {

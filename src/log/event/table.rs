@@ -16,16 +16,16 @@ events! {
     4 "stopped" Info "The server has stopped."
     Stopped
 
-    5 "start_failed" Error "The service could not start. Nothing is served until this is mended and the service is started again."
+    5 "start_failed" Error "The service could not start. The service serves nothing until this is corrected and the service is started again."
     StartFailed { message: String, exit: u8 }
 
-    6 "reloading" Info "The configuration is read again."
+    6 "reloading" Info "The server reads the configuration again."
     Reloading { reason: &'static str }
 
-    7 "reloaded" Info "The configuration was read again and holds from now on. Sessions go on."
+    7 "reloaded" Info "The new configuration is in use. Running sessions continue."
     Reloaded { services: usize, added: Vec<String>, removed: Vec<String>, changed: Vec<String> }
 
-    8 "reload_failed" Error "The configuration was read again and has errors. That of before still holds."
+    8 "reload_failed" Error "The new configuration has errors. The previous configuration stays in use."
     ReloadFailed { message: String }
 
     // The level is the finding's own.
@@ -35,13 +35,13 @@ events! {
     20 "family_missing" Info "This computer lacks an address family that the configuration would use."
     FamilyMissing { address: Address }
 
-    21 "listen_failed" Error "An address cannot be bound. It is tried again by itself."
+    21 "listen_failed" Error "An address cannot be bound. The server tries again."
     ListenFailed { service: String, address: Address, cause: String, hint: Option<String>, retry_seconds: Duration }
 
     22 "listen_recovered" Info "An address that could not be bound is bound now."
     ListenRecovered { service: String, address: Address }
 
-    23 "accept_paused" Warning "Out of handles or memory: clients wait until there is room."
+    23 "accept_paused" Warning "Out of handles or memory: new clients wait until some are free."
     AcceptPaused { cause: String }
 
     24 "accept_resumed" Info "Clients are accepted again."
@@ -60,7 +60,7 @@ events! {
     33 "refusals" Info "Connections were refused without an entry of their own."
     Refusals { service: String, reason: &'static str, count: u64 }
 
-    34 "service_paused" Warning "A service fails by itself. It is paused, and tried again by itself."
+    34 "service_paused" Warning "A service keeps failing. It is paused, and the server tries it again."
     ServicePaused { service: String, cause: String, pause_seconds: Duration }
 
     35 "service_resumed" Info "A service that was paused works again."

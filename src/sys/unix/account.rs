@@ -89,7 +89,7 @@ impl Account {
             Some(_) if holds_setuid_capability() => Ok(false),
             // With our groups the program would have more rights than the account.
             Some(group) => Err(format!(
-                "this server has the group {group}, which {} has not, and may not give it up",
+                "this server has the group {group}, which {} lacks, and may not drop it",
                 self.name.to_string_lossy()
             )),
         }

@@ -25,8 +25,7 @@ pub(super) struct Home {
 /// The child cgroup that the server moves into.
 const OWN: &str = "wininetd";
 
-const CURE: &str =
-    "give the service cgroups of its own (Delegate=pids in its unit), or leave `processes` away";
+const CURE: &str = "delegate cgroups to the service (Delegate=pids in its unit), or remove `processes`";
 
 impl Home {
     /// The error says why there is no such cgroup and what to do. Changes nothing.
@@ -39,7 +38,7 @@ impl Home {
             Some(folder) => (folder, Version::Two),
             None => match folder(&own, &mounts, Version::One) {
                 Some(folder) => (folder, Version::One),
-                None => return Err(format!("this system gives us no cgroup that counts processes; {CURE}")),
+                None => return Err(format!("this server has no cgroup that counts processes; {CURE}")),
             },
         };
         let home = match version {
@@ -123,7 +122,7 @@ fn second_home(own: PathBuf) -> Result<Home, String> {
     };
     if let Some(other) = inside.iter().find(|pid| !is_ours(pid)) {
         return Err(format!(
-            "process {other} shares the cgroup {} with us, which is to be ours alone; {CURE}",
+            "process {other} is in the server's cgroup {}, which must hold the server alone; {CURE}",
             own.display()
         ));
     }
@@ -252,6 +251,6 @@ mod tests {
     fn a_cgroup_with_others_in_it_is_not_ours() {
         let folder = delegated(&format!("{}\n4294967295\n", std::process::id()));
         let why = second_home(folder.path().to_owned()).unwrap_err();
-        assert!(why.contains("process 4294967295 shares") && why.contains("Delegate="), "{why}");
+        assert!(why.contains("process 4294967295 is in") && why.contains("Delegate="), "{why}");
     }
 }

@@ -31,5 +31,5 @@ impl Cgroup {
 
 #[allow(clippy::unnecessary_wraps)] // as where it can be kept
 pub fn processes_fault() -> Option<String> {
-    Some("this system cannot limit the processes of one session: leave `processes` away".to_owned())
+    Some("this system cannot limit the processes of one session: remove `processes`".to_owned())
 }

@@ -75,7 +75,7 @@ fn in_path(name: &OsStr) -> Result<PathBuf, ProgramFault> {
         .find(|candidate| usable(candidate).is_ok())
         .ok_or_else(|| ProgramFault {
             message: format!("there is no program {} in PATH", name.display()),
-            hint: Some("write its whole path".to_owned()),
+            hint: Some("write its absolute path".to_owned()),
         })
 }
 
@@ -83,7 +83,7 @@ fn in_path(name: &OsStr) -> Result<PathBuf, ProgramFault> {
 fn usable(path: &Path) -> Result<(), ProgramFault> {
     let fault = |message: String| Err(ProgramFault { message, hint: None });
     if !path.is_absolute() {
-        return fault(format!("{} is not a whole path: begin it with /", path.display()));
+        return fault(format!("{} is not an absolute path: begin it with /", path.display()));
     }
     match std::fs::metadata(path) {
         Err(error) => fault(format!("{}: {error}", path.display())),
@@ -163,7 +163,7 @@ fn unclosed(line: &[u8], start: usize) -> CommandFault {
     CommandFault {
         position: start,
         message: format!("this {quote} has no closing {quote}"),
-        hint: Some(format!("write \\{quote} if the character itself is meant")),
+        hint: Some(format!("write \\{quote} for the character itself")),
     }
 }
 

@@ -126,7 +126,7 @@ fn check_length(path: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the path of a socket has at most {LONGEST_PATH} bytes, and this one has {length}: name a shorter one"
+        "the path of a socket has at most {LONGEST_PATH} bytes, and this one has {length}: use a shorter one"
     ))
 }
 
@@ -147,7 +147,7 @@ fn prepare_folder(folder: &Path) -> io::Result<MadeFolder> {
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     let found = std::fs::symlink_metadata(path)?;
     if !found.file_type().is_socket() {
-        return Err(io::Error::new(ErrorKind::AlreadyExists, "a file is there that is no socket"));
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "the file there is not a socket"));
     }
     let asking = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A hung server with a full backlog must not block us.
@@ -230,7 +230,7 @@ mod tests {
             connect(&path).await.unwrap();
             drop(second);
             std::fs::write(&path, "mine").unwrap();
-            assert!(words(Channel::open(&path)).contains("no socket"));
+            assert!(words(Channel::open(&path)).contains("not a socket"));
             assert_eq!(std::fs::read(&path).unwrap(), b"mine");
         });
     }
@@ -239,7 +239,7 @@ mod tests {
     fn a_folder_that_others_can_write_is_refused() {
         run(async {
             let folder = tempfile::tempdir().unwrap();
-            for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can make files")] {
+            for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can create files")] {
                 std::fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
                 let found = words(Channel::open(&folder.path().join("control.sock")));
                 assert!(found.contains(why), "{found}");

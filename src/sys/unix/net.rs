@@ -55,7 +55,9 @@ pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
             address.port()
         )),
         // An outgoing connection may hold the port too, even one that has ended.
-        Some(libc::EADDRINUSE) => Some(format!("`ss -tanp 'sport = :{}'` shows who has it", address.port())),
+        Some(libc::EADDRINUSE) => {
+            Some(format!("`ss -tanp 'sport = :{}'` shows which process has it", address.port()))
+        }
         Some(libc::EADDRNOTAVAIL) => Some("no interface has this address now".to_owned()),
         _ => None,
     }
@@ -71,6 +73,6 @@ mod tests {
     fn the_hint_at_a_taken_port_shows_connections_as_well_as_listeners() {
         let address = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 7)));
         let hint = bind_hint(&io::Error::from_raw_os_error(libc::EADDRINUSE), &address).unwrap();
-        assert_eq!(hint, "`ss -tanp 'sport = :7'` shows who has it");
+        assert_eq!(hint, "`ss -tanp 'sport = :7'` shows which process has it");
     }
 }

@@ -79,7 +79,7 @@ fn writers(found: &Metadata, has_access_list: impl Fn() -> bool) -> Others {
     // bits are its mask, see acl(5).
     let listed = found.mode() & 0o020 != 0 && has_access_list();
     if listed {
-        anyone.push(Other { name: "whoever its access list names".to_owned(), id: "acl".to_owned() });
+        anyone.push(Other { name: "users in its access list".to_owned(), id: "acl".to_owned() });
     } else if is_privileged() && found.mode() & 0o020 != 0 && found.gid() != 0 {
         anyone.push(Other { name: format!("group {}", found.gid()), id: format!("g{}", found.gid()) });
     }

@@ -87,12 +87,12 @@ pub(super) fn own_folder(folder: &Path) -> io::Result<()> {
     let (who, changed) = (others.names(), changed.as_path());
     let message = if trust::is_shared(changed) {
         format!(
-            "{who} can make files in {}, and so be there before this server; name a folder of its own",
+            "{who} can create files in {}, and so take the path before this server; use a separate folder",
             changed.display()
         )
     } else {
         format!(
-            "{who} can change {}, and so put another server there; `{}` takes that away",
+            "{who} can change {}, and so replace the socket; `{}` corrects that",
             changed.display(),
             trust::mend_writers(changed, others)
         )
@@ -110,7 +110,7 @@ fn owner(
         Some(number) => Ok(Some(number)),
         None => Err(io::Error::new(
             ErrorKind::NotFound,
-            format!("there is no {what} {name} on this system, which the socket is to belong to"),
+            format!("there is no {what} {name} on this system to own the socket"),
         )),
     }
 }
@@ -143,7 +143,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     match probe.connect(address) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => match std::fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(in_words(&error, "removing the socket that a server has left there"))
+                Err(in_words(&error, "removing the socket that an earlier server left"))
             }
             _ => Ok(()),
         },
@@ -331,7 +331,7 @@ mod tests {
     #[tokio::test]
     async fn a_folder_that_others_can_write_gets_no_socket() {
         let (folder, path) = folder();
-        for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can make files")] {
+        for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can create files")] {
             std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
             let error = listen(&path, &UnixSocket::default()).unwrap_err();
             assert!(error.to_string().contains(why), "{error}");

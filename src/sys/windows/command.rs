@@ -55,7 +55,7 @@ impl Command {
         }
         let name = if let Some(rest) = line.strip_prefix('"') {
             let Some((name, _)) = rest.split_once('"') else {
-                return Err(fault("this \" has no closing \"", Some("put one behind the program's path")));
+                return Err(fault("this \" has no closing \"", Some("put one after the program's path")));
             };
             ProgramName::Clear(name.to_owned())
         } else {
@@ -160,7 +160,7 @@ impl Command {
             let path = usable(Path::new(&name[..at]), &self.line).ok()?;
             Some((path, &name[at..]))
         })?;
-        let message = format!("there is no program {name}: the quotes are around its arguments, too");
+        let message = format!("there is no program {name}: the quotes also include its arguments");
         Some(fault(message, Some(format!("write \"{}\"{rest}", first.display()))))
     }
 
@@ -245,13 +245,13 @@ fn usable(path: &Path, line: &str) -> Result<PathBuf, ProgramFault> {
             None if is_batch(&path) || !is_no_program(&path) => Ok(path),
             None => {
                 let hint = match extension(&path).as_str() {
-                    "lnk" | "url" => "write the path that the shortcut leads to",
+                    "lnk" | "url" => "write the path of the shortcut's target",
                     _ => "programs begin with the letters MZ; name the program that opens this file",
                 };
-                Err(fault(format!("{} is no program", path.display()), Some(hint.to_owned())))
+                Err(fault(format!("{} is not a program", path.display()), Some(hint.to_owned())))
             }
             Some(interpreter) => Err(fault(
-                format!("{} is a script, which Windows cannot start by itself", path.display()),
+                format!("{} is a script, which Windows cannot start directly", path.display()),
                 Some(format!("write {interpreter} {line}")),
             )),
         },
@@ -281,7 +281,7 @@ fn in_search_path(name: &str, line: &str) -> Result<PathBuf, ProgramFault> {
             } else if BUILT_INTO_CMD.iter().any(|command| command.eq_ignore_ascii_case(name)) {
                 format!("cmd.exe has it in itself: write cmd /c {line}")
             } else {
-                "write its whole path".to_owned()
+                "write its absolute path".to_owned()
             };
             Err(fault(
                 format!("there is no program {name} in System32, the Windows directory or the system's PATH"),

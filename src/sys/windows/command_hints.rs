@@ -25,7 +25,7 @@ pub(super) fn not_whole(name: &str) -> ProgramFault {
     } else {
         "begin it with a drive, as c:\\"
     };
-    ProgramFault { message: format!("{name} is not a whole path"), hint: Some(hint.to_owned()) }
+    ProgramFault { message: format!("{name} is not an absolute path"), hint: Some(hint.to_owned()) }
 }
 
 /// A warning about shell syntax or a comment, which the program receives as an argument.
@@ -48,9 +48,7 @@ pub(super) fn meant_for_a_shell(line: &str) -> Option<String> {
             ))
         } else {
             word.starts_with('#').then(|| {
-                format!(
-                    "a comment has a line of its own: the program gets {word} and what follows as arguments"
-                )
+                format!("write comments on separate lines: the program gets {word} and the rest as arguments")
             })
         }
     })

@@ -132,6 +132,6 @@ fn arguments_that_cmd_would_interpret_are_refused_for_batch_files() {
 
 #[test]
 fn a_path_must_be_whole() {
-    assert!(program(r"bin\x.exe").unwrap_err().message.contains("whole path"));
-    assert!(program(r"\x.exe").unwrap_err().message.contains("whole path"));
+    assert!(program(r"bin\x.exe").unwrap_err().message.contains("absolute path"));
+    assert!(program(r"\x.exe").unwrap_err().message.contains("absolute path"));
 }

@@ -161,7 +161,7 @@ impl Job {
             if tokio::time::Instant::now() >= until {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    "a process of the session cannot be ended",
+                    "a process of the session cannot be terminated",
                 ));
             }
             tokio::time::sleep(pause).await;

@@ -52,7 +52,7 @@ impl Listener {
         let Address::Tcp(address) = *address else {
             return Err(io::Error::new(
                 ErrorKind::Unsupported,
-                "sockets in the file system are not served here",
+                "Unix domain sockets are not supported on this system",
             ));
         };
         fault::point("bind", Says::InUse)?;

@@ -109,7 +109,7 @@ fn refused(user: &UserName, error: &io::Error) -> SpawnError {
         }
         ERROR_ACCOUNT_DISABLED => "; enable the account",
         ERROR_ACCOUNT_EXPIRED => "; the account's time is over",
-        ERROR_ACCOUNT_LOCKED_OUT => "; unlock the account, and look who tries wrong passwords",
+        ERROR_ACCOUNT_LOCKED_OUT => "; unlock the account, and find out what tries wrong passwords",
         ERROR_INVALID_LOGON_HOURS => "; the account may not log on at this hour",
         _ => "",
     };

@@ -50,7 +50,9 @@ pub fn family_is_missing(error: &io::Error) -> bool {
 pub fn bind_hint(error: &io::Error, address: &Address) -> Option<String> {
     let Address::Tcp(address) = address else { return None };
     match error.raw_os_error() {
-        Some(WSAEADDRINUSE) => Some(format!("`netstat -ano | findstr :{}` shows who has it", address.port())),
+        Some(WSAEADDRINUSE) => {
+            Some(format!("`netstat -ano | findstr :{}` shows which process has it", address.port()))
+        }
         Some(WSAEACCES) => Some(
             "another program has it for itself, or it lies in a reserved range: \
              `netsh interface ipv4 show excludedportrange protocol=tcp`"

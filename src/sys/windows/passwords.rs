@@ -53,7 +53,7 @@ pub fn find(service: &str, user: &UserName) -> io::Result<Option<Secret>> {
     // Capacity for the longest UTF-8, so that growth leaves no unwiped copy.
     let mut text = Zeroizing::new(String::with_capacity(units.len() * 3));
     for letter in char::decode_utf16(units.iter().copied()) {
-        text.push(letter.map_err(|_| io::Error::other("the stored password is no text"))?);
+        text.push(letter.map_err(|_| io::Error::other("the stored password is not text"))?);
     }
     Ok(Some(Secret::of(text)))
 }

@@ -109,7 +109,7 @@ fn pair(name: &str, options: &mut ServerOptions, access: u32) -> io::Result<(Nam
 fn connected(pipe: &NamedPipeServer) -> io::Result<()> {
     match pin!(pipe.connect()).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(connected) => connected,
-        Poll::Pending => Err(io::Error::other("a pipe was opened and is not connected")),
+        Poll::Pending => Err(io::Error::other("a pipe was opened but is not connected")),
     }
 }
 

@@ -23,7 +23,7 @@ pub fn password(of: &str) -> io::Result<Secret> {
     if first != again {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "the two were not the same; nothing is stored",
+            "the two passwords differ; nothing is stored",
         ));
     }
     Ok(first)

@@ -135,7 +135,7 @@ pub(super) fn assert_synchronous(handle: HANDLE) -> io::Result<()> {
         return Err(io::Error::other(format!("the mode of a stream's handle: status {status:#x}")));
     }
     if mode & (FILE_SYNCHRONOUS_IO_NONALERT | FILE_SYNCHRONOUS_IO_ALERT) == 0 {
-        return Err(io::Error::other("the handle of a stream is asynchronous: no program could use it"));
+        return Err(io::Error::other("the handle of a stream is asynchronous, which programs cannot use"));
     }
     Ok(())
 }

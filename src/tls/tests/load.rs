@@ -102,7 +102,7 @@ fn an_encrypted_key_is_answered_with_the_command_that_opens_it() {
     let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIB\n\
                -----END RSA PRIVATE KEY-----\n";
     for text in [new, old] {
-        let message = "holds an encrypted private key, and there is nobody to ask for its password";
+        let message = "holds an encrypted private key, and the server cannot ask for its password";
         says(&fault("key.pem", text), "key.pem", message, "openssl pkey -in ");
     }
 }
@@ -220,10 +220,10 @@ fn a_certificate_of_version_1_is_answered_with_the_command_that_makes_a_better_o
 fn a_key_has_to_be_that_of_the_certificate() {
     let fault = fault("key.pem", Authority::new().server("localhost").key);
     assert!(
-        fault.message.starts_with("holds a private key that is not that of the certificate in "),
+        fault.message.starts_with("holds a private key that does not match the certificate in "),
         "{fault}"
     );
-    assert!(fault.hint.unwrap().contains("made together"));
+    assert!(fault.hint.unwrap().contains("one of the two files replaced"));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_certificate_behind_its_authoritys_is_answered_with_the_right_order() {
     pair.certificate = authority.certificate() + &pair.certificate;
     pair.write(folder.path());
     let fault = load(folder.path()).unwrap_err();
-    assert_eq!(fault.hint.unwrap(), "the server's own certificate has to be the first there");
+    assert_eq!(fault.hint.unwrap(), "the server's own certificate must be the first one");
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn a_file_that_is_no_revocation_list_is_recognized() {
     let der = CertificateRevocationListDer::from_pem_slice(list.as_bytes()).unwrap();
     says(&fault_of_list(&der), "crl.pem", "is in DER, not in PEM", "openssl crl -in ");
     let cut = &list[..list.len() / 2];
-    says(&fault_of_list(cut), "crl.pem", "ends in the middle of a section", "a copy that was cut off");
+    says(&fault_of_list(cut), "crl.pem", "ends in the middle of a section", "the copy cut off");
     let found = fault("cert.pem", &list);
     says(&found, "cert.pem", "holds a revocation list and no certificate", "-----BEGIN CERTIFICATE-----");
 }

@@ -63,7 +63,7 @@ fn a_client_of_tls_1_1_is_refused_and_told_so() {
 fn what_is_not_tls_at_all_is_refused() {
     let mut server = Connection::new(&keys(&Authority::new(), false)).unwrap();
     let error = server.read_from(&mut &b"GET / HTTP/1.1\r\n\r\n"[..]).unwrap_err();
-    assert!(error.to_string().starts_with("what the client sent is not TLS"), "{error}");
+    assert!(error.to_string().starts_with("the client did not send TLS"), "{error}");
 }
 
 #[test]
