@@ -13,7 +13,7 @@ fn from(last: u8, port: u16) -> Client {
 }
 
 #[test]
-fn the_rules_decide_by_address_and_the_record_names_the_rule() {
+fn access_rules_match_addresses_and_records_name_the_rule() {
     let port = free_port();
     let daemon = Builder::native(&format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'say', 'in']\n\
@@ -92,7 +92,7 @@ fn a_full_service_refuses_or_lets_wait_as_it_says() {
 }
 
 #[test]
-fn a_rate_delays_and_recovers_and_a_rate_of_a_source_refuses_only_that_source() {
+fn rate_limits_delay_a_service_and_refuse_a_single_source() {
     let (port, other_port) = (free_port(), free_port());
     let _daemon = Builder::native(&format!(
         "[service.delays]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'say', 'x']\nrate = '3/s'\n\
@@ -113,7 +113,7 @@ fn a_rate_delays_and_recovers_and_a_rate_of_a_source_refuses_only_that_source() 
 }
 
 #[test]
-fn limits_hold_under_a_flood_from_many_sources_and_another_service_does_not_notice() {
+fn limits_hold_under_flood_without_slowing_another_service() {
     const LIMIT: usize = 8;
     let (port, quiet) = (free_port(), free_port());
     let daemon = Builder::native(&format!(

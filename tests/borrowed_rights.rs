@@ -98,14 +98,14 @@ fn give_capabilities(file: &Path) -> bool {
 }
 
 #[test]
-fn a_file_with_capabilities_serves_nothing() {
+fn binary_with_file_capabilities_refuses_to_serve() {
     let given = format!("CapPrm {CAPABILITIES:x}");
     let Some(shared) = Shared::new(give_capabilities, |found| found.contains(&given)) else { return };
     all_refuse(&shared, &format!("mask {CAPABILITIES:#x}"));
 }
 
 #[test]
-fn a_file_with_the_setuid_bit_serves_nothing() {
+fn setuid_binary_refuses_to_serve() {
     let give = |file: &Path| std::fs::set_permissions(file, PermissionsExt::from_mode(0o4755)).is_ok();
     let Some(shared) = Shared::new(give, |found| found.lines().any(|line| line == "uid 65534 0")) else {
         return;
@@ -114,7 +114,7 @@ fn a_file_with_the_setuid_bit_serves_nothing() {
 }
 
 #[test]
-fn a_file_with_the_setgid_bit_serves_nothing() {
+fn setgid_binary_refuses_to_serve() {
     let give = |file: &Path| std::fs::set_permissions(file, PermissionsExt::from_mode(0o2755)).is_ok();
     let Some(shared) = Shared::new(give, |found| found.lines().any(|line| line == "gid 65534 0")) else {
         return;
@@ -124,7 +124,7 @@ fn a_file_with_the_setgid_bit_serves_nothing() {
 
 /// A service manager grants ambient capabilities on purpose.
 #[test]
-fn ambient_capabilities_of_a_service_manager_are_no_reason() {
+fn ambient_capabilities_do_not_prevent_serving() {
     if !is_root() {
         return;
     }

@@ -42,7 +42,7 @@ fn the_status_tells_services_sessions_and_counts() {
 }
 
 #[test]
-fn nonsense_gets_an_error_or_a_closed_channel_and_the_next_question_an_answer() {
+fn malformed_requests_do_not_affect_the_next_request() {
     let (_, _, daemon) = daemon();
     let path = daemon.control();
     let long = vec![b'x'; 100_000];
@@ -69,7 +69,7 @@ fn nonsense_gets_an_error_or_a_closed_channel_and_the_next_question_an_answer() 
 }
 
 #[test]
-fn who_says_nothing_holds_nobody_up_and_is_let_go() {
+fn silent_control_client_blocks_no_other_and_is_dropped() {
     let (_, _, daemon) = daemon();
     let path = daemon.control();
     let mut silent = open(&path);
@@ -81,7 +81,7 @@ fn who_says_nothing_holds_nobody_up_and_is_let_go() {
 }
 
 #[test]
-fn where_no_server_answers_that_is_said() {
+fn status_without_a_server_exits_with_69() {
     let (_, _, daemon) = daemon();
     let control = daemon.control();
     assert_eq!(daemon.stop().code, Some(0));
@@ -93,7 +93,7 @@ fn where_no_server_answers_that_is_said() {
 // Wine lets two servers own one pipe. `docs/windows-open-points.md` says how to check.
 #[cfg(unix)]
 #[test]
-fn a_channel_that_the_server_of_before_still_has_is_tried_again() {
+fn control_channel_held_by_an_old_server_is_retried() {
     let (_, _, before) = daemon();
     let control = before.control();
     let text = format!("[service.b]\nlisten = '127.0.0.1:{}'\ncommand = ['@', 'line']\n", free_port());

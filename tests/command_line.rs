@@ -59,7 +59,7 @@ fn started_by_hand_without_a_verb_it_says_what_to_do() {
 
 #[cfg(unix)]
 #[test]
-fn what_only_windows_has_is_refused_with_words() {
+fn windows_only_options_are_refused_on_other_systems() {
     for words in
         [&["--set-password", "u"][..], &["--grant-batch-right", "u"], &["--install", "--start", "delayed"]]
     {

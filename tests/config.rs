@@ -34,7 +34,7 @@ const BROKEN: &str = "# a comment\n\
     84 :pw cmd\n";
 
 #[test]
-fn a_broken_file_gets_all_its_errors_at_once_and_serves_nothing() {
+fn broken_file_reports_all_errors_and_serves_nothing() {
     let finished = check(BROKEN.as_bytes(), &[]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     // After these come findings about the system for the one correct line.
@@ -82,7 +82,7 @@ fn every_config_line_is_used_or_reported() {
 }
 
 #[test]
-fn the_last_character_of_a_file_without_a_newline_counts() {
+fn file_without_a_final_newline_keeps_its_last_character() {
     let port = free_port();
     let _daemon = Builder::of_bytes(format!("{port} none {}", probe("say word")).as_bytes()).start();
     assert_eq!(Client::connect(port).read_text(), "word");
@@ -102,7 +102,7 @@ fn utf_16_and_byte_order_marks_are_understood() {
 }
 
 #[test]
-fn hundred_listeners() {
+fn a_hundred_listeners_are_served() {
     let ports: Vec<u16> = (0..100).map(|_| free_port()).collect();
     let lines: Vec<_> =
         ports.iter().map(|port| format!("{port} none {}", probe(&format!("say {port}")))).collect();
@@ -123,7 +123,7 @@ fn a_file_without_services_starts_with_a_warning() {
 }
 
 #[test]
-fn an_empty_file_is_an_error_in_both_forms() {
+fn empty_classic_or_native_file_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["w.conf", "w.toml"] {
         let path = folder.path().join(name);
@@ -164,7 +164,7 @@ fn check_names_the_program_that_each_service_would_start() {
 }
 
 #[test]
-fn check_warns_of_what_the_world_lacks_and_strict_counts_it() {
+fn check_warns_of_missing_programs_and_strict_fails() {
     let text = b"7001 nosuchuser:secretword no-such-program\n 7002 none cmd\n";
     let finished = check(text, &[]);
     assert_eq!(finished.code, Some(0), "{}", finished.errors);

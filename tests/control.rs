@@ -129,7 +129,7 @@ fn the_status_is_a_table_for_people_and_json_for_machines() {
 }
 
 #[test]
-fn what_the_server_refuses_is_an_error_with_the_exit_code_that_it_says() {
+fn refused_request_exits_with_the_servers_code() {
     let server = Server::start(supervisor);
     let reload = server.ask(&["--reload"]);
     assert_eq!((reload.code, &*reload.output), (Some(78), ""));
@@ -140,7 +140,7 @@ fn what_the_server_refuses_is_an_error_with_the_exit_code_that_it_says() {
 }
 
 #[test]
-fn what_the_server_does_is_an_answer() {
+fn granted_request_prints_the_servers_reply() {
     let server = Server::start(supervisor);
     assert_eq!(server.ask(&["--kill", "7"]).output, "session 7 is being terminated\n");
     let explained = server.ask(&["--explain", "192.0.2.1", "--service", "shell"]);
@@ -148,7 +148,7 @@ fn what_the_server_does_is_an_answer() {
 }
 
 #[test]
-fn without_a_server_each_verb_says_where_it_looked_and_exits_with_69() {
+fn without_a_server_each_verb_names_the_path_and_exits_69() {
     let (path, _folder) = path();
     for words in [&["--status"][..], &["--reload"], &["--kill", "1"], &["--explain", "::1"]] {
         let finished = ask(&path, words);

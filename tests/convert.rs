@@ -133,7 +133,7 @@ const HOSTILE: [&str; 2] = [
 ];
 
 #[test]
-fn what_is_written_from_hostile_files_passes_a_check() {
+fn files_converted_from_hostile_input_pass_check() {
     for text in HOSTILE {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new.toml");
@@ -146,7 +146,7 @@ fn what_is_written_from_hostile_files_passes_a_check() {
 }
 
 #[test]
-fn what_xinetd_has_no_comments_behind_is_one_line_with_its_place() {
+fn comment_after_an_xinetd_value_gets_one_warning() {
     let finished = convert(HOSTILE[1], &[]);
     let told: Vec<_> = finished.errors.lines().filter(|line| line.contains("no comments")).collect();
     assert_eq!(told.len(), 1, "{}", finished.errors);
@@ -199,7 +199,7 @@ fn an_address_with_a_leading_zero_is_not_carried_over() {
 }
 
 #[test]
-fn a_file_of_no_form_or_of_two_is_refused_with_what_was_expected() {
+fn file_of_unknown_or_mixed_format_is_refused() {
     for text in ["[service.x]\nlisten = 80\n", "80 none prog\n81 stream tcp nowait root /x x\n", ""] {
         let finished = convert(text, &[]);
         assert_eq!(finished.code, Some(78), "{}", finished.errors);

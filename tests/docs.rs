@@ -158,7 +158,7 @@ fn the_log_page_has_every_field_of_a_record() {
 
 /// The example of another server kept a file in a folder where any user could create it first.
 #[test]
-fn examples_keep_nothing_where_everybody_can_write() {
+fn examples_use_no_world_writable_folder() {
     for name in ["native.toml", "quickstart.conf", "servers.conf"] {
         let text = text(&format!("examples/{name}")).unwrap();
         for shared in ["/tmp", "/var/tmp", r"\Temp\", "%TEMP%", r"C:\ProgramData"] {
@@ -174,7 +174,7 @@ fn the_page_of_the_classic_file_shows_the_example() {
 }
 
 #[test]
-fn what_is_cited_is_recognised() {
+fn test_citations_are_recognised() {
     let page = "`src/a.rs` and `tests/b.rs::c`, `tests/b.rs`\n`src/x/y.rs::z`";
     assert_eq!(cited(page), [("tests/b.rs", "c"), ("src/x/y.rs", "z")]);
     let text = "#[test]\n#[ignore = \"long\"]\nfn c() {\n}\n\nfn d() {\n}\n    #[test]\n    fn e() {";

@@ -21,7 +21,7 @@ fn session_of(daemon: &Daemon) -> String {
 }
 
 #[test]
-fn a_deaf_tree_is_gone_within_its_grace_and_a_second() {
+fn unresponsive_tree_is_killed_within_grace_plus_a_second() {
     let (port, gate, daemon) = service("deaf", "kill_grace = '2s'\n");
     let client = Client::connect(port);
     let visitors = [gate.visitor(), gate.visitor()];
@@ -39,7 +39,7 @@ fn a_deaf_tree_is_gone_within_its_grace_and_a_second() {
 }
 
 #[test]
-fn a_stop_ends_a_deaf_tree_after_both_graces() {
+fn stop_kills_an_unresponsive_tree_after_both_graces() {
     let (port, gate, daemon) = service("deaf", "kill_grace = '1s'\n");
     let client = Client::connect(port);
     let visitors = [gate.visitor(), gate.visitor()];
@@ -68,7 +68,7 @@ fn a_session_that_lasts_too_long_is_ended() {
 }
 
 #[test]
-fn one_session_is_killed_and_others_go_on() {
+fn killing_a_session_leaves_others_running() {
     let (port, gate, daemon) = service("gate", "");
     let client = Client::connect(port);
     let visitor = gate.visitor();
@@ -111,7 +111,7 @@ fn an_idle_connection_is_ended_and_a_busy_one_is_not() {
 
 #[cfg(unix)]
 #[test]
-fn sessions_can_be_left_to_themselves_at_a_stop() {
+fn stop_with_leave_keeps_sessions_running() {
     let (port, gate) = (free_port(), Gate::new());
     let daemon = Builder::native(&format!(
         "[server]\non_stop = 'leave'\n[service.a]\nlisten = {port}\ncommand = ['@', 'gate', '{}']\n",

@@ -37,7 +37,7 @@ fn a_program_finds_its_client_in_every_dialect() {
 }
 
 #[test]
-fn inherited_copies_of_our_names_and_the_service_managers_are_removed() {
+fn inherited_session_and_manager_variables_are_removed() {
     let port = free_port();
     let mut builder = Builder::new(&[format!("{port} none {}", probe("environment"))]);
     for name in

@@ -41,7 +41,7 @@ fn wait_for_rest(daemon: &Daemon, before: Held) {
 }
 
 #[test]
-fn what_the_descriptor_limit_leaves_room_for_is_served_and_the_rest_waits_for_its_turn() {
+fn connections_beyond_the_descriptor_limit_wait() {
     let (port, gate) = (free_port(), Gate::new());
     let text = format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'gate', '{}']\nmax_connections = 256\n",
@@ -71,7 +71,7 @@ fn what_the_descriptor_limit_leaves_room_for_is_served_and_the_rest_waits_for_it
 }
 
 #[test]
-fn without_descriptors_all_listeners_wait_at_little_cost_and_nobody_is_lost() {
+fn listeners_without_descriptors_wait_idle_and_lose_no_client() {
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let gate = Gate::new();
     let daemon = Builder::native(&format!(
@@ -111,7 +111,7 @@ fn without_descriptors_all_listeners_wait_at_little_cost_and_nobody_is_lost() {
 }
 
 #[test]
-fn at_every_shortage_of_descriptors_each_client_ends_with_a_record_and_nothing_is_left() {
+fn descriptor_shortage_leaves_a_record_per_client_and_no_leak() {
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let daemon = Builder::native(&format!(
         "[service.direct]\nlisten = '127.0.0.1:{}'\ncommand = ['@', 'line']\n\
@@ -185,7 +185,7 @@ fn as_ordinary_user(user: u32, text: &str, folder: &Path) -> Builder {
 }
 
 #[test]
-fn where_no_process_can_be_made_clients_are_told_in_their_records_and_nobody_is_paused() {
+fn process_shortage_is_recorded_and_pauses_no_service() {
     let (port, other) = (free_port(), free_port());
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
@@ -226,7 +226,7 @@ fn where_no_process_can_be_made_clients_are_told_in_their_records_and_nobody_is_
 }
 
 #[test]
-fn without_threads_or_memory_it_serves_or_ends_with_words_and_never_hangs() {
+fn server_without_threads_or_memory_serves_or_exits() {
     let port = free_port();
     let text = format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'line']\nstdio = 'pipe'\n");
     let folder = tempfile::tempdir().unwrap();

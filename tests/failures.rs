@@ -24,7 +24,7 @@ fn logon_failure_never_runs_as_service() {
 }
 
 #[test]
-fn a_program_that_vanished_fails_and_heals_when_it_is_back() {
+fn missing_program_fails_and_recovers_when_it_returns() {
     let (port, other_port) = (free_port(), free_port());
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join(format!("moved{}", std::env::consts::EXE_SUFFIX));
@@ -54,7 +54,7 @@ fn a_program_that_vanished_fails_and_heals_when_it_is_back() {
 }
 
 #[test]
-fn a_file_that_is_no_program_is_a_failure_with_its_step() {
+fn file_that_is_not_a_program_fails_at_a_named_step() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(format!("text{}", std::env::consts::EXE_SUFFIX));
@@ -100,7 +100,7 @@ fn an_exit_code_is_recorded_and_is_no_failure() {
 }
 
 #[test]
-fn clients_that_vanish_leave_a_record_each_and_harm_nobody() {
+fn clients_that_vanish_are_recorded_and_affect_no_other() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe("echo"))]).start();
     let garbage: Vec<u8> = (0..=255).cycle().take(10_000).collect();
@@ -126,7 +126,7 @@ fn clients_that_vanish_leave_a_record_each_and_harm_nobody() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_retried_while_others_serve() {
+fn taken_port_is_retried_while_others_serve() {
     let (port, other_port) = (free_port(), free_port());
     let thief = TcpListener::bind(("0.0.0.0", port)).unwrap();
     let daemon = Builder::new(&[
@@ -145,7 +145,7 @@ fn a_port_that_is_taken_is_retried_while_others_serve() {
 }
 
 #[test]
-fn a_console_start_without_any_port_says_so() {
+fn console_start_without_any_port_exits_with_69() {
     let port = free_port();
     let _thief = TcpListener::bind(("0.0.0.0", port)).unwrap();
     let builder =
@@ -155,7 +155,7 @@ fn a_console_start_without_any_port_says_so() {
 }
 
 #[test]
-fn out_of_descriptors_clients_wait_and_are_served_as_soon_as_there_are_some() {
+fn accept_waits_for_descriptors_and_then_serves() {
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
     let daemon = builder.variable("WININETD_TEST_FAULTS", "accept:1-6").start();
@@ -181,7 +181,7 @@ fn a_server_that_gets_no_threads_says_so_and_ends() {
 }
 
 #[test]
-fn what_could_not_be_looked_at_is_said() {
+fn skipped_system_checks_are_reported_as_a_warning() {
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("say here"))]);
     let daemon = builder.variable("WININETD_TEST_FAULTS", "thread:world:1+").start();
@@ -194,7 +194,7 @@ fn what_could_not_be_looked_at_is_said() {
 
 #[cfg(any(target_os = "linux", windows))]
 #[test]
-fn a_program_that_can_not_be_watched_is_reaped_all_the_same() {
+fn program_that_cannot_be_watched_is_still_reaped() {
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
     // On Unix, the first watch is that of the listener.
@@ -209,7 +209,7 @@ fn a_program_that_can_not_be_watched_is_reaped_all_the_same() {
 }
 
 #[test]
-fn nobody_can_take_a_port_that_is_served() {
+fn served_port_cannot_be_bound_by_another_process() {
     let port = free_port();
     let _daemon = Builder::new(&[format!("{port} none {}", probe("say mine"))]).start();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -249,7 +249,7 @@ mod linux {
 
     #[cfg(not(portable_unix))]
     #[test]
-    fn without_the_kernels_list_of_children_a_whole_session_is_ended_all_the_same() {
+    fn whole_tree_is_killed_without_the_kernels_child_list() {
         let (port, gate) = (free_port(), Gate::new());
         let text = format!(
             "[server]\nstop_grace = '0s'\n[service.a]\nlisten = '127.0.0.1:{port}'\n\

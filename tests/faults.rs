@@ -119,7 +119,7 @@ fn hold(runs: &[Run<'_>]) {
 }
 
 #[test]
-fn whatever_call_fails_once_or_for_ever_the_promises_hold() {
+fn every_injected_fault_leaves_the_promises_intact() {
     let scenarios = all();
     let baselines = count(&scenarios);
     let mut runs = Vec::new();
@@ -135,7 +135,7 @@ fn whatever_call_fails_once_or_for_ever_the_promises_hold() {
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "needs strace and target/release/wininetd, and takes long"]
-fn the_shipped_program_keeps_them_where_strace_changes_what_the_kernel_says() {
+fn release_binary_keeps_its_promises_under_strace_faults() {
     let scenarios = all();
     let baselines = count(&scenarios);
     let mut runs = Vec::new();

@@ -36,12 +36,12 @@ fn each<T>(target: &str, check: impl Fn(&[u8]) -> T) {
 }
 
 #[test]
-fn a_classic_file_is_read_or_answered_without_its_passwords() {
+fn classic_file_corpus_shows_no_password() {
     each("classic_file", classic_file::check);
 }
 
 #[test]
-fn a_request_comes_back_or_gets_a_sentence() {
+fn control_request_corpus_parses_or_gets_an_error() {
     each("control_request", control_request::check);
 }
 
@@ -51,21 +51,21 @@ fn all_promises_hold_in_every_history() {
 }
 
 #[test]
-fn text_is_one_harmless_line() {
+fn log_text_corpus_stays_on_one_line() {
     each("log_text", log_text::check);
 }
 
 #[test]
-fn a_native_file_is_read_or_answered_without_its_passwords() {
+fn native_file_corpus_shows_no_password() {
     each("native_file", native_file::check);
 }
 
 #[test]
-fn a_header_is_read_to_its_last_byte() {
+fn proxy_header_corpus_is_read_to_its_last_byte() {
     each("proxy_header", proxy_header::check);
 }
 
 #[test]
-fn lines_are_bounded_and_the_same_however_they_come() {
+fn stderr_line_corpus_is_bounded_and_chunk_independent() {
     each("stderr_lines", stderr_lines::check);
 }

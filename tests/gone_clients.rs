@@ -51,7 +51,7 @@ fn held(keys: &str) -> (Daemon, TcpStream, testkit::Visitor) {
 }
 
 #[test]
-fn a_peer_that_has_vanished_is_let_go_after_the_time_of_silence() {
+fn idle_timeout_ends_a_session_with_a_vanished_peer() {
     for stdio in ["stdio = 'socket'\n", "stdio = 'pipe'\n"] {
         let (daemon, client, visitor) = held(&format!("idle_timeout = '1s'\n{stdio}"));
         cut_off(&client);
@@ -65,7 +65,7 @@ fn a_peer_that_has_vanished_is_let_go_after_the_time_of_silence() {
 /// `keepalive` sends six probes, ten seconds apart.
 #[test]
 #[ignore = "takes a minute"]
-fn a_peer_that_has_vanished_is_found_by_questions_whatever_the_streams() {
+fn keepalive_finds_a_vanished_peer_on_sockets_and_pipes() {
     for stdio in ["stdio = 'socket'\n", "stdio = 'pipe'\n"] {
         let (daemon, client, visitor) = held(&format!("keepalive = '1s'\n{stdio}"));
         cut_off(&client);
@@ -80,7 +80,7 @@ fn a_peer_that_has_vanished_is_found_by_questions_whatever_the_streams() {
 }
 
 #[test]
-fn thousands_that_are_gone_before_anybody_looks_have_a_record_each_and_harm_nobody() {
+fn thousands_of_early_disconnects_are_each_recorded() {
     const GONE: usize = 3000;
     let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let daemon = Builder::native(&format!(

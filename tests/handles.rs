@@ -30,7 +30,7 @@ fn piped(what: &str) -> (u16, testkit::Daemon) {
 }
 
 #[test]
-fn with_pipes_a_program_holds_three_as_well_and_no_socket() {
+fn piped_program_holds_three_handles_and_no_socket() {
     let (port, _daemon) = piped("'handles'");
     let clients: Vec<_> = (0..20).map(|_| Client::connect(port)).collect();
     for mut client in clients {
@@ -52,7 +52,7 @@ mod unix {
     use super::*;
 
     #[test]
-    fn descriptors_that_the_server_inherited_stay_out_of_programs() {
+    fn programs_get_no_descriptor_the_server_inherited() {
         let port = free_port();
         let file = tempfile::tempfile().unwrap();
         let descriptor = file.as_raw_fd();
@@ -74,7 +74,7 @@ mod unix {
     }
 
     #[test]
-    fn a_program_finds_default_signals_a_safe_umask_and_a_blocking_socket() {
+    fn program_gets_default_signals_safe_umask_blocking_socket() {
         let port = free_port();
         let builder = Builder::new(&[format!("{port} none {}", probe("state"))]);
         let _daemon = builder
@@ -110,7 +110,7 @@ mod unix {
     }
 
     #[test]
-    fn a_server_that_was_started_with_odd_signals_still_learns_how_programs_end_and_stops() {
+    fn inherited_signal_settings_do_not_break_reaping_or_stop() {
         let port = free_port();
         let builder = Builder::new(&[format!("{port} none {}", probe("exit 7"))]);
         let daemon = builder

@@ -48,7 +48,7 @@ fn deaf(served: &Served) -> Client {
 }
 
 #[test]
-fn so_linger_of_a_program_delays_no_other_service() {
+fn program_so_linger_delays_no_other_service() {
     for (stderr, linger) in [("client", "1s"), ("client", "0s"), ("log", "1s"), ("log", "0s")] {
         let keys = format!("stdio = 'socket'\nstderr = '{stderr}'\nlinger_timeout = '{linger}'\n");
         let served = serve(&format!("{SO_LINGER}, 'fill'"), &keys);
@@ -61,7 +61,7 @@ fn so_linger_of_a_program_delays_no_other_service() {
 }
 
 #[test]
-fn so_linger_of_a_program_resets_no_client() {
+fn program_so_linger_resets_no_client() {
     let served = serve("'so-linger', '0', 'say', 'bye'", "stdio = 'socket'\nlinger_timeout = '0s'\n");
     let mut client = Client::connect(served.port);
     served.daemon.record(client.port());
@@ -104,7 +104,7 @@ fn left_locked(keys: &str) -> (Served, Client, Visitor) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_connection_that_its_program_locks_delays_no_answer() {
+fn connection_locked_by_its_program_delays_no_answer() {
     if !can_lock() {
         return;
     }
@@ -126,7 +126,7 @@ fn a_connection_that_its_program_locks_delays_no_answer() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_connection_that_is_left_locked_delays_no_other_service() {
+fn connection_left_locked_delays_no_other_service() {
     if !can_lock() {
         return;
     }
@@ -142,7 +142,7 @@ fn a_connection_that_is_left_locked_delays_no_other_service() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_connection_that_is_left_locked_makes_no_room_and_others_do() {
+fn connection_left_locked_keeps_its_slot_others_free_theirs() {
     if !can_lock() {
         return;
     }
@@ -166,7 +166,7 @@ fn a_connection_that_is_left_locked_makes_no_room_and_others_do() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_stop_is_bounded_while_a_connection_is_left_locked() {
+fn stop_time_is_bounded_despite_a_locked_connection() {
     if !can_lock() {
         return;
     }

@@ -55,7 +55,7 @@ fn account() -> &'static str {
 }
 
 #[test]
-fn a_start_that_hangs_is_killed_and_recorded_at_its_step() {
+fn hung_start_is_killed_and_recorded_with_its_step() {
     for keys in ["stdio = 'socket'", "stdio = 'pipe'"] {
         let port = free_port();
         let text = service("a", port, &format!("{}\n{keys}", account()));
@@ -75,7 +75,7 @@ fn a_start_that_hangs_is_killed_and_recorded_at_its_step() {
 }
 
 #[test]
-fn starts_that_hang_keep_no_other_service_from_its_clients() {
+fn hung_starts_block_no_other_service() {
     let ports = [free_port(), free_port(), free_port()];
     let texts = [
         service("a", ports[0], account()),
@@ -95,7 +95,7 @@ fn starts_that_hang_keep_no_other_service_from_its_clients() {
 }
 
 #[test]
-fn a_stop_kills_a_start_that_hangs() {
+fn stop_kills_a_hung_start() {
     let ways = [
         ("", "stdio = 'socket'"),
         ("", "stdio = 'pipe'"),
@@ -120,7 +120,7 @@ fn a_stop_kills_a_start_that_hangs() {
 }
 
 #[test]
-fn a_stop_kills_a_warm_start_that_hangs() {
+fn stop_kills_a_hung_warm_start() {
     let port = free_port();
     let daemon = daemon(&service("a", port, &format!("{}\nwarm = 1", account())), FIRST_STOPS);
     let hung = Hung::of(&daemon);
@@ -131,7 +131,7 @@ fn a_stop_kills_a_warm_start_that_hangs() {
 }
 
 #[test]
-fn a_session_whose_start_hangs_can_be_killed() {
+fn session_with_a_hung_start_can_be_killed() {
     let port = free_port();
     let daemon = daemon(&service("a", port, account()), FIRST_STOPS);
     let mut client = Client::connect(port);
@@ -146,7 +146,7 @@ fn a_session_whose_start_hangs_can_be_killed() {
 }
 
 #[test]
-fn a_start_that_hangs_holds_no_port_of_a_killed_server() {
+fn hung_start_holds_no_port_of_a_killed_server() {
     let (port, other) = (free_port(), free_port());
     let text = format!("{}{}", service("a", port, account()), service("b", other, "user = 'none'"));
     let daemon = daemon(&text, FIRST_STOPS);

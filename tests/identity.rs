@@ -48,7 +48,7 @@ mod unix {
     }
 
     #[test]
-    fn a_program_has_exactly_the_accounts_ids_and_no_way_back() {
+    fn program_has_its_accounts_ids_and_cannot_switch_back() {
         if !is_root() {
             return as_ordinary_user();
         }
@@ -68,7 +68,7 @@ mod unix {
 
     /// A second code path to start programs once ignored the account.
     #[test]
-    fn every_way_to_start_a_program_takes_the_account() {
+    fn every_start_path_applies_the_account() {
         if !is_root() {
             return as_ordinary_user();
         }
@@ -117,7 +117,7 @@ mod unix {
     }
 
     #[test]
-    fn with_an_identity_the_environment_is_the_accounts() {
+    fn environment_comes_from_the_configured_account() {
         let user = if is_root() { "nobody".to_owned() } else { std::env::var("USER").unwrap() };
         let (port, program) = (free_port(), SharedProbe::new());
         let builder = Builder::new(&[format!("{port} {user}:ignored {}", program.does("environment"))]);
@@ -139,7 +139,7 @@ mod unix {
     }
 
     #[test]
-    fn a_program_that_the_account_may_not_start_fails_at_exec() {
+    fn program_forbidden_to_its_account_fails_at_exec() {
         let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode;
@@ -172,7 +172,7 @@ mod unix {
 
     #[cfg(all(target_os = "linux", not(portable_unix)))]
     #[test]
-    fn a_line_with_the_servers_own_account_gives_up_its_capabilities() {
+    fn program_of_the_servers_own_account_has_no_capabilities() {
         if !is_root() {
             return as_ordinary_user();
         }
@@ -183,7 +183,7 @@ mod unix {
     /// The server does not start programs as another user if it may not kill them.
     #[cfg(all(target_os = "linux", not(portable_unix)))]
     #[test]
-    fn a_server_that_may_not_end_programs_does_not_start_them() {
+    fn server_that_cannot_kill_programs_does_not_start_them() {
         if !is_root() {
             return as_ordinary_user();
         }
@@ -267,7 +267,7 @@ mod windows {
     }
 
     #[test]
-    fn where_profiles_are_for_administrators_programs_run_without() {
+    fn program_runs_although_its_profile_cannot_be_loaded() {
         for fault in ["profile:denied:1+", "profile:privilege:1+"] {
             let (port, program) = (free_port(), SharedProbe::new());
             let line = format!("{port} someone:secret {}", program.does("say hello"));
@@ -285,7 +285,7 @@ mod windows {
     }
 
     #[test]
-    fn after_a_refusal_an_account_is_left_alone_for_a_minute() {
+    fn refused_logon_is_not_retried_for_one_minute() {
         let (port, gate) = (free_port(), Gate::new());
         let line = format!("{port} nosuchuser:wrong {}", probe(&format!("gate {}", gate.address())));
         let daemon = Builder::new(&[line]).start();
@@ -302,7 +302,7 @@ mod windows {
     }
 
     #[test]
-    fn a_user_without_a_password_is_an_error_that_says_what_to_write() {
+    fn user_without_a_password_is_an_error_with_a_hint() {
         let finished =
             Builder::new(&[format!("{} someone {}", free_port(), probe("say no"))]).launch().finish();
         assert_eq!(finished.code, Some(78));

@@ -71,7 +71,7 @@ fn a_program_finds_no_key_of_the_server() {
 }
 
 #[test]
-fn one_account_finds_no_key_of_another() {
+fn account_finds_no_key_of_another_account() {
     if !can_be_tried() {
         return;
     }
@@ -85,7 +85,7 @@ fn one_account_finds_no_key_of_another() {
 
 /// More concurrent programs than the account's quota of 200 keys.
 #[test]
-fn programs_keyrings_leave_the_accounts_quota_alone() {
+fn program_keyrings_do_not_use_the_accounts_key_quota() {
     if !can_be_tried() {
         return;
     }
@@ -102,7 +102,7 @@ fn programs_keyrings_leave_the_accounts_quota_alone() {
 }
 
 #[test]
-fn run_gives_the_program_a_keyring_of_its_own() {
+fn run_gives_the_program_its_own_keyring() {
     if !can_be_tried() {
         return;
     }
@@ -120,7 +120,7 @@ fn run_gives_the_program_a_keyring_of_its_own() {
 
 /// A container's system call filter that denies keyrings also denies them to programs.
 #[test]
-fn a_keyring_that_cannot_be_made_is_a_failure_with_its_step() {
+fn keyring_failure_is_recorded_with_its_step() {
     if !can_be_tried() {
         return;
     }

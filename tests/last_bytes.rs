@@ -6,7 +6,7 @@ use testkit::{Builder, Client, Gate, free_port, probe};
 const FLOOD: usize = 2 << 20;
 
 #[test]
-fn the_last_bytes_arrive_although_input_stayed_unread() {
+fn last_bytes_arrive_although_input_was_not_read() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe(&format!("flood {FLOOD}")))]).start();
     for _ in 0..3 {
@@ -37,7 +37,7 @@ fn linger_ends_at_its_timeout() {
 
 /// The kernel may have given the process id to another process.
 #[test]
-fn a_session_that_only_lingers_shows_no_process_and_its_record_has_it() {
+fn lingering_session_shows_no_process_but_its_record_does() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe("say bye"))]).start();
     let mut client = Client::connect(port);
@@ -99,7 +99,7 @@ fn limit_holds_under_flood() {
 const FEW: usize = 24;
 
 #[test]
-fn when_the_service_is_full_the_oldest_lingering_connection_makes_room() {
+fn full_service_closes_its_oldest_lingering_connection() {
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("say x"))]);
     // Longer than the test, so that no session stops lingering by itself.
@@ -122,7 +122,7 @@ fn when_the_service_is_full_the_oldest_lingering_connection_makes_room() {
 }
 
 #[test]
-fn a_lingering_connection_is_left_alone_while_nobody_waits_for_its_slot() {
+fn lingering_connection_stays_while_its_slot_is_not_needed() {
     let (port, other_port) = (free_port(), free_port());
     let builder = Builder::new(&[
         format!("{port} none {}", probe("say x")),
@@ -151,7 +151,7 @@ fn a_lingering_connection_is_left_alone_while_nobody_waits_for_its_slot() {
 }
 
 #[test]
-fn a_flood_at_one_address_does_not_keep_the_other_out() {
+fn flood_at_one_address_does_not_block_another() {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     let port = free_port();

@@ -84,7 +84,7 @@ fn a_thousand_sessions_with_pipes_leave_nothing_behind() {
 }
 
 #[test]
-fn every_kind_of_end_leaves_no_handle_behind() {
+fn no_kind_of_session_end_leaks_a_handle() {
     let services = Services::start();
     services.round();
     services.daemon.records(KINDS);

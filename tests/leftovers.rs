@@ -47,7 +47,7 @@ mod unix {
     }
 
     #[test]
-    fn with_leave_what_a_program_leaves_goes_on() {
+    fn leftover_processes_keep_running_with_leave() {
         for binding in BINDINGS {
             let gate = Gate::new();
             let (port, daemon) = leave(&gate, "beside", binding);
@@ -71,7 +71,7 @@ mod unix {
     }
 
     #[test]
-    fn what_is_left_with_pipes_finds_its_pipe_closed() {
+    fn leftover_process_with_pipes_gets_a_broken_pipe() {
         let gate = Gate::new();
         let (port, daemon) = leave(&gate, "with-streams", "pipe");
         let mut client = Client::connect(port);
@@ -84,7 +84,7 @@ mod unix {
     /// inetd does the same.
     #[cfg(all(target_os = "linux", not(portable_unix)))]
     #[test]
-    fn what_is_left_with_the_socket_keeps_its_client() {
+    fn leftover_process_with_the_socket_keeps_its_client() {
         for how in ["with-streams", "adrift-with-streams"] {
             let gate = Gate::new();
             let (port, daemon) = leave(&gate, how, "socket");
@@ -139,7 +139,7 @@ mod unix {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_was_left_is_reaped_when_it_ends() {
+    fn leftover_process_is_reaped_when_it_ends() {
         let gate = Gate::new();
         let (port, daemon) = leave(&gate, "beside", "socket");
         for _ in 0..3 {
@@ -155,7 +155,7 @@ mod unix {
     }
 
     #[test]
-    fn a_process_in_a_session_of_its_own_outlives_its_program() {
+    fn process_in_its_own_session_outlives_its_program() {
         for binding in BINDINGS {
             let gate = Gate::new();
             let (port, daemon) = serve(&gate, "adrift", &format!("stdio = '{binding}'"));
@@ -170,7 +170,7 @@ mod unix {
     }
 
     #[test]
-    fn it_does_not_keep_the_end_from_the_client() {
+    fn leftover_process_does_not_delay_the_clients_eof() {
         for binding in BINDINGS {
             let gate = Gate::new();
             let (port, daemon) = serve(&gate, "adrift-with-streams", &format!("stdio = '{binding}'"));
@@ -183,7 +183,7 @@ mod unix {
     }
 
     #[test]
-    fn without_a_linger_timeout_it_keeps_the_socket() {
+    fn leftover_process_keeps_the_socket_without_linger() {
         let gate = Gate::new();
         let keys = "stdio = 'socket'\nlinger_timeout = '0s'";
         let (port, daemon) = serve(&gate, "adrift-with-streams", keys);

@@ -133,7 +133,7 @@ fn a_log_file_gets_every_line_and_can_be_read_meanwhile() {
 }
 
 #[test]
-fn a_log_file_that_cannot_be_written_ends_the_start() {
+fn unwritable_log_file_stops_the_start() {
     let builder = Builder::new(&[format!("{} none {}", free_port(), probe("line"))]);
     let folder = builder.folder().to_owned();
     let finished = builder.arguments(&["--log-file", folder.to_str().unwrap()]).launch().finish();
@@ -142,7 +142,7 @@ fn a_log_file_that_cannot_be_written_ends_the_start() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_any_more_harms_no_session() {
+fn unread_log_affects_no_session() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe("line"))]).deaf_after_ready();
     for _ in 0..20 {

@@ -17,7 +17,7 @@ fn serve(port: u16, count: usize) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_file_that_never_takes_a_line_harms_no_session() {
+fn failing_log_file_affects_no_session() {
     let port = free_port();
     let builder = Builder::new(&[format!("{port} none {}", probe("line"))]);
     let log = builder.folder().join("log");
@@ -34,7 +34,7 @@ fn a_file_that_never_takes_a_line_harms_no_session() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_log_that_reaches_the_largest_size_of_a_file_harms_no_session() {
+fn log_at_the_file_size_limit_affects_no_session() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
@@ -62,7 +62,7 @@ fn in_a_small_room(builder: Builder, room: &Path) -> Option<Builder> {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn on_a_full_disk_sessions_go_on_and_lost_lines_are_counted_exactly_once_there_is_room() {
+fn full_disk_affects_no_session_and_lost_lines_are_counted() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
@@ -108,7 +108,7 @@ fn on_a_full_disk_sessions_go_on_and_lost_lines_are_counted_exactly_once_there_i
 }
 
 #[test]
-fn a_reader_that_stops_reading_holds_neither_sessions_nor_the_stop() {
+fn stalled_log_reader_delays_neither_sessions_nor_stop() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");

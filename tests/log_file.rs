@@ -37,7 +37,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn a_log_file_that_is_a_link_ends_the_start() {
+fn symlinked_log_file_stops_the_start() {
     let (folder, log) = in_a_folder(0o700);
     let target = folder.path().join("target");
     for has_target in [false, true] {
@@ -58,7 +58,7 @@ fn a_log_file_that_is_a_link_ends_the_start() {
 }
 
 #[test]
-fn a_log_file_that_is_a_pipe_ends_the_start_at_once() {
+fn pipe_as_log_file_stops_the_start() {
     let (_folder, log) = in_a_folder(0o700);
     assert!(Command::new("mkfifo").arg(&log).status().unwrap().success());
     for finished in [start(&log), check(&log)] {
@@ -79,7 +79,7 @@ fn a_new_log_file_is_not_for_everybody() {
 }
 
 #[test]
-fn as_root_a_log_file_where_others_can_write_is_refused() {
+fn root_refuses_a_log_folder_writable_by_others() {
     if !is_root() {
         return;
     }
@@ -98,7 +98,7 @@ fn as_root_a_log_file_where_others_can_write_is_refused() {
 }
 
 #[test]
-fn as_root_a_log_file_below_a_folder_of_another_user_is_refused() {
+fn root_refuses_a_log_below_another_users_folder() {
     if !is_root() {
         return;
     }
@@ -130,7 +130,7 @@ fn a_log_file_of_the_configuration_is_judged_at_its_place() {
 }
 
 #[test]
-fn a_reload_leaves_the_log_where_it_is_if_the_new_file_is_a_link() {
+fn reload_keeps_the_old_log_if_the_new_one_is_a_link() {
     let port = free_port();
     let text = |log: &str| {
         format!("[server]\nlog_file = '{log}'\n[service.a]\nlisten = {port}\ncommand = ['@', 'line']\n")

@@ -63,7 +63,7 @@ const BROKEN: &str = "[server]\n\
     warm = 4\n";
 
 #[test]
-fn a_broken_file_gets_all_its_errors_at_once_each_with_its_place() {
+fn broken_native_file_reports_each_error_with_its_position() {
     let finished = check(&[("w.toml", BROKEN)]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     for (place, message) in [
@@ -113,7 +113,7 @@ fn a_missing_user_is_said_at_the_header_of_its_service() {
 }
 
 #[test]
-fn a_server_of_root_does_not_start_with_a_missing_user() {
+fn root_server_refuses_to_start_without_a_user() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.toml");
@@ -191,7 +191,7 @@ fn errors_of_included_files_name_their_file() {
 }
 
 #[test]
-fn an_included_file_that_is_empty_is_an_error() {
+fn empty_included_file_is_an_error() {
     let finished = check(&[("w.toml", "include = ['conf.d/*.toml']\n"), ("conf.d/a.toml", "")]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     let said = said(&finished.errors, "w.toml:1:12");
@@ -230,7 +230,7 @@ fn a_leading_zero_in_an_address_is_an_error_with_its_place() {
 }
 
 #[test]
-fn what_the_world_lacks_is_said_at_the_place_in_the_file_that_holds_it() {
+fn missing_user_or_program_is_reported_in_its_own_file() {
     let finished = check(&[
         ("w.toml", "include = 'conf.d/*.toml'\n"),
         (
@@ -282,7 +282,7 @@ fn a_runtime_that_fails_on_a_windows_socket_is_a_warning_there() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {
+fn unreadable_tls_files_are_reported_at_the_tls_key() {
     let text = "[service.a]\nlisten = 7001\ncommand = 'cmd'\n\
         tls = { certificate = 'no.pem', key = '.', client_ca = 'w.toml' }\nuser = 'none'\n";
     let output = &check(&[("w.toml", text)]).output;
@@ -302,7 +302,7 @@ fn files_of_tls_that_can_not_be_read_are_said_at_the_place_of_tls() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn what_is_wrong_with_each_file_of_tls_is_said_at_once() {
+fn faults_of_all_tls_files_are_reported_at_once() {
     let output = of_tls(&[("cert.pem", ""), ("key.pem", ""), ("ca.pem", "secret")]);
     for part in ["cert.pem is empty", "key.pem is empty", "ca.pem holds no certificate"] {
         assert!(output.contains(part), "{output}");
@@ -352,7 +352,7 @@ fn of_tls(changed: &[(&str, &str)]) -> String {
 
 #[cfg(all(unix, feature = "tls"))]
 #[test]
-fn a_key_that_everybody_can_read_is_said_with_what_mends_it() {
+fn world_readable_key_is_reported_with_a_fix() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let text = "[defaults]\ntls = { certificate = 'c.pem', key = 'k.pem' }\n\
@@ -374,7 +374,7 @@ fn a_key_that_everybody_can_read_is_said_with_what_mends_it() {
 /// replace the authority can impersonate any client.
 #[cfg(all(unix, feature = "tls"))]
 #[test]
-fn files_of_tls_that_everybody_can_change_are_said() {
+fn world_writable_tls_files_are_reported() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let pem = folder.path().join("pem");
@@ -401,7 +401,7 @@ fn files_of_tls_that_everybody_can_change_are_said() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn check_says_how_a_service_speaks_where_that_is_not_by_the_connection_itself() {
+fn check_shows_tls_pipes_and_proxy_protocol_per_service() {
     let service = |name: &str, port: u16, keys: &str| {
         format!("[service.{name}]\nlisten = '127.0.0.1:{port}'\ncommand = 'cmd'\nuser = 'none'\n{keys}\n")
     };
@@ -424,7 +424,7 @@ fn check_says_how_a_service_speaks_where_that_is_not_by_the_connection_itself() 
 }
 
 #[test]
-fn a_folder_of_included_files_that_anybody_can_change_is_spoken_of() {
+fn world_writable_include_folder_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("conf.d");
     std::fs::create_dir(&inside).unwrap();
@@ -473,7 +473,7 @@ fn services_of_a_native_file_are_served() {
 /// `--check` looks for such programs.
 #[cfg(unix)]
 #[test]
-fn what_waits_in_the_example_reads_what_its_client_sends() {
+fn warm_example_programs_read_their_clients_input() {
     let example = include_str!("../examples/native.toml");
     let tables = example.split_inclusive("\n\n").filter(|table| table.contains("\nwarm = "));
     let tables: Vec<_> = tables.collect();
@@ -534,7 +534,7 @@ mod pipes {
 
     #[cfg(feature = "tls")]
     #[test]
-    fn check_waits_for_no_pipe_in_the_place_of_a_file_of_tls() {
+    fn check_does_not_block_on_a_pipe_as_tls_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w.toml");
         let all =
@@ -557,7 +557,7 @@ mod pipes {
     }
 
     #[test]
-    fn check_waits_for_no_pipe_in_the_place_of_a_program() {
+    fn check_does_not_block_on_a_pipe_as_program() {
         let folder = tempfile::tempdir().unwrap();
         let (path, program) = (folder.path().join("w.toml"), folder.path().join("program"));
         pipe(&program);
@@ -576,7 +576,7 @@ mod pipes {
     }
 
     #[test]
-    fn a_reload_waits_for_no_pipe_and_the_next_one_succeeds() {
+    fn reload_does_not_block_on_a_pipe_and_the_next_succeeds() {
         let port = free_port();
         let says = |text: &str| format!("[service.a]\nlisten = {port}\ncommand = ['@', 'say', '{text}']\n");
         let daemon = Builder::native(&says("before")).start();
@@ -599,7 +599,7 @@ mod pipes {
     }
 
     #[test]
-    fn a_file_that_a_person_names_may_be_a_pipe() {
+    fn file_named_on_the_command_line_may_be_a_pipe() {
         for verb in [&["--check", "--cfgfile"][..], &["--explain", "192.0.2.1", "--cfgfile"], &["--convert"]]
         {
             let finished = run_with_input(&[verb, &["/dev/stdin"]].concat(), "7001 none cat\n");
@@ -609,7 +609,7 @@ mod pipes {
     }
 
     #[test]
-    fn services_that_were_read_from_a_pipe_are_kept_when_nothing_more_is_in_it() {
+    fn reload_of_an_empty_pipe_keeps_the_services() {
         let port = free_port();
         let builder = Builder::new(&[]);
         let file = builder.folder().join("wininetd.conf");

@@ -66,7 +66,7 @@ fn sockets_that_are_passed_are_used_for_the_matching_ports() {
 }
 
 #[test]
-fn a_dual_stack_socket_stands_for_both_and_an_ipv4_client_is_written_as_one() {
+fn dual_stack_socket_serves_both_and_shows_ipv4_as_ipv4() {
     let port = free_port();
     let lines = [probe_line(port, "environment")];
     let daemon = with_sockets(Builder::new(&lines), vec![listener("[::]", port, false)]).start();
@@ -82,7 +82,7 @@ fn a_dual_stack_socket_stands_for_both_and_an_ipv4_client_is_written_as_one() {
 }
 
 #[test]
-fn a_socket_that_nobody_wants_is_closed_with_a_warning() {
+fn unwanted_passed_socket_is_closed_with_a_warning() {
     let (port, other) = (free_port(), free_port());
     let unwanted = listener("127.0.0.1", other, false);
     let daemon = with_sockets(Builder::new(&[probe_line(port, "say yes")]), vec![unwanted]).start();
@@ -111,7 +111,7 @@ fn sockets_for_another_process_are_left_alone() {
 }
 
 #[test]
-fn a_reload_opens_a_bare_port_nowhere_but_where_the_manager_did() {
+fn reload_opens_a_bare_port_only_at_passed_addresses() {
     let (port, other) = (free_port(), free_port());
     let builder = Builder::new(&[probe_line(port, "say before")]);
     let daemon = with_sockets(builder, vec![listener("127.0.0.1", port, false)]).start();
@@ -177,7 +177,7 @@ fn a_passed_unix_socket_is_known_by_another_name_of_its_folder() {
 }
 
 #[test]
-fn a_passed_unix_socket_stays_over_reloads() {
+fn passed_unix_socket_survives_reloads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let text = at_socket(&path, "");
@@ -200,7 +200,7 @@ fn a_passed_unix_socket_stays_over_reloads() {
 }
 
 #[test]
-fn a_passed_unix_socket_that_no_service_wants_is_closed_with_a_warning() {
+fn unwanted_passed_unix_socket_is_closed_with_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let port = free_port();
@@ -222,7 +222,7 @@ fn is_open_at_127_0_0_1_only(daemon: &Daemon, port: u16) {
 }
 
 #[test]
-fn a_bare_port_that_was_taken_out_and_put_back_is_open_where_the_manager_had_opened_it() {
+fn bare_port_put_back_opens_only_at_passed_addresses() {
     let (port, other) = (free_port(), free_port());
     let both = [probe_line(port, "say yes"), probe_line(other, "say other")];
     let passed = vec![listener("127.0.0.1", port, false)];
@@ -243,7 +243,7 @@ fn a_bare_port_that_was_taken_out_and_put_back_is_open_where_the_manager_had_ope
 }
 
 #[test]
-fn a_bare_port_that_comes_later_is_open_where_the_manager_had_opened_it() {
+fn bare_port_added_later_opens_only_at_passed_addresses() {
     let (port, other) = (free_port(), free_port());
     let passed = vec![listener("127.0.0.1", port, false)];
     let daemon = with_sockets(Builder::new(&[probe_line(other, "say other")]), passed).start();
@@ -254,7 +254,7 @@ fn a_bare_port_that_comes_later_is_open_where_the_manager_had_opened_it() {
 }
 
 #[test]
-fn a_port_of_a_dual_stack_socket_that_was_taken_out_and_put_back_is_open_for_both_families() {
+fn dual_stack_port_put_back_serves_both_families() {
     let (port, other) = (free_port(), free_port());
     let both = [probe_line(port, "say yes"), probe_line(other, "say other")];
     let daemon = with_sockets(Builder::new(&both), vec![listener("[::]", port, false)]).start();

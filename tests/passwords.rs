@@ -68,7 +68,7 @@ fn a_stored_password_is_used_and_shown_nowhere() {
 }
 
 #[test]
-fn another_password_is_refused_at_the_logon() {
+fn wrong_stored_password_fails_at_logon() {
     let store = Store::new();
     store.set("davide", "wrong\n");
     let (answer, record, _) = store.serve("davide:{stored}", &format!("own:{PASSWORD}"));
@@ -96,7 +96,7 @@ fn a_password_of_one_user_or_service_is_no_others() {
 }
 
 #[test]
-fn nothing_that_crashes_shows_a_password() {
+fn crash_during_logon_shows_no_password() {
     let store = Store::new();
     store.set("davide", PASSWORD);
     for identity in ["davide:{stored}".to_owned(), format!("davide:{PASSWORD}")] {

@@ -93,7 +93,7 @@ fn cost_of(count: usize, keys: &str) -> f64 {
 }
 
 #[test]
-fn a_thousand_idle_sessions_with_pipes_are_small() {
+fn thousand_idle_piped_sessions_use_little_memory() {
     let each = cost_of(1000, "");
     assert!(each < KIBIBYTES, "{each:.1} KiB");
 }

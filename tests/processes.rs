@@ -24,7 +24,7 @@ fn children(pid: u32) -> Vec<String> {
 }
 
 #[test]
-fn bursts_of_short_programs_and_what_they_leave_are_reaped_while_they_run() {
+fn short_programs_and_leftovers_are_reaped_during_a_burst() {
     const ROUNDS: usize = 30;
     const AT_ONCE: usize = 30;
     let (direct, piped, leaving, gate) = (free_port(), free_port(), free_port(), Gate::new());
@@ -74,7 +74,7 @@ fn bursts_of_short_programs_and_what_they_leave_are_reaped_while_they_run() {
 }
 
 #[test]
-fn a_late_kill_does_not_hit_who_has_the_number_now() {
+fn late_kill_does_not_hit_a_reused_process_id() {
     let starter = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
     let last = "/proc/sys/kernel/ns_last_pid";
     let try_it = format!("cat {last} && echo 100 >{last}");

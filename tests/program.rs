@@ -10,7 +10,7 @@ fn service(program: &str, keys: &str) -> (u16, Daemon) {
 }
 
 #[test]
-fn its_environment_has_what_is_added_and_only_what_is_to_be_inherited() {
+fn environment_has_only_added_and_listed_variables() {
     let (port, _daemon) = service(
         "'@', 'environment'",
         "inherit_environment = ['WANTED']\nenvironment = { ADDED = 'a b', WANTED = '3' }",
@@ -23,7 +23,7 @@ fn its_environment_has_what_is_added_and_only_what_is_to_be_inherited() {
 }
 
 #[test]
-fn it_starts_in_its_directory_and_relative_ones_count_from_the_files_folder() {
+fn relative_directory_is_resolved_from_the_files_folder() {
     let (port, daemon) = service("'@', 'directory'", "directory = '.'");
     let found = Client::connect(port).read_text();
     let folder = daemon.file("").canonicalize().unwrap();
@@ -95,7 +95,7 @@ mod unix {
     }
 
     #[test]
-    fn processes_end_at_their_limit_where_there_are_cgroups_and_are_an_error_elsewhere() {
+    fn process_limit_needs_cgroups_and_is_an_error_without() {
         let gate = Gate::new();
         let text = format!(
             "[service.a]\nlisten = {}\ncommand = ['@', 'fork', '8', '{}']\nlimits = {{ processes = 4 }}\n",
@@ -122,7 +122,7 @@ mod unix {
     }
 
     #[test]
-    fn a_socket_in_the_file_system_serves_its_users_and_is_gone_at_the_stop() {
+    fn unix_socket_serves_and_is_removed_at_stop() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
         let text = format!(
@@ -150,7 +150,7 @@ mod unix {
     }
 
     #[test]
-    fn a_socket_where_others_can_write_is_not_made() {
+    fn no_socket_is_made_in_a_folder_writable_by_others() {
         let port = free_port();
         for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can create files in")] {
             let folder = tempfile::tempdir().unwrap();
@@ -175,7 +175,7 @@ mod unix {
     }
 
     #[test]
-    fn a_stale_socket_is_replaced_and_what_is_a_strangers_is_left_alone() {
+    fn stale_socket_is_replaced_and_a_foreign_file_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
         let text = format!("[service.a]\nlisten = 'unix:{}'\ncommand = ['@', 'line']\n", path.display());

@@ -39,7 +39,7 @@ fn has(text: &str, line: &str) -> bool {
 }
 
 #[test]
-fn what_follows_a_header_reaches_the_program_whole_however_it_is_cut() {
+fn data_after_a_header_arrives_whole_however_it_is_split() {
     for stdio in BINDINGS {
         let port = free_port();
         let _daemon = Builder::native(&service(port, stdio, "'echo'", "")).start();
@@ -70,7 +70,7 @@ fn much_that_follows_in_the_same_segment_is_not_lost() {
 }
 
 #[test]
-fn a_program_finds_the_client_of_the_header_and_where_that_one_connected_to() {
+fn program_environment_names_the_client_in_the_header() {
     for stdio in BINDINGS {
         let port = free_port();
         let daemon = Builder::native(&service(port, stdio, "'environment'", "")).start();
@@ -99,7 +99,7 @@ fn a_program_finds_the_client_of_the_header_and_where_that_one_connected_to() {
 }
 
 #[test]
-fn the_record_names_the_client_beside_the_peer_and_counts_what_is_the_clients() {
+fn record_names_client_and_peer_and_excludes_header_bytes() {
     for stdio in BINDINGS {
         let port = free_port();
         let daemon = Builder::native(&service(port, stdio, "'echo'", "")).start();
@@ -134,7 +134,7 @@ fn the_status_names_the_client() {
 }
 
 #[test]
-fn the_rules_are_about_the_client_and_who_is_turned_away_gets_a_word() {
+fn access_rules_use_the_header_client_and_send_the_refusal() {
     for stdio in BINDINGS {
         let (port, gate) = (free_port(), Gate::new());
         let more = "allow = ['192.0.2.0/24']\ndeny = ['192.0.2.66']\nrefusal = \"not you\\r\\n\"\n";
@@ -203,7 +203,7 @@ fn a_rate_of_a_source_is_that_of_the_client() {
 }
 
 #[test]
-fn who_is_turned_away_takes_no_token_of_the_service() {
+fn refused_header_client_consumes_no_rate_token() {
     let port = free_port();
     let more = "rate = '1/h'\nwhen_full = 'refuse'\ndeny = ['192.0.2.66']\n";
     let daemon = Builder::native(&service(port, "pipe", "'say', 'x'", more)).start();
@@ -243,7 +243,7 @@ fn a_header_without_a_client_means_the_peer() {
 }
 
 #[test]
-fn rules_and_limits_are_about_the_peer_where_the_header_has_no_client() {
+fn rules_use_the_peer_if_the_header_names_no_client() {
     let port = free_port();
     let more = "deny = ['127.0.0.1']\nmax_connections_per_source = 1\n";
     let daemon = Builder::native(&service(port, "socket", "'say', 'x'", more)).start();
@@ -264,7 +264,7 @@ fn a_banner_follows_the_header() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn a_header_comes_before_the_handshake_and_names_the_client_of_it() {
+fn header_before_the_tls_handshake_names_the_client() {
     use testkit::tls::{Authority, Client, Version};
     let (port, authority) = (free_port(), Authority::new());
     let tls = "tls = { certificate = 'cert.pem', key = 'key.pem' }\n";
@@ -282,7 +282,7 @@ fn a_header_comes_before_the_handshake_and_names_the_client_of_it() {
 
 #[cfg(unix)]
 #[test]
-fn a_client_behind_a_socket_in_the_file_system_is_the_one_of_the_header() {
+fn header_names_the_client_behind_a_unix_socket() {
     for stdio in BINDINGS {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.sock");
@@ -308,7 +308,7 @@ fn a_client_behind_a_socket_in_the_file_system_is_the_one_of_the_header() {
 /// A connection through a Unix socket has no address, so no rule of `allow` matches it.
 #[cfg(unix)]
 #[test]
-fn with_allow_a_header_without_a_client_lets_nobody_in_at_a_socket_in_the_file_system() {
+fn allow_refuses_unix_socket_headers_without_a_client() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.sock");
     let daemon = Builder::native(&format!(

@@ -53,7 +53,7 @@ fn failed_at_the_header(record: &Value) -> &str {
 }
 
 #[test]
-fn a_sender_that_is_not_trusted_is_turned_away_whatever_it_says() {
+fn untrusted_sender_is_refused_with_any_header() {
     for stdio in BINDINGS {
         let (port, gate) = (free_port(), Gate::new());
         let command = format!("'gate', '{}'", gate.address());
@@ -76,7 +76,7 @@ fn a_sender_that_is_not_trusted_is_turned_away_whatever_it_says() {
 }
 
 #[test]
-fn what_is_no_header_is_closed_and_nothing_is_started() {
+fn invalid_header_starts_no_program() {
     let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(107));
     let mut cut_extension = [1; 14].to_vec();
     cut_extension[12..].copy_from_slice(&[4, 0]);
@@ -119,7 +119,7 @@ fn what_is_no_header_is_closed_and_nothing_is_started() {
 }
 
 #[test]
-fn a_header_that_is_cut_by_its_clients_end_starts_nothing() {
+fn truncated_header_starts_no_program() {
     for stdio in BINDINGS {
         let (port, gate) = (free_port(), Gate::new());
         let command = format!("'gate', '{}'", gate.address());
@@ -150,7 +150,7 @@ fn a_header_that_is_cut_by_its_clients_end_starts_nothing() {
 }
 
 #[test]
-fn a_header_that_never_comes_is_given_up_and_others_do_not_wait_for_it() {
+fn missing_header_times_out_without_delaying_others() {
     let (port, quiet, gate) = (free_port(), free_port(), Gate::new());
     let command = format!("'gate', '{}'", gate.address());
     let daemon = Builder::native(&service(port, "socket", &command, &other(quiet))).start();
@@ -172,7 +172,7 @@ fn a_header_that_never_comes_is_given_up_and_others_do_not_wait_for_it() {
 }
 
 #[test]
-fn many_that_never_send_a_header_do_not_keep_out_one_that_does() {
+fn silent_connections_do_not_block_a_client_with_a_header() {
     let port = free_port();
     let daemon =
         Builder::native(&service(port, "socket", "'say', 'in'", "max_connections_per_source = 3\n")).start();
@@ -186,7 +186,7 @@ fn many_that_never_send_a_header_do_not_keep_out_one_that_does() {
 }
 
 #[test]
-fn many_that_never_send_a_header_do_not_fill_a_small_server_either() {
+fn silent_connections_do_not_fill_a_small_server() {
     let port = free_port();
     let text = service(port, "socket", "'say', 'in'", "");
     let _daemon = Builder::native(&format!("[server]\nmax_connections = 20\n{text}")).start();
@@ -211,7 +211,7 @@ fn paused(port: u16, more: &str) -> (Daemon, std::path::PathBuf) {
 }
 
 #[test]
-fn who_scans_the_port_of_a_paused_service_says_nothing_of_it() {
+fn port_scans_do_not_resume_a_paused_service() {
     let port = free_port();
     let (daemon, program) = paused(port, "");
     let began = Instant::now();
@@ -250,7 +250,7 @@ fn who_scans_the_port_of_a_paused_service_says_nothing_of_it() {
 }
 
 #[test]
-fn a_silent_connection_does_not_keep_a_paused_service_from_its_next_try() {
+fn silent_connection_does_not_delay_the_next_probe() {
     let port = free_port();
     let (daemon, program) = paused(port, "");
     copy_program(&probe_path(), &program);
@@ -270,7 +270,7 @@ fn a_silent_connection_does_not_keep_a_paused_service_from_its_next_try() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_program_that_crashes_by_itself_behind_a_proxy_pauses_its_service() {
+fn crashing_program_behind_a_proxy_pauses_its_service() {
     for stdio in BINDINGS {
         for header in [v1(CLIENT, LOCAL_SIDE), v2(CLIENT, LOCAL_SIDE)] {
             let port = free_port();
@@ -285,7 +285,7 @@ fn a_program_that_crashes_by_itself_behind_a_proxy_pauses_its_service() {
 }
 
 #[test]
-fn a_crash_that_a_client_behind_a_proxy_can_have_caused_pauses_nothing() {
+fn client_caused_crash_behind_a_proxy_pauses_no_service() {
     for stdio in BINDINGS {
         let port = free_port();
         let daemon = Builder::native(&service(port, stdio, "'crash-on-input'", "")).start();
@@ -300,7 +300,7 @@ fn a_crash_that_a_client_behind_a_proxy_can_have_caused_pauses_nothing() {
 }
 
 #[test]
-fn a_stop_does_not_wait_for_headers() {
+fn stop_does_not_wait_for_headers() {
     for stdio in BINDINGS {
         let (port, gate) = (free_port(), Gate::new());
         let text = service(port, stdio, &format!("'gate', '{}'", gate.address()), "");
@@ -324,7 +324,7 @@ fn a_stop_does_not_wait_for_headers() {
 }
 
 #[test]
-fn a_session_that_waits_for_its_header_can_be_ended_by_its_number() {
+fn session_waiting_for_its_header_can_be_killed() {
     for stdio in BINDINGS {
         let port = free_port();
         let daemon = Builder::native(&service(port, stdio, "'echo'", "")).start();
@@ -344,7 +344,7 @@ fn a_session_that_waits_for_its_header_can_be_ended_by_its_number() {
 }
 
 #[test]
-fn headers_that_are_none_take_nothing_of_what_their_service_may_start() {
+fn invalid_headers_consume_no_rate_token() {
     let port = free_port();
     let daemon = Builder::native(&service(port, "socket", "'line'", "rate = '3/h'\n")).start();
     for _ in 0..6 {
@@ -367,7 +367,7 @@ fn told(events: &[Value]) -> u64 {
 }
 
 #[test]
-fn whoever_is_turned_away_when_its_service_goes_or_all_ends_is_counted() {
+fn refusals_are_counted_at_a_stop_and_service_removal() {
     const CLIENTS: usize = 60;
     let (port, other_port) = (free_port(), free_port());
     let denied = service(port, "socket", "'line'", "deny = ['192.0.2.0/24']\nrefusal = 'busy'\n");

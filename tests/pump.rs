@@ -32,7 +32,7 @@ fn record_of(daemon: &Daemon, client: Client) -> Value {
 }
 
 #[test]
-fn a_program_goes_on_writing_after_the_end_of_its_input() {
+fn program_keeps_writing_after_its_input_ends() {
     let (port, gate, daemon) = serve(&format!("streams write-on {MUCH} #"), "");
     let mut client = Client::connect(port);
     client.send(&pattern(1000)).half_close();
@@ -46,7 +46,7 @@ fn a_program_goes_on_writing_after_the_end_of_its_input() {
 
 /// Under Wine, a program without a window gets a console server that keeps all its streams open.
 #[test]
-fn a_client_goes_on_sending_after_the_end_of_its_programs_output() {
+fn client_keeps_sending_after_the_programs_output_ends() {
     let (port, _gate, daemon) = serve("streams close-output", "");
     let mut client = Client::connect(port);
     if !is_wine() {
@@ -72,7 +72,7 @@ fn a_program_that_closes_its_streams_and_works_on_ends_them() {
 }
 
 #[test]
-fn what_a_program_wrote_before_its_end_arrives_although_it_read_nothing() {
+fn output_arrives_from_a_program_that_read_nothing() {
     let (port, _gate, daemon) = serve(&format!("flood {MUCH}"), "");
     let mut client = Client::connect(port);
     client.send(&[1; 100_000]);
@@ -96,7 +96,7 @@ fn the_few_bytes_of_a_program_that_ends_at_once_arrive() {
 }
 
 #[test]
-fn what_a_client_sent_before_its_end_reaches_a_program_that_is_slow() {
+fn input_before_eof_reaches_a_slow_program() {
     let (port, gate, _daemon) = serve("streams late #", "");
     let mut client = Client::connect(port);
     let visitor = gate.visitor();
@@ -134,7 +134,7 @@ fn a_word_back_and_forth_is_never_kept() {
 }
 
 #[test]
-fn a_program_that_closes_its_input_still_answers_a_client_that_sends() {
+fn program_with_closed_input_answers_a_sending_client() {
     let (port, gate, daemon) = serve("streams close-input said #", "");
     let mut client = Client::connect(port);
     let visitor = gate.visitor();
@@ -146,7 +146,7 @@ fn a_program_that_closes_its_input_still_answers_a_client_that_sends() {
 }
 
 #[test]
-fn a_program_whose_client_has_reset_the_connection_finds_a_broken_pipe() {
+fn program_gets_a_broken_pipe_after_a_client_reset() {
     let (port, gate, daemon) = serve("streams until-broken #", "");
     let mut client = Client::connect(port);
     client.read_exact(1_000_000);
@@ -206,7 +206,7 @@ fn a_client_that_goes_away_does_not_pause_its_service() {
 }
 
 #[test]
-fn a_program_that_ends_abnormally_at_once_by_itself_pauses_its_service() {
+fn piped_program_that_crashes_at_once_pauses_its_service() {
     let (port, _gate, daemon) = serve("crash", "");
     let mut client = Client::connect(port);
     client.read_until_gone();
@@ -215,7 +215,7 @@ fn a_program_that_ends_abnormally_at_once_by_itself_pauses_its_service() {
 }
 
 #[test]
-fn a_program_that_crashes_on_what_a_client_sent_does_not_pause_its_service() {
+fn crash_on_client_input_does_not_pause_the_service() {
     let (port, _gate, daemon) = serve("crash-on-input", "");
     for _ in 0..3 {
         let mut client = Client::connect(port);
@@ -228,7 +228,7 @@ fn a_program_that_crashes_on_what_a_client_sent_does_not_pause_its_service() {
 
 #[cfg(unix)]
 #[test]
-fn a_process_that_outlives_its_session_does_not_keep_the_end_from_the_client() {
+fn surviving_process_does_not_delay_the_clients_eof() {
     let bytes = 3 << 20;
     let (port, gate, daemon) = serve(&format!("streams adrift {bytes} #"), "");
     let mut client = Client::connect(port);

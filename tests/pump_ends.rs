@@ -42,7 +42,7 @@ fn seconds(record: &Value, name: &str) -> Duration {
 }
 
 #[test]
-fn a_silent_session_is_ended_within_a_second_after_its_timeout() {
+fn idle_session_ends_within_a_second_of_its_timeout() {
     let (port, gate, daemon) = serve("gate #", "idle_timeout = '2s'\nkill_grace = '0s'\n");
     let mut client = Client::connect(port);
     let visitor = gate.visitor();
@@ -87,7 +87,7 @@ fn each_direction_alone_keeps_a_session() {
 }
 
 #[test]
-fn a_session_in_which_both_wait_for_room_is_idle() {
+fn session_blocked_in_both_directions_is_idle() {
     let (port, gate, daemon) = serve("streams late #", "idle_timeout = '2s'\n");
     let mut client = Client::connect(port);
     let visitor = gate.visitor();
@@ -131,7 +131,7 @@ fn linger_ends_at_its_timeout_although_the_client_does_not_read() {
 }
 
 #[test]
-fn without_linger_what_a_program_wrote_before_its_end_is_still_sent() {
+fn last_output_is_sent_without_a_linger_timeout() {
     let (port, _gate, daemon) = serve("say bye", "linger_timeout = '0s'\n");
     for _ in 0..20 {
         let mut client = Client::connect(port);
@@ -172,7 +172,7 @@ fn await_bytes(daemon: &Daemon, bytes: u64) {
 }
 
 #[test]
-fn a_client_that_never_pauses_does_not_keep_its_program_from_being_asked() {
+fn busy_client_does_not_prevent_the_session_timeout() {
     let (port, _gate, daemon) =
         serve("streams sink", "session_timeout = '1s'\nkill_grace = '30s'\nlinger_timeout = '1s'\n");
     let mut client = Client::connect(port);
@@ -184,7 +184,7 @@ fn a_client_that_never_pauses_does_not_keep_its_program_from_being_asked() {
 }
 
 #[test]
-fn a_program_that_does_not_end_when_it_is_asked_is_ended_after_its_grace() {
+fn unresponsive_program_is_killed_after_its_grace_period() {
     let (port, gate, daemon) = serve("streams deaf #", "kill_grace = '2s'\n");
     let client = Client::connect(port);
     let visitor = gate.visitor();
@@ -237,7 +237,7 @@ mod unix {
     use super::*;
 
     #[test]
-    fn at_a_stop_sessions_with_the_socket_are_left_and_those_with_pipes_are_ended() {
+    fn stop_with_leave_keeps_sockets_and_ends_piped_sessions() {
         let (port, other_port, gate) = (free_port(), free_port(), Gate::new());
         let daemon = Builder::native(&format!(
             "[server]\non_stop = 'leave'\nstop_grace = '1s'\n[defaults]\ncommand = ['@', 'gate', '{}']\n\

@@ -51,7 +51,7 @@ fn sent_at_rest(daemon: &Daemon) -> Vec<u64> {
 }
 
 #[test]
-fn a_client_that_does_not_read_stops_its_program_and_not_the_memory() {
+fn unread_output_stops_the_program_in_bounded_memory() {
     let (port, _gate, daemon) = serve(&format!("streams duplex {MOST}"));
     let mut clients: Vec<Client> = (0..FEW).map(|_| Client::connect_small(port)).collect();
     clients.iter_mut().for_each(|client| drop(client.read_exact(1)));
@@ -76,7 +76,7 @@ fn a_client_that_does_not_read_stops_its_program_and_not_the_memory() {
 }
 
 #[test]
-fn a_program_that_does_not_read_stops_its_client_and_not_the_memory() {
+fn unread_input_stops_the_client_in_bounded_memory() {
     let (port, gate, daemon) = serve("streams late #");
     let bytes = pattern(MOST);
     let mut clients: Vec<Client> = (0..FEW).map(|_| Client::connect_small(port)).collect();
@@ -95,7 +95,7 @@ fn a_program_that_does_not_read_stops_its_client_and_not_the_memory() {
 }
 
 #[test]
-fn a_session_whose_client_has_reset_it_costs_nothing_while_its_program_does_not_look() {
+fn reset_session_with_an_idle_program_uses_little_cpu() {
     let (port, gate, daemon) = serve("streams late #");
     let mut visitors = Vec::new();
     for bytes in [0, 1000, MOST] {
@@ -180,7 +180,7 @@ fn bulk_in_both_directions_does_not_keep_a_third_client_waiting() {
 }
 
 #[test]
-fn programs_that_write_byte_by_byte_do_not_keep_a_third_client_waiting() {
+fn byte_by_byte_programs_do_not_delay_another_client() {
     let (trickle, third) = (free_port(), free_port());
     let text = service("trickle", trickle, "streams trickle") + &service("third", third, "echo");
     let _daemon = Builder::native(&text).start();
@@ -244,7 +244,7 @@ mod over_tls {
     }
 
     #[test]
-    fn a_client_that_does_not_read_stops_its_program_and_not_the_memory() {
+    fn unread_output_stops_the_program_in_bounded_memory() {
         let (port, authority) = (free_port(), Authority::new());
         let daemon = start(&authority, &(service("a", port, &format!("streams duplex {MOST}")) + TLS));
         let client = tls::Client::new(&authority, Version::V13);

@@ -216,7 +216,7 @@ mod linux {
 
     #[test]
     #[ignore = "needs openssl"]
-    fn openssl_shakes_hands_with_and_without_a_certificate_and_resumes() {
+    fn openssl_connects_with_and_without_certificate_and_resumes() {
         let (port, open, authority) = (free_port(), free_port(), Authority::new());
         let table = |name: &str, port: u16, more: &str| {
             format!(

@@ -12,7 +12,7 @@ fn says(name: &str, address: &str, text: &str) -> String {
 }
 
 #[test]
-fn a_new_service_is_served_an_old_one_is_gone_and_a_changed_one_is_another() {
+fn reload_adds_removes_and_changes_services() {
     let (one, two, three) = (free_port(), free_port(), free_port());
     let text = says("one", &one.to_string(), "1") + &says("two", &two.to_string(), "2");
     let daemon = Builder::native(&text).start();
@@ -55,7 +55,7 @@ fn a_classic_file_is_read_again_as_well() {
 }
 
 #[test]
-fn a_reload_with_an_error_changes_nothing_and_says_where_it_is() {
+fn failed_reload_changes_nothing_and_names_the_position() {
     let (one, two) = (free_port(), free_port());
     let daemon = Builder::native(&says("one", &one.to_string(), "1")).start();
     for broken in [
@@ -99,7 +99,7 @@ fn refuses_an_empty_file(daemon: &Daemon, file: &str, port: u16) {
 }
 
 #[test]
-fn sessions_go_on_whatever_becomes_of_their_service() {
+fn sessions_survive_the_removal_of_their_service() {
     let (one, two, gate) = (free_port(), free_port(), Gate::new());
     let daemon = Builder::native(&format!(
         "[service.one]\nlisten = {one}\ncommand = ['@', 'gate', '{}']\n",
@@ -142,7 +142,7 @@ fn an_address_that_overlaps_one_that_goes_takes_its_place() {
 }
 
 #[test]
-fn a_live_session_does_not_keep_its_port_from_a_new_address() {
+fn live_session_does_not_block_a_changed_address() {
     let (port, gate) = (free_port(), Gate::new());
     let held =
         format!("[service.one]\nlisten = '0.0.0.0:{port}'\ncommand = ['@', 'gate', '{}']\n", gate.address());
@@ -162,7 +162,7 @@ fn a_live_session_does_not_keep_its_port_from_a_new_address() {
 }
 
 #[test]
-fn where_the_new_address_can_not_be_bound_the_old_one_is_again() {
+fn old_address_is_kept_if_the_new_one_cannot_be_bound() {
     let port = free_port();
     let daemon = Builder::native(&says("one", &format!("'127.0.0.1:{port}'"), "1")).start();
     // Another process listens on the port at another address of this host.
@@ -179,7 +179,7 @@ fn where_the_new_address_can_not_be_bound_the_old_one_is_again() {
 }
 
 #[test]
-fn a_thousand_reloads_under_load_refuse_nobody_and_break_no_session() {
+fn thousand_reloads_refuse_no_client_and_break_no_session() {
     const RELOADS: usize = if cfg!(windows) { 40 } else { 1000 };
     let (port, other, gate) = (free_port(), free_port(), Gate::new());
     let fixed = format!(
@@ -222,7 +222,7 @@ fn a_thousand_reloads_under_load_refuse_nobody_and_break_no_session() {
 }
 
 #[test]
-fn a_service_that_comes_back_still_counts_the_sessions_that_it_had() {
+fn restored_service_still_counts_its_old_sessions() {
     let (port, other, gate) = (free_port(), free_port(), Gate::new());
     let counted = format!(
         "[service.one]\nlisten = {port}\ncommand = ['@', 'gate', '{}']\nmax_connections = 1\nwhen_full = 'refuse'\n",

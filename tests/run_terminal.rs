@@ -59,7 +59,7 @@ fn the_program_has_a_terminal_of_its_own() {
 
 /// With TIOCSTI the program could type commands into the caller's shell.
 #[test]
-fn the_program_types_nothing_at_the_callers_terminal() {
+fn program_cannot_insert_input_at_the_callers_terminal() {
     let terminal = Terminal::new();
     let service = Service::probe(&["insert", "inserted\n"]);
     let mut shell = terminal.start(&mut service.in_shell("$RUN; echo ready; read -r line; echo \"<$line>\""));
@@ -70,7 +70,7 @@ fn the_program_types_nothing_at_the_callers_terminal() {
 }
 
 #[test]
-fn a_process_left_behind_reads_nothing_of_what_is_typed() {
+fn leftover_process_reads_no_terminal_input() {
     let (terminal, gate) = (Terminal::new(), Gate::new());
     let service = Service::probe(&["adrift-reader", &gate.address()]);
     let mut shell = terminal.start(&mut service.in_shell("$RUN; echo ready; read -r line; echo \"<$line>\""));
@@ -83,7 +83,7 @@ fn a_process_left_behind_reads_nothing_of_what_is_typed() {
 }
 
 #[test]
-fn what_is_typed_reaches_the_program() {
+fn terminal_input_reaches_the_program() {
     let terminal = Terminal::new();
     let service = Service::shell("read -r line; echo \"<$line>\"; cat");
     let mut run = terminal.start(&mut service.command());
@@ -238,7 +238,7 @@ fn a_piped_input_stays_a_pipe() {
 }
 
 #[test]
-fn without_a_stream_to_a_terminal_the_program_has_none() {
+fn program_without_terminal_streams_has_no_terminal() {
     let terminal = Terminal::new();
     let service = Service::shell("(: </dev/tty) 2>/dev/null || echo none");
     let script = "$RUN </dev/null 2>/dev/null | cat";

@@ -54,7 +54,7 @@ fn an_address_with_a_leading_zero_is_an_error() {
 }
 
 #[test]
-fn what_is_wrong_with_it_is_said_with_its_place_and_nothing_is_served() {
+fn faulty_serve_option_is_reported_and_serves_nothing() {
     let finished = run(&["--debug", "--serve", "1=x", "--serve", "nowhere=x", "--serve", "[::1]:1=x"]);
     assert_eq!(finished.code, Some(78), "{}", finished.errors);
     for words in [

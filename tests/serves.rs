@@ -39,7 +39,7 @@ fn a_client_that_half_closes_gets_its_answer() {
 }
 
 #[test]
-fn both_families_are_served_and_an_ipv4_client_is_written_as_one() {
+fn both_families_are_served_and_ipv4_is_shown_as_ipv4() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe("environment"))]).start();
     let four = Client::connect(port).read_text();
@@ -68,7 +68,7 @@ fn clients_are_served_side_by_side() {
 }
 
 #[test]
-fn a_client_sees_its_end_whoever_else_is_connected() {
+fn client_sees_eof_while_other_clients_are_connected() {
     let (held_port, port, gate) = (free_port(), free_port(), Gate::new());
     let _daemon = Builder::new(&[
         format!("{held_port} none {}", probe(&format!("gate {}", gate.address()))),

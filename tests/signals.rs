@@ -42,7 +42,7 @@ impl Drop for Until<'_> {
 }
 
 #[test]
-fn a_storm_of_reloads_refuses_nobody_and_is_over_when_it_is() {
+fn reload_storm_refuses_no_client_and_ends_promptly() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe("line"))]).without_verb().start();
     let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -86,7 +86,7 @@ fn a_storm_of_reloads_refuses_nobody_and_is_over_when_it_is() {
 }
 
 #[test]
-fn a_stop_wins_over_a_reload_at_every_moment_of_it() {
+fn stop_wins_over_a_reload_at_any_moment() {
     let (port, mut moments) = (free_port(), Moments::new());
     for _ in 0..25 {
         let daemon = Builder::new(&[format!("{port} none {}", probe("line"))]).without_verb().start();
@@ -105,7 +105,7 @@ fn a_stop_wins_over_a_reload_at_every_moment_of_it() {
 }
 
 #[test]
-fn a_server_that_stood_still_goes_on_and_nobody_pays_for_it() {
+fn suspended_server_resumes_without_losing_sessions() {
     let (port, held_port, missing, gate) = (free_port(), free_port(), free_port(), Gate::new());
     let daemon = Builder::native(&format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'line']\n\
@@ -136,7 +136,7 @@ fn a_server_that_stood_still_goes_on_and_nobody_pays_for_it() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn standing_still_is_not_taken_for_programs_that_hang() {
+fn suspension_is_not_mistaken_for_hung_starts() {
     let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
     let lines: Vec<_> = ports.iter().map(|port| format!("{port} none {}", probe("line"))).collect();
     let daemon = Builder::new(&lines).start();
@@ -174,7 +174,7 @@ fn standing_still_is_not_taken_for_programs_that_hang() {
 }
 
 #[test]
-fn killed_in_the_midst_of_clients_it_starts_again_at_once_whenever_that_is() {
+fn server_killed_under_load_restarts_at_once() {
     const ROUNDS: usize = 20;
     let (port, folder, mut moments) = (free_port(), tempfile::tempdir().unwrap(), Moments::new());
     let (socket, control) = (folder.path().join("s.sock"), folder.path().join("c.sock"));

@@ -55,7 +55,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn lines_name_their_service_and_session_and_the_last_comes_before_the_record() {
+fn stderr_lines_name_their_session_and_precede_its_record() {
     for_each_binding(|keys| {
         let (port, daemon) = serve(&["streams", "complain-hex", &hex(b"one\ntwo\r\n\nlast")], keys);
         for _ in 0..3 {
@@ -77,7 +77,7 @@ fn lines_name_their_service_and_session_and_the_last_comes_before_the_record() {
 }
 
 #[test]
-fn nothing_of_it_reaches_the_client() {
+fn logged_stderr_does_not_reach_the_client() {
     for_each_binding(|keys| {
         let (port, daemon) = serve(&["streams", "complain-and-say", "complaint", "said"], keys);
         assert_eq!(Client::connect(port).read_text(), "said");
@@ -86,14 +86,14 @@ fn nothing_of_it_reaches_the_client() {
 }
 
 #[test]
-fn what_is_no_text_is_told_as_that() {
+fn invalid_stderr_text_is_logged_with_replacements() {
     let (port, daemon) = serve(&["streams", "complain-hex", &hex(b"a\xffb\xe2\x82\xac\xe2\n")], "");
     served(port, &daemon);
     assert_eq!(lines(&daemon), ["a\u{fffd}b\u{20ac}\u{fffd}"]);
 }
 
 #[test]
-fn control_characters_can_not_pretend_to_be_other_lines() {
+fn control_characters_cannot_forge_log_lines() {
     let bytes = b"\x1b[2J\x07\x00\"quoted\"\\\xc2\x85\xe2\x80\xa8\n";
     let (port, daemon) = serve(&["streams", "complain-hex", &hex(bytes)], "");
     served(port, &daemon);
@@ -119,7 +119,7 @@ fn an_overlong_line_is_cut() {
 }
 
 #[test]
-fn a_flood_is_bounded_and_what_is_lost_is_counted_exactly() {
+fn stderr_flood_is_bounded_and_lost_lines_are_counted() {
     const LINES: usize = 20_000;
     for_each_binding(|keys| {
         let (port, daemon) = serve(&["streams", "complain-lines", &LINES.to_string(), "50", "said"], keys);
@@ -134,7 +134,7 @@ fn a_flood_is_bounded_and_what_is_lost_is_counted_exactly() {
 }
 
 #[test]
-fn what_a_program_says_before_it_gives_up_stands_beside_the_number_of_lost_lines() {
+fn lost_lines_event_carries_the_last_stderr_line() {
     let text: String = (0..2 * BURST).map(|number| format!("{number}\n")).collect();
     let (port, daemon) = serve(&["streams", "complain-hex", &hex((text + "giving up\n").as_bytes())], "");
     served(port, &daemon);
@@ -143,7 +143,7 @@ fn what_a_program_says_before_it_gives_up_stands_beside_the_number_of_lost_lines
 }
 
 #[test]
-fn a_program_that_writes_megabytes_of_errors_ends_within_seconds() {
+fn program_with_megabytes_of_stderr_ends_within_seconds() {
     // Five megabytes, or one under Wine, where a write takes a millisecond on a busy machine.
     let lines = if testkit::is_wine() { "10000" } else { "50000" };
     for_each_binding(|keys| {
@@ -217,7 +217,7 @@ fn with_discard_it_is_nowhere() {
 /// The process is in its own session, so the server does not kill it.
 #[cfg(unix)]
 #[test]
-fn a_process_that_outlives_its_program_and_complains_for_ever_does_not_hold_the_session() {
+fn stderr_of_a_surviving_process_does_not_hold_the_session() {
     for_each_binding(|keys| {
         let (port, daemon) = serve(&["streams", "adrift-complaining"], keys);
         let began = Instant::now();

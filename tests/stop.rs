@@ -24,7 +24,7 @@ fn stop_is_prompt() {
 }
 
 #[test]
-fn during_the_grace_nobody_new_is_served_and_sessions_go_on() {
+fn grace_period_refuses_new_clients_and_keeps_sessions() {
     let (port, gate, builder) = held();
     let daemon = builder.start();
     let mut client = Client::connect(port);
@@ -42,7 +42,7 @@ fn during_the_grace_nobody_new_is_served_and_sessions_go_on() {
 }
 
 #[test]
-fn after_the_grace_sessions_are_ended() {
+fn sessions_end_after_the_grace_period() {
     let (port, gate, builder) = held();
     let daemon = builder.start();
     let client = Client::connect(port);
@@ -57,7 +57,7 @@ fn after_the_grace_sessions_are_ended() {
 }
 
 #[test]
-fn a_second_request_skips_the_grace() {
+fn second_stop_request_skips_the_grace_period() {
     let (port, gate, builder) = held();
     let daemon = builder.start();
     let _client = Client::connect(port);
@@ -73,7 +73,7 @@ fn a_second_request_skips_the_grace() {
 
 /// On systems that do not report what has arrived, this applies to every client.
 #[test]
-fn a_stop_cuts_lingering_to_the_rest_of_the_grace() {
+fn stop_limits_lingering_to_the_grace_period() {
     let port = free_port();
     let last_words = if cfg!(target_os = "linux") { "fill" } else { "say x" };
     let builder = Builder::new(&[format!("{port} none {}", probe(last_words))]);
@@ -89,7 +89,7 @@ fn a_stop_cuts_lingering_to_the_rest_of_the_grace() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_stop_gives_a_client_that_has_everything_two_seconds() {
+fn stop_gives_a_fully_served_client_two_seconds() {
     let ports = [free_port(), free_port(), free_port()];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
@@ -124,7 +124,7 @@ fn a_stop_gives_a_client_that_has_everything_two_seconds() {
 }
 
 #[test]
-fn a_killed_server_starts_again_at_once_on_the_same_ports() {
+fn killed_server_restarts_at_once_on_the_same_ports() {
     let (port, gate, builder) = held();
     let daemon = builder.start();
     let _client = Client::connect(port);

@@ -67,7 +67,7 @@ fn only_an_exec_follows_a_fork() {
 
 /// In another product, users who could change the registered service gained its rights.
 #[test]
-fn the_access_list_of_the_registered_service_is_left_as_windows_makes_it() {
+fn server_never_changes_the_registered_services_access() {
     for (name, text) in sources() {
         let found =
             code(&text).find(|line| line.contains("SetServiceObjectSecurity") || line.contains("sdset"));
@@ -182,7 +182,7 @@ fn the_core_and_the_model_have_no_clock_and_no_io() {
 
 /// A jump of the system clock must change nothing except times in the log.
 #[test]
-fn the_time_of_day_is_for_the_log_and_certificates_only() {
+fn wall_clock_is_used_only_for_logs_and_certificates() {
     for (name, text) in sources() {
         let found = code(&text).find(|line| {
             ["SystemTime", "UnixTime", "Timestamp::now", "Zoned::now", "CLOCK_REALTIME", "GetSystemTime"]

@@ -21,7 +21,7 @@ fn bound(elapsed: Duration) -> usize {
 }
 
 #[test]
-fn a_program_that_can_not_start_is_tried_no_more_often_than_the_curve_allows_and_heals() {
+fn unstartable_program_is_retried_on_schedule_and_recovers() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
@@ -55,7 +55,7 @@ fn a_program_that_can_not_start_is_tried_no_more_often_than_the_curve_allows_and
 }
 
 #[test]
-fn who_finds_no_process_to_try_a_service_with_has_not_shown_that_it_works() {
+fn probe_without_a_process_does_not_resume_the_service() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
@@ -80,7 +80,7 @@ fn who_finds_no_process_to_try_a_service_with_has_not_shown_that_it_works() {
 }
 
 #[test]
-fn a_reload_tries_a_paused_service_at_once() {
+fn reload_probes_a_paused_service_at_once() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
@@ -97,7 +97,7 @@ fn a_reload_tries_a_paused_service_at_once() {
 }
 
 #[test]
-fn what_clients_do_pauses_nothing() {
+fn client_behaviour_pauses_no_service() {
     let port = free_port();
     let daemon = Builder::native(&format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'crash-on-input']\n"
@@ -122,7 +122,7 @@ fn what_clients_do_pauses_nothing() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_program_that_crashes_by_itself_pauses_its_service() {
+fn program_that_crashes_unprovoked_pauses_its_service() {
     let port = free_port();
     let daemon =
         Builder::native(&format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'crash']\n"))
@@ -138,7 +138,7 @@ fn a_program_that_crashes_by_itself_pauses_its_service() {
 
 #[cfg(windows)]
 #[test]
-fn a_program_that_can_not_be_loaded_pauses_its_service() {
+fn unloadable_program_pauses_its_service() {
     let port = free_port();
     let folder = tempfile::tempdir().unwrap();
     // Linked to a library that does not exist.
@@ -159,7 +159,7 @@ fn a_program_that_can_not_be_loaded_pauses_its_service() {
 
 #[cfg(windows)]
 #[test]
-fn a_library_that_does_not_begin_pauses_only_without_other_sessions() {
+fn library_init_failure_pauses_only_without_other_sessions() {
     // STATUS_DLL_INIT_FAILED, which Windows reports when the desktop heap is full.
     const NO_DESKTOP_HEAP: &str = "-1073741502";
     let (port, other, gate) = (free_port(), free_port(), testkit::Gate::new());

@@ -4,7 +4,7 @@
 use testkit::{Builder, Client, Gate, free_port, probe};
 
 #[test]
-fn a_connection_on_which_nothing_moves_is_ended() {
+fn idle_connection_is_ended() {
     let (port, gate) = (free_port(), Gate::new());
     let line = format!("{port} none {}", probe(&format!("gate {}", gate.address())));
     let daemon = Builder::new(&[line]).arguments(&["--timeout", "1"]).start();

@@ -52,7 +52,7 @@ fn failed_at_tls(record: &Value) {
 }
 
 #[test]
-fn keys_that_the_system_could_not_read_are_read_again_without_a_reload() {
+fn unreadable_keys_are_retried_without_a_reload() {
     let (port, authority) = (free_port(), Authority::new());
     let files = files(&authority, &service(port, "'echo'", PAIR));
     let daemon = files.variable("WININETD_TEST_FAULTS", "key-open:1").start();
@@ -66,7 +66,7 @@ fn keys_that_the_system_could_not_read_are_read_again_without_a_reload() {
 }
 
 #[test]
-fn whoever_asks_is_told_that_nobody_has_to_mend_what_the_system_could_not_read() {
+fn status_says_that_unreadable_keys_are_retried() {
     let (port, authority) = (free_port(), Authority::new());
     let files = files(&authority, &service(port, "'echo'", PAIR));
     let daemon = files.variable("WININETD_TEST_FAULTS", "key-open:1+").start();
@@ -77,7 +77,7 @@ fn whoever_asks_is_told_that_nobody_has_to_mend_what_the_system_could_not_read()
 }
 
 #[test]
-fn a_program_answers_over_tls_and_each_direction_ends_by_close_notify() {
+fn tls_works_both_ways_and_ends_with_close_notify() {
     for version in VERSIONS {
         let (port, authority) = (free_port(), Authority::new());
         let daemon = serve(&authority, &service(port, "'echo'", PAIR));
@@ -279,7 +279,7 @@ fn a_client_revoked_by_a_reload_is_refused_and_cannot_resume() {
 }
 
 #[test]
-fn an_expired_list_at_the_start_closes_clients() {
+fn expired_revocation_list_at_start_refuses_clients() {
     let (port, authority) = (free_port(), Authority::new());
     let alice = authority.client("alice");
     let daemon = serve_with_list(&authority, port, &authority.revocation_list(&[], -HOUR));
@@ -317,7 +317,7 @@ fn serve_until_list_expires(authority: &Authority, port: u16, revoked: &[&Pair])
 }
 
 #[test]
-fn a_list_that_expires_in_use_warns_once_and_stays_in_force() {
+fn revocation_list_expiring_in_use_warns_once_and_stays() {
     let (port, authority) = (free_port(), Authority::new());
     let (alice, mallory) = (authority.client("alice"), authority.client("mallory"));
     let daemon = serve_until_list_expires(&authority, port, &[&mallory]);
@@ -347,7 +347,7 @@ fn a_reload_with_an_expired_list_takes_a_new_certificate() {
 }
 
 #[test]
-fn a_reload_never_goes_back_to_an_older_expired_list() {
+fn reload_refuses_an_expired_revocation_list() {
     let (port, authority) = (free_port(), Authority::new());
     let mallory = authority.client("mallory");
     let daemon = serve_with_list(&authority, port, &authority.revocation_list(&[&mallory], HOUR));
@@ -373,7 +373,7 @@ fn a_reload_that_names_an_expired_list_changes_nothing() {
 }
 
 #[test]
-fn nobody_says_in_a_clients_place_who_it_is() {
+fn inherited_variables_cannot_forge_a_client_identity() {
     let (port, authority) = (free_port(), Authority::new());
     let names = ["SSL_PEER_CERT_SUBJECT", "SSL_PEER_CERT_HASH"];
     let builder = Builder::native(&service(port, "'environment'", PAIR));
@@ -385,7 +385,7 @@ fn nobody_says_in_a_clients_place_who_it_is() {
 }
 
 #[test]
-fn who_has_no_certificate_or_one_of_a_stranger_is_not_served() {
+fn client_without_a_trusted_certificate_is_not_served() {
     for version in VERSIONS {
         let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
         let command = format!("'gate', '{}'", gate.address());
@@ -410,7 +410,7 @@ fn who_has_no_certificate_or_one_of_a_stranger_is_not_served() {
 }
 
 #[test]
-fn what_is_no_handshake_is_not_served() {
+fn invalid_tls_handshake_is_not_served() {
     let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
     let command = format!("'gate', '{}'", gate.address());
     let daemon = serve(&authority, &service(port, &command, &format!("{PAIR}banner = 'welcome'\n")));
@@ -433,7 +433,7 @@ fn what_is_no_handshake_is_not_served() {
 }
 
 #[test]
-fn a_client_that_breaks_the_protocol_afterwards_keeps_no_worker() {
+fn protocol_error_after_the_handshake_holds_no_worker() {
     let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
     let program = format!("'streams', 'late', '{}'", gate.address());
     let daemon = serve(&authority, &service(port, &program, PAIR));
@@ -455,7 +455,7 @@ fn a_client_that_breaks_the_protocol_afterwards_keeps_no_worker() {
 }
 
 #[test]
-fn what_a_client_has_put_into_the_environment_pauses_nothing() {
+fn tls_program_crash_pauses_no_service() {
     let (port, authority) = (free_port(), Authority::new());
     let daemon = serve(&authority, &service(port, "'crash'", PAIR));
     for _ in 0..3 {
@@ -468,7 +468,7 @@ fn what_a_client_has_put_into_the_environment_pauses_nothing() {
 }
 
 #[test]
-fn who_breaks_the_handshake_is_told_so_whatever_else_it_has_sent() {
+fn failed_handshake_gets_an_alert_despite_extra_bytes() {
     let (port, authority) = (free_port(), Authority::new());
     let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
     let mut client = plain(port);
@@ -518,7 +518,7 @@ fn a_client_that_breaks_its_handshake_off_is_no_warning() {
 }
 
 #[test]
-fn a_handshake_that_never_comes_is_given_up_and_others_do_not_wait_for_it() {
+fn missing_handshake_times_out_without_delaying_others() {
     let (port, authority) = (free_port(), Authority::new());
     let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
     let began = Instant::now();
@@ -559,7 +559,7 @@ fn a_reload_serves_the_new_pair_and_sessions_go_on() {
 }
 
 #[test]
-fn a_reload_with_a_pair_that_does_not_fit_keeps_the_old_one_and_warns() {
+fn reload_with_a_mismatched_key_keeps_the_old_pair_and_warns() {
     let (port, authority) = (free_port(), Authority::new());
     let daemon = serve(&authority, &service(port, "'say', 'said'", PAIR));
     let old = std::fs::read_to_string(daemon.file("cert.pem")).unwrap();
@@ -606,7 +606,7 @@ fn a_reload_that_names_files_that_are_not_there_changes_nothing() {
 }
 
 #[test]
-fn a_start_with_a_pair_that_does_not_fit_listens_and_says_nothing_in_clear_text() {
+fn start_with_a_mismatched_key_sends_no_clear_text() {
     let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
     let more = format!("{PAIR}banner = 'welcome'\nrefusal = 'busy'\n");
     let builder = Builder::native(&service(port, &format!("'gate', '{}'", gate.address()), &more));
@@ -642,7 +642,7 @@ fn a_start_with_a_pair_that_does_not_fit_listens_and_says_nothing_in_clear_text(
 }
 
 #[test]
-fn whoever_waits_for_a_place_does_not_cut_short_what_is_still_moved() {
+fn waiting_client_does_not_cut_off_a_running_transfer() {
     let (port, authority, gate) = (free_port(), Authority::new(), Gate::new());
     let command = format!("'flood-until', '{}'", gate.address());
     let daemon = serve(&authority, &service(port, &command, &format!("{PAIR}max_connections = 1\n")));

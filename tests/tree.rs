@@ -4,7 +4,7 @@
 use testkit::{Builder, Client, Gate, free_port, probe};
 
 #[test]
-fn what_a_program_leaves_behind_is_ended_with_it() {
+fn leftover_processes_are_killed_with_their_program() {
     let (port, gate) = (free_port(), Gate::new());
     let daemon =
         Builder::new(&[format!("{port} none {}", probe(&format!("leave {}", gate.address())))]).start();
@@ -23,7 +23,7 @@ fn what_a_program_leaves_behind_is_ended_with_it() {
 }
 
 #[test]
-fn a_process_that_was_left_is_gone_when_the_session_is() {
+fn leftover_process_is_gone_when_the_session_ends() {
     let (port, gate) = (free_port(), Gate::new());
     let _daemon =
         Builder::new(&[format!("{port} none {}", probe(&format!("tree {}", gate.address())))]).start();

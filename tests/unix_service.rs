@@ -90,7 +90,7 @@ fn lines_have_priorities_when_the_journal_reads_them() {
 }
 
 #[test]
-fn as_root_a_file_that_others_can_write_is_refused_and_in_a_console_warned_of() {
+fn root_refuses_a_world_writable_file_and_a_console_warns() {
     let port = free_port();
     let builder = Builder::new(&[probe_line(port, "say yes")]);
     let set = |builder: &Builder, mode| {
@@ -115,7 +115,7 @@ fn as_root_a_file_that_others_can_write_is_refused_and_in_a_console_warned_of() 
 }
 
 #[test]
-fn as_root_a_file_in_a_folder_that_others_can_write_is_refused() {
+fn root_refuses_a_file_in_a_world_writable_folder() {
     if !is_root() {
         return;
     }
@@ -137,7 +137,7 @@ fn as_first_process(builder: Builder) -> Option<Builder> {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn as_process_1_it_serves_passes_signals_on_and_ends_as_the_server_does() {
+fn process_1_forwards_signals_and_exits_like_the_server() {
     let (port, gate) = (free_port(), Gate::new());
     let line = probe_line(port, &format!("gate {}", gate.address()));
     let Some(builder) = as_first_process(Builder::new(&[line]).without_verb()) else { return };
@@ -166,7 +166,7 @@ fn as_process_1_it_ends_with_the_servers_code() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn as_process_1_nothing_outlives_the_server() {
+fn no_process_outlives_the_server_of_process_1() {
     let (port, gate) = (free_port(), Gate::new());
     let line = probe_line(port, &format!("adrift {}", gate.address()));
     let Some(builder) = as_first_process(Builder::new(&[line]).without_verb()) else { return };
@@ -208,7 +208,7 @@ fn installed(folder: &Path, more: &[&str]) -> testkit::Finished {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn install_writes_a_unit_and_again_with_one_option_changes_only_that() {
+fn reinstall_changes_only_the_given_option_in_the_unit() {
     let folder = tempfile::tempdir().unwrap();
     let unit = || std::fs::read_to_string(folder.path().join("etc/systemd/system/wininetd.service")).unwrap();
     installed(folder.path(), &["--timeout", "5", "--account", "nobody"]);
@@ -224,7 +224,7 @@ fn install_writes_a_unit_and_again_with_one_option_changes_only_that() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_unit_reloads_the_server_at_the_channel_that_it_starts_it_with() {
+fn unit_reloads_through_the_channel_it_starts_with() {
     let folder = tempfile::tempdir().unwrap();
     let unit = || std::fs::read_to_string(folder.path().join("etc/systemd/system/wininetd.service")).unwrap();
     let line = |name: &str| unit().lines().find(|line| line.starts_with(name)).unwrap().to_owned();
@@ -266,7 +266,7 @@ fn install_leaves_a_strangers_unit_alone() {
 }
 
 #[test]
-fn killed_at_any_moment_it_starts_again_at_once() {
+fn server_killed_at_any_moment_restarts_at_once() {
     let (port, gate) = (free_port(), Gate::new());
     let lines = [probe_line(port, &format!("gate {}", gate.address()))];
     for moment in ["starting", "ready"] {

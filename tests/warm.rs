@@ -26,7 +26,7 @@ fn record(daemon: &Daemon, client: Client) -> Value {
 }
 
 #[test]
-fn as_many_programs_wait_as_the_file_says_and_a_client_gets_one_of_them() {
+fn warm_programs_match_the_file_and_serve_clients() {
     let (port, gate) = (free_port(), Gate::new());
     let daemon = Builder::native(&service(port, 2, &echo(&gate), "")).start();
     let mut pids = visitors::<2>(&gate).map(|visitor| visitor.pid).to_vec();
@@ -83,7 +83,7 @@ fn a_program_that_waits_knows_its_service_and_no_client() {
 }
 
 #[test]
-fn a_program_is_told_by_a_header_who_its_client_is_whether_it_has_waited_or_not() {
+fn header_names_the_client_for_warm_and_cold_programs() {
     let (port, gate) = (free_port(), Gate::new());
     let daemon = Builder::native(&service(port, 1, &echo(&gate), "warm_header = true\n")).start();
     daemon.warm("a", 1);
@@ -146,7 +146,7 @@ fn programs_wait_for_clients_of_tls_as_well() {
 }
 
 #[test]
-fn what_a_program_writes_while_it_waits_is_for_its_client_and_what_it_complains_of_for_the_log() {
+fn warm_output_goes_to_the_client_and_stderr_to_the_log() {
     let port = free_port();
     let daemon = Builder::native(&service(port, 1, "'early', 'welcome ', 'I wait', 'echo'", "")).start();
     let complaint = daemon.event("stderr", |_| true);
@@ -157,7 +157,7 @@ fn what_a_program_writes_while_it_waits_is_for_its_client_and_what_it_complains_
 }
 
 #[test]
-fn what_a_program_complains_of_once_it_has_its_client_names_the_session() {
+fn stderr_of_a_warm_program_names_its_clients_session() {
     let port = free_port();
     let daemon = Builder::native(&service(port, 1, "'waits', 'complain', 'alas'", "")).start();
     daemon.warm("a", 1);
@@ -181,7 +181,7 @@ fn limits_hold_although_programs_wait() {
 }
 
 #[test]
-fn a_reload_ends_those_that_wait_and_starts_those_of_the_new_file() {
+fn reload_replaces_the_warm_programs() {
     let (port, gate, other_gate) = (free_port(), Gate::new(), Gate::new());
     let daemon = Builder::native(&service(port, 3, &echo(&gate), "")).start();
     daemon.warm("a", 3);
@@ -208,7 +208,7 @@ fn a_reload_ends_those_that_wait_and_starts_those_of_the_new_file() {
 }
 
 #[test]
-fn who_came_before_a_reload_gets_no_program_of_the_new_file() {
+fn client_accepted_before_a_reload_gets_the_old_program() {
     let port = free_port();
     let text = |word: &str| {
         service(port, 1, &format!("'waits', 'say', '{word}'"), "proxy_protocol = ['127.0.0.1']\n")
@@ -228,7 +228,7 @@ fn who_came_before_a_reload_gets_no_program_of_the_new_file() {
 }
 
 #[test]
-fn a_service_that_is_gone_or_has_none_any_more_leaves_none_behind() {
+fn reload_that_drops_warm_leaves_no_warm_program() {
     let (port, gate) = (free_port(), Gate::new());
     let without = format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'echo']\n");
     for after in [&without, ""] {
@@ -256,7 +256,7 @@ fn a_stop_ends_those_that_wait_at_once() {
 }
 
 #[test]
-fn one_that_does_not_end_when_it_is_asked_to_is_ended_with_its_tree() {
+fn unresponsive_warm_program_is_killed_with_its_tree() {
     let (port, gate) = (free_port(), Gate::new());
     let command = format!("'deaf', '{}'", gate.address());
     let text = format!("[server]\nstop_grace = '0s'\n{}", service(port, 1, &command, "kill_grace = '7s'\n"));
@@ -271,7 +271,7 @@ fn one_that_does_not_end_when_it_is_asked_to_is_ended_with_its_tree() {
 }
 
 #[test]
-fn nobody_is_left_behind_when_the_server_is_killed() {
+fn killed_server_leaves_no_warm_program() {
     let (port, gate) = (free_port(), Gate::new());
     let daemon = Builder::native(&service(port, 3, &echo(&gate), "")).start();
     let waiting = visitors::<3>(&gate);

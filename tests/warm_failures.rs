@@ -11,7 +11,7 @@ fn service(port: u16, warm: usize, command: &str, more: &str) -> String {
 }
 
 #[test]
-fn a_program_that_crashes_at_once_pauses_its_service_and_is_started_no_more_often_than_the_curve_allows() {
+fn crashing_warm_program_is_paused_and_retried_on_schedule() {
     let (port, gate) = (free_port(), Gate::new());
     let began = Instant::now();
     let daemon =
@@ -30,7 +30,7 @@ fn a_program_that_crashes_at_once_pauses_its_service_and_is_started_no_more_ofte
 }
 
 #[test]
-fn a_program_that_can_not_be_started_pauses_its_service_before_anybody_comes_and_heals() {
+fn unstartable_warm_program_pauses_its_service_and_recovers() {
     let port = free_port();
     let builder = Builder::native("");
     let program = builder.folder().join(format!("missing{}", std::env::consts::EXE_SUFFIX));
@@ -48,7 +48,7 @@ fn a_program_that_can_not_be_started_pauses_its_service_before_anybody_comes_and
 }
 
 #[test]
-fn programs_that_end_after_a_while_are_replaced_after_pauses_that_grow_and_pause_nothing() {
+fn short_lived_warm_programs_are_replaced_ever_more_slowly() {
     let (port, gate) = (free_port(), Gate::new());
     let command = format!("'visit', '{}', 'lives', '1300'", gate.address());
     let began = Instant::now();
@@ -65,7 +65,7 @@ fn programs_that_end_after_a_while_are_replaced_after_pauses_that_grow_and_pause
 }
 
 #[test]
-fn pauses_of_before_a_reload_do_not_shorten_those_after_it() {
+fn pauses_before_a_reload_do_not_shorten_later_ones() {
     let (port, gate) = (free_port(), Gate::new());
     let command = format!("'visit', '{}', 'crash'", gate.address());
     let daemon = Builder::native(&service(port, 1, &command, "")).start();
@@ -84,7 +84,7 @@ fn pauses_of_before_a_reload_do_not_shorten_those_after_it() {
 /// On Windows a pipe accepts data that no process will read.
 #[cfg(unix)]
 #[test]
-fn a_program_that_has_closed_its_input_is_replaced_where_it_is_to_be_told_of_its_client() {
+fn warm_program_with_closed_input_is_replaced() {
     // Wine keeps a stream open that a program has closed.
     if testkit::is_wine() {
         return;

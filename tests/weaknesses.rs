@@ -65,7 +65,7 @@ fn refused_connections_leave_nothing_behind() {
 
 /// Another server did not switch the account on one of its start paths.
 #[test]
-fn an_account_that_can_not_be_taken_starts_nothing_in_any_way() {
+fn unavailable_account_starts_nothing_on_any_path() {
     let gate = Gate::new();
     for keys in ["stdio = 'socket'", "stdio = 'pipe'", "warm = 1", "proxy_protocol = ['127.0.0.1']"] {
         let port = free_port();
@@ -90,7 +90,7 @@ fn an_account_that_can_not_be_taken_starts_nothing_in_any_way() {
 
 /// In other servers, an invalid user name meant root, or lost its digits.
 #[test]
-fn a_user_of_digits_is_a_name_and_never_a_number() {
+fn numeric_user_is_a_name_and_never_an_id() {
     let (gate, users) = (Gate::new(), ["0", "0day", "00", "4294967296"]);
     let ports: Vec<u16> = users.iter().map(|_| free_port()).collect();
     let program = probe(&format!("gate {}", gate.address()));
@@ -107,7 +107,7 @@ fn a_user_of_digits_is_a_name_and_never_a_number() {
 
 /// In other servers, a client's input became an option of the program.
 #[test]
-fn what_a_client_sends_is_in_no_argument_and_no_variable() {
+fn client_input_reaches_no_argument_and_no_variable() {
     let (port, other) = (free_port(), free_port());
     let keys = "proxy_protocol = ['127.0.0.1']";
     let _daemon = Builder::native(&format!(
@@ -136,7 +136,7 @@ fn what_a_client_sends_is_in_no_argument_and_no_variable() {
 
 /// Another server had a port that reached every service, including disabled ones.
 #[test]
-fn a_service_that_is_not_enabled_has_no_way_in() {
+fn disabled_service_is_unreachable() {
     let (port, off) = (free_port(), free_port());
     let daemon = Builder::native(&format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', 'say', 'on']\n\
@@ -152,7 +152,7 @@ fn a_service_that_is_not_enabled_has_no_way_in() {
 /// In another server, a signal handler that did too much stopped the server.
 #[cfg(unix)]
 #[test]
-fn a_storm_of_signals_stops_nothing() {
+fn signal_storm_does_not_stop_the_server() {
     let port = free_port();
     let daemon = Builder::new(&[format!("{port} none {}", probe("line"))]).without_verb().start();
     let pid = libc::pid_t::try_from(daemon.pid()).unwrap();

@@ -18,7 +18,7 @@ fn said(port: u16) -> Vec<String> {
 }
 
 #[test]
-fn installed_it_starts_serves_stops_and_is_removed_without_a_trace() {
+fn installed_service_starts_serves_stops_and_is_removed() {
     let port = free_port();
     let service = Service::new(&said(port));
     let installed = service.install(&[]);
@@ -58,14 +58,14 @@ fn a_running_service_is_stopped_before_it_is_removed() {
 }
 
 #[test]
-fn what_is_not_installed_is_removed_with_exit_code_0() {
+fn removing_a_missing_service_exits_with_0() {
     let service = Service::new(&[]);
     let removed = service.verb(&["--remove"]);
     assert_eq!((removed.code, &*removed.output), (Some(0), "not installed\n"));
 }
 
 #[test]
-fn the_registration_is_quoted_and_automatic() {
+fn registration_is_quoted_and_starts_automatically() {
     let service = Service::new(&said(free_port()));
     service.install(&["--timeout", "7"]);
     let config = service.config();
@@ -156,7 +156,7 @@ fn the_account_is_kept_until_another_is_given() {
 }
 
 #[test]
-fn a_strange_virtual_account_is_refused_before_anything_is_changed() {
+fn foreign_virtual_account_is_refused_without_changes() {
     let service = Service::new(&[]);
     let refused = service.verb(&["--install", "--account", r"NT SERVICE\somebody"]);
     assert_eq!(refused.code, Some(64), "{}", refused.errors);
@@ -164,7 +164,7 @@ fn a_strange_virtual_account_is_refused_before_anything_is_changed() {
 }
 
 #[test]
-fn the_start_of_a_broken_file_fails_with_78_and_tells_line_and_column() {
+fn start_with_a_broken_file_fails_and_names_the_position() {
     let service = Service::new(&said(free_port()));
     service.install(&[]);
     service.write(&["# a comment".to_owned(), "80  none".to_owned()]);
@@ -216,7 +216,7 @@ fn a_verb_or_an_unknown_start_parameter_ends_the_start_with_64() {
 }
 
 #[test]
-fn it_is_not_running_before_it_listens_and_heals_by_itself() {
+fn service_is_running_only_once_all_ports_listen() {
     let (free, taken) = (free_port(), free_port());
     let holder = TcpListener::bind(("0.0.0.0", taken)).unwrap();
     let service = Service::new(&[line(free, "say free"), line(taken, "say taken")]);
@@ -231,7 +231,7 @@ fn it_is_not_running_before_it_listens_and_heals_by_itself() {
 }
 
 #[test]
-fn a_stop_is_pending_while_sessions_have_their_grace() {
+fn stop_is_pending_during_the_grace_period() {
     let (port, gate) = (free_port(), Gate::new());
     let service = Service::new(&[line(port, &format!("gate {}", gate.address()))]);
     service.install(&[]);
@@ -249,7 +249,7 @@ fn a_stop_is_pending_while_sessions_have_their_grace() {
 }
 
 #[test]
-fn killed_its_programs_are_gone_with_their_trees_and_it_starts_again_at_once() {
+fn killed_service_loses_its_trees_and_restarts_at_once() {
     let (port, gate) = (free_port(), Gate::new());
     let service = Service::new(&[line(port, &format!("tree {}", gate.address()))]);
     service.install(&[]);
@@ -278,7 +278,7 @@ fn end(pid: u32) {
 }
 
 #[test]
-fn a_file_that_everybody_can_write_is_refused_by_the_service_and_warned_of_in_a_console() {
+fn service_refuses_a_world_writable_file_and_a_console_warns() {
     let port = free_port();
     let service = Service::new(&said(port));
     service.install(&[]);
@@ -294,7 +294,7 @@ fn a_file_that_everybody_can_write_is_refused_by_the_service_and_warned_of_in_a_
 }
 
 #[test]
-fn a_program_that_everybody_can_replace_is_not_registered() {
+fn world_writable_program_is_not_registered() {
     let service = Service::new(&[]);
     set_access(&service.program(), "D:(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;WD)");
     let refused = service.verb(&["--install"]);
@@ -322,7 +322,7 @@ fn a_user_without_an_account_leaves_no_half_registration() {
 }
 
 #[test]
-fn passwords_in_a_file_that_everybody_can_read_are_warned_of_and_stored_ones_are_not() {
+fn readable_passwords_are_warned_of_but_stored_ones_are_not() {
     let service = Service::new(&["80 davide:secret cmd".to_owned()]);
     let config = service.file("wininetd.conf");
     let check = || {
@@ -336,7 +336,7 @@ fn passwords_in_a_file_that_everybody_can_read_are_warned_of_and_stored_ones_are
 }
 
 #[test]
-fn what_an_administrator_has_set_by_other_tools_is_kept() {
+fn administrator_changes_to_the_service_are_kept() {
     let service = Service::new(&said(free_port()));
     service.install(&[]);
     service.disable();
@@ -361,7 +361,7 @@ fn another_programs_service_is_neither_changed_nor_removed() {
 }
 
 #[test]
-fn it_can_be_stopped_while_a_port_is_still_tried() {
+fn service_can_be_stopped_while_a_port_is_retried() {
     let taken = free_port();
     let _holder = TcpListener::bind(("0.0.0.0", taken)).unwrap();
     let service = Service::new(&said(taken));
@@ -420,7 +420,7 @@ fn without_a_file_an_example_is_written_that_serves_nothing() {
 }
 
 #[test]
-fn the_message_file_has_words_for_every_event_with_safe_insertions() {
+fn message_file_covers_every_event_safely() {
     let service = Service::new(&said(free_port()));
     service.install(&[]);
     let library = service.file("wininetd-events.dll");

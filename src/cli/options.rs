@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_beside_a_verb_is_refused_without_it() {
+    fn options_of_a_verb_are_refused_without_that_verb() {
         for words in [
             &["--account", "x"][..],
             &["--start", "auto"],
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_running_server_is_asked_is_a_number_or_an_address() {
+    fn kill_takes_a_number_and_explain_an_address() {
         assert_eq!(parse(&["--kill", "7"]).unwrap().verb(), Verb::Kill(7));
         assert_eq!(parse(&["--explain", "::1"]).unwrap().verb(), Verb::Explain("::1".parse().unwrap()));
         for words in [["--kill", "-1"], ["--kill", "all"], ["--explain", "nobody"], ["--explain", "::1/64"]] {
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_name_can_not_leave_its_folder_or_key() {
+    fn service_name_cannot_escape_its_folder_or_key() {
         assert!(parse(&["--install", "--service-name", "web-1"]).is_ok());
         for name in ["", "a/b", "..", "a\\b", "a b", "a%b"] {
             assert!(parse(&["--install", "--service-name", name]).is_err(), "{name}");
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_address_is_an_error_and_never_all_addresses() {
+    fn invalid_bind_address_is_an_error_not_all_addresses() {
         assert!(parse(&["--bind", "apples"]).is_err());
     }
 }

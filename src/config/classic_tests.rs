@@ -44,7 +44,7 @@ fn the_first_colon_separates_user_and_password() {
 }
 
 #[test]
-fn users_may_begin_with_digits() {
+fn user_names_may_begin_with_digits() {
     let (plan, _) = parse_bytes(b"80 0day:pw x");
     assert_eq!(plan.services[0].program.identity.clone().unwrap().user.to_string(), "0day");
 }
@@ -59,7 +59,7 @@ fn a_service_behind_a_byte_order_mark_or_blanks_is_warned_of() {
 }
 
 #[test]
-fn none_in_other_letters_is_no_user() {
+fn none_in_other_letter_case_is_an_error() {
     assert_eq!(parse_bytes(b"80 NONE x").1[0].severity, Severity::Error);
 }
 

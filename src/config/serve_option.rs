@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_port_is_for_this_computer_only() {
+    fn bare_port_listens_on_loopback_only() {
         assert_eq!(listens("80"), ["127.0.0.1:80", "[::1]:80"]);
         assert_eq!(listens("0.0.0.0:80"), ["0.0.0.0:80"]);
         assert_eq!(listens("[2001:db8::1]:80"), ["[2001:db8::1]:80"]);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_shown_with_its_place() {
+    fn faulty_serve_option_is_shown_with_its_position() {
         let mut shown = error("eighty=cat");
         shown.truncate(shown.find("\n  |\n  = hint").unwrap());
         assert_eq!(shown, "--serve:1:1: this is not an address with a port\n  |\n1 | eighty=cat\n  | ^^^^^^");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn all_errors_come_at_once_and_two_services_on_one_address_are_one() {
+    fn all_serve_errors_and_duplicate_addresses_are_reported() {
         let found = loaded(&["80=cat", "127.0.0.1:80=cat", "nowhere=\"", "[0::1]:80=cat"]).diagnostics;
         let found: Vec<_> = found.iter().map(Diagnostic::headline).collect();
         assert_eq!(found.len(), 4, "{found:?}");
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_the_connection_unless_an_option_wants_or_implies_pipes() {
+    fn stdio_is_the_socket_unless_an_option_implies_pipes() {
         let read = |stdio, timeout| {
             let defaults =
                 crate::config::stored::Stored { stdio, timeout, ..Default::default() }.defaults("w");

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bind_a_port_listens_on_all_addresses_of_both_families() {
+    fn port_without_bind_listens_on_all_ipv4_and_ipv6_addresses() {
         let both: Vec<IpAddr> = vec!["0.0.0.0".parse().unwrap(), "::".parse().unwrap()];
         assert_eq!(Stored::default().defaults("s").bind, both);
         let one = parse(&["--bind", "::1", "--bind", "::1"]).unwrap().defaults("s").bind;
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_read_back_as_it_was() {
+    fn stored_options_read_back_unchanged() {
         let words = [
             ["--cfgfile", "/a b"],
             ["--timeout", "5"],

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_place_in_a_request_is_refused() {
+    fn malformed_control_requests_are_refused() {
         for wrong in [
             "",
             "null",
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_told_ours_whatever_else_it_says() {
+    fn other_protocol_version_gets_an_error_naming_ours() {
         let error = Request::parse(br#"{"version":2,"request":"dance","with":["me"]}"#).unwrap_err();
         assert_eq!(error, "this server speaks version 1 of the protocol, not 2");
         let error = Reply::parse(br#"{"version":2,"answer":42}"#).unwrap_err();
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_newer_server_adds_to_an_answer_is_ignored() {
+    fn unknown_reply_fields_are_ignored() {
         let more = br#"{"version":1,"when":0,"reply":"refused","body":{"message":"m","exit":78,"why":[]}}"#;
         assert_eq!(Reply::parse(more), Ok(Reply::Refused { message: "m".to_owned(), exit: 78 }));
         assert_eq!(Reply::parse(br#"{"new":{},"version":1,"reply":"killed"}"#), Ok(Reply::Killed));

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_request_harms_nobody() {
+    fn incomplete_request_affects_no_other_client() {
         run(async {
             let (path, _folder) = obedient(ENDLESS);
             for bytes in [&b""[..], b"{\"version\":1,\"req"] {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_do_not_read_are_dropped_and_their_places_are_free_again() {
+    fn clients_that_do_not_read_are_dropped_and_free_their_slots() {
         run(async {
             let (mut commands, path, _folder) =
                 server(Patience { request: LIMIT, reply: BRIEF, work: LIMIT });
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_answer_is_waited_for_so_long_and_no_longer() {
+    fn client_stops_waiting_for_a_silent_server() {
         run(async {
             let (_commands, path, _folder) = server(ENDLESS);
             let ask = move || client::ask(&path, &[], &Request::Status, BRIEF);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_and_is_no_server_is_named_so() {
+    fn peer_that_is_not_wininetd_is_reported() {
         run(async {
             for (answer, said) in [
                 (&b"220 mail.example ESMTP\r\n"[..], "the process at this control channel is not wininetd"),

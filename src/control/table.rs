@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_stand_below_each_other_and_sessions_below_their_service() {
+    fn status_table_aligns_columns_and_nests_sessions() {
         let session = |id, client: &str, pid| SessionStatus {
             id,
             client: client.to_owned(),
@@ -182,7 +182,7 @@ b        paused        0    1200        0       7  -
     }
 
     #[test]
-    fn nothing_that_steers_a_terminal_is_shown() {
+    fn status_table_shows_no_terminal_control_characters() {
         let hostile = "\x1b[2J\u{202e}\r\n\u{9b}31m";
         let session = SessionStatus {
             id: 1,

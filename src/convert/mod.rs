@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_an_inetd_has_no_default_of_ours_for_its_streams() {
+    fn converted_services_state_their_streams_explicitly() {
         let xinetd =
             "service x\n{\nport = 79\nsocket_type = stream\nwait = no\nuser = nobody\nserver = /x\n}\n";
         for text in ["79 stream tcp nowait root /bin/cat cat\n", xinetd] {
@@ -223,7 +223,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_written_loads(
+        fn every_converted_file_loads(
             lines in proptest::collection::vec(inetd_line(), 0..4),
             blocks in proptest::collection::vec(xinetd_block(), 0..3),
             more in words(60),

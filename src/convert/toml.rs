@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_can_not_be_left() {
+    fn text_cannot_escape_from_a_comment() {
         let items = vec![Item::Comment(vec!["a\nlisten = 80\r\u{1b}".to_owned()])];
         let document = Document { items, ..Document::default() };
         assert!(document.render().parse::<::toml::Table>().unwrap().is_empty());

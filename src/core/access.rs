@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn without_allow_everybody_may_come_and_with_it_nobody_else() {
+    fn allow_accepts_only_matches_and_its_absence_accepts_all() {
         assert_eq!(said(None, &[], "192.0.2.1"), "no rule is about it");
         assert_eq!(said(Some(&["10.0.0.0/8"]), &[], "192.0.2.1"), "no rule of allow matches");
         assert_eq!(said(Some(&[]), &[], "192.0.2.1"), "no rule of allow matches");

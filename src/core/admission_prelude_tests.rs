@@ -282,7 +282,7 @@ proptest! {
 
     /// While no time passes, only returned tokens refill the bucket.
     #[test]
-    fn who_never_comes_to_its_program_takes_no_token(
+    fn session_that_starts_no_program_returns_its_token(
         count in 1u32..6, per_source in 1usize..4, when_full in when_full(), steps in steps()
     ) {
         let rate = Some(Rate { count, per: Duration::from_hours(1) });

@@ -88,7 +88,7 @@ fn the_total_holds_over_all_services_and_evicts_any_session() {
 }
 
 #[test]
-fn a_source_has_its_own_limit_at_each_service_and_is_forgotten_when_gone() {
+fn source_limit_is_per_service_and_forgotten_when_unused() {
     let admit = Admit { max_connections_per_source: Some(2), ..most(9) };
     let mut admission = admission(9, &[(A, admit.clone()), (B, admit)]);
     let first = [1, 2].map(|session| begin(&mut admission, session, A, home()).unwrap());
@@ -104,7 +104,7 @@ fn a_source_has_its_own_limit_at_each_service_and_is_forgotten_when_gone() {
 }
 
 #[test]
-fn a_rate_makes_clients_wait_or_refuses_them_as_the_service_says() {
+fn rate_limit_delays_or_refuses_as_configured() {
     let rate = Some(Rate { count: 1, per: Duration::from_secs(10) });
     let refuses = Admit { rate, when_full: WhenFull::Refuse, ..most(9) };
     let mut admission = admission(9, &[(A, Admit { rate, ..most(9) }), (B, refuses)]);
@@ -117,7 +117,7 @@ fn a_rate_makes_clients_wait_or_refuses_them_as_the_service_says() {
 }
 
 #[test]
-fn whoever_is_refused_takes_nothing_from_others() {
+fn refused_connection_consumes_no_slot_and_no_token() {
     let access = Access { allow: None, deny: vec!["192.0.2.0/24".parse().unwrap()] };
     let rate = Some(Rate { count: 2, per: Duration::from_mins(1) });
     let mut admission = admission(9, &[(A, Admit { access, rate, rate_per_source: rate, ..most(9) })]);
@@ -130,7 +130,7 @@ fn whoever_is_refused_takes_nothing_from_others() {
 }
 
 #[test]
-fn a_service_that_fails_by_itself_is_paused_and_one_client_tries_it() {
+fn failing_service_is_paused_and_one_client_probes_it() {
     let mut admission = admission(9, &[(A, most(9)), (B, most(9))]);
     let ticket = begin(&mut admission, 1, A, home()).unwrap();
     assert_eq!(admission.failed(&ticket, "exec", START), Some(Duration::from_secs(1)));
@@ -148,7 +148,7 @@ fn a_service_that_fails_by_itself_is_paused_and_one_client_tries_it() {
 }
 
 #[test]
-fn new_limits_hold_for_who_comes_and_nobody_is_forgotten() {
+fn new_limits_apply_and_live_sessions_stay_counted() {
     let mut admission = admission(9, &[(A, most(5))]);
     let tickets = [1, 2, 3].map(|session| begin(&mut admission, session, A, home()).unwrap());
     admission.configure(9, [(A, &most(2), 2), (B, &most(2), 2)]);

@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_service_can_not_take_the_whole_total() {
+    fn single_service_cannot_take_all_connections() {
         assert_eq!(share_of_total(256, 94, 2), 70);
         assert_eq!(share_of_total(256, 94, 1), 94);
         assert_eq!(share_of_total(256, 10_000, 5), 256);
@@ -25,7 +25,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_descriptor_limit_still_serves_one() {
+    fn small_descriptor_limit_still_allows_one_session() {
         assert_eq!(total_from_descriptors(20, 4, 2), 1);
         assert_eq!(total_from_descriptors(1024, 200, 2), 364);
     }

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_program_that_ends_by_itself_can_leave_something() {
+    fn only_a_program_that_exits_unasked_may_leave_processes() {
         let mut ending = Ending::new(s(5));
         ending.ask_at(s(10), EndReason::Stop);
         assert_eq!(ending.leftovers(Leftovers::Leave, s(9)), Leftovers::Leave);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_not_be_asked_is_not_waited_for() {
+    fn program_that_cannot_be_asked_is_killed_at_once() {
         let mut ending = Ending::new(s(5));
         ending.ask_at(s(3), EndReason::Killed);
         assert_eq!(ending.act(s(4)), EndAction::Ask);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_moment_counts_though_nobody_was_asked() {
+    fn kill_deadline_applies_before_the_program_is_asked() {
         let mut ending = Ending::new(s(5));
         ending.ask_at(s(10), EndReason::Stop);
         ending.kill_at(s(3));

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_beginning_and_one_end_are_said_however_often_it_flickers() {
+    fn flickering_exhaustion_begins_and_ends_once() {
         let mut exhaustion = Exhaustion::new();
         let ms = Duration::from_millis;
         assert!(exhaustion.ran_out().begins);

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_port_is_open_where_the_manager_opened_it_and_nowhere_else() {
+    fn bare_port_uses_only_the_inherited_addresses() {
         let (found, unwanted) = listeners(&BARE, &[given("127.0.0.1:80"), given("10.0.0.1:80")]);
         assert_eq!(found, ["0=127.0.0.1:80", "0=10.0.0.1:80", "1 0.0.0.0:81", "1 [::]:81"]);
         assert!(unwanted.is_empty());
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_that_nobody_wants_are_told() {
+    fn unwanted_inherited_sockets_are_reported() {
         let (found, unwanted) = listeners(&BARE[..2], &[given("0.0.0.0:99")]);
         assert_eq!(found, ["0 0.0.0.0:80", "0 [::]:80"]);
         assert_eq!(unwanted, [0]);

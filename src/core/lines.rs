@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_with_lf_or_crlf_or_the_end_and_empty_ones_are_not_told() {
+    fn lines_end_at_lf_crlf_or_eof_and_empty_lines_are_dropped() {
         assert_eq!(told(&[b"one\ntwo\r\n\n\r\n\r\rthree"]), ["one", "two", "three"]);
         assert_eq!(told(&[b"", b"\n", b"\r"]), [""; 0]);
         assert_eq!(told(&[b"one\r", b"\ntwo\r\r", b"\n"]), ["one", "two"]);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_shown_as_that_and_a_split_character_is_whole() {
+    fn invalid_utf8_is_replaced_and_split_characters_are_joined() {
         assert_eq!(told(&[b"a\xffb\xe2\x82", b"\xac\n\xe2\x82"]), ["a\u{fffd}b€", "\u{fffd}"]);
         let cut = told(&[&[0xff; 1000], b"\n"]);
         assert!(cut[0].len() <= LONGEST_LINE && cut[0].ends_with(&format!("\u{fffd}{CUT}")), "{cut:?}");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn megabytes_are_read_without_a_pause_and_a_flood_at_the_slow_rate() {
+    fn first_megabytes_are_unthrottled_and_a_flood_is_slowed() {
         let (mut pace, mut now) = (Pace::default(), Duration::from_secs(7));
         let read = |pace: &mut Pace, now: &mut Duration, bytes: usize| {
             let began = *now;
@@ -186,7 +186,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_kept_meanwhile_is_bounded(bytes in written(), times in 1usize..20) {
+        fn buffered_partial_line_is_bounded(bytes in written(), times in 1usize..20) {
             let mut lines = Lines::default();
             for _ in 0..times {
                 lines.take(&bytes, &mut |_| ());

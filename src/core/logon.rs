@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_tried_again_after_a_minute_doubling_to_an_hour() {
+    fn refused_logon_is_retried_after_one_minute_up_to_one_hour() {
         let mut logon = Logon::new(Some(s(600)));
         let mut now = s(0);
         for pause in [60, 120, 240, 480, 960, 1920, 3600, 3600] {

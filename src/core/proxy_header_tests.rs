@@ -96,7 +96,7 @@ fn the_longest_lines_are_read() {
 }
 
 #[test]
-fn an_unknown_client_is_the_peer_whatever_else_is_said() {
+fn proxy_unknown_means_the_peer_and_ignores_the_rest() {
     let lines =
         [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN \r\n", b"PROXY UNKNOWN TCP4 \xff 1.2.3.4 70000 x y\r\n"];
     for line in lines {
@@ -105,7 +105,7 @@ fn an_unknown_client_is_the_peer_whatever_else_is_said() {
 }
 
 #[test]
-fn a_line_is_taken_to_the_letter() {
+fn v1_header_is_parsed_strictly() {
     let ends = [
         "TCP4 1.2.3.4 1.2.3.4 1 2\n",
         "TCP4 1.2.3.4 1.2.3.4 1 2\r\r\n",
@@ -148,7 +148,7 @@ fn a_line_is_taken_to_the_letter() {
 }
 
 #[test]
-fn what_is_no_header_is_refused_at_the_first_byte_that_shows_it() {
+fn invalid_header_is_refused_at_the_first_wrong_byte() {
     assert_eq!(refused_after(b"GET / HTTP/1.1\r\n"), 1);
     assert_eq!(refused_after(b"POST / HTTP/1.1\r\n"), 2);
     assert_eq!(refused_after(b"\r\n\r\n\r"), 5);
@@ -179,7 +179,7 @@ fn addresses_of_version_2_are_read_and_what_follows_is_left() {
 }
 
 #[test]
-fn an_ipv4_client_is_one_in_whatever_form_it_comes() {
+fn ipv4_mapped_client_is_shown_as_ipv4() {
     let stream = header(0x21, 0x21, &inet6("::ffff:192.0.2.7", "::ffff:192.0.2.1"));
     assert_eq!(found(&stream).0, client("192.0.2.7:56789", "192.0.2.1:443"));
     let (named, _) = found(b"PROXY TCP6 ::ffff:192.0.2.7 ::ffff:c000:201 1 2\r\n");
@@ -187,7 +187,7 @@ fn an_ipv4_client_is_one_in_whatever_form_it_comes() {
 }
 
 #[test]
-fn local_and_unspecified_connections_and_those_of_sockets_in_files_are_the_peers_own() {
+fn local_and_unspecified_headers_name_the_peer() {
     let local = [&[0xaa; 99][..], b"rest"].concat();
     for (command, family, block) in [
         (0x20, 0x00, &[][..]),
@@ -206,7 +206,7 @@ fn local_and_unspecified_connections_and_those_of_sockets_in_files_are_the_peers
 }
 
 #[test]
-fn a_binary_header_is_taken_to_the_bit() {
+fn v2_header_is_parsed_strictly() {
     for (command, family, length) in [
         (0x11, 0x11, 12),
         (0x01, 0x11, 12),
@@ -283,7 +283,7 @@ fn there_is_one_checksum_and_it_has_four_bytes() {
 }
 
 #[test]
-fn what_follows_in_the_same_bytes_is_an_error_of_the_reader() {
+fn bytes_after_the_header_are_a_reader_error() {
     read(b"PROXY UNKNOWN\r\nx").unwrap_err();
     read(&[header(0x20, 0, &[]), vec![0]].concat()).unwrap_err();
 }

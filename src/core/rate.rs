@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_sources_is_remembered_in_bounded_memory_and_refuses_nobody_new() {
+    fn source_flood_uses_bounded_memory_and_refuses_no_new_source() {
         let mut sources = SourceBuckets::default();
         for number in 0..300_000u32 {
             assert!(sources.take(TEN_A_MINUTE, (SERVICE, ClientSource::V4(number.to_be_bytes())), ms(1)));

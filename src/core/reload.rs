@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_and_there_stays_and_the_rest_is_bound_before_it_is_closed() {
+    fn listeners_in_both_configurations_are_kept() {
         let now = addresses(&["0.0.0.0:80", "0.0.0.0:81"]);
         let wanted = addresses(&["0.0.0.0:82", "0.0.0.0:81"]);
         let expected = Changes { keep: vec![(1, 1)], bind: vec![0], close: vec![0], replace: vec![] };
@@ -101,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_listener_and_every_wanted_address_is_dealt_with_once(
+        fn each_listener_and_wanted_address_is_handled_once(
             now in proptest::collection::btree_set(0u16..20, 0..10), wanted in proptest::collection::btree_set(0u16..20, 0..10)
         ) {
             let address = |number: &u16| {

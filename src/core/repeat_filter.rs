@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn suppressed_lines_of_all_kinds_are_taken_once() {
+    fn suppressed_counts_of_all_kinds_are_taken_once() {
         let mut filter = hourly();
         for kind in ["b", "a", "c", "a", "b", "a"] {
             filter.allow(kind, SECOND);

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_service_gets_no_second_thread_and_others_get_one_more() {
+    fn stuck_service_gets_no_second_thread_and_others_get_one() {
         let mut queue = SpawnQueue::new();
         for job in 0..9 {
             queue.push(A, job);

@@ -54,19 +54,19 @@ mod tests {
     }
 
     #[test]
-    fn the_grace_then_the_polite_end_then_whole_trees() {
+    fn stop_waits_the_grace_period_then_asks_then_kills() {
         let stop = StopTimes::requested(s(100), s(10), s(5), None);
         assert_eq!((stop.ask, stop.kill, stop.end), (s(110), s(115), s(120)));
     }
 
     #[test]
-    fn where_the_system_waits_for_less_all_of_it_fits() {
+    fn stop_times_fit_a_shorter_system_limit() {
         let stop = StopTimes::requested(s(100), s(10), s(5), Some(s(4)));
         assert_eq!((stop.ask, stop.kill), (s(102), s(104)));
     }
 
     #[test]
-    fn a_second_request_skips_the_grace_and_a_third_asks_nobody() {
+    fn second_request_skips_the_grace_and_a_third_kills() {
         let stop = StopTimes::requested(s(0), s(10), s(5), None).requested_again(s(1));
         assert_eq!((stop.ask, stop.kill), (s(1), s(6)));
         let stop = stop.requested_again(s(2));

@@ -138,7 +138,7 @@ mod tests {
     const B: SessionId = SessionId(2);
 
     #[test]
-    fn pauses_double_to_ten_minutes_and_begin_anew_after_a_success() {
+    fn pauses_double_to_ten_minutes_and_reset_on_success() {
         let mut throttle = Throttle::new();
         let mut now = s(0);
         for pause in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn who_could_not_try_leaves_it_to_the_next() {
+    fn session_that_cannot_probe_leaves_it_to_the_next() {
         let mut throttle = Throttle::new();
         throttle.failed(A, "x", s(0));
         assert!(throttle.began(A, s(1)));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_of_before_neither_lengthen_a_pause_nor_end_it() {
+    fn earlier_sessions_neither_lengthen_nor_end_a_pause() {
         let mut throttle = Throttle::new();
         throttle.failed(A, "x", s(0));
         assert_eq!(throttle.failed(B, "y", s(0)), None);

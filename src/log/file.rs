@@ -142,7 +142,7 @@ mod tests {
     use crate::sys::files::testing;
 
     #[test]
-    fn a_file_that_is_full_is_put_aside_and_the_oldest_go() {
+    fn full_log_file_is_rotated_and_the_oldest_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut file = RotatingFile::open(&path, Strictness::Warn).unwrap();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_the_place_of_the_next_file_is_not_followed() {
+    fn link_in_place_of_the_next_log_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let (path, target) = (folder.path().join("log"), folder.path().join("target"));
         std::fs::write(&target, "").unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_a_folder_that_others_can_write_is_not_put_aside() {
+    fn log_in_a_folder_writable_by_others_is_not_rotated() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut file = RotatingFile::open(&path, Strictness::Refuse).unwrap();

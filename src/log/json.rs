@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_stays_one_harmless_line() {
+    fn hostile_text_is_escaped_into_one_line() {
         let line = shown("a b\n\x1b[31m\"\u{7f} \u{9b}2J\u{202e}€");
         assert!(line.contains(r#""message":"a b\n\u001b[31m\"\u007f \u009b2J\u202e€""#), "{line}");
     }
 
     proptest! {
         #[test]
-        fn any_text_is_harmless_and_reads_back(text in r"(.|[\x00-\xa0]|[\u{2000}-\u{2070}]){0,40}") {
+        fn any_text_is_escaped_and_reads_back(text in r"(.|[\x00-\xa0]|[\u{2000}-\u{2070}]){0,40}") {
             let line = shown(&text);
             prop_assert!(!line.trim_end_matches('\n').contains(is_unsafe), "{line:?}");
             let read: Json = serde_json::from_str(&line).unwrap();

@@ -91,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_stays_one_harmless_line() {
+    fn hostile_text_is_escaped_into_one_line() {
         let line = shown("a b\n\x1b[31m\"\u{202e}");
         assert_eq!(line, "1970-01-01T00:00:00.000Z error fault message=\"a b\\n\\u{1b}[31m\\\"\\u{202e}\"\n");
     }
 
     /// Other programs logged client text as a format string or as a syslog priority.
     #[test]
-    fn what_is_a_format_elsewhere_is_only_text() {
+    fn format_directives_are_written_as_plain_text() {
         let hostile = "%n%s%1!s! <0>{0}";
         assert_eq!(shown(hostile), format!("1970-01-01T00:00:00.000Z error fault message=\"{hostile}\"\n"));
     }
@@ -110,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_one_harmless_line(text in r"(.|[\x00-\xa0]|[\u{2000}-\u{2070}]){0,40}") {
+        fn any_text_is_escaped_into_one_line(text in r"(.|[\x00-\xa0]|[\u{2000}-\u{2070}]){0,40}") {
             let line = shown(&text);
             prop_assert!(!line.strip_suffix('\n').unwrap().contains(is_unsafe), "{line:?}");
             prop_assert!(!escaped(&text).contains(is_unsafe));

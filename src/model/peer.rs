@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_host_is_one_source_with_all_of_its_addresses() {
+    fn ipv6_addresses_of_one_64_prefix_are_one_source() {
         let source = |text: &str| ClientSource::of(text.parse().unwrap());
         assert_eq!(source("2001:db8:0:1::1"), source("2001:db8:0:1:ffff::2"));
         assert_ne!(source("2001:db8:0:1::1"), source("2001:db8:0:2::1"));

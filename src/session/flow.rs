@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_moves_is_counted_by_its_direction_and_ends_the_quiet() {
+    fn traffic_is_counted_by_direction_and_ends_idleness() {
         let flow = Flow { began: Instant::now() - Duration::from_secs(5), ..Flow::new() };
         assert!(flow.counts().quiet >= Duration::from_secs(5));
         flow.sent(3);

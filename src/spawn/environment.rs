@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_service_manager_are_not_inherited_by_name_either() {
+    fn service_manager_variables_cannot_be_inherited_by_name() {
         let inherited = ServerEnvironment::from(variables(&["NOTIFY_SOCKET", "CLIENT_IP"]).into_iter());
         let names = ["NOTIFY_SOCKET".into(), "CLIENT_IP".into()];
         assert_eq!(inherited.merged(None, Some(&names), &[], Vec::new()), []);
     }
 
     #[test]
-    fn variables_of_the_file_win_over_what_is_inherited_and_lose_to_the_session() {
+    fn file_variables_override_inherited_but_not_session_ones() {
         let inherited = ServerEnvironment::from(variables(&["A", "B"]).into_iter());
         let own: Variables =
             ["A", "CLIENT_IP", "TCPREMOTEHOST"].map(|name| (name.into(), "file".into())).into();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_programs_need_is_inherited_whatever_a_list_says() {
+    fn variables_that_programs_need_are_always_inherited() {
         let needed = ServerEnvironment::from(variables(NEEDED_BY_PROGRAMS).into_iter());
         assert_eq!(names(&needed.merged(None, Some(&[]), &[], Vec::new())), NEEDED_BY_PROGRAMS);
     }

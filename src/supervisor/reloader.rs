@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_comes_while_another_works_leaves_the_work_to_that_one_and_only_the_last_is_done() {
+    fn only_the_latest_reload_request_runs_after_the_current_one() {
         let turns = Arc::new(Turns::default());
         let (says, hears) = mpsc::channel();
         let (goes_on, waits) = mpsc::channel::<()>();

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_an_error_with_what_to_write() {
+    fn invalid_address_gets_an_error_and_a_hint() {
         for (text, hint) in [
             ("", "write a port"),
             ("0", "1 to 65535"),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_says_which_one_it_is() {
+    fn networks_are_shown_and_corrected_in_canonical_form() {
         assert_eq!(network("192.0.2.7").unwrap().to_string(), "192.0.2.7/32");
         assert_eq!(network("2001:db8::7").unwrap().to_string(), "2001:db8::7/128");
         assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");

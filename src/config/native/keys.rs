@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_gets_the_nearest_one_or_the_table_that_knows_it() {
+    fn unknown_key_gets_the_nearest_key_or_its_table_as_hint() {
         let hint = |name, table| Key::find(name, table).unwrap_err().hint.unwrap_or_default();
         assert_eq!(hint("max_conections", Table::Service), "did you mean `max_connections`?");
         assert_eq!(hint("Listen", Table::Service), "did you mean `listen`?");

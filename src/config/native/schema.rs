@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_has_every_key_with_its_default_and_its_sentence() {
+    fn reference_page_has_every_key_with_default_and_text() {
         let found = std::fs::read_to_string(page("native-file.md")).unwrap();
         for key in KEYS {
             let row = found.lines().find(|line| {

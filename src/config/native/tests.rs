@@ -64,7 +64,7 @@ pub(super) fn fault(keys: &str) -> String {
 }
 
 #[test]
-fn a_table_that_stands_twice_is_one_error_that_says_where_it_stands_already() {
+fn duplicate_table_is_one_error_naming_the_first_line() {
     let service = "[service.a]\nlisten = 81\ncommand = 'cmd'\n";
     let hint = "it stands in line 1 already: a key or table stands once";
     let found = faults(&format!(
@@ -78,7 +78,7 @@ fn a_table_that_stands_twice_is_one_error_that_says_where_it_stands_already() {
 }
 
 #[test]
-fn a_service_of_two_keys_has_the_limits_of_the_classic_file() {
+fn minimal_service_has_the_classic_file_defaults() {
     let found = service("[service.x]\nlisten = 80\ncommand = 'cmd a'");
     assert_eq!(found.name, "x");
     assert!(found.enabled);
@@ -135,7 +135,7 @@ fn the_server_has_keys_of_its_own() {
 }
 
 #[test]
-fn a_default_holds_where_a_service_says_nothing_and_false_is_none() {
+fn service_overrides_defaults_and_false_unsets_them() {
     let shared =
         "[defaults]\nmax_connections = 5\nrate = '1/s'\nlimits = { memory = '1MiB', processes = 3 }\n";
     let found = service(&(with("rate = false\nkeepalive = false\nlimits = { memory = '2MiB' }") + shared));
@@ -144,7 +144,7 @@ fn a_default_holds_where_a_service_says_nothing_and_false_is_none() {
 }
 
 #[test]
-fn a_service_with_its_own_user_does_not_get_the_password_of_another() {
+fn service_with_its_own_user_inherits_no_password() {
     let shared = "[defaults]\nuser = 'a'\npassword = 'pw'\n";
     let identity = |keys: &str| service(&(with(keys) + shared)).program.identity;
     let found = identity("").unwrap();
@@ -181,14 +181,14 @@ fn a_service_of_the_other_system_lacks_nothing_here() {
 }
 
 #[test]
-fn a_file_that_is_something_else_is_not_cited_whole() {
+fn file_that_is_not_toml_gets_a_bounded_error_count() {
     let (_, found) = read_bytes("this is a log\n".repeat(5000).as_bytes());
     assert!((2..300).contains(&found.len()), "{}", found.len());
     assert!(found.last().unwrap().to_string().contains("more findings"), "{}", found.last().unwrap());
 }
 
 #[test]
-fn what_this_system_can_not_honour_is_an_error_outside_of_the_others_table() {
+fn unsupported_key_is_an_error_outside_its_system_table() {
     let (mine, others) = if crate::sys::CAPABILITIES.table == "windows" {
         ("group = 'g'", "load_profile = true")
     } else {
@@ -202,7 +202,7 @@ fn what_this_system_can_not_honour_is_an_error_outside_of_the_others_table() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_in_one_run_in_the_order_of_the_text() {
+fn all_errors_are_reported_at_once_in_text_order() {
     let text = "[server]\nmax_conections = 1\nstop_grace = 10\n[service.a]\nlisten = 'localhost:80'\ncommand = 5\n\
                 allow = ['10.0.0.1/8']\n[service.b]\nlisten = 80\n[service.c]\nlisten = 80\ncommand = 'c'\n\
                 banana = = 3\nrate = 'often'\n";
@@ -361,7 +361,7 @@ fn included_files_hold_services_and_are_read_by_name() {
 }
 
 #[test]
-fn what_is_wrong_with_an_include_is_said() {
+fn faulty_include_is_reported_at_its_position() {
     let (_, found, _folder) = read_files(&[
         (
             "w.toml",

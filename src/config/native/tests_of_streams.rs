@@ -29,7 +29,7 @@ fn warnings(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn streams_are_as_this_system_can_do_them_best_and_errors_go_to_the_log() {
+fn default_stdio_is_the_system_best_and_stderr_is_logged() {
     let found = service(&with(""));
     assert_eq!((found.program.stdio, found.program.stderr), (CAPABILITIES.native_stdio, Stderr::Log));
     assert_eq!((found.tls, found.warm, found.proxy_protocol), (None, None, None));
@@ -49,7 +49,7 @@ fn streams_are_what_was_typed() {
 }
 
 #[test]
-fn the_option_for_streams_is_the_default_of_services_that_say_nothing() {
+fn stdio_option_applies_to_services_without_stdio() {
     let options = Defaults { stdio: Some(Stdio::Pipe), ..defaults() };
     assert!(beside(&options, &with("")).0[0].has_pipes());
     assert!(!beside(&options, &with("stdio = 'socket'")).0[0].has_pipes());
@@ -64,7 +64,7 @@ fn the_option_for_streams_is_the_default_of_services_that_say_nothing() {
 }
 
 #[test]
-fn what_needs_pipes_has_them() {
+fn keys_that_need_pipes_imply_pipes() {
     assert_eq!(
         service(&with("warm = 1000\nmax_connections = 1000")).warm,
         Some(Warm { programs: 1000, header: false })
@@ -79,7 +79,7 @@ fn what_needs_pipes_has_them() {
 }
 
 #[test]
-fn the_socket_can_not_be_had_beside_what_needs_pipes() {
+fn stdio_socket_conflicts_with_keys_that_need_pipes() {
     let found = fault("stdio = 'socket'\nwarm = 4");
     assert!(
         found.starts_with("4:9: `warm`, in line 5, implies `stdio = \"pipe\"`: the program starts"),
@@ -98,7 +98,7 @@ fn the_socket_can_not_be_had_beside_what_needs_pipes() {
 }
 
 #[test]
-fn what_moves_at_a_socket_in_the_file_system_is_seen_through_pipes_only() {
+fn idle_timeout_on_a_unix_socket_implies_pipes() {
     if !CAPABILITIES.unix_sockets {
         return;
     }
@@ -119,7 +119,7 @@ fn what_moves_at_a_socket_in_the_file_system_is_seen_through_pipes_only() {
 }
 
 #[test]
-fn more_programs_that_wait_than_clients_can_come_are_worth_a_word() {
+fn more_warm_programs_than_max_connections_is_a_warning() {
     let found = warnings(&at("7", "warm = 9\nmax_connections = 8"));
     assert!(found[0].contains("4:8: 9 programs would wait, but at most 8 clients can be"), "{found:?}");
     assert!(found[0].contains("`warm = 8` is the largest"), "{found:?}");
@@ -161,7 +161,7 @@ fn files_of_tls_lie_beside_the_file() {
 }
 
 #[test]
-fn what_is_wrong_with_tls_is_said_at_its_place() {
+fn faulty_tls_table_is_reported_at_its_position() {
     if !cfg!(feature = "tls") {
         return;
     }
@@ -214,7 +214,7 @@ fn a_sender_that_can_never_come_is_an_error() {
 }
 
 #[test]
-fn a_sender_at_a_socket_in_the_file_system_is_trusted_by_its_mode() {
+fn unix_socket_senders_are_trusted_by_socket_mode() {
     if !CAPABILITIES.unix_sockets {
         return;
     }
@@ -246,7 +246,7 @@ fn rules_are_about_the_client_that_a_header_names() {
 }
 
 #[test]
-fn leftovers_are_ended_unless_the_file_and_the_system_let_them_go_on() {
+fn leftovers_end_unless_file_and_system_allow_them_to_stay() {
     let of = |keys: &str| service(&with(keys)).program.leftovers;
     assert_eq!(of(""), Leftovers::End);
     assert_eq!(of("leftovers = 'end'"), Leftovers::End);
@@ -275,7 +275,7 @@ fn nodelay_is_on_by_default_where_the_server_moves_the_bytes() {
 }
 
 #[test]
-fn a_service_whose_sessions_end_with_a_server_that_leaves_others_is_warned_of() {
+fn on_stop_leave_warns_of_sessions_that_end_anyway() {
     if !CAPABILITIES.sessions_outlive_us {
         return;
     }

@@ -14,7 +14,7 @@ fn of_root(missing_user: MissingUser, text: &str) -> Vec<Diagnostic> {
 }
 
 #[test]
-fn a_missing_user_is_an_error_where_the_server_is_root() {
+fn missing_user_is_an_error_when_the_server_is_root() {
     let text = "[service.a]\nlisten = 80\ncommand = 'cmd'\n\n[service.bad]\nlisten = 81\ncommand = 'cmd'\n";
     let found = of_root(MissingUser::Refused("root"), text);
     let told: Vec<String> = found.iter().map(ToString::to_string).collect();

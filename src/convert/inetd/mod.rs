@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_native_file_refuses_is_a_comment_with_the_reason() {
+    fn values_refused_by_native_files_become_comments() {
         for line in [
             "79 stream tcp4 nowait root /f f a\0b",
             "79 stream tcp4 nowait r\u{1}t /f f",
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_carried_is_a_comment_at_its_place() {
+    fn unconvertible_line_becomes_a_comment_with_its_position() {
         let lines = [
             ("tftp dgram udp wait root /f f", 6),
             ("rusers/1-3 stream rpc/tcp nowait root /f f", 19),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asked_for_ipsec_or_goes_on_in_the_next_line_is_switched_off() {
+    fn ipsec_and_continued_lines_disable_the_service() {
         let text = services(
             "#@ in ipsec ah/transport//require\n79 stream tcp4 nowait root /f f\n#@\n80 stream tcp4 nowait root /f f\n",
         );

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn names_can_not_be_networks() {
+    fn host_names_are_not_networks() {
         for word in ["host.example", ".example", "net-1", "10.0.0.1/33", ""] {
             assert_eq!(shown(word), None, "{word}");
         }

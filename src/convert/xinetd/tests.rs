@@ -28,7 +28,7 @@ fn a_block_becomes_a_service() {
 }
 
 #[test]
-fn a_block_without_a_user_is_switched_off() {
+fn block_without_a_user_is_disabled() {
     let text = "service finger\n{\nsocket_type = stream\nwait = no\nserver = /bin/f\n}\n";
     let (text, notes) = convert_in(&World::example(), text);
     assert!(text.contains("enabled = false\n") && text.contains("user = \"none\"\n"), "{text}");
@@ -44,7 +44,7 @@ fn a_group_without_a_user_leaves_the_block_a_service() {
 }
 
 #[test]
-fn addresses_and_families_are_never_more_than_they_were() {
+fn conversion_never_widens_addresses_or_families() {
     let both = "[\"0.0.0.0:79\", \"[::]:79\"]";
     for attributes in ["", "flags = IPv6", "flags = IPv4 IPv6", "flags = REUSE", "bind = ::"] {
         assert!(service(attributes).contains(both), "{attributes}");
@@ -94,14 +94,14 @@ fn a_rule_that_no_address_matches_is_left_out_and_told() {
 }
 
 #[test]
-fn an_empty_only_from_is_nobody() {
+fn empty_only_from_allows_no_address() {
     for attributes in ["only_from =", "only_from = host.example", "only_from =\nno_access = 10.0.0.1"] {
         assert!(service(attributes).contains("allow = []"), "{attributes}");
     }
 }
 
 #[test]
-fn what_restricted_and_can_not_be_carried_switches_the_service_off() {
+fn unconvertible_restriction_disables_the_service() {
     let restrictions = [
         "only_from = host.example",
         "no_access = .example",
@@ -123,7 +123,7 @@ fn what_restricted_and_can_not_be_carried_switches_the_service_off() {
 }
 
 #[test]
-fn what_is_no_program_on_a_stream_is_a_comment() {
+fn service_without_a_stream_program_becomes_a_comment() {
     for attributes in
         ["type = INTERNAL", "type = RPC", "type = TCPMUX", "redirect = 10.0.0.1 23", "flags = SENSOR"]
     {
@@ -197,7 +197,7 @@ fn a_block_of_each_family_on_one_port_is_two_services() {
 }
 
 #[test]
-fn a_comment_behind_a_value_is_told_once_and_closes_its_services() {
+fn comment_after_a_value_warns_once_and_disables_the_service() {
     let block = |attributes: &str| {
         format!(
             "service finger\n{{\nsocket_type = stream\nwait = no\nuser = nobody\nserver = /bin/f\n{attributes}\n}}\n"
@@ -348,7 +348,7 @@ fn variables_of_a_session_are_left_out_and_told() {
 }
 
 #[test]
-fn what_a_native_file_refuses_is_a_comment_with_the_reason() {
+fn values_refused_by_native_files_become_comments() {
     let text = service("server_args = a\0b");
     assert!(text.contains("a native file cannot hold it: an argument cannot hold a NUL"), "{text}");
     assert!(text.contains("\n# command = [\"/bin/f\"") && !text.contains("\n[service"), "{text}");

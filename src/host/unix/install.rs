@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_administrator_has_written_into_a_unit_stays() {
+    fn administrator_edits_in_a_unit_are_kept() {
         let old = Stored { cfgfile: Some("/etc/w.conf".into()), ..Stored::default() };
         let stored = Stored { timeout: Some(3), ..old.clone() };
         let program = Path::new("/usr/sbin/wininetd");

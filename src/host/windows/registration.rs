@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_is_in_quotes_with_or_without_blanks() {
+    fn registered_path_is_always_quoted() {
         for path in [r"C:\Program Files\wininetd\wininetd.exe", r"C:\wininetd.exe"] {
             let line = registration(path, StartType::Auto).command_line();
             assert_eq!(line.to_string_lossy(), format!(r#""{path}" --cfgfile "C:\a b\w.conf""#));
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_is_told_old_and_new_and_nothing_else() {
+    fn only_changed_settings_are_listed_old_and_new() {
         let old = registration(r"C:\wininetd.exe", StartType::Auto);
         let new = registration(r"C:\wininetd.exe", StartType::Delayed);
         assert_eq!(new.changes(&old), ["start: was auto\n       now delayed"]);

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn where_we_have_left_it_already_we_stay() {
+    fn server_already_in_its_own_cgroup_does_not_move() {
         let folder = delegated("");
         let own = folder.path().join(OWN);
         fs::create_dir(&own).unwrap();

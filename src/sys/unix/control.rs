@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_server_left_is_replaced_and_what_a_live_one_has_is_not() {
+    fn stale_control_socket_is_replaced_but_a_live_one_is_not() {
         run(async {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("control.sock");
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_can_write_is_refused() {
+    fn control_socket_folder_writable_by_others_is_refused() {
         run(async {
             let folder = tempfile::tempdir().unwrap();
             for (mode, why) in [(0o777, "everybody can change"), (0o1777, "everybody can create files")] {
@@ -269,7 +269,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_server_of_another_user_is_not_asked_and_another_user_is_not_answered() {
+    fn control_channel_accepts_no_other_user_on_either_side() {
         if !process::is_privileged() {
             return;
         }

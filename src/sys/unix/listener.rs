@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_changed_keepalive_holds_for_clients_from_then_on() {
+    async fn changed_keepalive_applies_to_later_clients() {
         let (listener, address) = listening().await;
         for keepalive in [None, Some(crate::model::listen::KEEPALIVE), None] {
             listener.set_keepalive(keepalive).unwrap();

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hint_at_a_taken_port_shows_connections_as_well_as_listeners() {
+    fn hint_for_a_taken_port_lists_connections_and_listeners() {
         let address = Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 7)));
         let hint = bind_hint(&io::Error::from_raw_os_error(libc::EADDRINUSE), &address).unwrap();
         assert_eq!(hint, "`ss -tanp 'sport = :7'` shows which process has it");

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipe_that_can_not_shrink_keeps_its_right_to_be_large() {
+    async fn pipe_that_cannot_shrink_still_counts_as_large() {
         let _turn = TURN.lock().await;
         let (reader, end) = from_program().unwrap();
         let (pipe, mut program, mut growth) = (reader.pipe.as_raw_fd(), file(&end), Growth::default());
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_after_an_urgent_byte_is_not_lost_at_a_clients_end() {
+    async fn bytes_after_an_urgent_byte_are_not_lost_at_eof() {
         let ((stream, mut client), (writer, end)) = (connected(), to_program().unwrap());
         client.write_all(b"abc").unwrap();
         assert_eq!(SockRef::from(&client).send_out_of_band(b"!").unwrap(), 1);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_left_is_all_although_another_process_holds_the_pipe() {
+    async fn remaining_bytes_end_the_stream_despite_an_open_writer() {
         let ((stream, mut client), (reader, end)) = (connected(), from_program().unwrap());
         file(&end).write_all(b"left").unwrap();
         let mut relay = Relay::new();

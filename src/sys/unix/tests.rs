@@ -102,7 +102,7 @@ async fn standard_error_goes_to_the_client_or_nowhere() {
 }
 
 #[tokio::test]
-async fn limits_of_a_process_can_not_be_raised_by_it() {
+async fn program_cannot_raise_its_own_limits() {
     let limits = Limits {
         memory: Some(64 << 20),
         processes: None,
@@ -152,7 +152,7 @@ END
 }
 
 #[tokio::test]
-async fn a_program_that_is_left_goes_on_by_itself() {
+async fn program_that_is_left_keeps_running() {
     let mut session = Session::of("echo ready; read word; echo got $word", Limits::default()).await;
     assert_eq!(session.line(), "ready");
     session.child.leave();
@@ -173,7 +173,7 @@ async fn a_program_that_is_dropped_is_ended() {
 }
 
 #[tokio::test]
-async fn a_program_has_the_group_that_was_given_in_the_place_of_its_accounts_own() {
+async fn configured_group_replaces_the_group_of_the_account() {
     if !super::process::is_privileged() {
         return;
     }
@@ -197,7 +197,7 @@ fn left_over() -> Vec<String> {
 
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[tokio::test]
-async fn a_session_has_no_more_processes_than_its_limit() {
+async fn session_cannot_exceed_its_process_limit() {
     if let Some(why) = processes_fault() {
         println!("not tried: {why}");
         return;
@@ -237,7 +237,7 @@ async fn a_session_has_no_more_processes_than_its_limit() {
 /// The limit stays with leftover processes, and their cgroup goes when they end.
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[tokio::test]
-async fn what_is_left_to_itself_keeps_its_limit_of_processes() {
+async fn leftover_processes_keep_their_process_limit() {
     if let Some(why) = processes_fault() {
         println!("not tried: {why}");
         return;
@@ -271,7 +271,7 @@ static CGROUPS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[tokio::test]
-async fn a_limit_that_can_not_be_kept_is_an_error() {
+async fn limit_that_cannot_be_enforced_is_an_error() {
     let limits = Limits { processes: Some(3), ..Limits::default() };
     let error = started("echo ran", limits, ErrorStream::Output).await.err().unwrap();
     assert_eq!((error.step.name(), Some(error.cause)), ("limits", processes_fault()));

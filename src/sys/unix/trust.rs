@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_everybody_can_write_or_read_is_seen_in_the_file_and_above_it() {
+    fn world_access_is_found_on_the_file_and_its_folders() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("inner");
         std::fs::create_dir(&inner).unwrap();

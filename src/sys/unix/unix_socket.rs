@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_has_the_mode_that_was_asked_for_whatever_the_umask() {
+    async fn socket_mode_does_not_depend_on_the_umask() {
         let (_folder, path) = folder();
         let listener = listen(&path, &UnixSocket { mode: 0o622, user: None, group: None }).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o622);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_server_left_makes_room() {
+    async fn stale_socket_file_is_replaced() {
         let (_folder, path) = folder();
         // std does not remove the file.
         drop(UnixListener::bind(&path).unwrap());
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_alone() {
+    async fn file_that_is_not_a_socket_is_left_alone() {
         let (_folder, path) = folder();
         std::fs::write(&path, "text").unwrap();
         let error = listen(&path, &UnixSocket::default()).unwrap_err();

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_as_elsewhere_gets_a_hint_of_its_own() {
+    fn shell_syntax_in_a_command_gets_a_specific_hint() {
         let cmd = system_directory().join("cmd.exe").display().to_string();
         for (line, part) in [
             (r"%SystemRoot%\system32\cmd.exe /c ver".to_owned(), "not expanded".to_owned()),

@@ -15,7 +15,7 @@ fn bare_names_are_found_in_system32_and_only_exe_is_added() {
 }
 
 #[test]
-fn unquoted_paths_with_blanks_are_tried_in_windows_own_order_and_warned_of() {
+fn unquoted_path_with_spaces_follows_windows_order_and_warns() {
     let folder = tempfile::tempdir().unwrap();
     let short = folder.path().join("a.exe");
     let long = folder.path().join("a b.exe");
@@ -121,7 +121,7 @@ fn arguments_are_quoted_as_programs_read_them() {
 }
 
 #[test]
-fn arguments_that_cmd_would_interpret_are_refused_for_batch_files() {
+fn batch_files_refuse_arguments_that_cmd_interprets() {
     for argument in ["%PATH%", "a&b", "a\"b", "^", "a|b", ">x", "a\nb", "!x!"] {
         for name in ["x.cmd", "X.BAT", "x.bat.", "x.bat "] {
             assert_eq!(of_arguments(&[name, "1", argument]), Err(2), "{name} {argument}");

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_taken_once_and_free_again_when_the_server_is_gone() {
+    fn pipe_name_is_exclusive_and_freed_when_the_server_ends() {
         run(async {
             let name = PathBuf::from(format!(r"\\.\pipe\wininetd-test-{}-once", std::process::id()));
             assert!(matches!(connect(&name).await, Err(ControlFault::Absent)));
@@ -298,14 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn the_access_list_names_nobody_else() {
+    fn control_pipe_access_is_for_system_admins_and_owner_only() {
         let text = access("BA", "S-1-5-21-1-2-3-1234");
         assert_eq!(text, "O:BAD:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;S-1-5-21-1-2-3-1234)");
         Descriptor::parse(&text).unwrap();
     }
 
     #[test]
-    fn a_service_of_an_ordinary_account_is_trusted_by_its_registration() {
+    fn service_account_is_taken_from_the_registration() {
         // This service exists on Windows and Wine.
         let pipe = PathBuf::from(format!("{OPEN_PIPES}EventLog"));
         let account = service_account(&pipe).unwrap();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_somebody_else_is_not_asked() {
+    fn server_of_another_account_is_not_asked() {
         run(async {
             let name = PathBuf::from(format!(r"\\.\pipe\wininetd-test-{}-theirs", std::process::id()));
             let own = token::own_sid().unwrap();

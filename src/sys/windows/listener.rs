@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_a_keepalive_come_back_as_they_were() {
+    fn keepalive_times_survive_packing() {
         assert_eq!(unpacked(packed(Some(KEEPALIVE))), Some((KEEPALIVE.idle, KEEPALIVE.interval)));
         assert_eq!(unpacked(packed(None)), None);
     }

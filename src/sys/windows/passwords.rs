@@ -128,7 +128,7 @@ mod tests {
     use crate::model::secret::Password;
 
     #[test]
-    fn a_sealed_password_is_opened_for_its_user_and_service_only() {
+    fn sealed_password_opens_only_for_its_user_and_service() {
         let mut clear = "p\u{e4}ss".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
         let plain = clear.clone();
         let mut sealed = seal(&mut clear, &entropy("s", r".\u")).unwrap();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_found_until_it_is_forgotten() {
+    fn stored_password_is_found_until_it_is_removed() {
         let service = format!("test-{}", std::process::id());
         let user = crate::sys::account::parse_credentials("Davide", Some("x"), &service).unwrap().user;
         assert!(find(&service, &user).unwrap().is_none());

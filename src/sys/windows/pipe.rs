@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_that_was_taken_is_lost_when_the_writer_is_gone_before_it_is_read() {
+    async fn accepted_bytes_are_readable_after_the_writer_closes() {
         for length in [1, CHUNK, 1 << 20] {
             let (writer, end) = to_program().unwrap();
             let bytes = pattern(length);
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_program_wrote_last_arrives_before_the_end() {
+    async fn last_output_of_a_program_arrives_before_eof() {
         let (reader, end) = from_program().unwrap();
         as_program(end).write_all(b"short").unwrap();
         assert_eq!(read_to_end(&reader).await, b"short");
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_writer_learns_that_nobody_reads_any_more() {
+    async fn writer_gets_broken_pipe_when_the_reader_is_gone() {
         let (writer, end) = to_program().unwrap();
         drop(end);
         let error = fill(&writer, &pattern(CHUNK * 3)).await.unwrap_err();
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipe_has_two_ends_and_nobody_gets_a_third_by_its_name() {
+    async fn pipe_cannot_be_opened_a_second_time_by_name() {
         let name = name().unwrap();
         let mut options = ServerOptions::new();
         options.access_inbound(false);

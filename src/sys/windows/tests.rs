@@ -189,7 +189,7 @@ async fn a_writer_that_waits_for_a_program_learns_that_it_is_gone() {
 }
 
 #[tokio::test]
-async fn what_a_program_wrote_last_is_there_when_it_is_gone_each_in_its_place() {
+async fn last_output_and_stderr_arrive_in_their_own_streams() {
     let (errors, end) = pipe::from_program().unwrap();
     let mut piped = Piped::start("last", ErrorStream::Pipe(&end));
     drop(end);
@@ -204,7 +204,7 @@ async fn what_a_program_wrote_last_is_there_when_it_is_gone_each_in_its_place() 
 }
 
 #[tokio::test]
-async fn the_end_of_the_output_comes_although_the_program_left_another_behind() {
+async fn output_ends_although_a_leftover_process_runs() {
     let mut piped = Piped::start("parent", ErrorStream::Output);
     assert_eq!(piped.exit().await, ExitStatus::Code(0));
     read_until(&piped.output, None).await;
@@ -311,7 +311,7 @@ async fn a_connection_that_a_program_gets_waits_for_its_client() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_not_written_to_for_ever_and_loses_nothing() {
+async fn client_that_does_not_read_is_bounded_and_loses_nothing() {
     static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
     // Asynchronous: on a synchronous socket Wine 10 blocks after a short send.
     let (mut client, socket) = accepted_for(plan::Stdio::Pipe).await;
@@ -335,7 +335,7 @@ async fn a_client_that_does_not_read_is_not_written_to_for_ever_and_loses_nothin
 }
 
 #[tokio::test]
-async fn a_connection_whose_stream_we_have_ended_lingers_for_its_clients() {
+async fn half_closed_connection_lingers_until_the_client_ends() {
     let (mut client, socket) = accepted().await;
     let stream = socket.into_stream().unwrap();
     stream.shutdown().unwrap();
@@ -365,7 +365,7 @@ fn references(socket: HANDLE) -> Option<u32> {
 }
 
 #[tokio::test]
-async fn the_loop_asks_nothing_more_about_a_connection_that_it_has_given_away() {
+async fn event_loop_stops_polling_a_released_connection() {
     let (_client, socket) = accepted().await;
     let handle = socket.handle();
     let before = references(handle);

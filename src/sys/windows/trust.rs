@@ -287,7 +287,7 @@ mod tests {
     const SOMEBODY: &str = "S-1-5-21-1-2-3-1234";
 
     #[test]
-    fn ordinary_users_who_can_write_are_told_from_administrators() {
+    fn ordinary_writers_are_told_apart_from_administrators() {
         let system = "O:BAG:BAD:(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;S-1-5-21-1-2-3-512)";
         assert_eq!(writers(system, CHANGE_FILE), (vec![], vec![]));
         for (name, id) in [
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_is_not_writing_and_what_is_for_children_only_does_not_count() {
+    fn read_rights_and_inherit_only_rights_are_not_write_rights() {
         assert_eq!(writers("O:BAG:BAD:(A;;FRFX;;;WD)", CHANGE_FILE), (vec![], vec![]));
         assert_eq!(writers("O:BAG:BAD:(A;OICIIO;FA;;;WD)", CHANGE_FOLDER), (vec![], vec![]));
         // By default every user may add folders to C:\, which gives no access to files there.
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_denied_first_is_not_allowed() {
+    fn deny_entry_before_allow_entry_wins() {
         assert_eq!(writers("O:BAG:BAD:(D;;FA;;;WD)(A;;FA;;;WD)", CHANGE_FILE), (vec![], vec![]));
         assert_eq!(writers("O:BAG:BAD:(A;;FA;;;WD)(D;;FA;;;WD)", CHANGE_FILE).0.len(), 1);
         assert_eq!(writers("O:BAG:BAD:(D;;FR;;;WD)(A;;FA;;;WD)", CHANGE_FILE).0.len(), 1);
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_junction_is_looked_at_beside_its_target() {
+    fn junction_and_its_target_are_both_checked() {
         let seen = |link: &str, real: &str| -> Vec<(String, bool)> {
             let looks =
                 looks(Path::new(r"C:\a\b\c"), |path| path == Path::new(link), || Some(PathBuf::from(real)));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_can_turn_a_junction_can_change_what_lies_behind_it() {
+    fn right_to_redirect_a_junction_counts_as_write_right() {
         // Redirecting a link takes the right to write its data or attributes.
         for right in ["0x1", "0x100", "0x2"] {
             let entry = format!("O:BAG:BAD:(A;;{right};;;BU)");

@@ -56,14 +56,14 @@ thread_local! {
 
 proptest! {
     #[test]
-    fn random_bytes_let_nobody_in(bytes in proptest::collection::vec(any::<u8>(), 0..4000), pieces in pieces()) {
+    fn random_bytes_never_complete_a_handshake(bytes in proptest::collection::vec(any::<u8>(), 0..4000), pieces in pieces()) {
         let mut server = WORLD.with(|(_, keys)| Connection::new(keys).unwrap());
         feed(&mut server, &bytes, &pieces);
         prop_assert!(server.is_handshaking());
     }
 
     #[test]
-    fn random_bytes_in_a_record_let_nobody_in(
+    fn random_records_never_complete_a_handshake(
         kind in 20..25_u8,
         bytes in proptest::collection::vec(any::<u8>(), 0..4000),
         pieces in pieces(),
@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_client_hello_lets_nobody_in(
+    fn changed_client_hello_never_completes_a_handshake(
         changes in changes(), pieces in pieces(), old in any::<bool>(), times in 1..3_usize,
     ) {
         let version = if old { Version::V12 } else { Version::V13 };
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_changed_behind_the_hello_nothing_panics(
+    fn changes_after_the_client_hello_never_panic(
         changes in changes(), pieces in pieces(), old in any::<bool>(),
     ) {
         let version = if old { Version::V12 } else { Version::V13 };

@@ -79,7 +79,7 @@ fn files_of_windows_editors_can_be_used() {
 }
 
 #[test]
-fn what_can_not_be_read_is_named_with_the_reason() {
+fn unreadable_tls_file_is_named_with_the_reason() {
     let folder = folder();
     for name in ["cert.pem", "key.pem"] {
         let path = folder.path().join(name);
@@ -124,7 +124,7 @@ fn files_that_were_mixed_up_are_recognized() {
 }
 
 #[test]
-fn a_pair_in_each_others_place_is_recognized_and_one_file_for_both_is_none() {
+fn swapped_certificate_and_key_are_recognized() {
     let folder = folder();
     let files = |first: &str, second: &str| Tls {
         certificate: folder.path().join(first),
@@ -146,7 +146,7 @@ fn a_pair_in_each_others_place_is_recognized_and_one_file_for_both_is_none() {
 }
 
 #[test]
-fn all_that_is_wrong_is_known_as_far_as_one_file_says_it_without_another() {
+fn faults_of_all_tls_files_are_found_independently() {
     let names = |changed: &[(&str, &str)]| {
         let folder = folder();
         for (name, text) in changed {
@@ -188,7 +188,7 @@ fn other_forms_are_recognized() {
 }
 
 #[test]
-fn what_was_cut_off_or_changed_is_said_without_a_word_of_it() {
+fn damaged_key_is_reported_without_quoting_it() {
     let key = Authority::new().server("localhost").key;
     let half = &key[..key.len() / 2];
     says(&fault("key.pem", half), "key.pem", "ends in the middle of a section", "cut off");
@@ -206,7 +206,7 @@ fn what_was_cut_off_or_changed_is_said_without_a_word_of_it() {
 }
 
 #[test]
-fn a_certificate_of_version_1_is_answered_with_the_command_that_makes_a_better_one() {
+fn version_1_certificate_is_refused_with_the_openssl_command() {
     let folder = tempfile::tempdir().unwrap();
     let both = include_str!("version1.pem").to_owned();
     Pair { certificate: both.clone(), key: both }.write(folder.path());
@@ -227,7 +227,7 @@ fn a_key_has_to_be_that_of_the_certificate() {
 }
 
 #[test]
-fn a_certificate_behind_its_authoritys_is_answered_with_the_right_order() {
+fn certificate_after_its_authority_gets_an_order_hint() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let mut pair = authority.server("localhost");

@@ -10,7 +10,7 @@ const HANDSHAKE_FAILURE: u8 = 40;
 const PROTOCOL_VERSION: u8 = 70;
 
 #[test]
-fn both_versions_shake_hands_and_tell_what_was_agreed() {
+fn both_tls_versions_report_the_negotiated_parameters() {
     for (version, name, cipher) in [
         (Version::V12, "TLSv1.2", "TLS_ECDHE_ECDSA_WITH_"),
         (Version::V13, "TLSv1.3", "TLS_AES_256_GCM_SHA384"),
@@ -60,14 +60,14 @@ fn a_client_of_tls_1_1_is_refused_and_told_so() {
 }
 
 #[test]
-fn what_is_not_tls_at_all_is_refused() {
+fn plain_text_instead_of_tls_is_refused() {
     let mut server = Connection::new(&keys(&Authority::new(), false)).unwrap();
     let error = server.read_from(&mut &b"GET / HTTP/1.1\r\n\r\n"[..]).unwrap_err();
     assert!(error.to_string().starts_with("the client did not send TLS"), "{error}");
 }
 
 #[test]
-fn a_client_without_a_certificate_is_refused_where_one_is_required() {
+fn client_without_a_required_certificate_is_refused() {
     for version in VERSIONS {
         let authority = Authority::new();
         let mut both = Both::new(&keys(&authority, true), &Client::new(&authority, version));
@@ -114,7 +114,7 @@ fn a_client_whose_certificate_has_expired_is_refused() {
 }
 
 #[test]
-fn a_client_with_a_certificate_of_ours_is_known_by_subject_and_hash() {
+fn client_certificate_is_identified_by_subject_and_hash() {
     for version in VERSIONS {
         let authority = Authority::new();
         let alice = authority.client("alice");
@@ -163,7 +163,7 @@ fn only_a_client_without_a_certificate_resumes_its_session() {
 }
 
 #[test]
-fn a_session_is_worth_nothing_after_the_files_were_read_again() {
+fn tls_session_cannot_be_resumed_after_a_key_reload() {
     for version in VERSIONS {
         let authority = Authority::new();
         let client = Client::new(&authority, version);
@@ -196,7 +196,7 @@ fn a_subject_is_written_as_rfc_4514_says() {
 }
 
 #[test]
-fn no_control_character_gets_into_a_subject() {
+fn control_characters_in_a_subject_are_escaped() {
     let name = "a\0b\nc\r\u{1b}[2J\u{7f}\u{85}d";
     assert_eq!(named(name).unwrap(), r"CN=a\00b\0ac\0d\1b[2J\7f\c2\85d");
 }

@@ -73,7 +73,7 @@ fn our_close_notify_ends_our_direction_alone() {
 }
 
 #[test]
-fn a_stream_that_is_cut_off_does_not_look_like_one_that_has_ended() {
+fn truncated_tls_stream_is_an_unexpected_eof() {
     for version in VERSIONS {
         let mut both = shaken(version);
         both.client.writer().write_all(b"half of").unwrap();
@@ -97,7 +97,7 @@ fn a_handshake_that_is_cut_off_is_never_over() {
 }
 
 #[test]
-fn a_record_that_was_changed_ends_the_stream_behind_what_came_before_it() {
+fn tampered_record_ends_the_stream_after_valid_data() {
     for version in VERSIONS {
         let mut both = shaken(version);
         for text in [&b"whole"[..], b"changed"] {
@@ -134,7 +134,7 @@ fn the_network_is_not_read_while_plaintext_waits() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_holds_no_more_than_64_kib_of_a_programs_output() {
+fn unread_tls_output_is_bounded_at_64_kib() {
     for version in VERSIONS {
         let mut both = shaken(version);
         let mut taken = 0;
