@@ -5,6 +5,13 @@ use std::ops::Range;
 
 use crate::config::zeros::without_leading_zeros;
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Span {
+    /// The index of the file among the sources.
+    pub source: usize,
+    pub range: Range<usize>,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a> {
     pub start: usize,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{Attribute, Block, Operator, Span};
+use super::read::{Attribute, Block, Operator};
+use crate::convert::words::Span;
 
 /// Attributes that hold a set. `+=` and `-=` also change the part that comes from `defaults`.
 const SETS: [&str; 8] =

@@ -6,14 +6,7 @@ use std::path::{Path, PathBuf};
 use super::extras::is_harmless;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
-use crate::convert::words::{Word, words};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Span {
-    /// The index in [`Blocks::sources`].
-    pub source: usize,
-    pub range: Range<usize>,
-}
+use crate::convert::words::{Span, Word, words};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::attributes::{Attributes, Value};
-use super::read::{Block, Span};
+use super::read::Block;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::session_variables::is_of_session;
 use crate::config::source::Source;
@@ -12,7 +12,7 @@ use crate::convert::account::{User, is_number, unnameable, user_of_number, write
 use crate::convert::note;
 use crate::convert::program::started;
 use crate::convert::toml::{Item, TomlEntry, array, string, table};
-use crate::convert::words::{listed, no_address};
+use crate::convert::words::{Span, listed, no_address};
 use crate::convert::world::World;
 use crate::sys::text::same_name;
 
