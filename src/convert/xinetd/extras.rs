@@ -1,8 +1,8 @@
 //! Limits, banners and other attributes of an xinetd service.
 
 use super::attributes::{Attributes, Value};
-use super::service::XinetdReader;
 use crate::convert::inetd::UNLIMITED;
+use crate::convert::reader::ServiceReader;
 use crate::convert::toml::{TomlEntry, string, table};
 use crate::model::plan::LONGEST_TEXT;
 use crate::sys::CAPABILITIES;
@@ -63,7 +63,7 @@ const USED: [&str; 34] = [
     "v6only",
 ];
 
-impl XinetdReader<'_> {
+impl ServiceReader<'_> {
     pub(super) fn limits(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let number = |value: &Value| {
             value.words.first().and_then(|word| word.parse::<u32>().ok()).filter(|&count| count > 0)
@@ -75,14 +75,18 @@ impl XinetdReader<'_> {
                 Some(count) => entry.keys.set(key, count.to_string()),
                 None if unlimited(value) && name == "instances" => entry.keys.set(key, UNLIMITED),
                 None if unlimited(value) => {}
-                None => self.close(entry, &value.at, &format!("{name} is no number and not UNLIMITED")),
+                None => self.switch_off(entry, &value.at, &format!("{name} is no number and not UNLIMITED")),
             }
         }
         if let Some(value) = attributes.value("cps") {
             match number(value).filter(|_| value.words.len() == 2) {
                 Some(count) => entry.keys.set("rate", string(&format!("{count}/s"))),
                 None => {
-                    self.close(entry, &value.at, "cps has two numbers: connections a second, and a pause");
+                    self.switch_off(
+                        entry,
+                        &value.at,
+                        "cps has two numbers: connections a second, and a pause",
+                    );
                 }
             }
         }
@@ -99,7 +103,7 @@ impl XinetdReader<'_> {
                 continue;
             }
             let Some((count, unit)) = value.words.first().and_then(|word| amount(word, is_size)) else {
-                self.close(entry, &value.at, &format!("{name} is no limit that can be read"));
+                self.switch_off(entry, &value.at, &format!("{name} is no limit that can be read"));
                 continue;
             };
             limits.push((
@@ -145,7 +149,7 @@ impl XinetdReader<'_> {
             if let Some((_, why)) = HARMLESS.iter().find(|(known, _)| *known == name) {
                 self.once(entry, &value.at, format!("{name} is not carried over: {why}"));
             } else if name != "wait" && !USED.contains(&name) {
-                self.close(entry, &value.at, &format!("{name} is not known, nor what it restricts"));
+                self.switch_off(entry, &value.at, &format!("{name} is not known, nor what it restricts"));
             }
         }
         let Some(umask) = attributes.value("umask") else { return };
@@ -155,7 +159,7 @@ impl XinetdReader<'_> {
             Some(mask) if mask & !0o022 == 0 => {
                 self.once(entry, &umask.at, "umask is not carried over: a program has 022".to_owned());
             }
-            _ => self.close(
+            _ => self.switch_off(
                 entry,
                 &umask.at,
                 "umask is not carried over: a program has 022, and its files would be open wider",

@@ -8,10 +8,9 @@ mod read;
 mod restrictions;
 mod service;
 
-use std::collections::HashSet;
-
 use super::inetd::UNLIMITED;
 use super::loadable::keep_loadable;
+use super::reader::ServiceReader;
 use super::settle::{Winner, settle};
 use super::toml::{Document, Keys, string};
 use super::world::World;
@@ -19,7 +18,6 @@ use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
 use crate::sys::CAPABILITIES;
 use attributes::Attributes;
-use service::XinetdReader;
 
 /// xinetd's default.
 const RATE: &str = "50/s";
@@ -39,7 +37,7 @@ pub(super) fn convert(
         Document { head: head(&path), server: server(), defaults: common(), ..Document::default() };
     document.head.extend(findings.iter().map(Diagnostic::headline));
     notes.extend(findings);
-    let mut reader = XinetdReader { sources: &sources, world, notes, said: HashSet::new() };
+    let mut reader = ServiceReader::new(&sources, world, notes);
     for block in &services {
         let attributes = Attributes::merge(defaults.as_ref(), block);
         document.items.push(reader.service(block, &attributes));

@@ -5,13 +5,13 @@ use ipnet::IpNet;
 use super::access;
 use super::attributes::{Attributes, Value};
 use super::read::Block;
-use super::service::XinetdReader;
 use crate::config::diagnostic::Severity;
 use crate::config::zeros::without_leading_zeros;
+use crate::convert::reader::ServiceReader;
 use crate::convert::toml::{TomlEntry, can_come};
 use crate::convert::words::no_address;
 
-impl XinetdReader<'_> {
+impl ServiceReader<'_> {
     /// Carries over `only_from` and `no_access`. `access_times` switches the service off.
     pub(super) fn access(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let allowed = attributes.value("only_from").map(|value| self.networks("only_from", value, entry));
@@ -33,7 +33,7 @@ impl XinetdReader<'_> {
             }
         }
         if let Some(times) = attributes.value("access_times") {
-            self.close(
+            self.switch_off(
                 entry,
                 &times.at,
                 "access_times is not carried over: there are no times of access here",
@@ -52,7 +52,7 @@ impl XinetdReader<'_> {
                         format!("{word} in {name} is no address or network, and no name server is asked here")
                     }
                 };
-                self.close(entry, &value.at, &why);
+                self.switch_off(entry, &value.at, &why);
                 continue;
             };
             for network in networks {
@@ -88,7 +88,9 @@ impl XinetdReader<'_> {
                             format!("the flag {flag} is not carried over: it has no counterpart"),
                         );
                     }
-                    _ => self.close(entry, &flags.at, &format!("the flag {flag} cannot be carried over")),
+                    _ => {
+                        self.switch_off(entry, &flags.at, &format!("the flag {flag} cannot be carried over"))
+                    }
                 }
             }
         }
@@ -101,7 +103,7 @@ impl XinetdReader<'_> {
                 and deny, then switch it on",
                 path.display()
             );
-            self.close(entry, &block.at, &why);
+            self.switch_off(entry, &block.at, &why);
         }
     }
 }

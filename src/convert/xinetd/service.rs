@@ -1,46 +1,19 @@
 //! Converts a service of xinetd. A restriction that cannot be carried over switches it off.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::attributes::{Attributes, Value};
 use super::read::Block;
-use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::diagnostic::Severity;
 use crate::config::session_variables::is_of_session;
-use crate::config::source::Source;
 use crate::convert::account::{User, is_number, unnameable, user_of_number, write_group, write_user};
-use crate::convert::note;
 use crate::convert::program::started;
+use crate::convert::reader::ServiceReader;
 use crate::convert::toml::{Item, TomlEntry, array, string, table};
 use crate::convert::words::{Span, listed, no_address};
-use crate::convert::world::World;
 use crate::sys::text::same_name;
 
-pub(super) struct XinetdReader<'a> {
-    pub sources: &'a [Source],
-    pub world: &'a World,
-    pub notes: &'a mut Vec<Diagnostic>,
-    pub said: HashSet<String>,
-}
-
-impl XinetdReader<'_> {
-    pub(super) fn note(&mut self, severity: Severity, at: &Span, message: impl Into<String>) -> String {
-        note(self.notes, severity, &self.sources[at.source], &at.range, message)
-    }
-
-    /// Switches the service off, with a warning.
-    pub(super) fn close(&mut self, entry: &mut TomlEntry, at: &Span, why: &str) {
-        entry.disabled = true;
-        entry.comments.push(self.note(Severity::Warning, at, format!("switched off: {why}")));
-    }
-
-    /// Adds a harmless note, but only once.
-    pub(super) fn once(&mut self, entry: &mut TomlEntry, at: &Span, message: String) {
-        if self.said.insert(message.clone()) {
-            entry.comments.push(self.note(Severity::Note, at, message));
-        }
-    }
-
+impl ServiceReader<'_> {
     pub(super) fn service(&mut self, block: &Block, attributes: &Attributes) -> Item {
         let id = attributes.word("id").unwrap_or(&block.name);
         let Span { source, range: typed } = block.at.clone();
@@ -59,10 +32,14 @@ impl XinetdReader<'_> {
             self.once(&mut entry, at, format!("{name} has no effect in defaults, there or here"));
         }
         for (at, fault) in &attributes.faults {
-            self.close(&mut entry, at, fault);
+            self.switch_off(&mut entry, at, fault);
         }
         if block.skipped {
-            self.close(&mut entry, &block.at, "xinetd skips this block, since a } above it ends no block");
+            self.switch_off(
+                &mut entry,
+                &block.at,
+                "xinetd skips this block, since a } above it ends no block",
+            );
         }
         for (name, _) in attributes.names().filter(|(_, value)| value.commented) {
             // `Blocks::without_comment` has warned about it, once for all services.
@@ -142,7 +119,7 @@ impl XinetdReader<'_> {
             let password = write_user(entry, &user.name);
             match user.said {
                 Some(Ok(message)) => self.once(entry, &value.at, message),
-                Some(Err(why)) => self.close(entry, &value.at, &why),
+                Some(Err(why)) => self.switch_off(entry, &value.at, &why),
                 None => {}
             }
             if let Some(message) = password {
@@ -165,7 +142,7 @@ impl XinetdReader<'_> {
             let why = format!(
                 "this block has no user, so its program would run as the server; write an account{group}"
             );
-            self.close(entry, &server.at, &why);
+            self.switch_off(entry, &server.at, &why);
             return;
         }
         if let Some((value, typed)) = attributes.value("group").zip(own_group.as_mut())
@@ -178,7 +155,7 @@ impl XinetdReader<'_> {
                 }
                 None => {
                     let why = format!("group {typed} has no name on this system: write its name");
-                    self.close(entry, &value.at, &why);
+                    self.switch_off(entry, &value.at, &why);
                 }
             }
         }
@@ -200,7 +177,7 @@ impl XinetdReader<'_> {
         if let Some(rules) = self.world.wrapper_rules.as_ref().filter(|_| started.wrapped) {
             // tcpd itself asks the rules, regardless of the flags.
             let why = format!("tcpd asks {}, which has rules and is not asked here", rules.display());
-            self.close(entry, &server.at, &why);
+            self.switch_off(entry, &server.at, &why);
         }
         if started.wrapped {
             self.once(entry, &server.at, "tcpd is left out; its rules are not asked here".to_owned());

@@ -1,0 +1,44 @@
+//! Findings about the services of an inetd.conf or an xinetd.conf, as comments on their entries.
+
+use std::collections::HashSet;
+
+use super::note;
+use super::toml::TomlEntry;
+use super::words::Span;
+use super::world::World;
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::source::Source;
+
+pub(super) struct ServiceReader<'a> {
+    pub sources: &'a [Source],
+    pub world: &'a World,
+    pub notes: &'a mut Vec<Diagnostic>,
+    said: HashSet<String>,
+}
+
+impl<'a> ServiceReader<'a> {
+    pub(super) fn new(
+        sources: &'a [Source],
+        world: &'a World,
+        notes: &'a mut Vec<Diagnostic>,
+    ) -> ServiceReader<'a> {
+        ServiceReader { sources, world, notes, said: HashSet::new() }
+    }
+
+    pub(super) fn note(&mut self, severity: Severity, at: &Span, message: impl Into<String>) -> String {
+        note(self.notes, severity, &self.sources[at.source], &at.range, message)
+    }
+
+    /// Switches the service off, with a warning.
+    pub(super) fn switch_off(&mut self, entry: &mut TomlEntry, at: &Span, why: &str) {
+        entry.disabled = true;
+        entry.comments.push(self.note(Severity::Warning, at, format!("switched off: {why}")));
+    }
+
+    /// Adds a harmless note, but only once.
+    pub(super) fn once(&mut self, entry: &mut TomlEntry, at: &Span, message: String) {
+        if self.said.insert(message.clone()) {
+            entry.comments.push(self.note(Severity::Note, at, message));
+        }
+    }
+}
