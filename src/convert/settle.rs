@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::note;
 use super::toml::{Item, TomlEntry};
+use super::words::Span;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::native::collide;
 use crate::config::source::Source;
@@ -60,8 +61,8 @@ pub(super) fn settle(items: &mut [Item], sources: &[Source], winner: Winner, not
         }
         for (address, other, owner) in lost {
             let message = format!("{address} is left out: {} has {other}", places[owner]);
-            let source = &sources[entry.source];
-            entry.comments.push(note(notes, Severity::Warning, source, &entry.typed, message));
+            let Span { source, range } = &entry.typed;
+            entry.comments.push(note(notes, Severity::Warning, &sources[*source], range, message));
         }
         taken.extend(kept.iter().map(|address| (address.clone(), number)));
         names.insert(entry.name.clone());
@@ -85,14 +86,14 @@ fn last_of_each(entries: &[&mut TomlEntry]) -> HashMap<Address, usize> {
 impl TomlEntry {
     fn switch_off(&mut self, sources: &[Source], why: String, notes: &mut Vec<Diagnostic>) {
         self.disabled = true;
-        let source = &sources[self.source];
-        self.comments.push(note(notes, Severity::Warning, source, &self.typed, why));
+        let Span { source, range } = &self.typed;
+        self.comments.push(note(notes, Severity::Warning, &sources[*source], range, why));
     }
 }
 
 fn place(entry: &TomlEntry, sources: &[Source]) -> String {
-    let source = &sources[entry.source];
-    format!("{}:{}", source.path.display(), source.place(entry.typed.start).line)
+    let source = &sources[entry.typed.source];
+    format!("{}:{}", source.path.display(), source.place(entry.typed.range.start).line)
 }
 
 /// Removes addresses that a wildcard address or an equal address covers.

@@ -1,10 +1,10 @@
 //! Writes a native file that is stable and readable.
 
 use std::collections::HashSet;
-use std::ops::Range;
 
 use ipnet::IpNet;
 
+use super::words::Span;
 use crate::model::listen::Address;
 
 #[derive(Default)]
@@ -30,9 +30,7 @@ pub(super) struct TomlEntry {
     pub disabled: bool,
     pub listen: Vec<Address>,
     pub keys: Keys,
-    /// The index of its file among the sources.
-    pub source: usize,
-    pub typed: Range<usize>,
+    pub typed: Span,
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::config::zeros::without_leading_zeros;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Span {
     /// The index of the file among the sources.
     pub source: usize,
@@ -14,6 +14,7 @@ pub(super) struct Span {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a> {
+    source: usize,
     pub start: usize,
     pub text: &'a str,
 }
@@ -22,15 +23,19 @@ impl Word<'_> {
     pub(super) fn range(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
+
+    pub(super) fn span(&self) -> Span {
+        Span { source: self.source, range: self.range() }
+    }
 }
 
-/// The words of a line that begins at the byte `start`.
-pub(super) fn words(start: usize, line: &str) -> Vec<Word<'_>> {
+/// The words of a line that begins at the byte `start` of this source.
+pub(super) fn words(source: usize, start: usize, line: &str) -> Vec<Word<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
     for text in line.split(|letter: char| letter.is_ascii_whitespace()) {
         if !text.is_empty() {
-            found.push(Word { start: start + at, text });
+            found.push(Word { source, start: start + at, text });
         }
         at += text.len() + 1;
     }

@@ -75,7 +75,7 @@ impl InetdReader<'_> {
             Some(rest) => (text.len() - rest.len(), rest, true),
             None => (0, text, false),
         };
-        let words = words(start + offset, text);
+        let words = words(0, start + offset, text);
         let Some(first) = words.first() else { return };
         if first.text.starts_with('#') {
             return;
@@ -150,7 +150,7 @@ impl InetdReader<'_> {
                 },
             );
         };
-        let typed = words[0].range();
+        let typed = words[0].span();
         let mut entry = TomlEntry { disabled: off, typed, ..TomlEntry::default() };
         if family == Family::Unix {
             unix(name, &mut entry)?;

@@ -91,7 +91,7 @@ impl Blocks {
                 self.find(Severity::Error, source, &(start..start + line.len()), message);
                 continue;
             };
-            let words = words(start, text);
+            let words = words(index, start, text);
             let Some(first) = words.first() else { continue };
             let range = first.start..words[words.len() - 1].range().end;
             let at = Span { source: index, range: range.clone() };
@@ -268,6 +268,7 @@ fn attribute(text: &str, start: usize, at: &Span) -> Option<Attribute> {
     if name.is_empty() || name.contains(char::is_whitespace) {
         return None;
     }
-    let values = words(start, &text[equals + 1..]).iter().map(|word| word.text.to_owned()).collect();
+    let values =
+        words(at.source, start, &text[equals + 1..]).iter().map(|word| word.text.to_owned()).collect();
     Some(Attribute { name: name.to_owned(), operator, values, at: at.clone(), commented: false })
 }

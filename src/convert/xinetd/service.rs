@@ -16,8 +16,8 @@ use crate::sys::text::same_name;
 impl ServiceReader<'_> {
     pub(super) fn service(&mut self, block: &Block, attributes: &Attributes) -> Item {
         let id = attributes.word("id").unwrap_or(&block.name);
-        let Span { source, range: typed } = block.at.clone();
-        let mut entry = TomlEntry { name: id.to_owned(), source, typed, ..TomlEntry::default() };
+        let (name, typed) = (id.to_owned(), block.at.clone());
+        let mut entry = TomlEntry { name, typed, ..TomlEntry::default() };
         let refusal = why_not(block, attributes).or_else(|| self.listen(block, attributes, &mut entry).err());
         if let Some((at, why)) = refusal {
             let off = is_off(id, attributes);
