@@ -1,6 +1,7 @@
 //! Findings about the services of an inetd.conf or an xinetd.conf, as comments on their entries.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 
 use super::note;
 use super::toml::TomlEntry;
@@ -29,16 +30,28 @@ impl<'a> ServiceReader<'a> {
         note(self.notes, severity, &self.sources[at.source], &at.range, message)
     }
 
+    /// Adds a finding, also as a comment of the entry.
+    pub(super) fn comment(
+        &mut self,
+        entry: &mut TomlEntry,
+        severity: Severity,
+        at: &Span,
+        message: impl Into<String>,
+    ) {
+        entry.comments.push(self.note(severity, at, message));
+    }
+
     /// Switches the service off, with a warning.
-    pub(super) fn switch_off(&mut self, entry: &mut TomlEntry, at: &Span, why: &str) {
+    pub(super) fn switch_off(&mut self, entry: &mut TomlEntry, at: &Span, why: impl Display) {
         entry.disabled = true;
-        entry.comments.push(self.note(Severity::Warning, at, format!("switched off: {why}")));
+        self.comment(entry, Severity::Warning, at, format!("switched off: {why}"));
     }
 
     /// Adds a harmless note, but only once.
-    pub(super) fn once(&mut self, entry: &mut TomlEntry, at: &Span, message: String) {
+    pub(super) fn once(&mut self, entry: &mut TomlEntry, at: &Span, message: impl Into<String>) {
+        let message = message.into();
         if self.said.insert(message.clone()) {
-            entry.comments.push(self.note(Severity::Note, at, message));
+            self.comment(entry, Severity::Note, at, message);
         }
     }
 }

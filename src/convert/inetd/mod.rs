@@ -5,6 +5,7 @@ mod fields;
 mod service;
 
 use super::loadable::keep_loadable;
+use super::reader::ServiceReader;
 use super::settle::{Winner, settle};
 use super::toml::{Document, Keys, string};
 use super::world::World;
@@ -21,14 +22,20 @@ pub(super) const UNLIMITED: &str = "4096";
 const RATE: &str = "256/m";
 
 pub(super) fn convert(source: &Source, world: &World, notes: &mut Vec<Diagnostic>) -> Document {
-    let mut reader = InetdReader::new(source, world, notes, Dialect::of(source, world));
+    let sources = std::slice::from_ref(source);
+    let mut reader = InetdReader {
+        reader: ServiceReader::new(sources, world, notes),
+        dialect: Dialect::of(source, world),
+        hosts: Ok(Vec::new()),
+        policy: None,
+    };
     let mut document =
         Document { head: head(source), server: server(), defaults: defaults(), ..Document::default() };
     for (start, line) in source.lines() {
         reader.line(start, line, &mut document.items);
     }
-    settle(&mut document.items, std::slice::from_ref(source), Winner::Last, notes);
-    keep_loadable(&mut document, std::slice::from_ref(source), notes);
+    settle(&mut document.items, sources, Winner::Last, notes);
+    keep_loadable(&mut document, sources, notes);
     document
 }
 

@@ -1,68 +1,38 @@
 //! Converts a line of an inetd.conf, or gives the reason why it has no native form.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 
 use super::dialect::Dialect;
 use super::fields::{Bounds, Family, addresses, bounds, family, owner};
-use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::source::Source;
+use crate::config::diagnostic::Severity;
 use crate::convert::account::{is_number, unnameable, write_group, write_user};
-use crate::convert::note;
 use crate::convert::program::started;
+use crate::convert::reader::ServiceReader;
 use crate::convert::toml::{Item, TomlEntry, string};
-use crate::convert::words::{Word, listed, no_address, words};
-use crate::convert::world::World;
+use crate::convert::words::{Span, Word, listed, no_address, words};
 use crate::model::listen::Address;
 
 pub(super) struct InetdReader<'a> {
-    source: &'a Source,
-    world: &'a World,
-    notes: &'a mut Vec<Diagnostic>,
-    dialect: Dialect,
+    pub reader: ServiceReader<'a>,
+    pub dialect: Dialect,
     /// Addresses from a line that has nothing else. They apply to the lines below it.
-    hosts: Result<Vec<IpAddr>, String>,
+    pub hosts: Result<Vec<IpAddr>, String>,
     /// The IPsec policy for the lines below it.
-    policy: Option<Range<usize>>,
-    said: HashSet<&'static str>,
+    pub policy: Option<Span>,
 }
 
-/// Why a line has no native form, and the range of the reason.
-type Refusal = (Range<usize>, String);
-
-impl<'a> InetdReader<'a> {
-    pub(super) fn new(
-        source: &'a Source,
-        world: &'a World,
-        notes: &'a mut Vec<Diagnostic>,
-        dialect: Dialect,
-    ) -> InetdReader<'a> {
-        InetdReader {
-            source,
-            world,
-            notes,
-            dialect,
-            hosts: Ok(Vec::new()),
-            policy: None,
-            said: HashSet::new(),
-        }
-    }
-}
+/// Why a line has no native form, and the location of the reason.
+type Refusal = (Span, String);
 
 impl InetdReader<'_> {
-    fn note(&mut self, severity: Severity, range: &Range<usize>, message: impl Into<String>) -> String {
-        note(self.notes, severity, self.source, range, message)
-    }
-
     /// Reads one line, which begins at the byte `start`. Adds a service, or a comment with the
     /// reason why there is none, or keeps a setting for the lines below.
     pub(super) fn line(&mut self, start: usize, line: &[u8], items: &mut Vec<Item>) {
-        let whole = start..start + line.len();
+        let whole = Span { source: 0, range: start..start + line.len() };
         let Ok(text) = std::str::from_utf8(line) else {
             if !line.trim_ascii_start().starts_with(b"#") {
                 let message = "not carried over: this line is not UTF-8, and a native file has to be";
-                let comment = self.note(Severity::Warning, &whole, message);
+                let comment = self.reader.note(Severity::Warning, &whole, message);
                 items.push(Item::Comment(vec![comment]));
             }
             return;
@@ -91,7 +61,7 @@ impl InetdReader<'_> {
                 Ok(entry) => items.push(Item::Service(entry)),
                 Err((range, message)) => {
                     let comment =
-                        self.note(Severity::Warning, &range, format!("not carried over: {message}"));
+                        self.reader.note(Severity::Warning, &range, format!("not carried over: {message}"));
                     items.push(Item::Comment(vec![comment, text.trim().to_owned()]));
                 }
             }
@@ -99,10 +69,10 @@ impl InetdReader<'_> {
     }
 
     /// BSD reads an indented line as part of the line before, which it may restrict.
-    fn continued(&mut self, whole: &Range<usize>, items: &mut [Item]) {
+    fn continued(&mut self, whole: &Span, items: &mut [Item]) {
         let message = "switched off: this line is indented, so it is the rest of the one before, \
             which has to be put together by hand";
-        let comment = self.note(Severity::Warning, whole, message);
+        let comment = self.reader.note(Severity::Warning, whole, message);
         match items.last_mut() {
             Some(Item::Service(entry)) => {
                 entry.disabled = true;
@@ -114,11 +84,11 @@ impl InetdReader<'_> {
     }
 
     fn service(&mut self, words: &[Word<'_>], off: bool) -> Result<TomlEntry, Refusal> {
-        let refused = |word: &Word<'_>, message: &str| Err((word.range(), message.to_owned()));
+        let refused = |word: &Word<'_>, message: &str| Err((word.span(), message.to_owned()));
         let [name, socket_type, protocol, wait, user, program, arguments @ ..] = words else {
             let range = words[0].start..words[words.len() - 1].range().end;
             return Err((
-                range,
+                Span { source: 0, range },
                 "this is no line of an inetd.conf: name, type, protocol, wait, user, program".to_owned(),
             ));
         };
@@ -162,13 +132,11 @@ impl InetdReader<'_> {
         limits(&bounds, &mut entry);
         if protocol.text.contains("buf=") {
             let message = "buffer sizes are not carried over: the system finds better ones by itself";
-            entry.comments.push(self.note(Severity::Note, &protocol.range(), message));
+            self.reader.comment(&mut entry, Severity::Note, &protocol.span(), message);
         }
         if let Some(policy) = self.policy.clone() {
-            entry.disabled = true;
-            let message =
-                "switched off: the services below this line ask for IPsec, which is not asked for here";
-            entry.comments.push(self.note(Severity::Warning, &policy, message));
+            let why = "the services below this line ask for IPsec, which is not asked for here";
+            self.reader.switch_off(&mut entry, &policy, why);
         }
         Ok(entry)
     }
@@ -177,10 +145,10 @@ impl InetdReader<'_> {
         let (hosts, name) = addresses(field.text);
         let has_hosts = field.text.contains(':');
         let hosts = if has_hosts { hosts.map_err(str::to_owned) } else { self.hosts.clone() };
-        let hosts = hosts.map_err(|host| (field.range(), no_address(&host)))?;
-        let Some(port) = self.world.port(name) else {
+        let hosts = hosts.map_err(|host| (field.span(), no_address(&host)))?;
+        let Some(port) = self.reader.world.port(name) else {
             return Err((
-                field.range(),
+                field.span(),
                 format!("{name} is no TCP port that this system knows the number of"),
             ));
         };
@@ -190,11 +158,11 @@ impl InetdReader<'_> {
             _ => true,
         };
         let listen = match hosts.is_empty() {
-            true => self.all_addresses(family, port, &field.range(), entry),
+            true => self.all_addresses(family, port, &field.span(), entry),
             false => hosts.iter().filter(fits).copied().collect(),
         };
         if listen.is_empty() {
-            return Err((field.range(), "these addresses are not of the protocol's family".to_owned()));
+            return Err((field.span(), "these addresses are not of the protocol's family".to_owned()));
         }
         entry.name = name.to_owned();
         entry.listen = listen.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
@@ -205,7 +173,7 @@ impl InetdReader<'_> {
         &mut self,
         family: Family,
         port: u16,
-        field: &Range<usize>,
+        field: &Span,
         entry: &mut TomlEntry,
     ) -> Vec<IpAddr> {
         let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8]));
@@ -235,8 +203,8 @@ impl InetdReader<'_> {
             Family::OnlyV6 => (vec![v6], None),
             Family::Both | Family::Unix => (vec![v4, v6], None),
         };
-        if let Some(message) = message.filter(|message| self.said.insert(message)) {
-            entry.comments.push(self.note(Severity::Note, field, message));
+        if let Some(message) = message {
+            self.reader.once(entry, field, message);
         }
         listen
     }
@@ -245,43 +213,39 @@ impl InetdReader<'_> {
         let texts: Vec<&str> = arguments.iter().map(|word| word.text).collect();
         let started = started(program.text, &texts);
         started.write(entry);
-        let name = arguments.first().unwrap_or(program).range();
+        let name = arguments.first().unwrap_or(program).span();
         if started.wrapped {
-            let (severity, message) = match &self.world.wrapper_rules {
+            match &self.reader.world.wrapper_rules {
                 Some(path) => {
-                    entry.disabled = true;
-                    let path = path.display();
-                    let message = format!(
-                        "switched off: tcpd asks {path}, which has rules and is not asked here: \
-                        write them as allow and deny, then switch it on"
+                    let why = format!(
+                        "tcpd asks {}, which has rules and is not asked here: write them as allow \
+                        and deny, then switch it on",
+                        path.display()
                     );
-                    (Severity::Warning, message)
+                    self.reader.switch_off(entry, &program.span(), why);
                 }
                 None => {
                     let message = "tcpd is left out; hosts.allow and hosts.deny have no rules on this system";
-                    (Severity::Note, message.to_owned())
+                    self.reader.once(entry, &program.span(), message);
                 }
-            };
-            if severity == Severity::Warning || self.said.insert("tcpd") {
-                entry.comments.push(self.note(severity, &program.range(), message));
             }
         }
         if let Some(assumption) = started.assumption() {
-            entry.comments.push(self.note(Severity::Warning, &name, assumption));
+            self.reader.comment(entry, Severity::Warning, &name, assumption);
         }
         if let Some(quoted) = arguments.iter().find(|word| word.text.contains(['"', '\'', '\\'])) {
             let message = "quotes are carried as characters: some inetds take them away";
-            entry.comments.push(self.note(Severity::Warning, &quoted.range(), message));
+            self.reader.comment(entry, Severity::Warning, &quoted.span(), message);
         }
     }
 
     fn identity(&mut self, field: &Word<'_>, entry: &mut TomlEntry) -> Result<(), Refusal> {
         let owner = owner(field.text);
         if let Some(why) = unnameable(owner.user) {
-            return Err((field.range(), why));
+            return Err((field.span(), why));
         }
         if let Some(message) = write_user(entry, owner.user) {
-            entry.comments.push(self.note(Severity::Note, &field.range(), message));
+            self.reader.comment(entry, Severity::Note, &field.span(), message);
         }
         if let Some(group) = owner.group {
             write_group(entry, group);
@@ -289,16 +253,16 @@ impl InetdReader<'_> {
         for number in [Some(owner.user), owner.group].into_iter().flatten().filter(|name| is_number(name)) {
             let message =
                 format!("{number} is taken as a name, as inetd takes it: write the name if it is a number");
-            entry.comments.push(self.note(Severity::Warning, &field.range(), message));
+            self.reader.comment(entry, Severity::Warning, &field.span(), message);
         }
         if owner.group.is_some() && !field.text.contains(':') {
             let message = "what is behind the dot was taken as a group";
-            entry.comments.push(self.note(Severity::Note, &field.range(), message));
+            self.reader.comment(entry, Severity::Note, &field.span(), message);
         }
         if let Some(class) = owner.class {
             let message =
                 format!("the login class {class} is not carried over: write its limits as `limits`");
-            entry.comments.push(self.note(Severity::Warning, &field.range(), message));
+            self.reader.comment(entry, Severity::Warning, &field.span(), message);
         }
         Ok(())
     }
@@ -312,7 +276,7 @@ fn unix(field: &Word<'_>, entry: &mut TomlEntry) -> Result<(), Refusal> {
         _ => (field.text, None),
     };
     if !path.starts_with('/') {
-        return Err((field.range(), "the path of a socket begins with /".to_owned()));
+        return Err((field.span(), "the path of a socket begins with /".to_owned()));
     }
     entry.name = path.rsplit('/').next().unwrap_or_default().to_owned();
     entry.listen = vec![Address::Unix(path.into())];
@@ -321,7 +285,7 @@ fn unix(field: &Word<'_>, entry: &mut TomlEntry) -> Result<(), Refusal> {
         return Ok(());
     };
     if mode.is_empty() || u32::from_str_radix(mode, 8).is_err() {
-        return Err((field.range(), format!("{mode} is no mode of a file")));
+        return Err((field.span(), format!("{mode} is no mode of a file")));
     }
     for (key, value) in [("socket_mode", mode), ("socket_user", user), ("socket_group", group)] {
         if !value.is_empty() {

@@ -75,7 +75,7 @@ impl ServiceReader<'_> {
                 Some(count) => entry.keys.set(key, count.to_string()),
                 None if unlimited(value) && name == "instances" => entry.keys.set(key, UNLIMITED),
                 None if unlimited(value) => {}
-                None => self.switch_off(entry, &value.at, &format!("{name} is no number and not UNLIMITED")),
+                None => self.switch_off(entry, &value.at, format!("{name} is no number and not UNLIMITED")),
             }
         }
         if let Some(value) = attributes.value("cps") {
@@ -103,7 +103,7 @@ impl ServiceReader<'_> {
                 continue;
             }
             let Some((count, unit)) = value.words.first().and_then(|word| amount(word, is_size)) else {
-                self.switch_off(entry, &value.at, &format!("{name} is no limit that can be read"));
+                self.switch_off(entry, &value.at, format!("{name} is no limit that can be read"));
                 continue;
             };
             limits.push((
@@ -149,7 +149,7 @@ impl ServiceReader<'_> {
             if let Some((_, why)) = HARMLESS.iter().find(|(known, _)| *known == name) {
                 self.once(entry, &value.at, format!("{name} is not carried over: {why}"));
             } else if name != "wait" && !USED.contains(&name) {
-                self.switch_off(entry, &value.at, &format!("{name} is not known, nor what it restricts"));
+                self.switch_off(entry, &value.at, format!("{name} is not known, nor what it restricts"));
             }
         }
         let Some(umask) = attributes.value("umask") else { return };
@@ -157,7 +157,7 @@ impl ServiceReader<'_> {
             Some(0o022) => {}
             // The mask removes no more permissions than 022, so files stay at least as protected.
             Some(mask) if mask & !0o022 == 0 => {
-                self.once(entry, &umask.at, "umask is not carried over: a program has 022".to_owned());
+                self.once(entry, &umask.at, "umask is not carried over: a program has 022");
             }
             _ => self.switch_off(
                 entry,

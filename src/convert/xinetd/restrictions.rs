@@ -52,7 +52,7 @@ impl ServiceReader<'_> {
                         format!("{word} in {name} is no address or network, and no name server is asked here")
                     }
                 };
-                self.switch_off(entry, &value.at, &why);
+                self.switch_off(entry, &value.at, why);
                 continue;
             };
             for network in networks {
@@ -68,7 +68,7 @@ impl ServiceReader<'_> {
         }
         if let Some(first) = left_out.first() {
             let why = format!("{first} in {name} is left out: the service has no address of its family");
-            entry.comments.push(self.note(Severity::Note, &value.at, why));
+            self.comment(entry, Severity::Note, &value.at, why);
         }
         found
     }
@@ -88,9 +88,7 @@ impl ServiceReader<'_> {
                             format!("the flag {flag} is not carried over: it has no counterpart"),
                         );
                     }
-                    _ => {
-                        self.switch_off(entry, &flags.at, &format!("the flag {flag} cannot be carried over"))
-                    }
+                    _ => self.switch_off(entry, &flags.at, format!("the flag {flag} cannot be carried over")),
                 }
             }
         }
@@ -103,7 +101,7 @@ impl ServiceReader<'_> {
                 and deny, then switch it on",
                 path.display()
             );
-            self.switch_off(entry, &block.at, &why);
+            self.switch_off(entry, &block.at, why);
         }
     }
 }

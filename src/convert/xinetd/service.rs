@@ -102,7 +102,7 @@ impl ServiceReader<'_> {
         if attributes.value("bind").is_none() && !has("IPv4") && !has("IPv6") && !only_v6 {
             let message = "without the flags IPv4 and IPv6 a service listens on both, as in Debian's xinetd; \
                 if yours listens on IPv4 alone, remove the [::] addresses";
-            self.once(entry, &block.at, message.to_owned());
+            self.once(entry, &block.at, message);
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl ServiceReader<'_> {
             let password = write_user(entry, &user.name);
             match user.said {
                 Some(Ok(message)) => self.once(entry, &value.at, message),
-                Some(Err(why)) => self.switch_off(entry, &value.at, &why),
+                Some(Err(why)) => self.switch_off(entry, &value.at, why),
                 None => {}
             }
             if let Some(message) = password {
@@ -132,7 +132,7 @@ impl ServiceReader<'_> {
             if user.name != "root" && !groups {
                 let message = "a program has all groups of its account here; xinetd takes those away \
                     that the account has besides its first, unless groups is yes";
-                self.once(entry, &value.at, message.to_owned());
+                self.once(entry, &value.at, message);
             }
         } else if let Some(server) = attributes.value("server") {
             entry.keys.set("user", string("none"));
@@ -142,7 +142,7 @@ impl ServiceReader<'_> {
             let why = format!(
                 "this block has no user, so its program would run as the server; write an account{group}"
             );
-            self.switch_off(entry, &server.at, &why);
+            self.switch_off(entry, &server.at, why);
             return;
         }
         if let Some((value, typed)) = attributes.value("group").zip(own_group.as_mut())
@@ -155,7 +155,7 @@ impl ServiceReader<'_> {
                 }
                 None => {
                     let why = format!("group {typed} has no name on this system: write its name");
-                    self.switch_off(entry, &value.at, &why);
+                    self.switch_off(entry, &value.at, why);
                 }
             }
         }
@@ -177,14 +177,13 @@ impl ServiceReader<'_> {
         if let Some(rules) = self.world.wrapper_rules.as_ref().filter(|_| started.wrapped) {
             // tcpd itself asks the rules, regardless of the flags.
             let why = format!("tcpd asks {}, which has rules and is not asked here", rules.display());
-            self.switch_off(entry, &server.at, &why);
+            self.switch_off(entry, &server.at, why);
         }
         if started.wrapped {
-            self.once(entry, &server.at, "tcpd is left out; its rules are not asked here".to_owned());
+            self.once(entry, &server.at, "tcpd is left out; its rules are not asked here");
         }
         if let Some(assumption) = started.assumption() {
-            let comment = self.note(Severity::Warning, &server.at, assumption);
-            entry.comments.push(comment);
+            self.comment(entry, Severity::Warning, &server.at, assumption);
         }
     }
 
@@ -221,12 +220,12 @@ impl ServiceReader<'_> {
         } else {
             return true;
         };
-        let comment = self.note(
+        self.comment(
+            entry,
             Severity::Warning,
             &value.at,
             format!("the variable {} is not carried over: {why}", string(name)),
         );
-        entry.comments.push(comment);
         false
     }
 }
