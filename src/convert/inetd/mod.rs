@@ -6,7 +6,7 @@ mod service;
 
 use super::loadable::keep_loadable;
 use super::reader::ServiceReader;
-use super::settle::{Winner, settle};
+use super::settle::Winner;
 use super::toml::{Document, Keys, string};
 use super::world::World;
 use crate::config::diagnostic::Diagnostic;
@@ -34,7 +34,7 @@ pub(super) fn convert(source: &Source, world: &World, notes: &mut Vec<Diagnostic
     for (start, line) in source.lines() {
         reader.line(start, line, &mut document.items);
     }
-    settle(&mut document.items, sources, Winner::Last, notes);
+    reader.reader.settle(&mut document.items, Winner::Last);
     keep_loadable(&mut document, sources, notes);
     document
 }

@@ -11,7 +11,7 @@ mod service;
 use super::inetd::UNLIMITED;
 use super::loadable::keep_loadable;
 use super::reader::ServiceReader;
-use super::settle::{Winner, settle};
+use super::settle::Winner;
 use super::toml::{Document, Keys, string};
 use super::world::World;
 use crate::config::diagnostic::{Diagnostic, Severity};
@@ -42,7 +42,7 @@ pub(super) fn convert(
         let attributes = Attributes::merge(defaults.as_ref(), block);
         document.items.push(reader.service(block, &attributes));
     }
-    settle(&mut document.items, &sources, Winner::First, notes);
+    reader.settle(&mut document.items, Winner::First);
     keep_loadable(&mut document, &sources, notes);
     Ok(document)
 }
