@@ -1,14 +1,19 @@
-//! Findings about the services of an inetd.conf or an xinetd.conf, as comments on their entries.
+//! What the conversions of an inetd.conf and of an xinetd.conf share: findings as comments on their
+//! entries, and a document with the defaults that hold for both.
 
 use std::collections::HashSet;
 use std::fmt::Display;
 
 use super::note;
-use super::toml::TomlEntry;
+use super::toml::{Document, TomlEntry, string};
 use super::words::Span;
 use super::world::World;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
+use crate::sys::CAPABILITIES;
+
+/// inetd and xinetd do not limit concurrent programs. This limit has no effect in practice.
+pub(super) const UNLIMITED: &str = "4096";
 
 pub(super) struct ServiceReader<'a> {
     pub sources: &'a [Source],
@@ -24,6 +29,28 @@ impl<'a> ServiceReader<'a> {
         notes: &'a mut Vec<Diagnostic>,
     ) -> ServiceReader<'a> {
         ServiceReader { sources, world, notes, said: HashSet::new() }
+    }
+
+    /// A document without services. `server` is `inetd` or `xinetd`, and `included` says what was
+    /// read besides its file.
+    pub(super) fn document(&self, server: &str, included: &str) -> Document {
+        let path = self.sources[0].path.display();
+        let head = vec![
+            format!("The native form of the {server}.conf {path}{included}."),
+            "docs/convert.md says what is carried over, what is not, and why.".to_owned(),
+        ];
+        let mut document = Document { head, ..Document::default() };
+        let defaults = &mut document.defaults;
+        defaults.explain("stdio", string("socket"), "the connection itself");
+        defaults.explain("stderr", string("client"), format!("{server} makes no difference"));
+        if CAPABILITIES.leftovers_go_on {
+            let why = format!("{server} leaves alone what a program leaves behind");
+            defaults.explain("leftovers", string("leave"), why);
+        }
+        defaults.set("directory", string("/"));
+        let why = format!("{server} has no bound; this one is high enough for any use");
+        defaults.explain("max_connections", UNLIMITED, why);
+        document
     }
 
     pub(super) fn note(&mut self, severity: Severity, at: &Span, message: impl Into<String>) -> String {

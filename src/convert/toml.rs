@@ -35,7 +35,7 @@ pub(super) struct TomlEntry {
 
 #[derive(Default)]
 pub(super) struct Keys {
-    here: Vec<(&'static str, TomlValue, &'static str)>,
+    here: Vec<(&'static str, TomlValue, String)>,
     /// Keys that this system does not have, with values as TOML.
     unix: Vec<(&'static str, String)>,
 }
@@ -52,8 +52,8 @@ impl Keys {
         self.explain(key, value, "");
     }
 
-    pub(super) fn explain(&mut self, key: &'static str, value: impl Into<String>, why: &'static str) {
-        self.here.push((key, TomlValue::Toml(value.into()), why));
+    pub(super) fn explain(&mut self, key: &'static str, value: impl Into<String>, why: impl Into<String>) {
+        self.here.push((key, TomlValue::Toml(value.into()), why.into()));
     }
 
     /// Sets a key. If this system lacks it, the key goes into the `unix` table.
@@ -65,8 +65,8 @@ impl Keys {
         }
     }
 
-    pub(super) fn networks(&mut self, key: &'static str, networks: Vec<IpNet>, why: &'static str) {
-        self.here.push((key, TomlValue::Networks(networks), why));
+    pub(super) fn networks(&mut self, key: &'static str, networks: Vec<IpNet>, why: &str) {
+        self.here.push((key, TomlValue::Networks(networks), why.to_owned()));
     }
 
     fn lines(&self, listen: &[Address]) -> Vec<(&'static str, String)> {

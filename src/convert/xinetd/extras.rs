@@ -1,8 +1,7 @@
 //! Limits, banners and other attributes of an xinetd service.
 
 use super::attributes::{Attributes, Value};
-use crate::convert::inetd::UNLIMITED;
-use crate::convert::reader::ServiceReader;
+use crate::convert::reader::{ServiceReader, UNLIMITED};
 use crate::convert::toml::{TomlEntry, string, table};
 use crate::model::plan::LONGEST_TEXT;
 use crate::sys::CAPABILITIES;
