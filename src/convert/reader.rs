@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 
 use super::note;
-use super::toml::{Document, TomlEntry, string};
+use super::toml::{Document, Item, TomlEntry, string};
 use super::words::Span;
 use super::world::World;
 use crate::config::diagnostic::{Diagnostic, Severity};
@@ -14,6 +14,17 @@ use crate::sys::CAPABILITIES;
 
 /// inetd and xinetd do not limit concurrent programs. This limit has no effect in practice.
 pub(super) const UNLIMITED: &str = "4096";
+
+/// What to do about rules of TCP wrappers.
+pub(super) const WRITE_RULES: &str = ": write them as allow and deny, then switch it on";
+
+/// Why an entry has no native form, and the location of the reason.
+pub(super) type Refusal = (Span, String);
+
+pub(super) const DATAGRAMS: &str = "only streams are served, no datagrams";
+pub(super) const MULTIPLEXER: &str = "services of the TCP multiplexer have no port of their own";
+pub(super) const RPC: &str = "RPC services register with the port mapper, which is not done here";
+pub(super) const WAIT: &str = "wait hands the listening socket to the program, which is not done here";
 
 pub(super) struct ServiceReader<'a> {
     pub sources: &'a [Source],
@@ -80,5 +91,36 @@ impl<'a> ServiceReader<'a> {
         if self.said.insert(message.clone()) {
             self.comment(entry, Severity::Note, at, message);
         }
+    }
+
+    /// The reason and the `original` as a comment in place of a service.
+    pub(super) fn not_carried_over(
+        &mut self,
+        severity: Severity,
+        (at, why): Refusal,
+        original: Option<String>,
+    ) -> Item {
+        let comment = self.note(severity, &at, format!("not carried over: {why}"));
+        Item::Comment(std::iter::once(comment).chain(original).collect())
+    }
+
+    pub(super) fn port(&self, typed: &str, at: &Span) -> Result<u16, Refusal> {
+        let unknown = || (at.clone(), format!("{typed} is no TCP port that this system knows the number of"));
+        self.world.port(typed).ok_or_else(unknown)
+    }
+
+    /// Switches the service off if this system has rules of TCP wrappers, which `program` asks.
+    /// Returns whether it has. `advice` ends the message.
+    pub(super) fn wrapper_rules(
+        &mut self,
+        entry: &mut TomlEntry,
+        at: &Span,
+        program: &str,
+        advice: &str,
+    ) -> bool {
+        let Some(path) = &self.world.wrapper_rules else { return false };
+        let why = format!("{program} asks {}, which has rules and is not asked here{advice}", path.display());
+        self.switch_off(entry, at, why);
+        true
     }
 }

@@ -1,6 +1,7 @@
 //! Writes a native file that is stable and readable.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -110,6 +111,10 @@ pub(super) fn can_come(network: &IpNet, listen: &[Address]) -> bool {
 }
 
 impl TomlEntry {
+    pub(super) fn listen_on(&mut self, addresses: &[IpAddr], port: u16) {
+        self.listen = addresses.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
+    }
+
     fn render(&self, text: &mut String) {
         if self.disabled {
             text.push_str("enabled = false\n");

@@ -1,9 +1,12 @@
 //! The words of a line with their locations, and addresses among them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use crate::config::zeros::without_leading_zeros;
+
+pub(super) const ALL_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+pub(super) const ALL_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Span {

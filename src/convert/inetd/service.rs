@@ -1,15 +1,15 @@
 //! Converts a line of an inetd.conf, or gives the reason why it has no native form.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::dialect::Dialect;
 use super::fields::{Bounds, Family, addresses, bounds, family, owner};
 use crate::config::diagnostic::Severity;
 use crate::convert::account::{is_number, unnameable, write_group, write_user};
 use crate::convert::program::started;
-use crate::convert::reader::ServiceReader;
+use crate::convert::reader::{DATAGRAMS, MULTIPLEXER, RPC, Refusal, ServiceReader, WAIT, WRITE_RULES};
 use crate::convert::toml::{Item, TomlEntry, string};
-use crate::convert::words::{Span, Word, listed, no_address, words};
+use crate::convert::words::{ALL_V4, ALL_V6, Span, Word, listed, no_address, words};
 use crate::model::listen::Address;
 
 pub(super) struct InetdReader<'a> {
@@ -21,9 +21,6 @@ pub(super) struct InetdReader<'a> {
     pub policy: Option<Span>,
 }
 
-/// Why a line has no native form, and the location of the reason.
-type Refusal = (Span, String);
-
 impl InetdReader<'_> {
     /// Reads one line, which begins at the byte `start`. Adds a service, or a comment with the
     /// reason why there is none, or keeps a setting for the lines below.
@@ -31,9 +28,8 @@ impl InetdReader<'_> {
         let whole = Span { source: 0, range: start..start + line.len() };
         let Ok(text) = std::str::from_utf8(line) else {
             if !line.trim_ascii_start().starts_with(b"#") {
-                let message = "not carried over: this line is not UTF-8, and a native file has to be";
-                let comment = self.reader.note(Severity::Warning, &whole, message);
-                items.push(Item::Comment(vec![comment]));
+                let why = "this line is not UTF-8, and a native file has to be".to_owned();
+                items.push(self.reader.not_carried_over(Severity::Warning, (whole, why), None));
             }
             return;
         };
@@ -57,14 +53,11 @@ impl InetdReader<'_> {
         {
             self.hosts = listed(hosts).map_err(str::to_owned);
         } else {
-            match self.service(&words, off) {
-                Ok(entry) => items.push(Item::Service(entry)),
-                Err((range, message)) => {
-                    let comment =
-                        self.reader.note(Severity::Warning, &range, format!("not carried over: {message}"));
-                    items.push(Item::Comment(vec![comment, text.trim().to_owned()]));
-                }
-            }
+            let item = self.service(&words, off).map(Item::Service).unwrap_or_else(|refusal| {
+                let original = Some(text.trim().to_owned());
+                self.reader.not_carried_over(Severity::Warning, refusal, original)
+            });
+            items.push(item);
         }
     }
 
@@ -93,10 +86,10 @@ impl InetdReader<'_> {
             ));
         };
         if protocol.text.starts_with("rpc/") {
-            return refused(protocol, "RPC services register with the port mapper, which is not done here");
+            return refused(protocol, RPC);
         }
         if socket_type.text != "stream" {
-            return refused(socket_type, "only streams are served, no datagrams");
+            return refused(socket_type, DATAGRAMS);
         }
         if program.text == "internal" {
             return refused(
@@ -105,7 +98,7 @@ impl InetdReader<'_> {
             );
         }
         if name.text.starts_with("tcpmux") {
-            return refused(name, "services of the TCP multiplexer have no port of their own");
+            return refused(name, MULTIPLEXER);
         }
         let Some(family) = family(protocol.text) else {
             return refused(protocol, "this protocol is not served");
@@ -114,7 +107,7 @@ impl InetdReader<'_> {
             return refused(
                 wait,
                 if wait.text.starts_with("wait") {
-                    "wait hands the listening socket to the program, which is not done here"
+                    WAIT
                 } else {
                     "nowait, and bounds behind it, were expected here"
                 },
@@ -146,12 +139,7 @@ impl InetdReader<'_> {
         let has_hosts = field.text.contains(':');
         let hosts = if has_hosts { hosts.map_err(str::to_owned) } else { self.hosts.clone() };
         let hosts = hosts.map_err(|host| (field.span(), no_address(&host)))?;
-        let Some(port) = self.reader.world.port(name) else {
-            return Err((
-                field.span(),
-                format!("{name} is no TCP port that this system knows the number of"),
-            ));
-        };
+        let port = self.reader.port(name, &field.span())?;
         let fits = |host: &&IpAddr| match family {
             Family::V4 => host.is_ipv4(),
             Family::V6 | Family::OnlyV6 => host.is_ipv6(),
@@ -165,7 +153,7 @@ impl InetdReader<'_> {
             return Err((field.span(), "these addresses are not of the protocol's family".to_owned()));
         }
         entry.name = name.to_owned();
-        entry.listen = listen.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
+        entry.listen_on(&listen, port);
         Ok(())
     }
 
@@ -176,7 +164,7 @@ impl InetdReader<'_> {
         field: &Span,
         entry: &mut TomlEntry,
     ) -> Vec<IpAddr> {
-        let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8]));
+        let (v4, v6) = (ALL_V4, ALL_V6);
         let dialect = &self.dialect;
         let (listen, message) = match family {
             Family::V4 => (vec![v4], None),
@@ -214,21 +202,10 @@ impl InetdReader<'_> {
         let started = started(program.text, &texts);
         started.write(entry);
         let name = arguments.first().unwrap_or(program).span();
-        if started.wrapped {
-            match &self.reader.world.wrapper_rules {
-                Some(path) => {
-                    let why = format!(
-                        "tcpd asks {}, which has rules and is not asked here: write them as allow \
-                        and deny, then switch it on",
-                        path.display()
-                    );
-                    self.reader.switch_off(entry, &program.span(), why);
-                }
-                None => {
-                    let message = "tcpd is left out; hosts.allow and hosts.deny have no rules on this system";
-                    self.reader.once(entry, &program.span(), message);
-                }
-            }
+        let at = program.span();
+        if started.wrapped && !self.reader.wrapper_rules(entry, &at, "tcpd", WRITE_RULES) {
+            let message = "tcpd is left out; hosts.allow and hosts.deny have no rules on this system";
+            self.reader.once(entry, &at, message);
         }
         if let Some(assumption) = started.assumption() {
             self.reader.comment(entry, Severity::Warning, &name, assumption);

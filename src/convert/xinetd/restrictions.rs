@@ -7,7 +7,7 @@ use super::attributes::{Attributes, Value};
 use super::read::Block;
 use crate::config::diagnostic::Severity;
 use crate::config::zeros::without_leading_zeros;
-use crate::convert::reader::ServiceReader;
+use crate::convert::reader::{ServiceReader, WRITE_RULES};
 use crate::convert::toml::{TomlEntry, can_come};
 use crate::convert::words::no_address;
 
@@ -95,13 +95,8 @@ impl ServiceReader<'_> {
         if nodelay {
             entry.keys.set("nodelay", "true");
         }
-        if let Some(path) = self.world.wrapper_rules.as_ref().filter(|_| wrapped) {
-            let why = format!(
-                "xinetd asks {}, which has rules and is not asked here: write them as allow \
-                and deny, then switch it on",
-                path.display()
-            );
-            self.switch_off(entry, &block.at, why);
+        if wrapped {
+            self.wrapper_rules(entry, &block.at, "xinetd", WRITE_RULES);
         }
     }
 }

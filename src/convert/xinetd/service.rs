@@ -1,16 +1,14 @@
 //! Converts a service of xinetd. A restriction that cannot be carried over switches it off.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::attributes::{Attributes, Value};
 use super::read::Block;
 use crate::config::diagnostic::Severity;
 use crate::config::session_variables::is_of_session;
 use crate::convert::account::{User, is_number, unnameable, user_of_number, write_group, write_user};
 use crate::convert::program::started;
-use crate::convert::reader::ServiceReader;
+use crate::convert::reader::{DATAGRAMS, MULTIPLEXER, RPC, Refusal, ServiceReader, WAIT};
 use crate::convert::toml::{Item, TomlEntry, array, string, table};
-use crate::convert::words::{Span, listed, no_address};
+use crate::convert::words::{ALL_V4, ALL_V6, listed, no_address};
 use crate::sys::text::same_name;
 
 impl ServiceReader<'_> {
@@ -19,13 +17,12 @@ impl ServiceReader<'_> {
         let (name, typed) = (id.to_owned(), block.at.clone());
         let mut entry = TomlEntry { name, typed, ..TomlEntry::default() };
         let refusal = why_not(block, attributes).or_else(|| self.listen(block, attributes, &mut entry).err());
-        if let Some((at, why)) = refusal {
+        if let Some(refusal) = refusal {
             let off = is_off(id, attributes);
             let severity = if off { Severity::Note } else { Severity::Warning };
-            let comment = self.note(severity, &at, format!("not carried over: {why}"));
             let what = if id == block.name { id.to_owned() } else { format!("{id} ({})", block.name) };
             let off = if off { ", which was off" } else { "" };
-            return Item::Comment(vec![comment, format!("service {what}{off}")]);
+            return self.not_carried_over(severity, refusal, Some(format!("service {what}{off}")));
         }
         entry.disabled = is_off(id, attributes);
         for (at, name) in &attributes.ignored {
@@ -62,17 +59,11 @@ impl ServiceReader<'_> {
         block: &Block,
         attributes: &Attributes,
         entry: &mut TomlEntry,
-    ) -> Result<(), (Span, String)> {
+    ) -> Result<(), Refusal> {
         let typed = attributes.word("port").unwrap_or(&block.name);
         let place = attributes.value("port").map_or(&block.at, |value| &value.at);
-        let Some(port) = self.world.port(typed) else {
-            return Err((
-                place.clone(),
-                format!("{typed} is no TCP port that this system knows the number of"),
-            ));
-        };
+        let port = self.port(typed, place)?;
         let has = |flag: &str| attributes.words("flags").iter().any(|word| word.eq_ignore_ascii_case(flag));
-        let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8]));
         let only_v6 = attributes.word("v6only").is_some_and(|word| word.eq_ignore_ascii_case("yes"));
         let addresses = match attributes.value("bind") {
             Some(bind) => {
@@ -87,18 +78,13 @@ impl ServiceReader<'_> {
         };
         let listen = match addresses[..] {
             // In xinetd an IPv6 socket also takes IPv4 clients, unless it is IPv6-only.
-            [] if !has("IPv4") || has("IPv6") => {
-                if only_v6 {
-                    vec![v6]
-                } else {
-                    vec![v4, v6]
-                }
-            }
-            [] => vec![v4],
-            [address] if address == v6 && !only_v6 => vec![v4, v6],
+            [] if has("IPv4") && !has("IPv6") => vec![ALL_V4],
+            [] if only_v6 => vec![ALL_V6],
+            [] => vec![ALL_V4, ALL_V6],
+            [address] if address == ALL_V6 && !only_v6 => vec![ALL_V4, ALL_V6],
             _ => addresses,
         };
-        entry.listen = listen.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
+        entry.listen_on(&listen, port);
         if attributes.value("bind").is_none() && !has("IPv4") && !has("IPv6") && !only_v6 {
             let message = "without the flags IPv4 and IPv6 a service listens on both, as in Debian's xinetd; \
                 if yours listens on IPv4 alone, remove the [::] addresses";
@@ -174,12 +160,9 @@ impl ServiceReader<'_> {
             false => started(program, &[&[program][..], &arguments[..]].concat()),
         };
         started.write(entry);
-        if let Some(rules) = self.world.wrapper_rules.as_ref().filter(|_| started.wrapped) {
-            // tcpd itself asks the rules, regardless of the flags.
-            let why = format!("tcpd asks {}, which has rules and is not asked here", rules.display());
-            self.switch_off(entry, &server.at, why);
-        }
         if started.wrapped {
+            // tcpd itself asks the rules, regardless of the flags.
+            self.wrapper_rules(entry, &server.at, "tcpd", "");
             self.once(entry, &server.at, "tcpd is left out; its rules are not asked here");
         }
         if let Some(assumption) = started.assumption() {
@@ -230,7 +213,7 @@ impl ServiceReader<'_> {
     }
 }
 
-fn why_not(block: &Block, attributes: &Attributes) -> Option<(Span, String)> {
+fn why_not(block: &Block, attributes: &Attributes) -> Option<Refusal> {
     let is =
         |name: &str, word: &str| attributes.words(name).iter().any(|typed| typed.eq_ignore_ascii_case(word));
     let at = |name: &str| attributes.value(name).map_or(&block.at, |value| &value.at).clone();
@@ -242,13 +225,13 @@ fn why_not(block: &Block, attributes: &Attributes) -> Option<(Span, String)> {
         );
     }
     if is("type", "RPC") {
-        return refused("type", "RPC services register with the port mapper, which is not done here");
+        return refused("type", RPC);
     }
     if is("type", "TCPMUX") || is("type", "TCPMUXPLUS") {
-        return refused("type", "services of the TCP multiplexer have no port of their own");
+        return refused("type", MULTIPLEXER);
     }
     if attributes.value("socket_type").is_some() && !is("socket_type", "stream") {
-        return refused("socket_type", "only streams are served, no datagrams");
+        return refused("socket_type", DATAGRAMS);
     }
     if attributes.value("protocol").is_some() && !is("protocol", "tcp") {
         return refused("protocol", "only TCP is served");
@@ -260,7 +243,7 @@ fn why_not(block: &Block, attributes: &Attributes) -> Option<(Span, String)> {
         return refused("redirect", "connections are not passed on; a program that connects can do it");
     }
     if is("wait", "yes") {
-        return refused("wait", "wait hands the listening socket to the program, which is not done here");
+        return refused("wait", WAIT);
     }
     if !is("wait", "no") {
         return refused("wait", "wait = no is missing, and xinetd does not serve without it");
