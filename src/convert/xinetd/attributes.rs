@@ -44,6 +44,13 @@ pub(super) struct Value {
     pub commented: bool,
 }
 
+impl Value {
+    /// The first word, or an empty text.
+    pub(super) fn first(&self) -> &str {
+        self.words.first().map_or("", |word| word)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
     values: BTreeMap<String, Value>,
@@ -140,6 +147,11 @@ impl Attributes {
 
     pub(super) fn word(&self, name: &str) -> Option<&str> {
         self.words(name).first().map(|word| &**word)
+    }
+
+    /// Whether one of the words is this one, in any case of letters.
+    pub(super) fn has(&self, name: &str, word: &str) -> bool {
+        self.words(name).iter().any(|typed| typed.eq_ignore_ascii_case(word))
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Value)> {

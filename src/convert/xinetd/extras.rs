@@ -64,10 +64,8 @@ const USED: [&str; 34] = [
 
 impl ServiceReader<'_> {
     pub(super) fn limits(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
-        let number = |value: &Value| {
-            value.words.first().and_then(|word| word.parse::<u32>().ok()).filter(|&count| count > 0)
-        };
-        let unlimited = |value: &Value| value.words.first().is_some_and(|word| word == "UNLIMITED");
+        let number = |value: &Value| value.first().parse::<u32>().ok().filter(|&count| count > 0);
+        let unlimited = |value: &Value| value.first() == "UNLIMITED";
         for (name, key) in [("instances", "max_connections"), ("per_source", "max_connections_per_source")] {
             let Some(value) = attributes.value(name) else { continue };
             match number(value).filter(|_| value.words.len() == 1) {
@@ -101,7 +99,7 @@ impl ServiceReader<'_> {
             if limits.iter().any(|(known, _)| *known == key) {
                 continue;
             }
-            let Some((count, unit)) = value.words.first().and_then(|word| amount(word, is_size)) else {
+            let Some((count, unit)) = amount(value.first(), is_size) else {
                 self.switch_off(entry, &value.at, format!("{name} is no limit that can be read"));
                 continue;
             };
@@ -128,7 +126,7 @@ impl ServiceReader<'_> {
         {
             let mut text = String::new();
             for value in names.iter().filter_map(|name| attributes.value(name)) {
-                let path = value.words.first().map_or("", |word| &**word);
+                let path = value.first();
                 match short_text(path, LONGEST_TEXT - text.len()) {
                     Ok(more) => text.push_str(&more),
                     Err(why) => {
@@ -152,7 +150,7 @@ impl ServiceReader<'_> {
             }
         }
         let Some(umask) = attributes.value("umask") else { return };
-        match umask.words.first().and_then(|word| u32::from_str_radix(word, 8).ok()) {
+        match u32::from_str_radix(umask.first(), 8).ok() {
             Some(0o022) => {}
             // The mask removes no more permissions than 022, so files stay at least as protected.
             Some(mask) if mask & !0o022 == 0 => {

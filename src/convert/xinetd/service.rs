@@ -63,7 +63,7 @@ impl ServiceReader<'_> {
         let typed = attributes.word("port").unwrap_or(&block.name);
         let place = attributes.value("port").map_or(&block.at, |value| &value.at);
         let port = self.port(typed, place)?;
-        let has = |flag: &str| attributes.words("flags").iter().any(|word| word.eq_ignore_ascii_case(flag));
+        let has = |flag: &str| attributes.has("flags", flag);
         let only_v6 = attributes.word("v6only").is_some_and(|word| word.eq_ignore_ascii_case("yes"));
         let addresses = match attributes.value("bind") {
             Some(bind) => {
@@ -97,7 +97,7 @@ impl ServiceReader<'_> {
     fn identity(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let mut own_group = attributes.word("group").map(str::to_owned);
         if let Some(value) = attributes.value("user") {
-            let typed = value.words.first().map_or("", |word| &**word);
+            let typed = value.first();
             let user = match is_number(typed) {
                 true => user_of_number(self.world, typed, own_group.is_some()),
                 false => User { name: typed.to_owned(), group: None, said: None },
@@ -153,9 +153,8 @@ impl ServiceReader<'_> {
     fn program(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let Some(server) = attributes.value("server") else { return };
         let arguments: Vec<&str> = attributes.words("server_args").iter().map(|word| &**word).collect();
-        let program = server.words.first().map_or("", |word| &**word);
-        let named = attributes.words("flags").iter().any(|flag| flag.eq_ignore_ascii_case("NAMEINARGS"));
-        let started = match named {
+        let program = server.first();
+        let started = match attributes.has("flags", "NAMEINARGS") {
             true => started(program, &arguments),
             false => started(program, &[&[program][..], &arguments[..]].concat()),
         };
@@ -214,8 +213,7 @@ impl ServiceReader<'_> {
 }
 
 fn why_not(block: &Block, attributes: &Attributes) -> Option<Refusal> {
-    let is =
-        |name: &str, word: &str| attributes.words(name).iter().any(|typed| typed.eq_ignore_ascii_case(word));
+    let is = |name, word| attributes.has(name, word);
     let at = |name: &str| attributes.value(name).map_or(&block.at, |value| &value.at).clone();
     let refused = |name: &str, why: &str| Some((at(name), why.to_owned()));
     if is("type", "INTERNAL") {
@@ -258,11 +256,9 @@ fn why_not(block: &Block, attributes: &Attributes) -> Option<Refusal> {
 }
 
 fn is_off(id: &str, attributes: &Attributes) -> bool {
-    let flag =
-        |name: &str, word: &str| attributes.words(name).iter().any(|typed| typed.eq_ignore_ascii_case(word));
     let listed = |name: &str| attributes.words(name).iter().any(|typed| typed == id);
-    flag("disable", "yes")
-        || flag("flags", "DISABLE")
+    attributes.has("disable", "yes")
+        || attributes.has("flags", "DISABLE")
         || listed("disabled")
         || (attributes.value("enabled").is_some() && !listed("enabled"))
 }
