@@ -34,11 +34,7 @@ pub(super) struct ServiceReader<'a> {
 }
 
 impl<'a> ServiceReader<'a> {
-    pub(super) fn new(
-        sources: &'a [Source],
-        world: &'a World,
-        notes: &'a mut Vec<Diagnostic>,
-    ) -> ServiceReader<'a> {
+    pub(super) fn new(sources: &'a [Source], world: &'a World, notes: &'a mut Vec<Diagnostic>) -> Self {
         ServiceReader { sources, world, notes, said: HashSet::new() }
     }
 
@@ -68,40 +64,29 @@ impl<'a> ServiceReader<'a> {
         note(self.notes, severity, &self.sources[at.source], &at.range, message)
     }
 
-    /// Adds a finding, also as a comment of the entry.
-    pub(super) fn comment(
-        &mut self,
-        entry: &mut TomlEntry,
-        severity: Severity,
-        at: &Span,
-        message: impl Into<String>,
-    ) {
-        entry.comments.push(self.note(severity, at, message));
+    /// Adds a warning, also as a comment of the entry.
+    pub(super) fn warn(&mut self, entry: &mut TomlEntry, at: &Span, message: impl Into<String>) {
+        entry.comments.push(self.note(Severity::Warning, at, message));
     }
 
     /// Switches the service off, with a warning.
     pub(super) fn switch_off(&mut self, entry: &mut TomlEntry, at: &Span, why: impl Display) {
         entry.disabled = true;
-        self.comment(entry, Severity::Warning, at, format!("switched off: {why}"));
+        self.warn(entry, at, format!("switched off: {why}"));
     }
 
     /// Adds a harmless note, but only once.
     pub(super) fn once(&mut self, entry: &mut TomlEntry, at: &Span, message: impl Into<String>) {
         let message = message.into();
         if self.said.insert(message.clone()) {
-            self.comment(entry, Severity::Note, at, message);
+            entry.comments.push(self.note(Severity::Note, at, message));
         }
     }
 
-    /// The reason and the `original` as a comment in place of a service.
-    pub(super) fn not_carried_over(
-        &mut self,
-        severity: Severity,
-        (at, why): Refusal,
-        original: Option<String>,
-    ) -> Item {
+    /// The reason and what was typed, as a comment in place of a service.
+    pub(super) fn refused(&mut self, severity: Severity, (at, why): Refusal, typed: Option<String>) -> Item {
         let comment = self.note(severity, &at, format!("not carried over: {why}"));
-        Item::Comment(std::iter::once(comment).chain(original).collect())
+        Item::Comment(std::iter::once(comment).chain(typed).collect())
     }
 
     pub(super) fn port(&self, typed: &str, at: &Span) -> Result<u16, Refusal> {
@@ -109,17 +94,11 @@ impl<'a> ServiceReader<'a> {
         self.world.port(typed).ok_or_else(unknown)
     }
 
-    /// Switches the service off if this system has rules of TCP wrappers, which `program` asks.
+    /// Switches the service off if this system has rules of TCP wrappers, which `asker` asks.
     /// Returns whether it has. `advice` ends the message.
-    pub(super) fn wrapper_rules(
-        &mut self,
-        entry: &mut TomlEntry,
-        at: &Span,
-        program: &str,
-        advice: &str,
-    ) -> bool {
+    pub(super) fn asks_rules(&mut self, entry: &mut TomlEntry, at: &Span, asker: &str, advice: &str) -> bool {
         let Some(path) = &self.world.wrapper_rules else { return false };
-        let why = format!("{program} asks {}, which has rules and is not asked here{advice}", path.display());
+        let why = format!("{asker} asks {}, which has rules and is not asked here{advice}", path.display());
         self.switch_off(entry, at, why);
         true
     }

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 
 use super::reader::ServiceReader;
 use super::toml::{Item, TomlEntry};
-use crate::config::diagnostic::Severity;
 use crate::config::native::collide;
 use crate::config::source::Source;
 use crate::model::listen::Address;
@@ -62,7 +61,7 @@ impl ServiceReader<'_> {
             }
             for (address, other, owner) in lost {
                 let message = format!("{address} is left out: {} has {other}", places[owner]);
-                self.comment(entry, Severity::Warning, &typed, message);
+                self.warn(entry, &typed, message);
             }
             taken.extend(kept.iter().map(|address| (address.clone(), number)));
             names.insert(entry.name.clone());

@@ -29,7 +29,7 @@ impl InetdReader<'_> {
         let Ok(text) = std::str::from_utf8(line) else {
             if !line.trim_ascii_start().starts_with(b"#") {
                 let why = "this line is not UTF-8, and a native file has to be".to_owned();
-                items.push(self.reader.not_carried_over(Severity::Warning, (whole, why), None));
+                items.push(self.reader.refused(Severity::Warning, (whole, why), None));
             }
             return;
         };
@@ -55,7 +55,7 @@ impl InetdReader<'_> {
         } else {
             let item = self.service(&words, off).map(Item::Service).unwrap_or_else(|refusal| {
                 let original = Some(text.trim().to_owned());
-                self.reader.not_carried_over(Severity::Warning, refusal, original)
+                self.reader.refused(Severity::Warning, refusal, original)
             });
             items.push(item);
         }
@@ -125,7 +125,7 @@ impl InetdReader<'_> {
         limits(&bounds, &mut entry);
         if protocol.text.contains("buf=") {
             let message = "buffer sizes are not carried over: the system finds better ones by itself";
-            self.reader.comment(&mut entry, Severity::Note, &protocol.span(), message);
+            entry.comments.push(self.reader.note(Severity::Note, &protocol.span(), message));
         }
         if let Some(policy) = self.policy.clone() {
             let why = "the services below this line ask for IPsec, which is not asked for here";
@@ -157,13 +157,7 @@ impl InetdReader<'_> {
         Ok(())
     }
 
-    fn all_addresses(
-        &mut self,
-        family: Family,
-        port: u16,
-        field: &Span,
-        entry: &mut TomlEntry,
-    ) -> Vec<IpAddr> {
+    fn all_addresses(&mut self, family: Family, port: u16, at: &Span, entry: &mut TomlEntry) -> Vec<IpAddr> {
         let (v4, v6) = (ALL_V4, ALL_V6);
         let dialect = &self.dialect;
         let (listen, message) = match family {
@@ -192,7 +186,7 @@ impl InetdReader<'_> {
             Family::Both | Family::Unix => (vec![v4, v6], None),
         };
         if let Some(message) = message {
-            self.reader.once(entry, field, message);
+            self.reader.once(entry, at, message);
         }
         listen
     }
@@ -203,16 +197,16 @@ impl InetdReader<'_> {
         started.write(entry);
         let name = arguments.first().unwrap_or(program).span();
         let at = program.span();
-        if started.wrapped && !self.reader.wrapper_rules(entry, &at, "tcpd", WRITE_RULES) {
+        if started.wrapped && !self.reader.asks_rules(entry, &at, "tcpd", WRITE_RULES) {
             let message = "tcpd is left out; hosts.allow and hosts.deny have no rules on this system";
             self.reader.once(entry, &at, message);
         }
         if let Some(assumption) = started.assumption() {
-            self.reader.comment(entry, Severity::Warning, &name, assumption);
+            self.reader.warn(entry, &name, assumption);
         }
         if let Some(quoted) = arguments.iter().find(|word| word.text.contains(['"', '\'', '\\'])) {
             let message = "quotes are carried as characters: some inetds take them away";
-            self.reader.comment(entry, Severity::Warning, &quoted.span(), message);
+            self.reader.warn(entry, &quoted.span(), message);
         }
     }
 
@@ -222,7 +216,7 @@ impl InetdReader<'_> {
             return Err((field.span(), why));
         }
         if let Some(message) = write_user(entry, owner.user) {
-            self.reader.comment(entry, Severity::Note, &field.span(), message);
+            entry.comments.push(self.reader.note(Severity::Note, &field.span(), message));
         }
         if let Some(group) = owner.group {
             write_group(entry, group);
@@ -230,16 +224,16 @@ impl InetdReader<'_> {
         for number in [Some(owner.user), owner.group].into_iter().flatten().filter(|name| is_number(name)) {
             let message =
                 format!("{number} is taken as a name, as inetd takes it: write the name if it is a number");
-            self.reader.comment(entry, Severity::Warning, &field.span(), message);
+            self.reader.warn(entry, &field.span(), message);
         }
         if owner.group.is_some() && !field.text.contains(':') {
             let message = "what is behind the dot was taken as a group";
-            self.reader.comment(entry, Severity::Note, &field.span(), message);
+            entry.comments.push(self.reader.note(Severity::Note, &field.span(), message));
         }
         if let Some(class) = owner.class {
             let message =
                 format!("the login class {class} is not carried over: write its limits as `limits`");
-            self.reader.comment(entry, Severity::Warning, &field.span(), message);
+            self.reader.warn(entry, &field.span(), message);
         }
         Ok(())
     }

@@ -156,11 +156,10 @@ impl ServiceReader<'_> {
             Some(mask) if mask & !0o022 == 0 => {
                 self.once(entry, &umask.at, "umask is not carried over: a program has 022");
             }
-            _ => self.switch_off(
-                entry,
-                &umask.at,
-                "umask is not carried over: a program has 022, and its files would be open wider",
-            ),
+            _ => {
+                let why = "umask is not carried over: a program has 022, and its files would be open wider";
+                self.switch_off(entry, &umask.at, why);
+            }
         }
     }
 }

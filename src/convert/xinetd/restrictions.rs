@@ -33,11 +33,8 @@ impl ServiceReader<'_> {
             }
         }
         if let Some(times) = attributes.value("access_times") {
-            self.switch_off(
-                entry,
-                &times.at,
-                "access_times is not carried over: there are no times of access here",
-            );
+            let why = "access_times is not carried over: there are no times of access here";
+            self.switch_off(entry, &times.at, why);
         }
     }
 
@@ -68,7 +65,7 @@ impl ServiceReader<'_> {
         }
         if let Some(first) = left_out.first() {
             let why = format!("{first} in {name} is left out: the service has no address of its family");
-            self.comment(entry, Severity::Note, &value.at, why);
+            entry.comments.push(self.note(Severity::Note, &value.at, why));
         }
         found
     }
@@ -82,11 +79,8 @@ impl ServiceReader<'_> {
                     "IPV4" | "IPV6" | "REUSE" | "KEEPALIVE" | "NAMEINARGS" | "DISABLE" | "INTERCEPT" => {}
                     "NODELAY" => nodelay = true,
                     "NORETRY" => {
-                        self.once(
-                            entry,
-                            &flags.at,
-                            format!("the flag {flag} is not carried over: it has no counterpart"),
-                        );
+                        let message = format!("the flag {flag} is not carried over: it has no counterpart");
+                        self.once(entry, &flags.at, message);
                     }
                     _ => self.switch_off(entry, &flags.at, format!("the flag {flag} cannot be carried over")),
                 }
@@ -96,7 +90,7 @@ impl ServiceReader<'_> {
             entry.keys.set("nodelay", "true");
         }
         if wrapped {
-            self.wrapper_rules(entry, &block.at, "xinetd", WRITE_RULES);
+            self.asks_rules(entry, &block.at, "xinetd", WRITE_RULES);
         }
     }
 }

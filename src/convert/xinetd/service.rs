@@ -22,7 +22,7 @@ impl ServiceReader<'_> {
             let severity = if off { Severity::Note } else { Severity::Warning };
             let what = if id == block.name { id.to_owned() } else { format!("{id} ({})", block.name) };
             let off = if off { ", which was off" } else { "" };
-            return self.not_carried_over(severity, refusal, Some(format!("service {what}{off}")));
+            return self.refused(severity, refusal, Some(format!("service {what}{off}")));
         }
         entry.disabled = is_off(id, attributes);
         for (at, name) in &attributes.ignored {
@@ -161,11 +161,11 @@ impl ServiceReader<'_> {
         started.write(entry);
         if started.wrapped {
             // tcpd itself asks the rules, regardless of the flags.
-            self.wrapper_rules(entry, &server.at, "tcpd", "");
+            self.asks_rules(entry, &server.at, "tcpd", "");
             self.once(entry, &server.at, "tcpd is left out; its rules are not asked here");
         }
         if let Some(assumption) = started.assumption() {
-            self.comment(entry, Severity::Warning, &server.at, assumption);
+            self.warn(entry, &server.at, assumption);
         }
     }
 
@@ -202,12 +202,7 @@ impl ServiceReader<'_> {
         } else {
             return true;
         };
-        self.comment(
-            entry,
-            Severity::Warning,
-            &value.at,
-            format!("the variable {} is not carried over: {why}", string(name)),
-        );
+        self.warn(entry, &value.at, format!("the variable {} is not carried over: {why}", string(name)));
         false
     }
 }
