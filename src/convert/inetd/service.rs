@@ -77,40 +77,30 @@ impl InetdReader<'_> {
     }
 
     fn service(&mut self, words: &[Word<'_>], off: bool) -> Result<TomlEntry, Refusal> {
-        let refused = |word: &Word<'_>, message: &str| Err((word.span(), message.to_owned()));
+        let refused = |word: &Word<'_>, why: &str| Err((word.span(), why.to_owned()));
         let [name, socket_type, protocol, wait, user, program, arguments @ ..] = words else {
             let range = words[0].start..words[words.len() - 1].range().end;
-            return Err((
-                Span { source: 0, range },
-                "this is no line of an inetd.conf: name, type, protocol, wait, user, program".to_owned(),
-            ));
+            let why = "this is no line of an inetd.conf: name, type, protocol, wait, user, program";
+            return Err((Span { source: 0, range }, why.to_owned()));
         };
-        if protocol.text.starts_with("rpc/") {
-            return refused(protocol, RPC);
-        }
-        if socket_type.text != "stream" {
-            return refused(socket_type, DATAGRAMS);
-        }
-        if program.text == "internal" {
-            return refused(
-                program,
-                "services inside inetd are not here; a program of the system may do the same",
-            );
-        }
-        if name.text.starts_with("tcpmux") {
-            return refused(name, MULTIPLEXER);
+        let internal = "services inside inetd are not here; a program of the system may do the same";
+        let reasons = [
+            (protocol, protocol.text.starts_with("rpc/"), RPC),
+            (socket_type, socket_type.text != "stream", DATAGRAMS),
+            (program, program.text == "internal", internal),
+            (name, name.text.starts_with("tcpmux"), MULTIPLEXER),
+        ];
+        if let Some((word, _, why)) = reasons.into_iter().find(|(_, applies, _)| *applies) {
+            return refused(word, why);
         }
         let Some(family) = family(protocol.text) else {
             return refused(protocol, "this protocol is not served");
         };
         let Some(bounds) = bounds(wait.text) else {
+            let waits = wait.text.starts_with("wait");
             return refused(
                 wait,
-                if wait.text.starts_with("wait") {
-                    WAIT
-                } else {
-                    "nowait, and bounds behind it, were expected here"
-                },
+                if waits { WAIT } else { "nowait, and bounds behind it, were expected here" },
             );
         };
         let typed = words[0].span();

@@ -207,47 +207,29 @@ impl ServiceReader<'_> {
     }
 }
 
+/// The first reason that applies.
 fn why_not(block: &Block, attributes: &Attributes) -> Option<Refusal> {
-    let is = |name, word| attributes.has(name, word);
-    let at = |name: &str| attributes.value(name).map_or(&block.at, |value| &value.at).clone();
-    let refused = |name: &str, why: &str| Some((at(name), why.to_owned()));
-    if is("type", "INTERNAL") {
-        return refused(
-            "type",
-            "services inside xinetd are not here; a program of the system may do the same",
-        );
-    }
-    if is("type", "RPC") {
-        return refused("type", RPC);
-    }
-    if is("type", "TCPMUX") || is("type", "TCPMUXPLUS") {
-        return refused("type", MULTIPLEXER);
-    }
-    if attributes.value("socket_type").is_some() && !is("socket_type", "stream") {
-        return refused("socket_type", DATAGRAMS);
-    }
-    if attributes.value("protocol").is_some() && !is("protocol", "tcp") {
-        return refused("protocol", "only TCP is served");
-    }
-    if is("flags", "SENSOR") {
-        return refused("flags", "a sensor serves nobody; its list of clients is not kept here");
-    }
-    if attributes.value("redirect").is_some() {
-        return refused("redirect", "connections are not passed on; a program that connects can do it");
-    }
-    if is("wait", "yes") {
-        return refused("wait", WAIT);
-    }
-    if !is("wait", "no") {
-        return refused("wait", "wait = no is missing, and xinetd does not serve without it");
-    }
-    if let Some(why) = attributes.word("user").and_then(unnameable) {
-        return refused("user", &why);
-    }
-    if attributes.words("server").len() != 1 {
-        return refused("server", "a server is missing");
-    }
-    None
+    let has = |name: &str, word: &str| attributes.has(name, word);
+    let lacks = |name: &str, word: &str| attributes.value(name).is_some() && !attributes.has(name, word);
+    let internal = "services inside xinetd are not here; a program of the system may do the same";
+    let relay = "connections are not passed on; a program that connects can do it";
+    let unnamed = attributes.word("user").and_then(unnameable);
+    let reasons = [
+        ("type", has("type", "INTERNAL"), internal),
+        ("type", has("type", "RPC"), RPC),
+        ("type", has("type", "TCPMUX") || has("type", "TCPMUXPLUS"), MULTIPLEXER),
+        ("socket_type", lacks("socket_type", "stream"), DATAGRAMS),
+        ("protocol", lacks("protocol", "tcp"), "only TCP is served"),
+        ("flags", has("flags", "SENSOR"), "a sensor serves nobody; its list of clients is not kept here"),
+        ("redirect", attributes.value("redirect").is_some(), relay),
+        ("wait", has("wait", "yes"), WAIT),
+        ("wait", !has("wait", "no"), "wait = no is missing, and xinetd does not serve without it"),
+        ("user", unnamed.is_some(), unnamed.as_deref().unwrap_or_default()),
+        ("server", attributes.words("server").len() != 1, "a server is missing"),
+    ];
+    let (name, _, why) = reasons.into_iter().find(|(_, applies, _)| *applies)?;
+    let at = attributes.value(name).map_or(&block.at, |value| &value.at);
+    Some((at.clone(), why.to_owned()))
 }
 
 fn is_off(id: &str, attributes: &Attributes) -> bool {
