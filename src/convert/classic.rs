@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::loadable::keep_loadable;
 use super::note;
 use super::toml::{Document, Item, Keys, TomlEntry, literal, string};
+use super::words::Span;
 use crate::config::classic;
 use crate::config::defaults::Defaults;
 use crate::config::diagnostic::{Diagnostic, Severity};
@@ -64,8 +65,9 @@ fn item(source: &Source, service: &Service, spans: &Spans, notes: &mut Vec<Diagn
         let comment = note(notes, Severity::Warning, source, &spans.command, message);
         return Item::Comment(vec![comment]);
     };
-    let (name, listen, typed_at) = (service.name.clone(), service.listen.clone(), spans.command.clone());
-    let mut entry = TomlEntry { name, listen, typed: typed_at, ..TomlEntry::default() };
+    let (name, listen) = (service.name.clone(), service.listen.clone());
+    let typed = Span { source: 0, range: spans.command.clone() };
+    let mut entry = TomlEntry { name, listen, typed, ..TomlEntry::default() };
     entry.keys.set("command", literal(command));
     if service.program.identity.is_none() {
         // Required, because a server of root accepts no service without a user.

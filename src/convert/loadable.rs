@@ -20,7 +20,8 @@ pub(super) fn keep_loadable(document: &mut Document, sources: &[Source], notes: 
         for (number, why) in refused {
             let Item::Service(entry) = &mut document.items[number] else { continue };
             let message = format!("not carried over: a native file cannot hold it: {why}");
-            let comment = note(notes, Severity::Warning, &sources[entry.source], &entry.typed, message);
+            let comment =
+                note(notes, Severity::Warning, &sources[entry.typed.source], &entry.typed.range, message);
             let mut lines = std::mem::take(&mut entry.comments);
             lines.push(comment);
             lines.extend(entry.shown());

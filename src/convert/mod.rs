@@ -8,6 +8,7 @@ mod form;
 mod inetd;
 mod loadable;
 mod program;
+mod reader;
 mod settle;
 mod toml;
 mod words;

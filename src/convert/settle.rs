@@ -3,9 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::note;
+use super::reader::ServiceReader;
 use super::toml::{Item, TomlEntry};
-use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::native::collide;
 use crate::config::source::Source;
 use crate::model::listen::Address;
@@ -18,54 +17,56 @@ pub(super) enum Winner {
     First,
 }
 
-/// Leaves each address to one service. A service that loses all addresses is switched off.
-///
-/// An address and the wildcard address of its family also conflict. The first of them wins: on
-/// Linux the second one cannot be bound while the first one listens.
-pub(super) fn settle(items: &mut [Item], sources: &[Source], winner: Winner, notes: &mut Vec<Diagnostic>) {
-    let mut entries: Vec<&mut TomlEntry> = Vec::new();
-    for item in items {
-        let Item::Service(entry) = item else { continue };
-        once_each(&mut entry.listen);
-        if !entry.disabled {
-            entries.push(entry);
-        }
-    }
-    let places: Vec<String> = entries.iter().map(|entry| place(entry, sources)).collect();
-    let replaced_by = if winner == Winner::Last { last_of_each(&entries) } else { HashMap::new() };
-    let mut names: HashSet<String> = HashSet::new();
-    let mut taken: Vec<(Address, usize)> = Vec::new();
-    for (number, entry) in entries.iter_mut().enumerate() {
-        if winner == Winner::First && names.contains(&entry.name) {
-            let first = format!("switched off: another service has the name {}, and counts", entry.name);
-            entry.switch_off(sources, first, notes);
-            continue;
-        }
-        let owner_of = |address: &Address| match replaced_by.get(address) {
-            Some(&last) if last != number => Some((address.clone(), last)),
-            _ => taken.iter().find(|(other, _)| collide(address, other)).cloned(),
-        };
-        let (mut kept, mut lost) = (Vec::new(), Vec::new());
-        for address in &entry.listen {
-            match owner_of(address) {
-                None => kept.push(address.clone()),
-                Some((other, owner)) => lost.push((address.clone(), other, owner)),
+impl ServiceReader<'_> {
+    /// Leaves each address to one service. A service that loses all addresses is switched off.
+    ///
+    /// An address and the wildcard address of its family also conflict. The first of them wins: on
+    /// Linux the second one cannot be bound while the first one listens.
+    pub(super) fn settle(&mut self, items: &mut [Item], winner: Winner) {
+        let mut entries: Vec<&mut TomlEntry> = Vec::new();
+        for item in items {
+            let Item::Service(entry) = item else { continue };
+            once_each(&mut entry.listen);
+            if !entry.disabled {
+                entries.push(entry);
             }
         }
-        if let (true, Some((_, other, owner))) = (kept.is_empty(), lost.first()) {
-            let place = &places[*owner];
-            let message = format!("switched off: {place} has {other} as well, and takes precedence");
-            entry.switch_off(sources, message, notes);
-            continue;
+        let places: Vec<String> = entries.iter().map(|entry| place(entry, self.sources)).collect();
+        let replaced_by = if winner == Winner::Last { last_of_each(&entries) } else { HashMap::new() };
+        let mut names: HashSet<String> = HashSet::new();
+        let mut taken: Vec<(Address, usize)> = Vec::new();
+        for (number, entry) in entries.iter_mut().enumerate() {
+            let typed = entry.typed.clone();
+            if winner == Winner::First && names.contains(&entry.name) {
+                let why = format!("another service has the name {}, and counts", entry.name);
+                self.switch_off(entry, &typed, why);
+                continue;
+            }
+            let owner_of = |address: &Address| match replaced_by.get(address) {
+                Some(&last) if last != number => Some((address.clone(), last)),
+                _ => taken.iter().find(|(other, _)| collide(address, other)).cloned(),
+            };
+            let (mut kept, mut lost) = (Vec::new(), Vec::new());
+            for address in &entry.listen {
+                match owner_of(address) {
+                    None => kept.push(address.clone()),
+                    Some((other, owner)) => lost.push((address.clone(), other, owner)),
+                }
+            }
+            if let (true, Some((_, other, owner))) = (kept.is_empty(), lost.first()) {
+                let place = &places[*owner];
+                let why = format!("{place} has {other} as well, and takes precedence");
+                self.switch_off(entry, &typed, why);
+                continue;
+            }
+            for (address, other, owner) in lost {
+                let message = format!("{address} is left out: {} has {other}", places[owner]);
+                self.warn(entry, &typed, message);
+            }
+            taken.extend(kept.iter().map(|address| (address.clone(), number)));
+            names.insert(entry.name.clone());
+            entry.listen = kept;
         }
-        for (address, other, owner) in lost {
-            let message = format!("{address} is left out: {} has {other}", places[owner]);
-            let source = &sources[entry.source];
-            entry.comments.push(note(notes, Severity::Warning, source, &entry.typed, message));
-        }
-        taken.extend(kept.iter().map(|address| (address.clone(), number)));
-        names.insert(entry.name.clone());
-        entry.listen = kept;
     }
 }
 
@@ -82,17 +83,9 @@ fn last_of_each(entries: &[&mut TomlEntry]) -> HashMap<Address, usize> {
     last
 }
 
-impl TomlEntry {
-    fn switch_off(&mut self, sources: &[Source], why: String, notes: &mut Vec<Diagnostic>) {
-        self.disabled = true;
-        let source = &sources[self.source];
-        self.comments.push(note(notes, Severity::Warning, source, &self.typed, why));
-    }
-}
-
 fn place(entry: &TomlEntry, sources: &[Source]) -> String {
-    let source = &sources[entry.source];
-    format!("{}:{}", source.path.display(), source.place(entry.typed.start).line)
+    let source = &sources[entry.typed.source];
+    format!("{}:{}", source.path.display(), source.place(entry.typed.range.start).line)
 }
 
 /// Removes addresses that a wildcard address or an equal address covers.
@@ -114,9 +107,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::convert::world::World;
 
     fn settled(winner: Winner, services: &[&[&str]]) -> Vec<Vec<String>> {
-        let source = Source::decode(Path::new("f"), b"x\n".to_vec());
+        let sources = [Source::decode(Path::new("f"), b"x\n".to_vec())];
         let mut items: Vec<Item> = services
             .iter()
             .enumerate()
@@ -125,7 +119,7 @@ mod tests {
                 Item::Service(TomlEntry { name: number.to_string(), listen, ..TomlEntry::default() })
             })
             .collect();
-        settle(&mut items, &[source], winner, &mut Vec::new());
+        ServiceReader::new(&sources, &World::default(), &mut Vec::new()).settle(&mut items, winner);
         let addresses = |item: &Item| match item {
             Item::Service(entry) if !entry.disabled => entry.listen.iter().map(ToString::to_string).collect(),
             _ => Vec::new(),

@@ -1,10 +1,11 @@
 //! Writes a native file that is stable and readable.
 
 use std::collections::HashSet;
-use std::ops::Range;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::words::Span;
 use crate::model::listen::Address;
 
 #[derive(Default)]
@@ -30,14 +31,12 @@ pub(super) struct TomlEntry {
     pub disabled: bool,
     pub listen: Vec<Address>,
     pub keys: Keys,
-    /// The index of its file among the sources.
-    pub source: usize,
-    pub typed: Range<usize>,
+    pub typed: Span,
 }
 
 #[derive(Default)]
 pub(super) struct Keys {
-    here: Vec<(&'static str, TomlValue, &'static str)>,
+    here: Vec<(&'static str, TomlValue, String)>,
     /// Keys that this system does not have, with values as TOML.
     unix: Vec<(&'static str, String)>,
 }
@@ -54,8 +53,8 @@ impl Keys {
         self.explain(key, value, "");
     }
 
-    pub(super) fn explain(&mut self, key: &'static str, value: impl Into<String>, why: &'static str) {
-        self.here.push((key, TomlValue::Toml(value.into()), why));
+    pub(super) fn explain(&mut self, key: &'static str, value: impl Into<String>, why: impl Into<String>) {
+        self.here.push((key, TomlValue::Toml(value.into()), why.into()));
     }
 
     /// Sets a key. If this system lacks it, the key goes into the `unix` table.
@@ -67,8 +66,8 @@ impl Keys {
         }
     }
 
-    pub(super) fn networks(&mut self, key: &'static str, networks: Vec<IpNet>, why: &'static str) {
-        self.here.push((key, TomlValue::Networks(networks), why));
+    pub(super) fn networks(&mut self, key: &'static str, networks: Vec<IpNet>, why: &str) {
+        self.here.push((key, TomlValue::Networks(networks), why.to_owned()));
     }
 
     fn lines(&self, listen: &[Address]) -> Vec<(&'static str, String)> {
@@ -112,6 +111,10 @@ pub(super) fn can_come(network: &IpNet, listen: &[Address]) -> bool {
 }
 
 impl TomlEntry {
+    pub(super) fn listen_on(&mut self, addresses: &[IpAddr], port: u16) {
+        self.listen = addresses.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
+    }
+
     fn render(&self, text: &mut String) {
         if self.disabled {
             text.push_str("enabled = false\n");

@@ -1,12 +1,23 @@
 //! The words of a line with their locations, and addresses among them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use crate::config::zeros::without_leading_zeros;
 
+pub(super) const ALL_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+pub(super) const ALL_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    /// The index of the file among the sources.
+    pub source: usize,
+    pub range: Range<usize>,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word<'a> {
+    source: usize,
     pub start: usize,
     pub text: &'a str,
 }
@@ -15,15 +26,19 @@ impl Word<'_> {
     pub(super) fn range(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
+
+    pub(super) fn span(&self) -> Span {
+        Span { source: self.source, range: self.range() }
+    }
 }
 
-/// The words of a line that begins at the byte `start`.
-pub(super) fn words(start: usize, line: &str) -> Vec<Word<'_>> {
+/// The words of a line that begins at the byte `start` of this source.
+pub(super) fn words(source: usize, start: usize, line: &str) -> Vec<Word<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
     for text in line.split(|letter: char| letter.is_ascii_whitespace()) {
         if !text.is_empty() {
-            found.push(Word { start: start + at, text });
+            found.push(Word { source, start: start + at, text });
         }
         at += text.len() + 1;
     }

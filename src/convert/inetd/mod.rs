@@ -5,8 +5,9 @@ mod fields;
 mod service;
 
 use super::loadable::keep_loadable;
-use super::settle::{Winner, settle};
-use super::toml::{Document, Keys, string};
+use super::reader::ServiceReader;
+use super::settle::Winner;
+use super::toml::{Document, string};
 use super::world::World;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::source::Source;
@@ -14,55 +15,30 @@ use crate::sys::CAPABILITIES;
 use dialect::Dialect;
 use service::InetdReader;
 
-/// inetd does not limit concurrent programs. This limit has no effect in practice.
-pub(super) const UNLIMITED: &str = "4096";
-
 /// inetd's default limit of starts per minute. Above it, inetd closes the service for ten minutes.
 const RATE: &str = "256/m";
 
 pub(super) fn convert(source: &Source, world: &World, notes: &mut Vec<Diagnostic>) -> Document {
-    let mut reader = InetdReader::new(source, world, notes, Dialect::of(source, world));
-    let mut document =
-        Document { head: head(source), server: server(), defaults: defaults(), ..Document::default() };
+    let sources = std::slice::from_ref(source);
+    let mut reader = InetdReader {
+        reader: ServiceReader::new(sources, world, notes),
+        dialect: Dialect::of(source, world),
+        hosts: Ok(Vec::new()),
+        policy: None,
+    };
+    let mut document = reader.reader.document("inetd", "");
+    if CAPABILITIES.sessions_outlive_us {
+        document.server.explain("on_stop", string("leave"), "inetd leaves its programs alone when it stops");
+    }
+    let rate = "as inetd's -R, but only what is over it waits; inetd closes the service for ten minutes";
+    document.defaults.explain("rate", string(RATE), rate);
+    document.defaults.set("when_full", string("wait"));
     for (start, line) in source.lines() {
         reader.line(start, line, &mut document.items);
     }
-    settle(&mut document.items, std::slice::from_ref(source), Winner::Last, notes);
-    keep_loadable(&mut document, std::slice::from_ref(source), notes);
+    reader.reader.settle(&mut document.items, Winner::Last);
+    keep_loadable(&mut document, sources, notes);
     document
-}
-
-fn head(source: &Source) -> Vec<String> {
-    vec![
-        format!("The native form of the inetd.conf {}.", source.path.display()),
-        "docs/convert.md says what is carried over, what is not, and why.".to_owned(),
-    ]
-}
-
-fn server() -> Keys {
-    let mut keys = Keys::default();
-    if CAPABILITIES.sessions_outlive_us {
-        keys.explain("on_stop", string("leave"), "inetd leaves its programs alone when it stops");
-    }
-    keys
-}
-
-fn defaults() -> Keys {
-    let mut keys = Keys::default();
-    keys.explain("stdio", string("socket"), "the connection itself");
-    keys.explain("stderr", string("client"), "inetd makes no difference");
-    if CAPABILITIES.leftovers_go_on {
-        keys.explain("leftovers", string("leave"), "inetd leaves alone what a program leaves behind");
-    }
-    keys.set("directory", string("/"));
-    keys.explain("max_connections", UNLIMITED, "inetd has no bound; this one is high enough for any use");
-    keys.explain(
-        "rate",
-        string(RATE),
-        "as inetd's -R, but only what is over it waits; inetd closes the service for ten minutes",
-    );
-    keys.set("when_full", string("wait"));
-    keys
 }
 
 #[cfg(test)]

@@ -1,69 +1,35 @@
 //! Converts a line of an inetd.conf, or gives the reason why it has no native form.
 
-use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+use std::net::IpAddr;
 
 use super::dialect::Dialect;
 use super::fields::{Bounds, Family, addresses, bounds, family, owner};
-use crate::config::diagnostic::{Diagnostic, Severity};
-use crate::config::source::Source;
+use crate::config::diagnostic::Severity;
 use crate::convert::account::{is_number, unnameable, write_group, write_user};
-use crate::convert::note;
 use crate::convert::program::started;
+use crate::convert::reader::{DATAGRAMS, MULTIPLEXER, RPC, Refusal, ServiceReader, WAIT, WRITE_RULES};
 use crate::convert::toml::{Item, TomlEntry, string};
-use crate::convert::words::{Word, listed, no_address, words};
-use crate::convert::world::World;
+use crate::convert::words::{ALL_V4, ALL_V6, Span, Word, listed, no_address, words};
 use crate::model::listen::Address;
 
 pub(super) struct InetdReader<'a> {
-    source: &'a Source,
-    world: &'a World,
-    notes: &'a mut Vec<Diagnostic>,
-    dialect: Dialect,
+    pub reader: ServiceReader<'a>,
+    pub dialect: Dialect,
     /// Addresses from a line that has nothing else. They apply to the lines below it.
-    hosts: Result<Vec<IpAddr>, String>,
+    pub hosts: Result<Vec<IpAddr>, String>,
     /// The IPsec policy for the lines below it.
-    policy: Option<Range<usize>>,
-    said: HashSet<&'static str>,
-}
-
-/// Why a line has no native form, and the range of the reason.
-type Refusal = (Range<usize>, String);
-
-impl<'a> InetdReader<'a> {
-    pub(super) fn new(
-        source: &'a Source,
-        world: &'a World,
-        notes: &'a mut Vec<Diagnostic>,
-        dialect: Dialect,
-    ) -> InetdReader<'a> {
-        InetdReader {
-            source,
-            world,
-            notes,
-            dialect,
-            hosts: Ok(Vec::new()),
-            policy: None,
-            said: HashSet::new(),
-        }
-    }
+    pub policy: Option<Span>,
 }
 
 impl InetdReader<'_> {
-    fn note(&mut self, severity: Severity, range: &Range<usize>, message: impl Into<String>) -> String {
-        note(self.notes, severity, self.source, range, message)
-    }
-
     /// Reads one line, which begins at the byte `start`. Adds a service, or a comment with the
     /// reason why there is none, or keeps a setting for the lines below.
     pub(super) fn line(&mut self, start: usize, line: &[u8], items: &mut Vec<Item>) {
-        let whole = start..start + line.len();
+        let whole = Span { source: 0, range: start..start + line.len() };
         let Ok(text) = std::str::from_utf8(line) else {
             if !line.trim_ascii_start().starts_with(b"#") {
-                let message = "not carried over: this line is not UTF-8, and a native file has to be";
-                let comment = self.note(Severity::Warning, &whole, message);
-                items.push(Item::Comment(vec![comment]));
+                let why = "this line is not UTF-8, and a native file has to be".to_owned();
+                items.push(self.reader.refused(Severity::Warning, (whole, why), None));
             }
             return;
         };
@@ -75,7 +41,7 @@ impl InetdReader<'_> {
             Some(rest) => (text.len() - rest.len(), rest, true),
             None => (0, text, false),
         };
-        let words = words(start + offset, text);
+        let words = words(0, start + offset, text);
         let Some(first) = words.first() else { return };
         if first.text.starts_with('#') {
             return;
@@ -87,22 +53,19 @@ impl InetdReader<'_> {
         {
             self.hosts = listed(hosts).map_err(str::to_owned);
         } else {
-            match self.service(&words, off) {
-                Ok(entry) => items.push(Item::Service(entry)),
-                Err((range, message)) => {
-                    let comment =
-                        self.note(Severity::Warning, &range, format!("not carried over: {message}"));
-                    items.push(Item::Comment(vec![comment, text.trim().to_owned()]));
-                }
-            }
+            let item = self.service(&words, off).map(Item::Service).unwrap_or_else(|refusal| {
+                let original = Some(text.trim().to_owned());
+                self.reader.refused(Severity::Warning, refusal, original)
+            });
+            items.push(item);
         }
     }
 
     /// BSD reads an indented line as part of the line before, which it may restrict.
-    fn continued(&mut self, whole: &Range<usize>, items: &mut [Item]) {
+    fn continued(&mut self, whole: &Span, items: &mut [Item]) {
         let message = "switched off: this line is indented, so it is the rest of the one before, \
             which has to be put together by hand";
-        let comment = self.note(Severity::Warning, whole, message);
+        let comment = self.reader.note(Severity::Warning, whole, message);
         match items.last_mut() {
             Some(Item::Service(entry)) => {
                 entry.disabled = true;
@@ -114,43 +77,33 @@ impl InetdReader<'_> {
     }
 
     fn service(&mut self, words: &[Word<'_>], off: bool) -> Result<TomlEntry, Refusal> {
-        let refused = |word: &Word<'_>, message: &str| Err((word.range(), message.to_owned()));
+        let refused = |word: &Word<'_>, why: &str| Err((word.span(), why.to_owned()));
         let [name, socket_type, protocol, wait, user, program, arguments @ ..] = words else {
             let range = words[0].start..words[words.len() - 1].range().end;
-            return Err((
-                range,
-                "this is no line of an inetd.conf: name, type, protocol, wait, user, program".to_owned(),
-            ));
+            let why = "this is no line of an inetd.conf: name, type, protocol, wait, user, program";
+            return Err((Span { source: 0, range }, why.to_owned()));
         };
-        if protocol.text.starts_with("rpc/") {
-            return refused(protocol, "RPC services register with the port mapper, which is not done here");
-        }
-        if socket_type.text != "stream" {
-            return refused(socket_type, "only streams are served, no datagrams");
-        }
-        if program.text == "internal" {
-            return refused(
-                program,
-                "services inside inetd are not here; a program of the system may do the same",
-            );
-        }
-        if name.text.starts_with("tcpmux") {
-            return refused(name, "services of the TCP multiplexer have no port of their own");
+        let internal = "services inside inetd are not here; a program of the system may do the same";
+        let reasons = [
+            (protocol, protocol.text.starts_with("rpc/"), RPC),
+            (socket_type, socket_type.text != "stream", DATAGRAMS),
+            (program, program.text == "internal", internal),
+            (name, name.text.starts_with("tcpmux"), MULTIPLEXER),
+        ];
+        if let Some((word, _, why)) = reasons.into_iter().find(|(_, applies, _)| *applies) {
+            return refused(word, why);
         }
         let Some(family) = family(protocol.text) else {
             return refused(protocol, "this protocol is not served");
         };
         let Some(bounds) = bounds(wait.text) else {
+            let waits = wait.text.starts_with("wait");
             return refused(
                 wait,
-                if wait.text.starts_with("wait") {
-                    "wait hands the listening socket to the program, which is not done here"
-                } else {
-                    "nowait, and bounds behind it, were expected here"
-                },
+                if waits { WAIT } else { "nowait, and bounds behind it, were expected here" },
             );
         };
-        let typed = words[0].range();
+        let typed = words[0].span();
         let mut entry = TomlEntry { disabled: off, typed, ..TomlEntry::default() };
         if family == Family::Unix {
             unix(name, &mut entry)?;
@@ -162,13 +115,11 @@ impl InetdReader<'_> {
         limits(&bounds, &mut entry);
         if protocol.text.contains("buf=") {
             let message = "buffer sizes are not carried over: the system chooses better ones";
-            entry.comments.push(self.note(Severity::Note, &protocol.range(), message));
+            entry.comments.push(self.reader.note(Severity::Note, &protocol.span(), message));
         }
         if let Some(policy) = self.policy.clone() {
-            entry.disabled = true;
-            let message =
-                "switched off: the services below this line ask for IPsec, which is not asked for here";
-            entry.comments.push(self.note(Severity::Warning, &policy, message));
+            let why = "the services below this line ask for IPsec, which is not asked for here";
+            self.reader.switch_off(&mut entry, &policy, why);
         }
         Ok(entry)
     }
@@ -177,38 +128,27 @@ impl InetdReader<'_> {
         let (hosts, name) = addresses(field.text);
         let has_hosts = field.text.contains(':');
         let hosts = if has_hosts { hosts.map_err(str::to_owned) } else { self.hosts.clone() };
-        let hosts = hosts.map_err(|host| (field.range(), no_address(&host)))?;
-        let Some(port) = self.world.port(name) else {
-            return Err((
-                field.range(),
-                format!("{name} is no TCP port that this system knows the number of"),
-            ));
-        };
+        let hosts = hosts.map_err(|host| (field.span(), no_address(&host)))?;
+        let port = self.reader.port(name, &field.span())?;
         let fits = |host: &&IpAddr| match family {
             Family::V4 => host.is_ipv4(),
             Family::V6 | Family::OnlyV6 => host.is_ipv6(),
             _ => true,
         };
         let listen = match hosts.is_empty() {
-            true => self.all_addresses(family, port, &field.range(), entry),
+            true => self.all_addresses(family, port, &field.span(), entry),
             false => hosts.iter().filter(fits).copied().collect(),
         };
         if listen.is_empty() {
-            return Err((field.range(), "these addresses are not of the protocol's family".to_owned()));
+            return Err((field.span(), "these addresses are not of the protocol's family".to_owned()));
         }
         entry.name = name.to_owned();
-        entry.listen = listen.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
+        entry.listen_on(&listen, port);
         Ok(())
     }
 
-    fn all_addresses(
-        &mut self,
-        family: Family,
-        port: u16,
-        field: &Range<usize>,
-        entry: &mut TomlEntry,
-    ) -> Vec<IpAddr> {
-        let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8]));
+    fn all_addresses(&mut self, family: Family, port: u16, at: &Span, entry: &mut TomlEntry) -> Vec<IpAddr> {
+        let (v4, v6) = (ALL_V4, ALL_V6);
         let dialect = &self.dialect;
         let (listen, message) = match family {
             Family::V4 => (vec![v4], None),
@@ -235,8 +175,8 @@ impl InetdReader<'_> {
             Family::OnlyV6 => (vec![v6], None),
             Family::Both | Family::Unix => (vec![v4, v6], None),
         };
-        if let Some(message) = message.filter(|message| self.said.insert(message)) {
-            entry.comments.push(self.note(Severity::Note, field, message));
+        if let Some(message) = message {
+            self.reader.once(entry, at, message);
         }
         listen
     }
@@ -245,43 +185,28 @@ impl InetdReader<'_> {
         let texts: Vec<&str> = arguments.iter().map(|word| word.text).collect();
         let started = started(program.text, &texts);
         started.write(entry);
-        let name = arguments.first().unwrap_or(program).range();
-        if started.wrapped {
-            let (severity, message) = match &self.world.wrapper_rules {
-                Some(path) => {
-                    entry.disabled = true;
-                    let path = path.display();
-                    let message = format!(
-                        "switched off: tcpd asks {path}, which has rules and is not asked here: \
-                        write them as allow and deny, then switch it on"
-                    );
-                    (Severity::Warning, message)
-                }
-                None => {
-                    let message = "tcpd is left out; hosts.allow and hosts.deny have no rules on this system";
-                    (Severity::Note, message.to_owned())
-                }
-            };
-            if severity == Severity::Warning || self.said.insert("tcpd") {
-                entry.comments.push(self.note(severity, &program.range(), message));
-            }
+        let name = arguments.first().unwrap_or(program).span();
+        let at = program.span();
+        if started.wrapped && !self.reader.asks_rules(entry, &at, "tcpd", WRITE_RULES) {
+            let message = "tcpd is left out; hosts.allow and hosts.deny have no rules on this system";
+            self.reader.once(entry, &at, message);
         }
         if let Some(assumption) = started.assumption() {
-            entry.comments.push(self.note(Severity::Warning, &name, assumption));
+            self.reader.warn(entry, &name, assumption);
         }
         if let Some(quoted) = arguments.iter().find(|word| word.text.contains(['"', '\'', '\\'])) {
             let message = "quotes are carried as characters: some inetds take them away";
-            entry.comments.push(self.note(Severity::Warning, &quoted.range(), message));
+            self.reader.warn(entry, &quoted.span(), message);
         }
     }
 
     fn identity(&mut self, field: &Word<'_>, entry: &mut TomlEntry) -> Result<(), Refusal> {
         let owner = owner(field.text);
         if let Some(why) = unnameable(owner.user) {
-            return Err((field.range(), why));
+            return Err((field.span(), why));
         }
         if let Some(message) = write_user(entry, owner.user) {
-            entry.comments.push(self.note(Severity::Note, &field.range(), message));
+            entry.comments.push(self.reader.note(Severity::Note, &field.span(), message));
         }
         if let Some(group) = owner.group {
             write_group(entry, group);
@@ -289,16 +214,16 @@ impl InetdReader<'_> {
         for number in [Some(owner.user), owner.group].into_iter().flatten().filter(|name| is_number(name)) {
             let message =
                 format!("{number} is taken as a name, as inetd takes it: write the name if it is a number");
-            entry.comments.push(self.note(Severity::Warning, &field.range(), message));
+            self.reader.warn(entry, &field.span(), message);
         }
         if owner.group.is_some() && !field.text.contains(':') {
             let message = "the part after the dot was taken as a group";
-            entry.comments.push(self.note(Severity::Note, &field.range(), message));
+            entry.comments.push(self.reader.note(Severity::Note, &field.span(), message));
         }
         if let Some(class) = owner.class {
             let message =
                 format!("the login class {class} is not carried over: write its limits as `limits`");
-            entry.comments.push(self.note(Severity::Warning, &field.range(), message));
+            self.reader.warn(entry, &field.span(), message);
         }
         Ok(())
     }
@@ -312,7 +237,7 @@ fn unix(field: &Word<'_>, entry: &mut TomlEntry) -> Result<(), Refusal> {
         _ => (field.text, None),
     };
     if !path.starts_with('/') {
-        return Err((field.range(), "the path of a socket begins with /".to_owned()));
+        return Err((field.span(), "the path of a socket begins with /".to_owned()));
     }
     entry.name = path.rsplit('/').next().unwrap_or_default().to_owned();
     entry.listen = vec![Address::Unix(path.into())];
@@ -321,7 +246,7 @@ fn unix(field: &Word<'_>, entry: &mut TomlEntry) -> Result<(), Refusal> {
         return Ok(());
     };
     if mode.is_empty() || u32::from_str_radix(mode, 8).is_err() {
-        return Err((field.range(), format!("{mode} is no mode of a file")));
+        return Err((field.span(), format!("{mode} is no mode of a file")));
     }
     for (key, value) in [("socket_mode", mode), ("socket_user", user), ("socket_group", group)] {
         if !value.is_empty() {

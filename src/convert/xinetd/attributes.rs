@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{Attribute, Block, Operator, Span};
+use super::read::{Attribute, Block, Operator};
+use crate::convert::words::Span;
 
 /// Attributes that hold a set. `+=` and `-=` also change the part that comes from `defaults`.
 const SETS: [&str; 8] =
@@ -41,6 +42,13 @@ pub(super) struct Value {
     pub at: Span,
     /// A `#` follows some of the words.
     pub commented: bool,
+}
+
+impl Value {
+    /// The first word, or an empty text.
+    pub(super) fn first(&self) -> &str {
+        self.words.first().map_or("", |word| word)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -139,6 +147,11 @@ impl Attributes {
 
     pub(super) fn word(&self, name: &str) -> Option<&str> {
         self.words(name).first().map(|word| &**word)
+    }
+
+    /// Whether one of the words is this one, in any case of letters.
+    pub(super) fn has(&self, name: &str, word: &str) -> bool {
+        self.words(name).iter().any(|typed| typed.eq_ignore_ascii_case(word))
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = (&str, &Value)> {

@@ -1,8 +1,7 @@
 //! Limits, banners and other attributes of an xinetd service.
 
 use super::attributes::{Attributes, Value};
-use super::service::XinetdReader;
-use crate::convert::inetd::UNLIMITED;
+use crate::convert::reader::{ServiceReader, UNLIMITED};
 use crate::convert::toml::{TomlEntry, string, table};
 use crate::model::plan::LONGEST_TEXT;
 use crate::sys::CAPABILITIES;
@@ -63,26 +62,28 @@ const USED: [&str; 34] = [
     "v6only",
 ];
 
-impl XinetdReader<'_> {
+impl ServiceReader<'_> {
     pub(super) fn limits(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
-        let number = |value: &Value| {
-            value.words.first().and_then(|word| word.parse::<u32>().ok()).filter(|&count| count > 0)
-        };
-        let unlimited = |value: &Value| value.words.first().is_some_and(|word| word == "UNLIMITED");
+        let number = |value: &Value| value.first().parse::<u32>().ok().filter(|&count| count > 0);
+        let unlimited = |value: &Value| value.first() == "UNLIMITED";
         for (name, key) in [("instances", "max_connections"), ("per_source", "max_connections_per_source")] {
             let Some(value) = attributes.value(name) else { continue };
             match number(value).filter(|_| value.words.len() == 1) {
                 Some(count) => entry.keys.set(key, count.to_string()),
                 None if unlimited(value) && name == "instances" => entry.keys.set(key, UNLIMITED),
                 None if unlimited(value) => {}
-                None => self.close(entry, &value.at, &format!("{name} is no number and not UNLIMITED")),
+                None => self.switch_off(entry, &value.at, format!("{name} is no number and not UNLIMITED")),
             }
         }
         if let Some(value) = attributes.value("cps") {
             match number(value).filter(|_| value.words.len() == 2) {
                 Some(count) => entry.keys.set("rate", string(&format!("{count}/s"))),
                 None => {
-                    self.close(entry, &value.at, "cps has two numbers: connections a second, and a pause");
+                    self.switch_off(
+                        entry,
+                        &value.at,
+                        "cps has two numbers: connections a second, and a pause",
+                    );
                 }
             }
         }
@@ -98,8 +99,8 @@ impl XinetdReader<'_> {
             if limits.iter().any(|(known, _)| *known == key) {
                 continue;
             }
-            let Some((count, unit)) = value.words.first().and_then(|word| amount(word, is_size)) else {
-                self.close(entry, &value.at, &format!("{name} is no limit that can be read"));
+            let Some((count, unit)) = amount(value.first(), is_size) else {
+                self.switch_off(entry, &value.at, format!("{name} is no limit that can be read"));
                 continue;
             };
             limits.push((
@@ -125,7 +126,7 @@ impl XinetdReader<'_> {
         {
             let mut text = String::new();
             for value in names.iter().filter_map(|name| attributes.value(name)) {
-                let path = value.words.first().map_or("", |word| &**word);
+                let path = value.first();
                 match short_text(path, LONGEST_TEXT - text.len()) {
                     Ok(more) => text.push_str(&more),
                     Err(why) => {
@@ -145,21 +146,20 @@ impl XinetdReader<'_> {
             if let Some((_, why)) = HARMLESS.iter().find(|(known, _)| *known == name) {
                 self.once(entry, &value.at, format!("{name} is not carried over: {why}"));
             } else if name != "wait" && !USED.contains(&name) {
-                self.close(entry, &value.at, &format!("{name} is not known, nor what it restricts"));
+                self.switch_off(entry, &value.at, format!("{name} is not known, nor what it restricts"));
             }
         }
         let Some(umask) = attributes.value("umask") else { return };
-        match umask.words.first().and_then(|word| u32::from_str_radix(word, 8).ok()) {
+        match u32::from_str_radix(umask.first(), 8).ok() {
             Some(0o022) => {}
             // The mask removes no more permissions than 022, so files stay at least as protected.
             Some(mask) if mask & !0o022 == 0 => {
-                self.once(entry, &umask.at, "umask is not carried over: a program has 022".to_owned());
+                self.once(entry, &umask.at, "umask is not carried over: a program has 022");
             }
-            _ => self.close(
-                entry,
-                &umask.at,
-                "umask is not carried over: a program has 022, and its files would be open wider",
-            ),
+            _ => {
+                let why = "umask is not carried over: a program has 022, and its files would be open wider";
+                self.switch_off(entry, &umask.at, why);
+            }
         }
     }
 }

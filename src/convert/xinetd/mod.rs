@@ -8,18 +8,14 @@ mod read;
 mod restrictions;
 mod service;
 
-use std::collections::HashSet;
-
-use super::inetd::UNLIMITED;
 use super::loadable::keep_loadable;
-use super::settle::{Winner, settle};
-use super::toml::{Document, Keys, string};
+use super::reader::ServiceReader;
+use super::settle::Winner;
+use super::toml::{Document, string};
 use super::world::World;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
-use crate::sys::CAPABILITIES;
 use attributes::Attributes;
-use service::XinetdReader;
 
 /// xinetd's default.
 const RATE: &str = "50/s";
@@ -30,54 +26,25 @@ pub(super) fn convert(
     world: &World,
     notes: &mut Vec<Diagnostic>,
 ) -> Result<Document, Vec<Diagnostic>> {
-    let path = source.path.display().to_string();
     let read::Blocks { sources, services, defaults, findings, .. } = read::read(source);
     if findings.iter().any(|found| found.severity == Severity::Error) {
         return Err(findings);
     }
-    let mut document =
-        Document { head: head(&path), server: server(), defaults: common(), ..Document::default() };
+    let mut reader = ServiceReader::new(&sources, world, notes);
+    let mut document = reader.document("xinetd", " and what it includes");
     document.head.extend(findings.iter().map(Diagnostic::headline));
-    notes.extend(findings);
-    let mut reader = XinetdReader { sources: &sources, world, notes, said: HashSet::new() };
+    reader.notes.extend(findings);
+    document.server.explain("on_stop", string("end"), "as xinetd at SIGTERM, but programs get a grace first");
+    let rate = "as cps, but only what is over it is refused; xinetd closes the service for a while";
+    document.defaults.explain("rate", string(RATE), rate);
+    document.defaults.explain("when_full", string("refuse"), "as xinetd does over instances");
     for block in &services {
         let attributes = Attributes::merge(defaults.as_ref(), block);
         document.items.push(reader.service(block, &attributes));
     }
-    settle(&mut document.items, &sources, Winner::First, notes);
+    reader.settle(&mut document.items, Winner::First);
     keep_loadable(&mut document, &sources, notes);
     Ok(document)
-}
-
-fn head(path: &str) -> Vec<String> {
-    vec![
-        format!("The native form of the xinetd.conf {path} and what it includes."),
-        "docs/convert.md says what is carried over, what is not, and why.".to_owned(),
-    ]
-}
-
-fn server() -> Keys {
-    let mut keys = Keys::default();
-    keys.explain("on_stop", string("end"), "as xinetd at SIGTERM, but programs get a grace first");
-    keys
-}
-
-fn common() -> Keys {
-    let mut keys = Keys::default();
-    keys.explain("stdio", string("socket"), "the connection itself");
-    keys.explain("stderr", string("client"), "xinetd makes no difference");
-    if CAPABILITIES.leftovers_go_on {
-        keys.explain("leftovers", string("leave"), "xinetd leaves alone what a program leaves behind");
-    }
-    keys.set("directory", string("/"));
-    keys.explain("max_connections", UNLIMITED, "xinetd has no bound; this one is high enough for any use");
-    keys.explain(
-        "rate",
-        string(RATE),
-        "as cps, but only what is over it is refused; xinetd closes the service for a while",
-    );
-    keys.explain("when_full", string("refuse"), "as xinetd does over instances");
-    keys
 }
 
 #[cfg(test)]

@@ -6,14 +6,7 @@ use std::path::{Path, PathBuf};
 use super::extras::is_harmless;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::source::Source;
-use crate::convert::words::{Word, words};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Span {
-    /// The index in [`Blocks::sources`].
-    pub source: usize,
-    pub range: Range<usize>,
-}
+use crate::convert::words::{Span, Word, words};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {
@@ -98,7 +91,7 @@ impl Blocks {
                 self.find(Severity::Error, source, &(start..start + line.len()), message);
                 continue;
             };
-            let words = words(start, text);
+            let words = words(index, start, text);
             let Some(first) = words.first() else { continue };
             let range = first.start..words[words.len() - 1].range().end;
             let at = Span { source: index, range: range.clone() };
@@ -275,6 +268,7 @@ fn attribute(text: &str, start: usize, at: &Span) -> Option<Attribute> {
     if name.is_empty() || name.contains(char::is_whitespace) {
         return None;
     }
-    let values = words(start, &text[equals + 1..]).iter().map(|word| word.text.to_owned()).collect();
+    let values =
+        words(at.source, start, &text[equals + 1..]).iter().map(|word| word.text.to_owned()).collect();
     Some(Attribute { name: name.to_owned(), operator, values, at: at.clone(), commented: false })
 }

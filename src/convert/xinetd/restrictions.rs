@@ -5,13 +5,13 @@ use ipnet::IpNet;
 use super::access;
 use super::attributes::{Attributes, Value};
 use super::read::Block;
-use super::service::XinetdReader;
 use crate::config::diagnostic::Severity;
 use crate::config::zeros::without_leading_zeros;
+use crate::convert::reader::{ServiceReader, WRITE_RULES};
 use crate::convert::toml::{TomlEntry, can_come};
 use crate::convert::words::no_address;
 
-impl XinetdReader<'_> {
+impl ServiceReader<'_> {
     /// Carries over `only_from` and `no_access`. `access_times` switches the service off.
     pub(super) fn access(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let allowed = attributes.value("only_from").map(|value| self.networks("only_from", value, entry));
@@ -33,11 +33,8 @@ impl XinetdReader<'_> {
             }
         }
         if let Some(times) = attributes.value("access_times") {
-            self.close(
-                entry,
-                &times.at,
-                "access_times is not carried over: there are no times of access here",
-            );
+            let why = "access_times is not carried over: there are no times of access here";
+            self.switch_off(entry, &times.at, why);
         }
     }
 
@@ -52,7 +49,7 @@ impl XinetdReader<'_> {
                         format!("{word} in {name} is not an address or network; host names are not looked up")
                     }
                 };
-                self.close(entry, &value.at, &why);
+                self.switch_off(entry, &value.at, why);
                 continue;
             };
             for network in networks {
@@ -82,26 +79,18 @@ impl XinetdReader<'_> {
                     "IPV4" | "IPV6" | "REUSE" | "KEEPALIVE" | "NAMEINARGS" | "DISABLE" | "INTERCEPT" => {}
                     "NODELAY" => nodelay = true,
                     "NORETRY" => {
-                        self.once(
-                            entry,
-                            &flags.at,
-                            format!("the flag {flag} is not carried over: it has no counterpart"),
-                        );
+                        let message = format!("the flag {flag} is not carried over: it has no counterpart");
+                        self.once(entry, &flags.at, message);
                     }
-                    _ => self.close(entry, &flags.at, &format!("the flag {flag} cannot be carried over")),
+                    _ => self.switch_off(entry, &flags.at, format!("the flag {flag} cannot be carried over")),
                 }
             }
         }
         if nodelay {
             entry.keys.set("nodelay", "true");
         }
-        if let Some(path) = self.world.wrapper_rules.as_ref().filter(|_| wrapped) {
-            let why = format!(
-                "xinetd asks {}, which has rules and is not asked here: write them as allow \
-                and deny, then switch it on",
-                path.display()
-            );
-            self.close(entry, &block.at, &why);
+        if wrapped {
+            self.asks_rules(entry, &block.at, "xinetd", WRITE_RULES);
         }
     }
 }

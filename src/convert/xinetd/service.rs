@@ -1,68 +1,42 @@
 //! Converts a service of xinetd. A restriction that cannot be carried over switches it off.
 
-use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
-
 use super::attributes::{Attributes, Value};
-use super::read::{Block, Span};
-use crate::config::diagnostic::{Diagnostic, Severity};
+use super::read::Block;
+use crate::config::diagnostic::Severity;
 use crate::config::session_variables::is_of_session;
-use crate::config::source::Source;
 use crate::convert::account::{User, is_number, unnameable, user_of_number, write_group, write_user};
-use crate::convert::note;
 use crate::convert::program::started;
+use crate::convert::reader::{DATAGRAMS, MULTIPLEXER, RPC, Refusal, ServiceReader, WAIT};
 use crate::convert::toml::{Item, TomlEntry, array, string, table};
-use crate::convert::words::{listed, no_address};
-use crate::convert::world::World;
+use crate::convert::words::{ALL_V4, ALL_V6, listed, no_address};
 use crate::sys::text::same_name;
 
-pub(super) struct XinetdReader<'a> {
-    pub sources: &'a [Source],
-    pub world: &'a World,
-    pub notes: &'a mut Vec<Diagnostic>,
-    pub said: HashSet<String>,
-}
-
-impl XinetdReader<'_> {
-    pub(super) fn note(&mut self, severity: Severity, at: &Span, message: impl Into<String>) -> String {
-        note(self.notes, severity, &self.sources[at.source], &at.range, message)
-    }
-
-    /// Switches the service off, with a warning.
-    pub(super) fn close(&mut self, entry: &mut TomlEntry, at: &Span, why: &str) {
-        entry.disabled = true;
-        entry.comments.push(self.note(Severity::Warning, at, format!("switched off: {why}")));
-    }
-
-    /// Adds a harmless note, but only once.
-    pub(super) fn once(&mut self, entry: &mut TomlEntry, at: &Span, message: String) {
-        if self.said.insert(message.clone()) {
-            entry.comments.push(self.note(Severity::Note, at, message));
-        }
-    }
-
+impl ServiceReader<'_> {
     pub(super) fn service(&mut self, block: &Block, attributes: &Attributes) -> Item {
         let id = attributes.word("id").unwrap_or(&block.name);
-        let Span { source, range: typed } = block.at.clone();
-        let mut entry = TomlEntry { name: id.to_owned(), source, typed, ..TomlEntry::default() };
+        let (name, typed) = (id.to_owned(), block.at.clone());
+        let mut entry = TomlEntry { name, typed, ..TomlEntry::default() };
         let refusal = why_not(block, attributes).or_else(|| self.listen(block, attributes, &mut entry).err());
-        if let Some((at, why)) = refusal {
+        if let Some(refusal) = refusal {
             let off = is_off(id, attributes);
             let severity = if off { Severity::Note } else { Severity::Warning };
-            let comment = self.note(severity, &at, format!("not carried over: {why}"));
             let what = if id == block.name { id.to_owned() } else { format!("{id} ({})", block.name) };
             let off = if off { ", which was off" } else { "" };
-            return Item::Comment(vec![comment, format!("service {what}{off}")]);
+            return self.refused(severity, refusal, Some(format!("service {what}{off}")));
         }
         entry.disabled = is_off(id, attributes);
         for (at, name) in &attributes.ignored {
             self.once(&mut entry, at, format!("{name} has no effect in defaults, there or here"));
         }
         for (at, fault) in &attributes.faults {
-            self.close(&mut entry, at, fault);
+            self.switch_off(&mut entry, at, fault);
         }
         if block.skipped {
-            self.close(&mut entry, &block.at, "xinetd skips this block, since a } above it ends no block");
+            self.switch_off(
+                &mut entry,
+                &block.at,
+                "xinetd skips this block, since a } above it ends no block",
+            );
         }
         for (name, _) in attributes.names().filter(|(_, value)| value.commented) {
             // `Blocks::without_comment` has warned about it, once for all services.
@@ -85,17 +59,11 @@ impl XinetdReader<'_> {
         block: &Block,
         attributes: &Attributes,
         entry: &mut TomlEntry,
-    ) -> Result<(), (Span, String)> {
+    ) -> Result<(), Refusal> {
         let typed = attributes.word("port").unwrap_or(&block.name);
         let place = attributes.value("port").map_or(&block.at, |value| &value.at);
-        let Some(port) = self.world.port(typed) else {
-            return Err((
-                place.clone(),
-                format!("{typed} is no TCP port that this system knows the number of"),
-            ));
-        };
-        let has = |flag: &str| attributes.words("flags").iter().any(|word| word.eq_ignore_ascii_case(flag));
-        let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8]));
+        let port = self.port(typed, place)?;
+        let has = |flag: &str| attributes.has("flags", flag);
         let only_v6 = attributes.word("v6only").is_some_and(|word| word.eq_ignore_ascii_case("yes"));
         let addresses = match attributes.value("bind") {
             Some(bind) => {
@@ -110,22 +78,17 @@ impl XinetdReader<'_> {
         };
         let listen = match addresses[..] {
             // In xinetd an IPv6 socket also takes IPv4 clients, unless it is IPv6-only.
-            [] if !has("IPv4") || has("IPv6") => {
-                if only_v6 {
-                    vec![v6]
-                } else {
-                    vec![v4, v6]
-                }
-            }
-            [] => vec![v4],
-            [address] if address == v6 && !only_v6 => vec![v4, v6],
+            [] if has("IPv4") && !has("IPv6") => vec![ALL_V4],
+            [] if only_v6 => vec![ALL_V6],
+            [] => vec![ALL_V4, ALL_V6],
+            [address] if address == ALL_V6 && !only_v6 => vec![ALL_V4, ALL_V6],
             _ => addresses,
         };
-        entry.listen = listen.iter().map(|&address| SocketAddr::new(address, port).into()).collect();
+        entry.listen_on(&listen, port);
         if attributes.value("bind").is_none() && !has("IPv4") && !has("IPv6") && !only_v6 {
             let message = "without the flags IPv4 and IPv6 a service listens on both, as in Debian's xinetd; \
                 if yours listens on IPv4 alone, remove the [::] addresses";
-            self.once(entry, &block.at, message.to_owned());
+            self.once(entry, &block.at, message);
         }
         Ok(())
     }
@@ -134,7 +97,7 @@ impl XinetdReader<'_> {
     fn identity(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let mut own_group = attributes.word("group").map(str::to_owned);
         if let Some(value) = attributes.value("user") {
-            let typed = value.words.first().map_or("", |word| &**word);
+            let typed = value.first();
             let user = match is_number(typed) {
                 true => user_of_number(self.world, typed, own_group.is_some()),
                 false => User { name: typed.to_owned(), group: None, said: None },
@@ -142,7 +105,7 @@ impl XinetdReader<'_> {
             let password = write_user(entry, &user.name);
             match user.said {
                 Some(Ok(message)) => self.once(entry, &value.at, message),
-                Some(Err(why)) => self.close(entry, &value.at, &why),
+                Some(Err(why)) => self.switch_off(entry, &value.at, why),
                 None => {}
             }
             if let Some(message) = password {
@@ -155,7 +118,7 @@ impl XinetdReader<'_> {
             if user.name != "root" && !groups {
                 let message = "a program has all groups of its account here; xinetd takes those away \
                     that the account has besides its first, unless groups is yes";
-                self.once(entry, &value.at, message.to_owned());
+                self.once(entry, &value.at, message);
             }
         } else if let Some(server) = attributes.value("server") {
             entry.keys.set("user", string("none"));
@@ -165,7 +128,7 @@ impl XinetdReader<'_> {
             let why = format!(
                 "this block has no user, so its program would run as the server; write an account{group}"
             );
-            self.close(entry, &server.at, &why);
+            self.switch_off(entry, &server.at, why);
             return;
         }
         if let Some((value, typed)) = attributes.value("group").zip(own_group.as_mut())
@@ -178,7 +141,7 @@ impl XinetdReader<'_> {
                 }
                 None => {
                     let why = format!("group {typed} has no name on this system: write its name");
-                    self.close(entry, &value.at, &why);
+                    self.switch_off(entry, &value.at, why);
                 }
             }
         }
@@ -190,24 +153,19 @@ impl XinetdReader<'_> {
     fn program(&mut self, attributes: &Attributes, entry: &mut TomlEntry) {
         let Some(server) = attributes.value("server") else { return };
         let arguments: Vec<&str> = attributes.words("server_args").iter().map(|word| &**word).collect();
-        let program = server.words.first().map_or("", |word| &**word);
-        let named = attributes.words("flags").iter().any(|flag| flag.eq_ignore_ascii_case("NAMEINARGS"));
-        let started = match named {
+        let program = server.first();
+        let started = match attributes.has("flags", "NAMEINARGS") {
             true => started(program, &arguments),
             false => started(program, &[&[program][..], &arguments[..]].concat()),
         };
         started.write(entry);
-        if let Some(rules) = self.world.wrapper_rules.as_ref().filter(|_| started.wrapped) {
-            // tcpd itself asks the rules, regardless of the flags.
-            let why = format!("tcpd asks {}, which has rules and is not asked here", rules.display());
-            self.close(entry, &server.at, &why);
-        }
         if started.wrapped {
-            self.once(entry, &server.at, "tcpd is left out; its rules are not asked here".to_owned());
+            // tcpd itself asks the rules, regardless of the flags.
+            self.asks_rules(entry, &server.at, "tcpd", "");
+            self.once(entry, &server.at, "tcpd is left out; its rules are not asked here");
         }
         if let Some(assumption) = started.assumption() {
-            let comment = self.note(Severity::Warning, &server.at, assumption);
-            entry.comments.push(comment);
+            self.warn(entry, &server.at, assumption);
         }
     }
 
@@ -244,66 +202,40 @@ impl XinetdReader<'_> {
         } else {
             return true;
         };
-        let comment = self.note(
-            Severity::Warning,
-            &value.at,
-            format!("the variable {} is not carried over: {why}", string(name)),
-        );
-        entry.comments.push(comment);
+        self.warn(entry, &value.at, format!("the variable {} is not carried over: {why}", string(name)));
         false
     }
 }
 
-fn why_not(block: &Block, attributes: &Attributes) -> Option<(Span, String)> {
-    let is =
-        |name: &str, word: &str| attributes.words(name).iter().any(|typed| typed.eq_ignore_ascii_case(word));
-    let at = |name: &str| attributes.value(name).map_or(&block.at, |value| &value.at).clone();
-    let refused = |name: &str, why: &str| Some((at(name), why.to_owned()));
-    if is("type", "INTERNAL") {
-        return refused(
-            "type",
-            "services inside xinetd are not here; a program of the system may do the same",
-        );
-    }
-    if is("type", "RPC") {
-        return refused("type", "RPC services register with the port mapper, which is not done here");
-    }
-    if is("type", "TCPMUX") || is("type", "TCPMUXPLUS") {
-        return refused("type", "services of the TCP multiplexer have no port of their own");
-    }
-    if attributes.value("socket_type").is_some() && !is("socket_type", "stream") {
-        return refused("socket_type", "only streams are served, no datagrams");
-    }
-    if attributes.value("protocol").is_some() && !is("protocol", "tcp") {
-        return refused("protocol", "only TCP is served");
-    }
-    if is("flags", "SENSOR") {
-        return refused("flags", "a sensor serves nobody; its list of clients is not kept here");
-    }
-    if attributes.value("redirect").is_some() {
-        return refused("redirect", "connections are not passed on; a program that connects can do it");
-    }
-    if is("wait", "yes") {
-        return refused("wait", "wait hands the listening socket to the program, which is not done here");
-    }
-    if !is("wait", "no") {
-        return refused("wait", "wait = no is missing, and xinetd does not serve without it");
-    }
-    if let Some(why) = attributes.word("user").and_then(unnameable) {
-        return refused("user", &why);
-    }
-    if attributes.words("server").len() != 1 {
-        return refused("server", "a server is missing");
-    }
-    None
+/// The first reason that applies.
+fn why_not(block: &Block, attributes: &Attributes) -> Option<Refusal> {
+    let has = |name: &str, word: &str| attributes.has(name, word);
+    let lacks = |name: &str, word: &str| attributes.value(name).is_some() && !attributes.has(name, word);
+    let internal = "services inside xinetd are not here; a program of the system may do the same";
+    let relay = "connections are not passed on; a program that connects can do it";
+    let unnamed = attributes.word("user").and_then(unnameable);
+    let reasons = [
+        ("type", has("type", "INTERNAL"), internal),
+        ("type", has("type", "RPC"), RPC),
+        ("type", has("type", "TCPMUX") || has("type", "TCPMUXPLUS"), MULTIPLEXER),
+        ("socket_type", lacks("socket_type", "stream"), DATAGRAMS),
+        ("protocol", lacks("protocol", "tcp"), "only TCP is served"),
+        ("flags", has("flags", "SENSOR"), "a sensor serves nobody; its list of clients is not kept here"),
+        ("redirect", attributes.value("redirect").is_some(), relay),
+        ("wait", has("wait", "yes"), WAIT),
+        ("wait", !has("wait", "no"), "wait = no is missing, and xinetd does not serve without it"),
+        ("user", unnamed.is_some(), unnamed.as_deref().unwrap_or_default()),
+        ("server", attributes.words("server").len() != 1, "a server is missing"),
+    ];
+    let (name, _, why) = reasons.into_iter().find(|(_, applies, _)| *applies)?;
+    let at = attributes.value(name).map_or(&block.at, |value| &value.at);
+    Some((at.clone(), why.to_owned()))
 }
 
 fn is_off(id: &str, attributes: &Attributes) -> bool {
-    let flag =
-        |name: &str, word: &str| attributes.words(name).iter().any(|typed| typed.eq_ignore_ascii_case(word));
     let listed = |name: &str| attributes.words(name).iter().any(|typed| typed == id);
-    flag("disable", "yes")
-        || flag("flags", "DISABLE")
+    attributes.has("disable", "yes")
+        || attributes.has("flags", "DISABLE")
         || listed("disabled")
         || (attributes.value("enabled").is_some() && !listed("enabled"))
 }
