@@ -67,7 +67,7 @@ impl Slot {
             let _ = closing.await;
         }
         let listener = match self.inherited.take() {
-            Some(inherited) => Listener::inherit(inherited, self.options.keepalive),
+            Some(inherited) => Listener::inherit(inherited, &self.options),
             None => Listener::bind(&self.address, &self.options),
         };
         match (listener, &self.instead) {

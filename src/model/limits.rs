@@ -26,7 +26,8 @@ impl fmt::Display for Rate {
 /// `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// In bytes: per process on Unix, for the whole tree on Windows.
+    /// In bytes: for the whole tree on Windows, per process on Unix, and on Linux for the tree too
+    /// if a cgroup can count it.
     pub memory: Option<u64>,
     pub processes: Option<u32>,
     /// Per process on Unix, for the whole tree on Windows.

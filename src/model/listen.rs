@@ -42,11 +42,13 @@ pub struct UnixSocket {
     pub user: Option<String>,
     /// By name; `None` is the server's group.
     pub group: Option<String>,
+    /// Whether clients may pass descriptors to the program (SCM_RIGHTS).
+    pub pass_descriptors: bool,
 }
 
 impl Default for UnixSocket {
     fn default() -> Self {
-        UnixSocket { mode: 0o660, user: None, group: None }
+        UnixSocket { mode: 0o660, user: None, group: None, pass_descriptors: false }
     }
 }
 

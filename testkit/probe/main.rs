@@ -76,6 +76,30 @@ fn act(arguments: &[&str]) {
             system::start_adrift_with_streams(command.args(["locked", address]).env_remove("CLIENT_PORT"));
             gate(address);
         }
+        // Is traced by a process in a session of its own, which comes to the gate, and ends.
+        #[cfg(target_os = "linux")]
+        ["traced", address] => {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            let own_pid = std::process::id().to_string();
+            system::be_traced_by(command.args(["traces", &own_pid, address]).env_remove("CLIENT_PORT"));
+        }
+        #[cfg(target_os = "linux")]
+        ["traces", pid, address] => {
+            system::trace(pid.parse().unwrap());
+            let mut gate = introduce(address);
+            say("traces");
+            let _ = gate.read(&mut [0]);
+            exit(0);
+        }
+        // Tells whether its client passes a descriptor with its first byte.
+        #[cfg(target_os = "linux")]
+        ["takes-descriptor"] => say(if system::takes_descriptor() { "taken" } else { "none" }),
+        // Starts so many sleeping processes, each in a session of its own, and does another thing.
+        #[cfg(target_os = "linux")]
+        ["sleepers", count, ..] => {
+            system::start_sleepers(count.parse().unwrap());
+            act(&arguments[2..]);
+        }
         // Lives for so many milliseconds.
         ["lives", time] => std::thread::sleep(std::time::Duration::from_millis(time.parse().unwrap())),
         // Writes a text, and then does another thing.

@@ -94,6 +94,65 @@ pub fn start_adrift(command: &mut Command) {
     command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
 }
 
+/// Starts a process in a session of its own that traces this one. Returns once it does.
+#[cfg(target_os = "linux")]
+#[allow(clippy::zombie_processes)]
+pub fn be_traced_by(command: &mut Command) {
+    use std::io::Read;
+    use std::os::unix::process::CommandExt;
+    const ANY: libc::c_ulong = libc::c_ulong::MAX;
+    // SAFETY: no pointers; setsid is async-signal-safe.
+    unsafe {
+        libc::prctl(libc::PR_SET_PTRACER, ANY, 0, 0, 0);
+        command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
+    }
+    let mut tracer =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    tracer.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+pub fn trace(pid: libc::pid_t) {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: PTRACE_SEIZE ignores the address and takes options as data.
+    assert_eq!(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, none, none) }, 0);
+}
+
+/// Reads one byte from standard input, and whether a descriptor came with it.
+#[cfg(target_os = "linux")]
+pub fn takes_descriptor() -> bool {
+    let (mut byte, mut control) = ([0u8], [0u64; 8]);
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    // SAFETY: the message refers to live buffers with their lengths.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control);
+        libc::recvmsg(0, &raw mut message, 0) == 1 && !libc::CMSG_FIRSTHDR(&raw const message).is_null()
+    }
+}
+
+/// They end by themselves after a minute and a half, if nothing ends them.
+#[cfg(target_os = "linux")]
+pub fn start_sleepers(count: usize) {
+    const SECONDS: libc::c_uint = 90;
+    for _ in 0..count {
+        // SAFETY: the child calls async-signal-safe functions only.
+        unsafe {
+            if libc::fork() == 0 {
+                libc::setsid();
+                for descriptor in 0..3 {
+                    libc::close(descriptor);
+                }
+                libc::alarm(SECONDS);
+                libc::pause();
+                libc::_exit(0);
+            }
+        }
+    }
+}
+
 /// Types these keys at its terminal, where the system lets it.
 pub fn insert(keys: &str) {
     for key in keys.as_bytes() {

@@ -171,6 +171,11 @@ impl Builder {
         self
     }
 
+    /// On Linux the server makes no cgroups then, as where it may not.
+    pub fn without_cgroups(self) -> Self {
+        self.variable("WININETD_TEST_NO_CGROUPS", "1")
+    }
+
     pub fn command(mut self, change: impl FnOnce(&mut Command)) -> Self {
         change(&mut self.command);
         self

@@ -2,6 +2,7 @@
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
+    /// On Linux without those of free cgroups, of which the server keeps some for the next starts.
     pub handles: usize,
     /// Child processes, including zombies. Always 0 on Windows, where their handles count.
     pub children: usize,
@@ -72,13 +73,16 @@ mod imp {
     }
 
     pub fn held(pid: u32) -> Held {
-        let count = |folder: &str| {
-            std::fs::read_dir(format!("/proc/{pid}/{folder}")).expect("a live process").count()
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a live process").flatten();
+        let is_cgroup = |entry: &std::fs::DirEntry| {
+            std::fs::read_link(entry.path()).is_ok_and(|link| {
+                link.starts_with("/sys/fs/cgroup") && link.to_string_lossy().contains("/wininetd-")
+            })
         };
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
         Held {
-            handles: count("fd"),
+            handles: open.filter(|entry| !is_cgroup(entry)).count(),
             children: children(pid).len(),
             kibibytes: memory.trim().trim_end_matches(" kB").parse().expect("a number"),
         }

@@ -248,6 +248,7 @@ tables! {
         socket_mode: Mode [BOTH, "0660", "The mode of a `unix:` socket: who may connect."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
         socket_user: String [BOTH, "the server's", "The owner of a `unix:` socket."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
         socket_group: String [BOTH, "the server's", "The group of a `unix:` socket."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
+        pass_descriptors: bool [BOTH, "false", "Whether clients of a `unix:` address may pass descriptors to the program; it needs the socket."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
         command: CommandLine [BOTH, "none: it must be given", "The program and its arguments: one string, read as CMDLINE of the classic file, or an array, whose parts are taken as they are."];
         argv0: String [BOTH, "the program as `command` names it", "The name that the program receives as its own (argv[0]), where that differs from `command`."];
         user: String [BOTH, "`none`; where the server is root or LocalSystem it must be given", "The account that the program runs as; `none` is the account of the server."];
@@ -284,7 +285,7 @@ tables! {
 
     /// `limits` of a service.
     RawLimits(Limits) {
-        memory: u64 [LIMITS, "no limit", "Memory: of each process on Unix, of the whole tree on Windows."];
+        memory: u64 [LIMITS, "no limit", "Memory: of the whole tree on Windows; of each process on Unix, and of the whole tree where the system can count it (cgroups of Linux with the `memory` controller)."];
         processes: usize [LIMITS, "no limit", "Processes of the tree at once."];
         cpu_time: Duration [LIMITS, "no limit", "Processor time: of each process on Unix, of the whole tree on Windows."] .at_least(1000);
         open_files: usize [LIMITS, "no limit", "Descriptors of each process (Unix)."] .unless(|system| without(system.open_files, "this system has no limit of open files"));

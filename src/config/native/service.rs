@@ -86,6 +86,7 @@ impl NativeReader<'_> {
         let access = self.access(raw, &listen);
         let proxy_protocol = self.proxy_protocol(raw, &listen);
         let stdio = self.stdio(entry, &listen);
+        self.passes_descriptors(raw, stdio);
         let program = self.program(entry, stdio);
         let (tls, warm) = (self.tls(raw), self.warm(raw));
         if listen.is_empty() {
@@ -98,6 +99,7 @@ impl NativeReader<'_> {
                 mode: raw.socket_mode.value().map_or(UnixSocket::default().mode, |Mode(mode)| mode),
                 user: raw.socket_user.value(),
                 group: raw.socket_group.value(),
+                pass_descriptors: raw.pass_descriptors.value().unwrap_or(false),
             },
             keepalive: (!raw.keepalive.is_off())
                 .then(|| Keepalive { idle: raw.keepalive.value().unwrap_or(KEEPALIVE.idle), ..KEEPALIVE }),
@@ -135,6 +137,7 @@ impl NativeReader<'_> {
                 ("socket_mode", raw.socket_mode.own_at(), none()),
                 ("socket_user", raw.socket_user.own_at(), none()),
                 ("socket_group", raw.socket_group.own_at(), none()),
+                ("pass_descriptors", raw.pass_descriptors.own_at(), none()),
             ]
         } else if unix == listen.len() {
             // A PROXY header names a network client at every address.

@@ -56,6 +56,14 @@ impl NativeReader<'_> {
         }
     }
 
+    pub fn passes_descriptors(&mut self, raw: &RawService, stdio: Stdio) {
+        let is_wanted = raw.pass_descriptors.value() == Some(true);
+        if let Some(at) = raw.pass_descriptors.own_at().filter(|_| is_wanted && stdio == Stdio::Pipe) {
+            let message = "`pass_descriptors` has no effect with pipes: the program has no connection";
+            self.report.error(at, Fault::new(message, "write `stdio = \"socket\"`, or leave it out"));
+        }
+    }
+
     pub fn implied<'f>(&self, entry: &'f ServiceEntry, listen: &[Address]) -> Vec<Implied<'f>> {
         let raw = &entry.raw;
         let mut all = Vec::new();

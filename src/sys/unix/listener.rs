@@ -56,10 +56,13 @@ impl Listener {
     }
 
     /// The service manager owns the socket's file. Must run within the event loop.
-    pub fn inherit(inherited: Inherited, keepalive: Option<Keepalive>) -> io::Result<Listener> {
+    pub fn inherit(inherited: Inherited, options: &ListenOptions) -> io::Result<Listener> {
         let is_unix = matches!(inherited.given.address, Address::Unix(_));
         let socket = SockRef::from(&inherited.descriptor);
-        if let Some(keepalive) = keepalive.filter(|_| !is_unix) {
+        if is_unix && !options.unix.pass_descriptors {
+            unix_socket::refuse_descriptors(&socket);
+        }
+        if let Some(keepalive) = options.keepalive.filter(|_| !is_unix) {
             set_keepalive(&socket, &keepalive)?;
         }
         socket.set_nonblocking(true)?;

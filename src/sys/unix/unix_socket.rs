@@ -62,6 +62,9 @@ pub(super) fn bind(path: &Path, wanted: &UnixSocket, backlog: i32) -> io::Result
     remove_stale(path, &address)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
+    if !wanted.pass_descriptors {
+        refuse_descriptors(&socket);
+    }
     socket.bind(&address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => in_use(),
         _ => error,
@@ -75,6 +78,32 @@ pub(super) fn bind(path: &Path, wanted: &UnixSocket, backlog: i32) -> io::Result
     set_mode(path, wanted.mode).map_err(|error| in_words(&error, "its mode"))?;
     socket.listen(backlog)?;
     Ok((socket.into(), file.still_ours()?))
+}
+
+/// Lets no client of this listener pass descriptors. Accepted connections inherit it.
+///
+/// Otherwise the server would close what a client has passed and no program has taken, and a close
+/// may wait: that of a TCP socket with SO_LINGER, for example. Kernels before Linux 6.16 lack the
+/// option.
+pub(super) fn refuse_descriptors(socket: &socket2::Socket) {
+    #[cfg(target_os = "linux")]
+    {
+        const SO_PASSRIGHTS: libc::c_int = 83;
+        let refused: libc::c_int = 0;
+        let length = libc::socklen_t::try_from(size_of_val(&refused)).unwrap_or(0);
+        // SAFETY: the pointer is to a value of the given length. A kernel without it changes nothing.
+        unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                SO_PASSRIGHTS,
+                (&raw const refused).cast(),
+                length,
+            )
+        };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
 }
 
 /// Fails if another user can create or replace files in this folder. An impostor could answer the
@@ -251,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn socket_mode_does_not_depend_on_the_umask() {
         let (_folder, path) = folder();
-        let listener = listen(&path, &UnixSocket { mode: 0o622, user: None, group: None }).unwrap();
+        let listener = listen(&path, &UnixSocket { mode: 0o622, ..UnixSocket::default() }).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o622);
         assert_eq!(listener.local_addr().unwrap(), Address::Unix(path));
     }
@@ -263,7 +292,8 @@ mod tests {
             return;
         }
         let (_folder, path) = folder();
-        let wanted = UnixSocket { mode: 0o660, user: Some("daemon".into()), group: Some("daemon".into()) };
+        let wanted =
+            UnixSocket { user: Some("daemon".into()), group: Some("daemon".into()), ..UnixSocket::default() };
         let _listener = listen(&path, &wanted).unwrap();
         let found = path.metadata().unwrap();
         assert_eq!(Some(found.uid()), account::user_by_name("daemon").unwrap());
@@ -274,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn an_owner_who_does_not_exist_is_an_error_that_changes_nothing() {
         let (_folder, path) = folder();
-        let wanted = UnixSocket { mode: 0o660, user: None, group: Some("nosuchgroup".into()) };
+        let wanted = UnixSocket { group: Some("nosuchgroup".into()), ..UnixSocket::default() };
         let error = listen(&path, &wanted).unwrap_err();
         assert!(error.to_string().contains("there is no group nosuchgroup"), "{error}");
         assert!(!path.exists());

@@ -43,7 +43,7 @@ impl Inherited {
 
 impl Listener {
     #[allow(clippy::needless_pass_by_value)] // as on Unix, where it is consumed
-    pub fn inherit(inherited: Inherited, _keepalive: Option<Keepalive>) -> io::Result<Listener> {
+    pub fn inherit(inherited: Inherited, _options: &ListenOptions) -> io::Result<Listener> {
         match inherited {}
     }
 
