@@ -100,14 +100,13 @@ impl Lent {
         self.ended.is_some_and(|ended| ended.is_broken)
     }
 
-    /// Closes the connection. No process of the session may still hold it.
-    pub async fn close(mut self) {
+    /// Lets a helper close the connection. No process of the session may still hold it.
+    pub fn close(mut self) {
         let Some(socket) = self.socket.take() else { return };
-        let close = move || {
+        self.helpers.push(self.owner, move || {
             let _ = socket.reset_so_linger();
             drop(socket);
-        };
-        self.helpers.run(self.owner, close).await;
+        });
     }
 }
 

@@ -92,9 +92,9 @@ impl Link {
     }
 
     /// Closes the connection. No process of the session may still hold it.
-    pub async fn close(self) {
+    pub fn close(self) {
         if let Link::Lent(lent) = self {
-            lent.close().await;
+            lent.close();
         }
     }
 }

@@ -76,7 +76,7 @@ pub async fn serve(session: Session, socket: Socket, context: SessionContext, mu
     context.events.session(SessionEvent::Ended(Box::new(record)));
     // Closed last: a client that sees the end may reconnect at once and must find the slot free.
     if let Some(link) = link {
-        link.close().await;
+        link.close();
     }
 }
 
