@@ -83,6 +83,7 @@ fn supervisor(request: Request) -> Reply {
             version: "0.0.1".to_owned(),
             pid: 1,
             uptime_seconds: 90.0,
+            stuck_processes: 0,
             services: vec![ServiceStatus {
                 name: "web".to_owned(),
                 state: ServiceState::Listening,

@@ -27,7 +27,8 @@ fn serve(command: &str, keys: &str) -> Served {
          [service.worker]\nlisten = '127.0.0.1:{}'\ncommand = ['@', 'say', 'said']\nstdio = 'pipe'\n",
         beside[0], beside[1]
     );
-    Served { port, beside, daemon: Builder::native(&text).start() }
+    // A process that a program leaves must not end with it.
+    Served { port, beside, daemon: Builder::native(&text).without_cgroups().start() }
 }
 
 impl Served {
@@ -152,6 +153,7 @@ fn connection_left_locked_keeps_its_slot_others_free_theirs() {
          stdio = 'socket'\nlinger_timeout = '1h'\nmax_connections = 2\n",
         gate.address()
     ))
+    .without_cgroups()
     .start();
     let _locked = Client::connect(port);
     let _left = left_by_program(&gate);

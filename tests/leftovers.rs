@@ -7,10 +7,15 @@ const BINDINGS: [&str; 2] = ["socket", "pipe"];
 
 /// A service whose program writes a text, leaves a process that answers at the gate, and exits.
 fn serve(gate: &Gate, how: &str, keys: &str) -> (u16, Daemon) {
+    let (port, builder) = service(gate, how, keys);
+    (port, builder.start())
+}
+
+fn service(gate: &Gate, how: &str, keys: &str) -> (u16, Builder) {
     let port = free_port();
     let command = format!("'says', '250 OK', 'leaves', '{how}', 'answers', '{}'", gate.address());
     let text = format!("[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {command}]\n{keys}\n");
-    (port, Builder::native(&text).start())
+    (port, Builder::native(&text))
 }
 
 fn record(daemon: &Daemon, client: Client) -> Value {
@@ -41,6 +46,11 @@ mod unix {
     use testkit::{Held, LIMIT};
 
     use super::*;
+
+    fn serve_without_cgroups(gate: &Gate, how: &str, keys: &str) -> (u16, Daemon) {
+        let (port, builder) = service(gate, how, keys);
+        (port, builder.without_cgroups().start())
+    }
 
     fn leave(gate: &Gate, how: &str, binding: &str) -> (u16, Daemon) {
         serve(gate, how, &format!("stdio = '{binding}'\nleftovers = 'leave'"))
@@ -158,7 +168,7 @@ mod unix {
     fn process_in_its_own_session_outlives_its_program() {
         for binding in BINDINGS {
             let gate = Gate::new();
-            let (port, daemon) = serve(&gate, "adrift", &format!("stdio = '{binding}'"));
+            let (port, daemon) = serve_without_cgroups(&gate, "adrift", &format!("stdio = '{binding}'"));
             let mut client = Client::connect(port);
             assert_eq!(client.read_text(), "250 OK");
             assert_eq!(record(&daemon, client)["exit"], 0);
@@ -173,7 +183,8 @@ mod unix {
     fn leftover_process_does_not_delay_the_clients_eof() {
         for binding in BINDINGS {
             let gate = Gate::new();
-            let (port, daemon) = serve(&gate, "adrift-with-streams", &format!("stdio = '{binding}'"));
+            let (port, daemon) =
+                serve_without_cgroups(&gate, "adrift-with-streams", &format!("stdio = '{binding}'"));
             let mut client = Client::connect(port);
             assert_eq!(client.read_text(), "250 OK");
             let record = record(&daemon, client);
@@ -186,7 +197,7 @@ mod unix {
     fn leftover_process_keeps_the_socket_without_linger() {
         let gate = Gate::new();
         let keys = "stdio = 'socket'\nlinger_timeout = '0s'";
-        let (port, daemon) = serve(&gate, "adrift-with-streams", keys);
+        let (port, daemon) = serve_without_cgroups(&gate, "adrift-with-streams", keys);
         let mut client = Client::connect(port);
         assert_eq!(client.read_exact(6), b"250 OK");
         assert_eq!(daemon.record(client.port())["exit"], 0);

@@ -34,6 +34,7 @@ fn short_programs_and_leftovers_are_reaped_during_a_burst() {
          [service.leaving]\nlisten = '127.0.0.1:{leaving}'\ncommand = ['@', 'adrift', '{}']\n",
         gate.address()
     ))
+    .without_cgroups()
     .start();
     // A process that has just ended may be reaped at this moment, so this looks again.
     let stays = |pid: &String| {

@@ -14,15 +14,19 @@ const MUCH: usize = 3 << 20;
 
 /// `#` in the program's arguments stands for the gate's address.
 fn serve(what: &str, keys: &str) -> (u16, Gate, Daemon) {
+    let (port, gate, builder) = service(what, keys);
+    (port, gate, builder.start())
+}
+
+fn service(what: &str, keys: &str) -> (u16, Gate, Builder) {
     let (port, gate) = (free_port(), Gate::new());
     let words: Vec<String> =
         what.replace('#', &gate.address()).split(' ').map(|word| format!("'{word}'")).collect();
-    let daemon = Builder::native(&format!(
+    let builder = Builder::native(&format!(
         "[service.a]\nlisten = '127.0.0.1:{port}'\ncommand = ['@', {}]\nstdio = 'pipe'\n{keys}",
         words.join(", ")
-    ))
-    .start();
-    (port, gate, daemon)
+    ));
+    (port, gate, builder)
 }
 
 fn record_of(daemon: &Daemon, client: Client) -> Value {
@@ -230,7 +234,8 @@ fn crash_on_client_input_does_not_pause_the_service() {
 #[test]
 fn surviving_process_does_not_delay_the_clients_eof() {
     let bytes = 3 << 20;
-    let (port, gate, daemon) = serve(&format!("streams adrift {bytes} #"), "");
+    let (port, gate, builder) = service(&format!("streams adrift {bytes} #"), "");
+    let daemon = builder.without_cgroups().start();
     let mut client = Client::connect(port);
     client.send(b"unread");
     let visitor = gate.visitor();

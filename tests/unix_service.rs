@@ -170,7 +170,7 @@ fn no_process_outlives_the_server_of_process_1() {
     let (port, gate) = (free_port(), Gate::new());
     let line = probe_line(port, &format!("adrift {}", gate.address()));
     let Some(builder) = as_first_process(Builder::new(&[line]).without_verb()) else { return };
-    let daemon = builder.start();
+    let daemon = builder.without_cgroups().start();
     let first = first_process_below(daemon.pid());
     let server = only_child_of(first);
     // A process in its own session outlives its program, but not the server.

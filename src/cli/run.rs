@@ -80,6 +80,7 @@ async fn beside(service: Arc<Service>) -> Result<ExitStatus, Error> {
             }
         }
     };
+    sys::child::remove_free_trees();
     ended.map_err(|cause| Error::System { what: "waiting for the program", cause })
 }
 

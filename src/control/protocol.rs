@@ -165,6 +165,9 @@ pub struct Status {
     pub version: String,
     pub pid: u32,
     pub uptime_seconds: f64,
+    /// Killed processes and process trees that have not gone.
+    #[serde(default)]
+    pub stuck_processes: u64,
     pub services: Vec<ServiceStatus>,
 }
 
@@ -314,6 +317,7 @@ mod tests {
             version: "0.0.1".to_owned(),
             pid: 9,
             uptime_seconds: 60.25,
+            stuck_processes: 2,
             services: vec![ServiceStatus {
                 name: "a".to_owned(),
                 state: ServiceState::Paused,
@@ -332,7 +336,7 @@ mod tests {
     #[test]
     fn the_status_is_the_json_that_is_documented() {
         let json = concat!(
-            r#"{"version":"0.0.1","pid":9,"uptime_seconds":60.25,"services":[{"name":"a","state":"paused","#,
+            r#"{"version":"0.0.1","pid":9,"uptime_seconds":60.25,"stuck_processes":2,"services":[{"name":"a","state":"paused","#,
             r#""reason":null,"listen":["127.0.0.1:1"],"live":1,"warm":5,"served":2,"refused":3,"failed":4,"#,
             r#""sessions":[{"id":7,"client":"192.0.2.1:5","pid":42,"seconds":1.5,"bytes_in":3,"bytes_out":null}]}]}"#
         );

@@ -17,6 +17,9 @@ pub fn status(status: &Status) -> String {
         status.pid,
         lasting(status.uptime_seconds)
     );
+    if status.stuck_processes > 0 {
+        let _ = writeln!(text, "killed and not gone: {} processes or trees", status.stuck_processes);
+    }
     if status.services.is_empty() {
         text.push_str("no services\n");
         return text;
@@ -149,7 +152,13 @@ mod tests {
     }
 
     fn shown(services: Vec<ServiceStatus>) -> String {
-        status(&Status { version: "1.2.3".to_owned(), pid: 42, uptime_seconds: 3_725.4, services })
+        status(&Status {
+            version: "1.2.3".to_owned(),
+            pid: 42,
+            uptime_seconds: 3_725.4,
+            stuck_processes: 0,
+            services,
+        })
     }
 
     #[test]

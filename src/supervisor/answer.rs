@@ -19,6 +19,7 @@ use crate::model::plan::Service;
 use crate::session::event::Order;
 use crate::session::flow::Counted;
 use crate::supervisor::manager::Manager;
+use crate::sys;
 
 /// How long a status waits for the byte counts of connections.
 const COUNTED_WITHIN: Duration = Duration::from_millis(300);
@@ -91,6 +92,7 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: seconds(self.hub.now()),
+            stuck_processes: sys::child::stuck() as u64,
             services: self
                 .services
                 .in_order()

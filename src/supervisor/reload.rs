@@ -168,7 +168,12 @@ impl Supervisor {
     /// Applies the limits of a plan, as far as the descriptor limit allows.
     pub(super) fn configure_admission(&mut self, plan: &Plan, ids: &[ServiceId]) {
         let each = plan.enabled().map(|service| service.descriptors()).max().unwrap_or(1);
-        let waiting: usize = plan.enabled().map(|service| service.descriptors_of_waiting()).sum();
+        let each = each + sys::child::TREE_DESCRIPTORS;
+        let waiting = |service: &Arc<Service>| {
+            service.descriptors_of_waiting()
+                + service.warm.map_or(0, |warm| warm.programs * sys::child::TREE_DESCRIPTORS)
+        };
+        let waiting: usize = plan.enabled().map(waiting).sum();
         let kept = self.listeners.slots.len() + waiting;
         let possible = total_from_descriptors(sys::process::descriptor_limit(), kept, each);
         let most = plan.enabled().map(|service| service.admit.max_connections).max().unwrap_or(0);

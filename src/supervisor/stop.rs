@@ -78,6 +78,7 @@ impl Supervisor {
             }
         }
         self.hub.spawner.give_up_accounts().await;
+        sys::child::remove_free_trees();
         // Clients that were refused after their header are counted only when their session ends.
         self.refused.tell(&self.services, &self.hub);
         self.hub.log.event(LogEvent::Stopped);

@@ -22,6 +22,7 @@
 //! | [`spawn::spawn`] | starts a program; blocks, so only spawn threads call it |
 //! | [`child::Child`] | waits for a program, asks it to end, terminates its tree |
 //! | [`connection`] | socket options, and the identity of a connection across processes |
+//! | [`child::stuck`] | how many killed processes and trees have not gone |
 //! | [`child::leftovers_have`] | whether a leftover process has a connection (Linux) |
 //! | [`limits`] | why this system cannot enforce a limit now |
 //! | [`account`] | assumes an identity, or reports the step that failed |

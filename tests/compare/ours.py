@@ -23,8 +23,8 @@ REASONS = {
     " program arrive. Closing over unread input resets the connection and destroys data in flight. The others leave that to"
     " their programs.",
     "left_behind": "A session ends with its program, and wininetd terminates the rest of the process tree. So limits count"
-    " live sessions, and no client waits for a forgotten process. A process that calls `setsid` goes on, unless the service has"
-    " a limit of `processes` (Linux). With `leftovers = \"leave\"` all of it goes on, as under inetd.",
+    " live sessions, and no client waits for a forgotten process. A process that calls `setsid` goes on where"
+    " the server cannot make cgroups (other systems than Linux, and Linux without rights). With `leftovers = \"leave\"` all of it goes on, as under inetd.",
     "descriptors": "A program has its three streams only. A descriptor that leaks keeps a port bound, or keeps end of file from a"
     " client. Half of the others pass on what they inherited, and one its listener.",
     "state": "Each program starts in the same state: umask 022, no signal ignored or blocked. With umask 000, programs made"

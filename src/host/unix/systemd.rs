@@ -97,10 +97,10 @@ KillMode=mixed
 TimeoutStopSec={stop}
 # One program that runs out of memory must not end all the others.
 OOMPolicy=continue
-# Each session is a process; the limits are the server's own. Those of
-# processes are kept by cgroups, which it makes below the service's.
+# Each session is a cgroup below the service's, which the server makes. The
+# limits are its own.
 TasksMax=infinity
-Delegate=pids
+Delegate=pids memory
 
 [Install]
 WantedBy=multi-user.target

@@ -1,8 +1,9 @@
-//! Finds the cgroup below which this process may create cgroups that count processes.
+//! Finds the cgroup below which this process may create cgroups, for whole trees and for limits.
 //!
-//! Version 2: our own cgroup, if systemd delegated it (Delegate=). A cgroup that has processes
-//! cannot enable controllers for others below it, so the server moves into a child cgroup first.
-//! Version 1: our own cgroup in the `pids` hierarchy.
+//! Version 2: our own cgroup, if we may write to it: as root, or because systemd delegated it
+//! (Delegate=). A cgroup that has processes cannot enable controllers for others below it, so the
+//! server moves into a child cgroup first.
+//! Version 1: our own cgroup in the hierarchy of the controller.
 
 use std::fs;
 use std::io;
@@ -25,25 +26,48 @@ pub(super) struct Home {
 /// The child cgroup that the server moves into.
 const OWN: &str = "wininetd";
 
-const CURE: &str = "delegate cgroups to the service (Delegate=pids in its unit), or remove `processes`";
+const CURE: &str =
+    "delegate cgroups to the service (Delegate=pids memory in its unit), or remove `processes`";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Controller {
+    Memory,
+    Pids,
+}
+
+impl Controller {
+    fn name(self) -> &'static str {
+        match self {
+            Controller::Memory => "memory",
+            Controller::Pids => "pids",
+        }
+    }
+}
 
 impl Home {
+    /// The cgroup of version 2 below which every session can have one, which needs no controller.
+    pub(super) fn of_trees() -> Option<PathBuf> {
+        let read = |path: &str| fs::read_to_string(path).ok();
+        let own = folder(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?, None)?;
+        let above = own.parent().filter(|above| own.ends_with(OWN) && is_empty(above));
+        let home = above.unwrap_or(&own);
+        // The kernel asks for both before it moves a process between cgroups below this one.
+        let may = writable(home).and_then(|()| writable(&home.join("cgroup.procs")));
+        may.is_ok().then(|| home.to_owned())
+    }
+
     /// The error says why there is no such cgroup and what to do. Changes nothing.
-    pub(super) fn find() -> Result<Home, String> {
+    pub(super) fn find(controller: Controller) -> Result<Home, String> {
         let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}; {CURE}"));
         let (own, mounts) = (read("/proc/self/cgroup")?, read("/proc/self/mountinfo")?);
         let second =
-            folder(&own, &mounts, Version::Two).filter(|folder| controls(folder, "cgroup.controllers"));
-        let (folder, version) = match second {
-            Some(folder) => (folder, Version::Two),
-            None => match folder(&own, &mounts, Version::One) {
-                Some(folder) => (folder, Version::One),
+            folder(&own, &mounts, None).filter(|folder| controls(folder, "cgroup.controllers", controller));
+        let home = match second {
+            Some(folder) => second_home(folder, controller)?,
+            None => match folder(&own, &mounts, Some(controller)) {
+                Some(folder) => Home { folder, version: Version::One, must_leave: false },
                 None => return Err(format!("this server has no cgroup that counts processes; {CURE}")),
             },
-        };
-        let home = match version {
-            Version::One => Home { folder, version, must_leave: false },
-            Version::Two => second_home(folder)?,
         };
         match writable(&home.folder) {
             Ok(()) => Ok(home),
@@ -52,23 +76,24 @@ impl Home {
     }
 
     /// Enables counting in the cgroups below.
-    pub(super) fn made_ready(self) -> Result<Home, String> {
+    pub(super) fn made_ready(self, controller: Controller) -> Result<Home, String> {
         let Home { folder, version, must_leave } = self;
         if must_leave {
             leave(&folder)?;
         }
         let fault = |what: &Path, error: io::Error| format!("{}: {error}; {CURE}", what.display());
         let control = folder.join("cgroup.subtree_control");
-        if version == Version::Two && !controls(&folder, "cgroup.subtree_control") {
+        if version == Version::Two && !controls(&folder, "cgroup.subtree_control", controller) {
+            let enable = format!("+{}", controller.name());
             // A running program may have forked between the listing and the move.
-            let mut result = fs::write(&control, "+pids");
+            let mut result = fs::write(&control, &enable);
             for _ in 0..ROUNDS {
                 let busy = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy);
                 if !busy || !must_leave {
                     break;
                 }
                 leave(&folder)?;
-                result = fs::write(&control, "+pids");
+                result = fs::write(&control, &enable);
             }
             result.map_err(|error| fault(&control, error))?;
         }
@@ -98,11 +123,11 @@ fn leave(folder: &Path) -> Result<(), String> {
 }
 
 /// The home in version 2: our own cgroup, or its parent if this process is in `OWN` already.
-fn second_home(own: PathBuf) -> Result<Home, String> {
+fn second_home(own: PathBuf, controller: Controller) -> Result<Home, String> {
     if own.ends_with(OWN)
         && let Some(above) = own.parent()
-        && controls(above, "cgroup.controllers")
-        && processes(above).is_ok_and(|processes| processes.is_empty())
+        && controls(above, "cgroup.controllers", controller)
+        && is_empty(above)
     {
         return Ok(Home { folder: above.to_owned(), version: Version::Two, must_leave: false });
     }
@@ -129,9 +154,13 @@ fn second_home(own: PathBuf) -> Result<Home, String> {
     Ok(Home { folder: own, version: Version::Two, must_leave: true })
 }
 
-fn controls(folder: &Path, file: &str) -> bool {
+fn controls(folder: &Path, file: &str, controller: Controller) -> bool {
     fs::read_to_string(folder.join(file))
-        .is_ok_and(|list| list.split_ascii_whitespace().any(|name| name == "pids"))
+        .is_ok_and(|list| list.split_ascii_whitespace().any(|name| name == controller.name()))
+}
+
+fn is_empty(folder: &Path) -> bool {
+    processes(folder).is_ok_and(|processes| processes.is_empty())
 }
 
 fn processes(folder: &Path) -> io::Result<Vec<u32>> {
@@ -147,15 +176,15 @@ fn writable(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Our own cgroup of this version as a folder. `own` is the text of /proc/self/cgroup, `mounts`
-/// that of /proc/self/mountinfo.
-fn folder(own: &str, mounts: &str, version: Version) -> Option<PathBuf> {
+/// Our own cgroup as a folder: that of version 2, or that of a controller of version 1. `own` is the
+/// text of /proc/self/cgroup, `mounts` that of /proc/self/mountinfo.
+fn folder(own: &str, mounts: &str, first: Option<Controller>) -> Option<PathBuf> {
     let path = own.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
-        let is_it = match version {
-            Version::One => controllers.split(',').any(|name| name == "pids"),
-            Version::Two => controllers.is_empty() && line.starts_with("0::"),
+        let is_it = match first {
+            Some(first) => controllers.split(',').any(|name| name == first.name()),
+            None => controllers.is_empty() && line.starts_with("0::"),
         };
         is_it.then_some(path)
     })?;
@@ -163,9 +192,9 @@ fn folder(own: &str, mounts: &str, version: Version) -> Option<PathBuf> {
         let (before, after) = line.split_once(" - ")?;
         let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
         let (root, point) = (unescaped(before.next()?), unescaped(before.next()?));
-        let is_it = match (version, after.next()?) {
-            (Version::Two, "cgroup2") => true,
-            (Version::One, "cgroup") => after.next_back()?.split(',').any(|option| option == "pids"),
+        let is_it = match (first, after.next()?) {
+            (None, "cgroup2") => true,
+            (Some(first), "cgroup") => after.next_back()?.split(',').any(|option| option == first.name()),
             _ => false,
         };
         // A mount may show only a subtree, or that of another container.
@@ -196,9 +225,9 @@ mod tests {
     #[test]
     fn our_cgroup_is_found_in_both_versions() {
         let own = "8:pids:/a/b\n1:cpu,cpuacct:/\n0::/system.slice/wininetd.service\n";
-        assert_eq!(folder(own, MOUNTS, Version::One), Some("/sys/fs/cgroup/pids/a/b".into()));
+        assert_eq!(folder(own, MOUNTS, Some(Controller::Pids)), Some("/sys/fs/cgroup/pids/a/b".into()));
         assert_eq!(
-            folder(own, MOUNTS, Version::Two),
+            folder(own, MOUNTS, None),
             Some("/sys/fs/cgroup/unified/system.slice/wininetd.service".into())
         );
     }
@@ -206,10 +235,10 @@ mod tests {
     #[test]
     fn a_mount_of_a_part_is_looked_through() {
         let mounts = "39 31 0:36 /docker/x /cgroup\\040of\\040it ro - cgroup2 cgroup rw\n";
-        assert_eq!(folder("0::/docker/x/y\n", mounts, Version::Two), Some("/cgroup of it/y".into()));
-        assert_eq!(folder("0::/docker/x\n", mounts, Version::Two), Some("/cgroup of it".into()));
-        assert_eq!(folder("0::/elsewhere\n", mounts, Version::Two), None);
-        assert_eq!(folder("0::/docker/x\n", mounts, Version::One), None);
+        assert_eq!(folder("0::/docker/x/y\n", mounts, None), Some("/cgroup of it/y".into()));
+        assert_eq!(folder("0::/docker/x\n", mounts, None), Some("/cgroup of it".into()));
+        assert_eq!(folder("0::/elsewhere\n", mounts, None), None);
+        assert_eq!(folder("0::/docker/x\n", mounts, Some(Controller::Pids)), None);
     }
 
     fn delegated(processes: &str) -> tempfile::TempDir {
@@ -229,9 +258,9 @@ mod tests {
     fn alone_in_a_cgroup_we_leave_it_to_the_sessions() {
         let own = std::process::id();
         let folder = delegated(&format!("{own}\n"));
-        let home = second_home(folder.path().to_owned()).unwrap();
+        let home = second_home(folder.path().to_owned(), Controller::Pids).unwrap();
         assert_eq!((&*home.folder, home.must_leave), (folder.path(), true));
-        let home = home.made_ready().unwrap();
+        let home = home.made_ready(Controller::Pids).unwrap();
         let read = |file: &str| fs::read_to_string(folder.path().join(file)).unwrap();
         assert_eq!(read("wininetd/cgroup.procs"), own.to_string());
         assert_eq!(read("cgroup.subtree_control"), "+pids");
@@ -243,14 +272,14 @@ mod tests {
         let folder = delegated("");
         let own = folder.path().join(OWN);
         fs::create_dir(&own).unwrap();
-        let home = second_home(own).unwrap();
+        let home = second_home(own, Controller::Pids).unwrap();
         assert_eq!((&*home.folder, home.must_leave), (folder.path(), false));
     }
 
     #[test]
     fn a_cgroup_with_others_in_it_is_not_ours() {
         let folder = delegated(&format!("{}\n4294967295\n", std::process::id()));
-        let why = second_home(folder.path().to_owned()).unwrap_err();
+        let why = second_home(folder.path().to_owned(), Controller::Pids).unwrap_err();
         assert!(why.contains("process 4294967295 is in") && why.contains("Delegate="), "{why}");
     }
 }

@@ -1,192 +1,268 @@
-//! A cgroup for each session with the limit `processes`. It counts processes and threads, and finds
-//! processes that left the session.
+//! The cgroups of one session: one that holds its whole tree, and those that count for its limits.
+//!
+//! A tree's cgroup comes from a pool, because making and removing one costs as much as a start. A
+//! child is born in it (CLONE_INTO_CGROUP), so no process of the session is ever outside, and
+//! `cgroup.kill` ends them all. Where no such cgroup can be made, `leftovers` finds the processes.
 
-use std::ffi::{OsStr, c_int};
-use std::fs::{self, File, OpenOptions};
+use std::ffi::c_int;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::super::{SpawnError, Step};
-use super::cgroup_home::{Home, Version};
+use tokio::time::Instant;
 
-/// The parent of the sessions' cgroups. A fault is not cached, because an administrator may fix it.
-static HOME: Mutex<Option<Home>> = Mutex::new(None);
+use super::super::{SpawnError, Step};
+use super::cgroup_folder::{CgroupFolder, Members, remove_leftovers};
+use super::cgroup_home::{Controller, Home, Version};
+use super::stuck::{self, Stuck};
+use crate::model::limits::Limits;
+
+/// Cgroups of trees without processes, for the next sessions.
+static FREE: Mutex<Vec<CgroupFolder>> = Mutex::new(Vec::new());
+
+/// Free cgroups beyond these are removed. Each has two descriptors.
+const MOST_FREE: usize = 64;
+
+/// Where the cgroups of a controller are made. A fault is not cached, because an administrator may
+/// fix it.
+static COUNTING: Mutex<[Option<Home>; 2]> = Mutex::new([None, None]);
+
+fn free() -> MutexGuard<'static, Vec<CgroupFolder>> {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Why this system cannot enforce the limit `processes` now, and what to do. Changes nothing.
 pub fn processes_fault() -> Option<String> {
-    if HOME.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-        return None;
-    }
-    Home::find().err()
+    Home::find(Controller::Pids).err()
 }
 
-fn home() -> Result<Home, String> {
-    let mut home = HOME.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(home) = &*home {
+/// Removes the free cgroups, at the end of the server.
+pub(super) fn remove_free() {
+    let folders = std::mem::take(&mut *free());
+    for folder in folders {
+        // One that stays has processes, which the next server leaves alone too.
+        let _ = folder.is_removed();
+    }
+}
+
+/// A cgroup for a tree. `None` if none can be made here.
+fn tree() -> io::Result<Option<CgroupFolder>> {
+    static HOME: OnceLock<Option<PathBuf>> = OnceLock::new();
+    if let Some(folder) = free().pop() {
+        return Ok(Some(folder));
+    }
+    let home = HOME.get_or_init(|| {
+        let home = if without_cgroups() { None } else { Home::of_trees() };
+        home.inspect(|home| remove_leftovers(home))
+    });
+    let Some(home) = home else { return Ok(None) };
+    match CgroupFolder::make(home, Version::Two) {
+        Ok(folder) => Ok(Some(folder)),
+        // Out of descriptors or memory, which passes.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+            Err(error)
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+fn counting(controller: Controller) -> Result<Home, String> {
+    let mut homes = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = &mut homes[controller as usize];
+    if let Some(home) = known {
         return Ok(home.clone());
     }
-    let ready = Home::find()?.made_ready()?;
+    let ready = Home::find(controller)?.made_ready(controller)?;
     remove_leftovers(&ready.folder);
-    Ok(home.insert(ready).clone())
+    Ok(known.insert(ready).clone())
 }
 
-/// Cgroups that still had processes when their session ended. Later sessions remove them.
-static NOT_GONE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-fn not_gone() -> MutexGuard<'static, Vec<PathBuf>> {
-    NOT_GONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-const PREFIX: &str = "wininetd-";
-
-/// The processes of one session. Dropping it kills them.
-#[derive(Debug)]
+/// Dropping it kills the session's processes.
+#[derive(Debug, Default)]
 pub(super) struct Cgroup {
-    folder: PathBuf,
-    version: Version,
-    /// Open until the child has written itself into it.
-    cgroup_procs: Option<File>,
+    tree: Option<CgroupFolder>,
+    /// Of version 1, one for each controller.
+    counting: Vec<CgroupFolder>,
+    /// Files into which the child writes itself, open until then.
+    procs: Vec<File>,
+    /// The tree's cgroup has limits or was killed, so no other session gets it. At least Linux 6.18
+    /// kills every child that clone3 starts in a cgroup that `cgroup.kill` has ended before.
+    is_spent: bool,
     is_over: bool,
 }
 
 impl Cgroup {
-    pub(super) fn new(most: u32) -> Result<Cgroup, SpawnError> {
+    /// `None` if the session needs no cgroup and can have none. Without `by_clone` the child enters
+    /// its tree by writing.
+    pub(super) fn new(limits: &Limits, by_clone: bool) -> Result<Option<Cgroup>, SpawnError> {
         let fault = |why: String| SpawnError::new(Step::Limits, why);
-        let home = home().map_err(fault)?;
-        not_gone().retain(|folder| !removed(folder));
-        let folder = make_folder(&home.folder)
-            .map_err(|error| fault(format!("a cgroup in {}: {error}", home.folder.display())))?;
-        // From here on, Drop removes the cgroup if a step fails.
-        let mut cgroup = Cgroup { folder, version: home.version, cgroup_procs: None, is_over: false };
-        let prepared = fs::write(cgroup.folder.join("pids.max"), most.to_string())
-            .and_then(|()| OpenOptions::new().write(true).open(cgroup.folder.join("cgroup.procs")));
-        match prepared {
-            Ok(cgroup_procs) => cgroup.cgroup_procs = Some(cgroup_procs),
-            Err(error) => return Err(fault(format!("the cgroup {}: {error}", cgroup.folder.display()))),
+        // From here on, Drop removes the cgroups if a step fails.
+        let mut cgroup = Cgroup::default();
+        cgroup.tree = tree().map_err(|error| of_system(&error))?;
+        if let Some(tree) = cgroup.tree.as_ref().filter(|_| !by_clone) {
+            cgroup.procs.push(tree.procs().map_err(|error| of_system(&error))?);
         }
-        Ok(cgroup)
+        if let Some(most) = limits.processes {
+            let home = counting(Controller::Pids).map_err(fault)?;
+            cgroup.count(&home, &[("pids.max", most.to_string(), true)])?;
+        }
+        // Without the controller the limit holds for each process (RLIMIT_DATA).
+        if let Some(most) = limits.memory
+            && !without_cgroups()
+            && let Ok(home) = counting(Controller::Memory)
+        {
+            let most = most.to_string();
+            cgroup.count(&home, &memory(home.version, &most))?;
+        }
+        let has_any = cgroup.tree.is_some() || !cgroup.counting.is_empty();
+        cgroup.is_over = !has_any;
+        Ok(has_any.then_some(cgroup))
     }
 
-    /// A process writes `0` to this descriptor to enter.
-    pub(super) fn cgroup_procs(&self) -> c_int {
-        self.cgroup_procs.as_ref().map_or(-1, AsRawFd::as_raw_fd)
-    }
-
-    pub(super) fn close_cgroup_procs(&mut self) {
-        self.cgroup_procs = None;
-    }
-
-    /// Kills all processes, also those that left the session, and removes the cgroup.
-    pub(super) async fn end(mut self) {
-        let mut pause = Duration::from_millis(1);
-        // Killed processes stay until the kernel has removed them; a driver may hold one for long.
-        for _ in 0..ROUNDS {
-            self.kill();
-            if removed(&self.folder) {
-                self.is_over = true;
-                return;
+    fn count(&mut self, home: &Home, values: &[(&str, String, bool)]) -> Result<(), SpawnError> {
+        let folder = match (home.version, &self.tree) {
+            (Version::Two, Some(tree)) => {
+                self.is_spent = true;
+                tree
             }
+            (version, _) => {
+                let folder = CgroupFolder::make(&home.folder, version).map_err(|error| of_system(&error))?;
+                self.procs.push(folder.procs().map_err(|error| of_system(&error))?);
+                self.counting.push(folder);
+                &self.counting[self.counting.len() - 1]
+            }
+        };
+        for (name, value, is_needed) in values {
+            match folder.write(name, value) {
+                Err(error) if *is_needed => return Err(of_system(&error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The cgroup in which clone3 starts the child.
+    pub(super) fn tree(&self) -> Option<c_int> {
+        self.tree.as_ref().map(CgroupFolder::descriptor)
+    }
+
+    /// A process writes `0` to each of these descriptors to enter.
+    pub(super) fn procs(&self) -> Vec<c_int> {
+        self.procs.iter().map(AsRawFd::as_raw_fd).collect()
+    }
+
+    pub(super) fn close_procs(&mut self) {
+        self.procs.clear();
+    }
+
+    /// Kills all processes, also those that left the session. What has not gone after two seconds is
+    /// left to the list of stuck processes.
+    ///
+    /// Cancel safe: the next call goes on.
+    pub(super) async fn end(&mut self) {
+        let until = Instant::now() + GONE_WITHIN;
+        let mut pause = Duration::from_millis(1);
+        while self.is_populated() && Instant::now() < until {
+            self.kill();
+            if !self.is_populated() {
+                break;
+            }
+            // The kernel takes a moment; a driver may hold a process for long.
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
+        self.release();
     }
 
-    /// The limit stays with the processes. Later sessions remove the cgroup.
-    pub(super) fn leave(mut self) {
-        self.is_over = true;
-        if !removed(&self.folder) {
-            not_gone().push(std::mem::take(&mut self.folder));
-        }
+    /// The limits stay with the processes. The cgroups go when the last one has ended.
+    pub(super) fn leave(&mut self) {
+        self.release();
     }
 
-    fn kill(&self) {
-        // Version 2 kills all at once, so no fork escapes.
-        let at_once = self.version == Version::Two && fs::write(self.folder.join("cgroup.kill"), "1").is_ok();
-        if at_once {
+    /// Gives the cgroups back if nothing is in them, or leaves them to the list.
+    fn release(&mut self) {
+        if self.is_over {
             return;
         }
-        let Ok(processes) = self.processes() else { return };
-        for (pid, pidfd) in processes.into_iter().filter_map(|pid| Some((pid, pidfd_of(pid)?))) {
-            // The number may have been reused since. If it is still listed, the pidfd is of our
-            // process.
-            if self.processes().is_ok_and(|now| now.contains(&pid)) {
-                // SAFETY: the only pointer is null, which sends the signal as kill(2) does.
-                unsafe {
-                    libc::syscall(
-                        libc::SYS_pidfd_send_signal,
-                        pidfd.as_raw_fd(),
-                        libc::SIGKILL,
-                        std::ptr::null::<libc::siginfo_t>(),
-                        0,
-                    )
-                };
-            }
+        let mut rest = std::mem::take(self);
+        self.is_over = true;
+        if !rest.is_gone() {
+            stuck::keep(Stuck::Tree(rest));
         }
     }
 
-    fn processes(&self) -> io::Result<Vec<libc::pid_t>> {
-        let list = fs::read_to_string(self.folder.join("cgroup.procs"))?;
-        Ok(list.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 1).collect())
+    /// Gives cgroups without processes back to the pool, or removes them. True if all are gone.
+    pub(super) fn is_gone(&mut self) -> bool {
+        if let Some(tree) = self.tree.take_if(|tree| !tree.is_populated()) {
+            let mut free = free();
+            if !self.is_spent && free.len() < MOST_FREE && !tree.has_children() {
+                free.push(tree);
+            } else if !tree.is_removed() {
+                self.tree = Some(tree);
+            }
+        }
+        self.counting.retain(|folder| !folder.is_removed());
+        self.is_over = self.tree.is_none() && self.counting.is_empty();
+        self.is_over
+    }
+
+    /// Every process of the session.
+    pub(super) fn members(&self) -> Option<Members> {
+        self.folders().next()?.members().ok()
+    }
+
+    fn folders(&self) -> impl Iterator<Item = &CgroupFolder> {
+        self.tree.iter().chain(&self.counting)
+    }
+
+    fn is_populated(&self) -> bool {
+        self.folders().any(CgroupFolder::is_populated)
+    }
+
+    fn kill(&mut self) {
+        self.is_spent = true;
+        self.folders().filter(|folder| folder.is_populated()).for_each(CgroupFolder::kill);
     }
 }
 
-/// Tries of `end`, in about five seconds.
-const ROUNDS: usize = 55;
+/// An ordinary tree takes less than a millisecond.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        if self.is_over || removed(&self.folder) {
-            return;
-        }
-        self.kill();
-        if !removed(&self.folder) {
-            not_gone().push(std::mem::take(&mut self.folder));
+        if !self.is_over {
+            self.kill();
+            self.release();
         }
     }
 }
 
-fn removed(folder: &Path) -> bool {
-    match fs::remove_dir(folder) {
-        Ok(()) => true,
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+fn of_system(error: &io::Error) -> SpawnError {
+    SpawnError::of_system(Step::Limits, error)
+}
+
+/// Files, values, and whether the limit needs them. Without the file for swap there is no swap.
+fn memory(version: Version, most: &str) -> [(&'static str, String, bool); 3] {
+    let file = |name, value: &str, is_needed| (name, value.to_owned(), is_needed);
+    match version {
+        Version::Two => [
+            file("memory.max", most, true),
+            file("memory.swap.max", "0", false),
+            file("memory.oom.group", "1", false),
+        ],
+        // The limit with swap may not be below the one without.
+        Version::One => [
+            file("memory.limit_in_bytes", most, true),
+            file("memory.memsw.limit_in_bytes", most, false),
+            file("memory.swappiness", "0", false),
+        ],
     }
 }
 
-fn pidfd_of(pid: libc::pid_t) -> Option<OwnedFd> {
-    // SAFETY: no pointers; the descriptor that comes back is new and ours.
-    unsafe {
-        let descriptor = libc::syscall(libc::SYS_pidfd_open, pid, 0);
-        let descriptor = c_int::try_from(descriptor).ok().filter(|&descriptor| descriptor >= 0)?;
-        Some(OwnedFd::from_raw_fd(descriptor))
-    }
-}
-
-fn make_folder(home: &Path) -> io::Result<PathBuf> {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = home.join(format!("{PREFIX}{}-{number}", std::process::id()));
-        match fs::create_dir(&folder) {
-            // A previous server with our number left it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-            Ok(()) => return Ok(folder),
-        }
-    }
-}
-
-/// Removes empty cgroups of servers that no longer run. Those of a running server stay.
-fn remove_leftovers(home: &Path) {
-    let server = |name: &OsStr| -> Option<u32> {
-        name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
-    };
-    for entry in fs::read_dir(home).into_iter().flatten().flatten() {
-        if server(&entry.file_name()).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = fs::remove_dir(entry.path());
-        }
-    }
+/// A debug build can be told to do without.
+fn without_cgroups() -> bool {
+    cfg!(debug_assertions) && std::env::var_os("WININETD_TEST_NO_CGROUPS").is_some()
 }

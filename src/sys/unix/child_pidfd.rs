@@ -1,33 +1,43 @@
 //! A running program on Linux, known by its pidfd, which never refers to another process.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::super::fault::{self, Says};
-use super::cgroup::Cgroup;
-use super::reap::reap_pidfd;
-use super::{connection, orphans, poll};
+use super::cgroup::{self, Cgroup};
+use super::leftovers::{self, Session};
+use super::pidfd::Pidfd;
+use super::stuck::{self, Stuck};
+use super::{connection, orphans};
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
 
 /// How often to check a program that the event loop cannot watch.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How long the exit status of an ended program may take.
+const REAPED_WITHIN: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub struct Child {
     pid: libc::pid_t,
     /// Its own session, or ours with `--run`.
     session: libc::pid_t,
-    pidfd: OwnedFd,
+    pidfd: Pidfd,
+    /// The time of its start among those of orphans.
+    since: u64,
     /// Reaped or detached: the number may be reused.
     is_over: bool,
+    /// Holds the whole tree, if the system can make one.
     pub(super) cgroup: Option<Cgroup>,
 }
 
 impl Child {
-    pub(super) fn new(pid: libc::pid_t, pidfd: OwnedFd) -> Self {
-        Child { pid, session: pid, pidfd, is_over: false, cgroup: None }
+    pub(super) fn new(pid: libc::pid_t, pidfd: OwnedFd, since: u64) -> Self {
+        Child { pid, session: pid, pidfd: pidfd.into(), since, is_over: false, cgroup: None }
     }
 
     pub(super) fn stays_in_our_session(&mut self) {
@@ -39,66 +49,87 @@ impl Child {
         self.pid.unsigned_abs()
     }
 
-    /// Kills the rest of the session unless `leftovers` keeps it. Reaps the program last, so that
-    /// its number, which is also the session's, is not reused.
+    fn session(&self) -> Session {
+        Session { session: self.session, group: self.pid, since: self.since }
+    }
+
+    /// Kills the rest of the tree unless `leftovers` keeps it. Reaps the program last, so that its
+    /// number, which is also the session's, is not reused.
+    ///
+    /// After the program's end this takes a few seconds at most: what does not go is left to the
+    /// list of stuck processes. An error says why the exit status is unknown.
     pub async fn wait(&mut self, leftovers: Leftovers) -> io::Result<ExitStatus> {
         self.ended().await;
-        match leftovers {
-            Leftovers::End => {
-                orphans::end_session(self.session, self.pid).await;
-                if let Some(cgroup) = self.cgroup.take() {
-                    cgroup.end().await;
-                }
-            }
-            Leftovers::Leave => {
-                if let Some(cgroup) = self.cgroup.take() {
-                    cgroup.leave();
-                }
-            }
+        match (leftovers, &mut self.cgroup) {
+            (Leftovers::End, Some(cgroup)) => cgroup.end().await,
+            (Leftovers::End, None) => leftovers::end(self.session()).await,
+            (Leftovers::Leave, Some(cgroup)) => cgroup.leave(),
+            (Leftovers::Leave, None) => {}
         }
-        let exit = fault::point("reap", Says::Memory).and_then(|()| reap_pidfd(&self.pidfd));
-        self.is_over = true;
-        exit
+        self.reaped().await
     }
 
     /// An unwatched program is never reaped, so this polls if the event loop lacks memory.
     async fn ended(&self) {
-        if let Ok(ready) = poll::watch(self.pidfd.as_fd()) {
-            // Dropped before the descriptor is closed: a ready pidfd must leave the poll set first.
-            if ready.readable().await.is_ok() {
-                return;
-            }
+        if self.pidfd.has_ended() || self.pidfd.ended().await.is_ok() {
+            return;
         }
-        while !poll::is_readable(self.pidfd.as_fd()) {
+        while !self.pidfd.has_ended() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
-    /// Sends SIGTERM to every process group of the session. False if the program is gone.
+    /// A process that traces the program takes its exit status first. It may have left the tree.
+    async fn reaped(&mut self) -> io::Result<ExitStatus> {
+        let until = Instant::now() + REAPED_WITHIN;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let status = match fault::point("reap", Says::Memory).and_then(|()| self.pidfd.reap()) {
+                Ok(None) if Instant::now() < until => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LOOK_AGAIN);
+                    continue;
+                }
+                Ok(None) => {
+                    stuck::keep(Stuck::Program(self.pid));
+                    Err(io::Error::other("a process that traces the program keeps its exit status"))
+                }
+                Ok(Some(status)) => Ok(status),
+                Err(error) => Err(error),
+            };
+            self.is_over = true;
+            return status;
+        }
+    }
+
+    /// Sends SIGTERM to every process of the session. False if the program is gone.
     pub fn ask_to_end(&self) -> bool {
         if self.is_over {
             return false;
         }
-        let mut groups = orphans::groups_of_session(self.session);
-        // SAFETY: no pointers.
-        let own = unsafe { libc::getpgrp() };
-        groups.retain(|&group| group != self.pid && group != own);
+        let session = self.session();
+        match &self.cgroup {
+            Some(cgroup) => {
+                let members = cgroup.members();
+                leftovers::beside(move || {
+                    if let Some(members) = members {
+                        members.signal(libc::SIGTERM, |pid| session.is_beside_program(pid));
+                    }
+                });
+            }
+            None => leftovers::ask(session),
+        }
         // SAFETY: no pointers. The number is ours until the child is reaped.
-        let asked = fault::point("ask", Says::Privilege).is_ok()
+        fault::point("ask", Says::Privilege).is_ok()
             && unsafe {
                 libc::kill(-self.pid, libc::SIGTERM) == 0 || libc::kill(self.pid, libc::SIGTERM) == 0
-            };
-        for group in groups {
-            // SAFETY: no pointers. The group was in this session just now.
-            unsafe { libc::kill(-group, libc::SIGTERM) };
-        }
-        asked
+            }
     }
 
     /// Detaches the program, which outlives the server.
     pub fn leave(mut self) {
         self.is_over = true;
-        if let Some(cgroup) = self.cgroup.take() {
+        if let Some(cgroup) = &mut self.cgroup {
             cgroup.leave();
         }
     }
@@ -121,15 +152,31 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.end_tree();
+        if !self.is_over {
+            self.end_tree();
+            stuck::keep(Stuck::Program(self.pid));
+        }
     }
 }
+
+/// Descriptors of a session's cgroup, where it has one.
+pub const TREE_DESCRIPTORS: usize = 2;
 
 pub fn leftovers_have(connection: &connection::Id) -> bool {
     orphans::have(&connection.0)
 }
 
-/// True if some orphans still run, so that the caller asks again.
+/// True if some orphans still run, so that the caller asks again. Call it in the first thread.
 pub fn reap_orphans() -> bool {
-    orphans::reap_ended()
+    orphans::reap_ended() | (stuck::look_again() > 0)
+}
+
+/// How many killed processes and trees have not gone.
+pub fn stuck() -> usize {
+    stuck::look_again()
+}
+
+/// Removes what is kept ready for starts, at the end of the server.
+pub fn remove_free_trees() {
+    cgroup::remove_free();
 }

@@ -11,6 +11,8 @@ mod cgroup;
 #[path = "cgroup_none.rs"]
 mod cgroup;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
+mod cgroup_folder;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
 mod cgroup_home;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
 #[path = "child_sigchld.rs"]
@@ -18,6 +20,8 @@ pub mod child;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 #[path = "child_pidfd.rs"]
 pub mod child;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+mod clone3;
 mod close;
 pub mod command;
 pub mod connection;
@@ -42,6 +46,8 @@ mod identity;
 mod inherited;
 pub mod init;
 mod injected_failure;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+mod leftovers;
 pub mod limits;
 mod listener;
 pub mod net;
@@ -49,6 +55,8 @@ pub mod notify;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 mod orphans;
 pub mod paths;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+mod pidfd;
 pub mod pipe;
 mod poll;
 pub mod process;
@@ -73,6 +81,8 @@ mod start_child;
 mod start_child;
 pub mod stop;
 mod stream;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+mod stuck;
 pub mod terminal;
 mod terminal_relay;
 mod terminal_signals;

@@ -1,19 +1,16 @@
-//! Finds the processes that a program left behind, at the cost of one small read.
+//! Processes whose parents have ended. The server is a subreaper, so the kernel makes them children
+//! of its first thread. Programs are children of spawn threads.
 //!
-//! The server is a subreaper, so the kernel makes orphans its children. Programs are children of
-//! spawn threads, orphans of the first thread. /proc lists the children of each thread. An empty
-//! list proves that no program left a process; otherwise each orphan's session tells its program.
 //! The kernel reparents orphans before a program's end is visible, so a later list is complete.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::super::fault::{self, Says};
-use super::poll;
 use super::reap::reap;
 
 /// The list of orphans; `None` if this kernel or container has no such file.
@@ -30,14 +27,20 @@ pub(super) fn adopt() {
     });
 }
 
-fn list() -> Option<Vec<libc::pid_t>> {
+pub(super) fn list() -> Option<Vec<libc::pid_t>> {
     read_list(CHILDREN.get()?.as_ref()?)
+}
+
+/// Whether there are none, at the cost of one small read.
+pub(super) fn are_none() -> bool {
+    let Some(Some(file)) = CHILDREN.get() else { return false };
+    fault::point("orphans", Says::Memory).is_ok() && file.read_at(&mut [0], 0).is_ok_and(|length| length == 0)
 }
 
 fn read_list(file: &File) -> Option<Vec<libc::pid_t>> {
     fault::point("orphans", Says::Memory).ok()?;
     let mut text = Vec::new();
-    let mut chunk = [0u8; 4096];
+    let mut chunk = [0u8; 16 << 10];
     loop {
         let length = file.read_at(&mut chunk, text.len() as u64).ok()?;
         if length == 0 {
@@ -49,8 +52,8 @@ fn read_list(file: &File) -> Option<Vec<libc::pid_t>> {
     Some(words.filter_map(|word| std::str::from_utf8(word).ok()?.trim().parse().ok()).collect())
 }
 
-/// Limit of processes per walk. A program that keeps forking must not hold the event loop.
-const MOST_WALKED: usize = 1 << 16;
+/// Limit of processes per walk.
+const MOST_WALKED: usize = 1 << 12;
 
 /// These processes, then their descendants. A process that left by setsid may have children in the
 /// old session.
@@ -69,68 +72,64 @@ pub(super) fn with_descendants(mut processes: Vec<libc::pid_t>) -> Vec<libc::pid
     processes
 }
 
-/// Limit of rounds per session. A fork bomb must not hold the event loop.
-const ROUNDS: usize = 1000;
-/// Pause between rounds without the list. Such a round costs more.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// When each orphan was first seen. A program's processes are those that came after its start, so
+/// the end of a session need not look at thousands of older ones.
+static SEEN: Mutex<Option<HashMap<libc::pid_t, u64>>> = Mutex::new(None);
+static ROUND: AtomicU64 = AtomicU64::new(0);
 
-/// Kills the session of a program that leads `group` and has ended, but is not reaped. The program
-/// leads the session too, or with `--run` this process does.
-pub(super) async fn end_session(session: libc::pid_t, group: libc::pid_t) {
-    // Children of killed processes become orphans only now, so repeat until none is left.
-    for _ in 0..ROUNDS {
-        let Some(orphans) = list() else {
-            return end_members_anywhere(session, group).await;
-        };
-        if orphans.is_empty() {
-            return;
-        }
-        // SAFETY: no pointers; the unreaped leader keeps the group's number from reuse.
-        unsafe { libc::kill(-group, libc::SIGKILL) };
-        for &pid in &with_descendants(orphans.clone()) {
-            end_member(session, pid);
-        }
-        // Skips a setuid program's process, which an unprivileged server may not kill.
-        // SAFETY: no pointers.
-        let of_session =
-            |&pid: &libc::pid_t| unsafe { libc::getsid(pid) == session && libc::kill(pid, 0) == 0 };
-        let left = orphans.into_iter().filter(of_session).find(|&pid| !reaped(pid));
-        let Some(pid) = left else {
-            match list() {
-                Some(again) if again.iter().any(of_session) => continue,
-                _ => return,
+fn seen() -> MutexGuard<'static, Option<HashMap<libc::pid_t, u64>>> {
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The time of a start, for [`since`].
+pub(super) fn now() -> u64 {
+    ROUND.load(Ordering::SeqCst)
+}
+
+/// The orphans that came after this time. `None` without the list.
+pub(super) fn since(time: u64) -> Option<Vec<libc::pid_t>> {
+    let mut seen = seen();
+    // Within the lock: a number that is reaped and used again meanwhile must not keep its time.
+    let mut list = list()?;
+    let round = ROUND.fetch_add(1, Ordering::SeqCst) + 1;
+    let seen = seen.get_or_insert_default();
+    list.retain(|&pid| *seen.entry(pid).or_insert(round) > time);
+    Some(list)
+}
+
+/// Reaps a process if it is an orphan that has ended.
+pub(super) fn is_reaped(pid: libc::pid_t) -> bool {
+    let mut seen = seen();
+    let reaped = reap(libc::P_PID, pid.unsigned_abs(), 0).is_ok_and(|ended| ended.is_some());
+    if let Some(seen) = seen.as_mut().filter(|_| reaped) {
+        seen.remove(&pid);
+    }
+    reaped
+}
+
+/// Call this periodically in the first thread: a long-lived program may leave many orphans. True if
+/// some still run.
+pub(super) fn reap_ended() -> bool {
+    // SAFETY: no pointers.
+    if i64::from(unsafe { libc::gettid() }) != i64::from(std::process::id()) {
+        return list().unwrap_or_default().into_iter().filter(|&pid| !is_reaped(pid)).count() > 0;
+    }
+    let mut seen = seen();
+    loop {
+        // Children of this thread are orphans. Programs are children of other threads.
+        match reap(libc::P_ALL, 0, libc::__WNOTHREAD) {
+            Ok(Some((pid, _))) => {
+                if let Some(seen) = seen.as_mut() {
+                    seen.remove(&pid);
+                }
             }
-        };
-        if ended(pid).await.is_err() {
-            // Without a descriptor to wait with, let the event loop run once.
-            tokio::task::yield_now().await;
+            Ok(None) => return true,
+            Err(_) => return false,
         }
     }
 }
 
-/// The fallback without the list, as in some containers: scans all processes.
-async fn end_members_anywhere(session: libc::pid_t, group: libc::pid_t) {
-    // SAFETY: no pointers; the unreaped leader keeps the group's number from reuse.
-    unsafe { libc::kill(-group, libc::SIGKILL) };
-    for _ in 0..ROUNDS {
-        let found = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = found.filter_map(|entry| entry.file_name().to_str()?.parse::<libc::pid_t>().ok());
-        // SAFETY: no pointers. Processes that we may not kill are skipped.
-        let of_session = |&pid: &libc::pid_t| unsafe {
-            pid != session && pid != group && libc::getsid(pid) == session && libc::kill(pid, 0) == 0
-        };
-        let members: Vec<_> = pids.filter(of_session).filter(|&pid| !reaped(pid)).collect();
-        if members.is_empty() {
-            return;
-        }
-        for pid in members {
-            end_member(session, pid);
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
-/// Limit of descriptors per scan. A program that opens many must not hold the event loop.
+/// Limit of descriptors per scan. A program that opens many must not hold the thread.
 const MOST_LOOKED_AT: usize = 1 << 14;
 
 /// Whether an orphan or its descendant has a descriptor with this link in /proc. Misses those
@@ -140,56 +139,4 @@ pub(super) fn have(name: &Path) -> bool {
     let folders = processes.into_iter().map(|pid| std::fs::read_dir(format!("/proc/{pid}/fd")));
     let mut descriptors = folders.flatten().flatten().flatten().take(MOST_LOOKED_AT);
     descriptors.any(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|found| found == name))
-}
-
-/// The process groups of a session, among the descendants of its leader and of orphans.
-pub(super) fn groups_of_session(session: libc::pid_t) -> Vec<libc::pid_t> {
-    let mut starts = vec![session];
-    starts.extend(list().unwrap_or_default());
-    // SAFETY: no pointers. A reused number belongs to a process of another session.
-    let group = |pid| unsafe { (libc::getsid(pid) == session).then(|| libc::getpgid(pid)) };
-    let mut groups: Vec<_> =
-        with_descendants(starts).into_iter().filter_map(group).filter(|&group| group > 1).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    groups
-}
-
-/// Kills a process and its group, if the process is in the session. A group never spans sessions.
-fn end_member(session: libc::pid_t, pid: libc::pid_t) {
-    // SAFETY: no pointers. A reused number belongs to a process of another session.
-    unsafe {
-        if libc::getsid(pid) == session {
-            let group = libc::getpgid(pid);
-            // With `--run` a process of the program may have joined our group.
-            if group > 1 && group != libc::getpgrp() {
-                libc::kill(-group, libc::SIGKILL);
-            }
-            libc::kill(pid, libc::SIGKILL);
-        }
-    }
-}
-
-/// Call this periodically: a long-lived program may leave many orphans. True if some still run.
-pub(super) fn reap_ended() -> bool {
-    list().unwrap_or_default().into_iter().filter(|&pid| !reaped(pid)).count() > 0
-}
-
-fn reaped(pid: libc::pid_t) -> bool {
-    reap(libc::P_PID, pid.unsigned_abs(), libc::WEXITED | libc::WNOHANG).is_ok_and(|exit| exit.is_some())
-}
-
-async fn ended(pid: libc::pid_t) -> std::io::Result<()> {
-    fault::point("pidfd", Says::Descriptors)?;
-    // SAFETY: no pointers; the descriptor that comes back is new and ours.
-    let pidfd = unsafe {
-        let descriptor = libc::syscall(libc::SYS_pidfd_open, pid, 0);
-        let descriptor = super::check(libc::c_int::try_from(descriptor).unwrap_or(-1))?;
-        OwnedFd::from_raw_fd(descriptor)
-    };
-    let ready = poll::watch(pidfd.as_fd())?;
-    let _ = ready.readable().await?;
-    drop(ready);
-    reaped(pid);
-    Ok(())
 }

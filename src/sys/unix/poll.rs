@@ -3,6 +3,8 @@
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -19,10 +21,11 @@ impl Steady for PipeReader {}
 impl Steady for PipeWriter {}
 
 #[cfg(all(target_os = "linux", not(portable_unix)))]
-pub(super) fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
+pub(super) fn is_readable_within(descriptor: BorrowedFd<'_>, most: Duration) -> bool {
     let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one valid structure; a timeout of 0 does not wait.
-    unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
+    let most = libc::c_int::try_from(most.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: one valid structure.
+    unsafe { libc::poll(&raw mut poll, 1, most) > 0 }
 }
 
 pub(super) fn watch<T: Steady>(descriptor: T) -> io::Result<AsyncFd<T>> {

@@ -16,7 +16,7 @@ use super::child::Child;
 use super::command::Command;
 use super::injected_failure::InjectedFailure;
 use super::limits;
-use super::start_child::start_child;
+use super::start_child::{enters_by_clone, start_child};
 use super::terminal;
 
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
@@ -37,7 +37,9 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         ErrorStream::Output | ErrorStream::Pipe(_) => None,
     };
     give_pipes(start).map_err(stdio_fault)?;
-    let mut cgroup = start.limits.processes.map(Cgroup::new).transpose()?;
+    let by_clone = enters_by_clone();
+    let mut cgroup = Cgroup::new(start.limits, by_clone)?;
+    let cgroup_procs = cgroup.as_ref().map(Cgroup::procs).unwrap_or_default();
     let limits = limits::of_process(start.limits);
     let setup = ChildSetup {
         path: path.as_ptr(),
@@ -62,16 +64,20 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         },
         account: start.account,
         limits: &limits,
-        cgroup_procs: cgroup.as_ref().map(Cgroup::cgroup_procs),
+        cgroup_procs: &cgroup_procs,
         signals: changed_signals(),
-        injected: InjectedFailure::of(start, cgroup.is_some()),
+        injected: InjectedFailure::of(start, !cgroup_procs.is_empty()),
     };
     let signals_blocked = SignalsBlocked::now();
-    let result = start_child(&setup, start.attempt);
+    let result = start_child(&setup, cgroup.as_ref(), start.attempt);
     drop(signals_blocked);
+    if result.is_err() && by_clone && !enters_by_clone() {
+        // No child was made. From now on children enter their cgroup by writing.
+        return spawn(start);
+    }
     let mut child = result.map_err(|(step, code)| in_words(step, code, start.directory, &program))?;
     if let Some(cgroup) = &mut cgroup {
-        cgroup.close_cgroup_procs();
+        cgroup.close_procs();
     }
     if let Stdio::Console = start.stdio {
         child.stays_in_our_session();

@@ -1,18 +1,23 @@
 //! clone with CLONE_VM and CLONE_VFORK: nothing is copied, and the caller sleeps until exec or
-//! exit.
+//! exit. With clone3 the child is born in its session's cgroup.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::super::Step;
 use super::super::attempt::Attempt;
 use super::super::fault::{self, Says};
 use super::become_program::ChildSetup;
+use super::cgroup::Cgroup;
 use super::child::Child;
-use super::reap::reap_pidfd;
+use super::clone3::Clone3;
+use super::pidfd::Pidfd;
 use super::report::ChildReport;
-use super::{Failure, errno};
+use super::stuck::{self, Stuck};
+use super::{Failure, errno, orphans};
 
 /// Enough for the few frames before exec, also in debug builds.
 const STACK_BYTES: usize = 64 * 1024;
@@ -46,6 +51,11 @@ impl Stack {
             }
             Ok(Stack { base })
         }
+    }
+
+    fn bottom(&self) -> *mut c_void {
+        // SAFETY: the result is within the mapping.
+        unsafe { self.base.byte_add(GUARD_BYTES) }
     }
 
     fn top(&self) -> *mut c_void {
@@ -84,7 +94,49 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
     127
 }
 
-pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<Child, Failure> {
+/// The kernel or a filter of system calls lacks clone3 or its flag: children enter by writing.
+static LACKS_CLONE3: AtomicBool = AtomicBool::new(false);
+
+/// Whether a child can be born in a cgroup here.
+pub(super) fn enters_by_clone() -> bool {
+    !LACKS_CLONE3.load(Ordering::Relaxed)
+}
+
+/// A killed child takes less, unless a process traces it.
+const REAPED_WITHIN: Duration = Duration::from_secs(1);
+
+const FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+
+/// A new child that runs `child`, in this cgroup. Returns its number.
+///
+/// # Safety
+/// All signals of this thread are blocked, and `shared` outlives the child's use of our memory.
+unsafe fn clone_child(
+    stack: &Stack,
+    shared: &ChildShared<'_>,
+    cgroup: Option<c_int>,
+    pidfd: &mut c_int,
+) -> Result<libc::pid_t, c_int> {
+    let shared = (&raw const *shared).cast_mut().cast();
+    let Some(cgroup) = cgroup else {
+        // SAFETY: the caller's promise. The child has its own stack, and the kernel writes to `pidfd`.
+        let pid = unsafe { libc::clone(child, stack.top(), FLAGS | libc::SIGCHLD, shared, &raw mut *pidfd) };
+        return if pid == -1 { Err(errno()) } else { Ok(pid) };
+    };
+    let stack = (stack.bottom(), STACK_BYTES);
+    // SAFETY: as above.
+    let result = unsafe { Clone3 { flags: FLAGS, stack, cgroup, run: child, shared }.start(pidfd) };
+    libc::pid_t::try_from(result).map_err(|_| libc::EIO).and_then(|pid| match pid {
+        ..0 => Err(-pid),
+        pid => Ok(pid),
+    })
+}
+
+pub(super) fn start_child(
+    setup: &ChildSetup<'_>,
+    cgroup: Option<&Cgroup>,
+    attempt: &Attempt,
+) -> Result<Child, Failure> {
     STACK.with_borrow_mut(|slot| {
         let stack = match slot {
             Some(stack) => stack,
@@ -97,25 +149,32 @@ pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<C
         }
         let shared = ChildShared { setup, attempt, failure: Cell::new(None) };
         let mut pidfd: c_int = -1;
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-        // SAFETY: the child has its own stack and runs while this thread sleeps with all signals
-        // blocked. `shared` borrows all that it uses. The kernel writes to `pidfd`.
-        let pid = unsafe {
-            libc::clone(child, stack.top(), flags, (&raw const shared).cast_mut().cast(), &raw mut pidfd)
-        };
-        let cloned = if pid == -1 { Err((Step::Spawn, errno())) } else { Ok(()) };
+        let since = orphans::now();
+        let cgroup = cgroup.and_then(Cgroup::tree).filter(|_| enters_by_clone());
+        // SAFETY: the child runs while this thread sleeps with all signals blocked. `shared` borrows
+        // all that it uses.
+        let cloned = unsafe { clone_child(stack, &shared, cgroup, &mut pidfd) };
         let cancelled = attempt.finish();
-        cloned?;
+        let pid = cloned.map_err(|code| {
+            if cgroup.is_some() && matches!(code, libc::ENOSYS | libc::EPERM | libc::E2BIG | libc::EINVAL) {
+                LACKS_CLONE3.store(true, Ordering::Relaxed);
+            }
+            (Step::Spawn, code)
+        })?;
         // SAFETY: the kernel made this descriptor for us just now.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
         // Killed before it reported a failure, or as its program just began.
         let killed = cancelled.then(|| (attempt.step(), libc::ECANCELED));
         match shared.failure.get().or(killed) {
-            None => Ok(Child::new(pid, pidfd)),
+            None => Ok(Child::new(pid, pidfd, since)),
             Some(failure) => {
                 // SAFETY: no pointers; the number is ours until the child is reaped.
                 unsafe { libc::kill(-pid, libc::SIGKILL) };
-                let _ = reap_pidfd(&pidfd);
+                let pidfd = Pidfd::from(pidfd);
+                pidfd.wait(REAPED_WITHIN);
+                if !matches!(pidfd.reap(), Ok(Some(_))) {
+                    stuck::keep(Stuck::Program(pid));
+                }
                 Err(failure)
             }
         }

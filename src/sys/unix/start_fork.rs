@@ -6,11 +6,21 @@ use super::super::Step;
 use super::super::attempt::Attempt;
 use super::super::fault::{self, Says};
 use super::become_program::ChildSetup;
+use super::cgroup::Cgroup;
 use super::child::Child;
 use super::report::{ChildReport, REACHED};
 use super::{Failure, errno};
 
-pub(super) fn start_child(setup: &ChildSetup<'_>, attempt: &Attempt) -> Result<Child, Failure> {
+/// There is no cgroup to be born in.
+pub(super) fn enters_by_clone() -> bool {
+    false
+}
+
+pub(super) fn start_child(
+    setup: &ChildSetup<'_>,
+    _cgroup: Option<&Cgroup>,
+    attempt: &Attempt,
+) -> Result<Child, Failure> {
     let failed = |error: std::io::Error| (Step::Spawn, error.raw_os_error().unwrap_or(0));
     let pipe = fault::point("fork-pipe", Says::Descriptors).and_then(|()| std::io::pipe());
     let (mut reader, writer) = pipe.map_err(failed)?;

@@ -189,7 +189,7 @@ async fn configured_group_replaces_the_group_of_the_account() {
 
 #[cfg(all(target_os = "linux", not(portable_unix)))]
 fn left_over() -> Vec<String> {
-    let home = super::cgroup_home::Home::find().unwrap();
+    let home = super::cgroup_home::Home::find(super::cgroup_home::Controller::Pids).unwrap();
     let names = std::fs::read_dir(home.folder).unwrap().flatten().map(|entry| entry.file_name());
     let ours = format!("wininetd-{}-", std::process::id());
     names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(&ours)).collect()
@@ -226,6 +226,7 @@ async fn session_cannot_exceed_its_process_limit() {
     let _ = client.read_to_end(&mut Vec::new());
     for _ in 0..100 {
         // The kernel takes a moment after it has closed the connection.
+        super::child::stuck();
         Session::of("", limits).await.exit().await;
         if left_over().is_empty() {
             return;
@@ -257,6 +258,7 @@ async fn leftover_processes_keep_their_process_limit() {
     session.client.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(session.text(), "");
     for _ in 0..100 {
+        super::child::stuck();
         Session::of("", limits).await.exit().await;
         if left_over().is_empty() {
             return;
