@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -48,8 +49,14 @@ pub(super) fn remove_free() {
     }
 }
 
+/// Children cannot enter the cgroups that can be made.
+static DOES_WITHOUT: AtomicBool = AtomicBool::new(false);
+
 /// A cgroup for a tree. `None` if none can be made here.
 fn tree() -> io::Result<Option<CgroupFolder>> {
+    if DOES_WITHOUT.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
     static HOME: OnceLock<Option<PathBuf>> = OnceLock::new();
     if let Some(folder) = free().pop() {
         return Ok(Some(folder));
@@ -142,6 +149,16 @@ impl Cgroup {
             }
         }
         Ok(())
+    }
+
+    /// Whether the session has no limit that needs it.
+    pub(super) fn is_needless(&self) -> bool {
+        self.counting.is_empty() && !self.is_spent
+    }
+
+    /// From now on sessions without limits have no cgroup.
+    pub(super) fn do_without() {
+        DOES_WITHOUT.store(true, Ordering::Relaxed);
     }
 
     /// The cgroup in which clone3 starts the child.

@@ -17,6 +17,12 @@ impl Cgroup {
         }
     }
 
+    pub(super) fn is_needless(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn do_without() {}
+
     pub(super) fn procs(&self) -> Vec<c_int> {
         match *self {}
     }

@@ -75,6 +75,14 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         // No child was made. From now on children enter their cgroup by writing.
         return spawn(start);
     }
+    if let (Err((Step::Limits, _)), Some(cgroup)) = (&result, &cgroup)
+        && !by_clone
+        && cgroup.is_needless()
+    {
+        // The kernel lets no process into such a cgroup. From now on sessions do without.
+        Cgroup::do_without();
+        return spawn(start);
+    }
     let mut child = result.map_err(|(step, code)| in_words(step, code, start.directory, &program))?;
     if let Some(cgroup) = &mut cgroup {
         cgroup.close_procs();
