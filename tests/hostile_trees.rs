@@ -159,3 +159,36 @@ fn four_thousand_leftovers_delay_no_other_service() {
         assert_eq!(served.daemon.stop().code, Some(0));
     }
 }
+
+#[test]
+fn processes_that_are_left_are_not_stuck() {
+    for with_cgroups in [true, false] {
+        let served = serve(with_cgroups, "'sleepers', '1', 'say', 'said'", "leftovers = 'leave'\n");
+        let mut client = Client::connect(served.port);
+        assert_eq!(client.read_text(), "said");
+        let port = client.port();
+        drop(client);
+        assert_eq!(served.daemon.record(port)["exit"], 0);
+        assert_eq!(served.stuck(), 0);
+    }
+}
+
+#[test]
+fn cgroup_that_another_process_removes_fails_no_start() {
+    if !has_cgroups() {
+        return;
+    }
+    let served = serve(true, "'say', 'said'", "");
+    served.time_beside();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", served.daemon.pid())).unwrap().flatten();
+    let links = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let is_cgroup = |path: &std::path::PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("wininetd-"))
+    };
+    let removed = links.filter(is_cgroup).filter(|path| std::fs::remove_dir(path).is_ok()).count();
+    assert!(removed > 0, "the server keeps no free cgroup");
+    served.time_beside();
+    let events = served.daemon.events();
+    let mut records = events.iter().filter(|event| event["event"] == "session");
+    assert!(records.all(|record| record["outcome"] == "served"));
+}

@@ -76,6 +76,16 @@ fn tree() -> io::Result<Option<CgroupFolder>> {
     }
 }
 
+/// Adds a cgroup to the free ones. Returns it if there are enough.
+fn given_back(tree: CgroupFolder) -> Option<CgroupFolder> {
+    let mut free = free();
+    if free.len() >= MOST_FREE {
+        return Some(tree);
+    }
+    free.push(tree);
+    None
+}
+
 fn counting(controller: Controller) -> Result<Home, String> {
     let mut homes = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let known = &mut homes[controller as usize];
@@ -156,6 +166,11 @@ impl Cgroup {
         self.counting.is_empty() && !self.is_spent
     }
 
+    /// Another process has removed the cgroup of the tree, so no session gets it again.
+    pub(super) fn was_removed(&mut self) {
+        self.is_spent = true;
+    }
+
     /// From now on sessions without limits have no cgroup.
     pub(super) fn do_without() {
         DOES_WITHOUT.store(true, Ordering::Relaxed);
@@ -191,35 +206,31 @@ impl Cgroup {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
-        self.release();
+        self.release(Stuck::Tree);
     }
 
     /// The limits stay with the processes. The cgroups go when the last one has ended.
     pub(super) fn leave(&mut self) {
-        self.release();
+        self.release(Stuck::LeftTree);
     }
 
     /// Gives the cgroups back if nothing is in them, or leaves them to the list.
-    fn release(&mut self) {
+    fn release(&mut self, kind: fn(Cgroup) -> Stuck) {
         if self.is_over {
             return;
         }
         let mut rest = std::mem::take(self);
         self.is_over = true;
         if !rest.is_gone() {
-            stuck::keep(Stuck::Tree(rest));
+            stuck::keep(kind(rest));
         }
     }
 
     /// Gives cgroups without processes back to the pool, or removes them. True if all are gone.
     pub(super) fn is_gone(&mut self) -> bool {
         if let Some(tree) = self.tree.take_if(|tree| !tree.is_populated()) {
-            let mut free = free();
-            if !self.is_spent && free.len() < MOST_FREE && !tree.has_children() {
-                free.push(tree);
-            } else if !tree.is_removed() {
-                self.tree = Some(tree);
-            }
+            let tree = if self.is_spent || tree.has_children() { Some(tree) } else { given_back(tree) };
+            self.tree = tree.filter(|tree| !tree.is_removed());
         }
         self.counting.retain(|folder| !folder.is_removed());
         self.is_over = self.tree.is_none() && self.counting.is_empty();
@@ -252,7 +263,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         if !self.is_over {
             self.kill();
-            self.release();
+            self.release(Stuck::Tree);
         }
     }
 }

@@ -71,7 +71,7 @@ impl Child {
 
     /// An unwatched program is never reaped, so this polls if the event loop lacks memory.
     async fn ended(&self) {
-        if self.pidfd.has_ended() || self.pidfd.ended().await.is_ok() {
+        if self.pidfd.ended().await.is_ok() {
             return;
         }
         while !self.pidfd.has_ended() {
@@ -168,12 +168,13 @@ pub fn leftovers_have(connection: &connection::Id) -> bool {
 
 /// True if some orphans still run, so that the caller asks again. Call it in the first thread.
 pub fn reap_orphans() -> bool {
-    orphans::reap_ended() | (stuck::look_again() > 0)
+    let kept = stuck::look_again();
+    orphans::reap_ended() || kept.stuck + kept.left > 0
 }
 
 /// How many killed processes and trees have not gone.
 pub fn stuck() -> usize {
-    stuck::look_again()
+    stuck::look_again().stuck
 }
 
 /// Removes what is kept ready for starts, at the end of the server.

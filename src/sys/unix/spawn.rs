@@ -75,6 +75,11 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         // No child was made. From now on children enter their cgroup by writing.
         return spawn(start);
     }
+    if let (Err((Step::Spawn, libc::ENODEV)), Some(cgroup)) = (&result, &mut cgroup) {
+        // An administrator has removed this cgroup, which was free.
+        cgroup.was_removed();
+        return spawn(start);
+    }
     if let (Err((Step::Limits, _)), Some(cgroup)) = (&result, &cgroup)
         && !by_clone
         && cgroup.is_needless()

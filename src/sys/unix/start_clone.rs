@@ -156,7 +156,7 @@ pub(super) fn start_child(
         let cloned = unsafe { clone_child(stack, &shared, cgroup, &mut pidfd) };
         let cancelled = attempt.finish();
         let pid = cloned.map_err(|code| {
-            if cgroup.is_some() && !matches!(code, libc::EAGAIN | libc::ENOMEM) {
+            if cgroup.is_some() && !matches!(code, libc::EAGAIN | libc::ENOMEM | libc::ENODEV) {
                 LACKS_CLONE3.store(true, Ordering::Relaxed);
             }
             (Step::Spawn, code)

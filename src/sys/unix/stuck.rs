@@ -1,6 +1,6 @@
-//! Killed processes that have not gone: one in the kernel's uninterruptible sleep, or a zombie whose
-//! exit status a tracer keeps. Nothing waits for them. The list is looked at every second, and the
-//! status shows how many there are.
+//! Processes that nothing waits for. Killed ones that have not gone: in the kernel's uninterruptible
+//! sleep, or a zombie whose exit status a tracer keeps. And trees that `leftovers = "leave"` leaves.
+//! The list is looked at every second, and the status shows how many are stuck.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,6 +15,15 @@ pub(super) enum Stuck {
     /// A process that a program left in its session.
     Leftover(Pidfd),
     Tree(Cgroup),
+    /// It was not killed, so it is not stuck. Its cgroup goes with its last process.
+    LeftTree(Cgroup),
+}
+
+/// What the list holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub stuck: usize,
+    pub left: usize,
 }
 
 static LIST: Mutex<Vec<Stuck>> = Mutex::new(Vec::new());
@@ -23,11 +32,12 @@ pub(super) fn keep(stuck: Stuck) {
     LIST.lock().unwrap_or_else(PoisonError::into_inner).push(stuck);
 }
 
-/// Forgets what has gone meanwhile. Returns how many are left.
-pub(super) fn look_again() -> usize {
+/// Forgets what has gone meanwhile.
+pub(super) fn look_again() -> Kept {
     let mut list = LIST.lock().unwrap_or_else(PoisonError::into_inner);
     list.retain_mut(|stuck| !stuck.is_gone());
-    list.len()
+    let left = list.iter().filter(|stuck| matches!(stuck, Stuck::LeftTree(_))).count();
+    Kept { stuck: list.len() - left, left }
 }
 
 impl Stuck {
@@ -36,7 +46,7 @@ impl Stuck {
             // An error says that it is no child of ours any more.
             Stuck::Program(pid) => !matches!(reap(libc::P_PID, pid.unsigned_abs(), 0), Ok(None)),
             Stuck::Leftover(pidfd) => pidfd.has_ended(),
-            Stuck::Tree(cgroup) => cgroup.is_gone(),
+            Stuck::Tree(cgroup) | Stuck::LeftTree(cgroup) => cgroup.is_gone(),
         }
     }
 }
