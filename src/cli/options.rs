@@ -54,7 +54,7 @@ pub struct Options {
     #[arg(long, group = "verb", value_name = "SERVICE", help_heading = "Verbs")]
     pub run: Option<String>,
 
-    /// Have the running server read its files again; prints what is wrong with them
+    /// Have the running server read its files again; prints errors, and warnings go to the log
     #[arg(long, group = "verb", help_heading = "Verbs")]
     pub reload: bool,
 

@@ -74,6 +74,7 @@ struct ClassicReader<'a> {
 }
 
 const COMMENT_HINT: &str = "put # in front to make this a comment";
+const ADDRESS_HINT: &str = "a line begins with a port alone: `--bind` chooses addresses, and a native file has them for each service";
 
 impl ClassicReader<'_> {
     fn error(&mut self, range: &Range<usize>, message: impl Into<String>, hint: Option<String>) {
@@ -146,7 +147,8 @@ impl ClassicReader<'_> {
                     let code = u32::from(blank);
                     format!("the next character is U+{code:04X}, which only looks like a space: type a space")
                 }
-                None => format!("write a blank behind it, or {COMMENT_HINT}"),
+                None if shown[digits.len()..].starts_with(['.', ':']) => ADDRESS_HINT.to_owned(),
+                None => format!("write a space after the port, or {COMMENT_HINT}"),
             };
             self.error(range, message, Some(hint));
             return None;
@@ -154,7 +156,7 @@ impl ClassicReader<'_> {
         let Some(port) = shown.parse::<u16>().ok().filter(|&port| port != 0) else {
             let digits: String = shown.chars().take(20).collect();
             let message = format!("{digits} is not a port: ports are 1 to 65535");
-            self.error(range, message, Some(COMMENT_HINT.to_owned()));
+            self.error(range, message, Some(format!("correct the number, or {COMMENT_HINT}")));
             return None;
         };
         if text.starts_with(b"0") {

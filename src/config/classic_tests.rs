@@ -78,6 +78,17 @@ fn ports_end_at_65535() {
 }
 
 #[test]
+fn an_address_before_the_port_is_no_missing_space() {
+    for line in ["127.0.0.1:80 none date", "2001:db8::1 none date"] {
+        let (_, diagnostics) = parse_bytes(line.as_bytes());
+        let hint = diagnostics[0].hint.as_deref().unwrap();
+        assert!(hint.contains("`--bind` chooses addresses"), "{line}: {hint}");
+    }
+    let (_, diagnostics) = parse_bytes(b"80/tcp none date");
+    assert!(diagnostics[0].hint.as_deref().unwrap().contains("write a space"), "{diagnostics:?}");
+}
+
+#[test]
 fn a_port_with_a_leading_zero_is_an_error() {
     let (plan, diagnostics) = parse_bytes(b"0080 none x\n");
     assert!(plan.services.is_empty());

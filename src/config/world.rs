@@ -73,7 +73,7 @@ fn examine_service(loaded: &Loaded, service: &Service, spans: &Spans) -> Finding
                 warn(&spans.identity, message, Some("name an account with fewer rights".to_owned()));
             }
             Err(error) => {
-                let message = format!("{}; clients are refused until this is corrected", error.cause);
+                let message = format!("{}; connections fail until this is corrected", error.cause);
                 warn(&spans.identity, message, None);
             }
         },
