@@ -226,61 +226,61 @@ const NO_SOCKETS: &str = "this system has no sockets in the file system for this
 
 tables! {
     RawFile(File) {
-        include: Patterns [FILE, "none", "More files with services; `*` stands for anything in the last part of a path."];
-        server: RawServer [FILE, "", "What holds for the server as a whole."];
-        defaults: RawService [FILE, "", "Keys that hold for every service that does not set them."] .in_table(Table::Defaults);
+        include: Patterns [FILE, "none", "More files with services; `*` matches anything in the last part of a path."];
+        server: RawServer [FILE, "", "Settings of the whole server."];
+        defaults: RawService [FILE, "", "Values for every service that does not set the key itself."] .in_table(Table::Defaults);
         service: Vec<ServiceEntry> [FILE, "", "The services, each a table `[service.NAME]`."];
     }
 
     /// `[server]`.
     RawServer(Server) {
-        max_connections: usize [SERVER, "as many as the descriptor limit allows", "The most connections of all services at once."];
-        stop_grace: Duration [SERVER, "10s", "How long sessions may go on after a request to stop."];
-        on_stop: OnStop [SERVER, "end", "What becomes of sessions then: `end` ends their trees after the grace, `leave` lets those with the socket go on by themselves, as under inetd (Unix)."];
-        log_file: PathBuf [SERVER, "none", "Where log lines go as well; `--log-file` wins over it. A regular file in a folder that others cannot write."];
-        event_log: EventLogExtent [SERVER, "events", "What the Event Log of Windows is told: `events` is starts, stops, errors and first failures, `all` every record as well."];
+        max_connections: usize [SERVER, "as many as the descriptor limit allows", "The limit of concurrent connections of all services together."];
+        stop_grace: Duration [SERVER, "10s", "How long sessions may continue after a request to stop."];
+        on_stop: OnStop [SERVER, "end", "What happens to sessions at a stop: `end` terminates their trees after the grace period; `leave` lets sessions with the socket continue without the server, as under inetd (Unix)."];
+        log_file: PathBuf [SERVER, "none", "A log file besides the other destinations. `--log-file` overrides it. It must be a regular file in a folder that other accounts cannot write."];
+        event_log: EventLogExtent [SERVER, "events", "What goes to the Event Log of Windows: `events` is starts, stops, errors and first failures; `all` adds every record."];
     }
 
     /// `[service.NAME]` and `[defaults]`.
     RawService(Service) {
-        enabled: bool [BOTH, "true", "Whether the service is served at all; its text is checked all the same."];
-        listen: Vec<(Address, At)> [SERVICE, "none: it must be given", "Where clients come in: a port (on all addresses, or those of `--bind`), `ADDRESS:PORT`, `[ADDRESS]:PORT`, `unix:/PATH` (Unix), or an array of these."];
-        socket_mode: Mode [BOTH, "0660", "The mode of a `unix:` socket: who may connect."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
+        enabled: bool [BOTH, "true", "Whether the service is active. Its keys are checked in any case."];
+        listen: Vec<(Address, At)> [SERVICE, "none: it must be given", "The addresses of the service: a port (on all addresses, or those of `--bind`), `ADDRESS:PORT`, `[ADDRESS]:PORT`, `unix:/PATH` (Unix), or an array of these."];
+        socket_mode: Mode [BOTH, "0660", "The mode of a `unix:` socket, which decides which accounts may connect."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
         socket_user: String [BOTH, "the server's", "The owner of a `unix:` socket."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
         socket_group: String [BOTH, "the server's", "The group of a `unix:` socket."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
         pass_descriptors: bool [BOTH, "false", "Whether clients of a `unix:` address may pass descriptors to the program; it needs the socket."] .unless(|system| without(system.unix_sockets, NO_SOCKETS));
-        command: CommandLine [BOTH, "none: it must be given", "The program and its arguments: one string, read as CMDLINE of the classic file, or an array, whose parts are taken as they are."];
-        argv0: String [BOTH, "the program as `command` names it", "The name that the program receives as its own (argv[0]), where that differs from `command`."];
+        command: CommandLine [BOTH, "none: it must be given", "The program and its arguments: one string, parsed like CMDLINE of the classic file, or an array, whose parts are used unchanged."];
+        argv0: String [BOTH, "the program as `command` names it", "The program's own name (argv[0]), if it differs from `command`."];
         user: String [BOTH, "`none`; where the server is root or LocalSystem it must be given", "The account that the program runs as; `none` is the account of the server."];
         password: Zeroizing<String> [BOTH, "none", "Its password, which only Windows needs; `{stored}` means the password from `--set-password`."];
         group: String [BOTH, "the account's own", "The group of the program (Unix); it needs `user`."] .unless(|system| without(system.groups, "this system has no group of a program"));
-        load_profile: bool [BOTH, "true", "Whether the account's profile is loaded (Windows)."] .unless(|system| without(system.profiles, "this system has no profiles to load"));
-        directory: PathBuf [BOTH, "System32 on Windows, / on Unix", "The directory that the program starts in; a relative one counts from the file's folder."];
-        environment: Vec<(String, String)> [BOTH, "none", "Variables that the program finds besides."];
+        load_profile: bool [BOTH, "true", "Whether the server loads the account's profile (Windows)."] .unless(|system| without(system.profiles, "this system has no profiles to load"));
+        directory: PathBuf [BOTH, "System32 on Windows, / on Unix", "The start directory of the program. A relative path starts at the file's folder."];
+        environment: Vec<(String, String)> [BOTH, "none", "More environment variables for the program."];
         inherit_environment: Vec<String> [BOTH, "all without `user`; with it `PATH`, `LANG`, `LC_*` and `TZ`", "Names of the variables that the program inherits from the server (with `user`, besides those)."];
-        stdio: Stdio [BOTH, "`--stdio`, or socket on Unix, pipe on Windows", "How the connection becomes the program's streams: `socket` is the connection itself; with `pipe` they are pipes, and the server moves the bytes."];
-        stderr: Stderr [BOTH, "log", "Where the program's standard error goes: into the `log`, by lines, to the `client`, or nowhere with `discard`."];
-        leftovers: Leftovers [BOTH, "end", "What becomes of processes that a program leaves behind when it ends: `end` ends them, `leave` lets them go on, as under inetd (Unix)."];
-        allow: Vec<(IpNet, At)> [BOTH, "everybody", "From where clients may come; if given, from nowhere else. Of `allow` and `deny` the most specific match decides, and `deny` wins a tie."];
-        deny: Vec<(IpNet, At)> [BOTH, "nobody", "From where clients may not come."];
-        max_connections: usize [BOTH, "256", "The most connections of the service at once."];
-        max_connections_per_source: usize [BOTH, "no limit", "The most from one source; over it a client is refused. IPv6 sources are counted by /64."] .or_false();
-        when_full: WhenFull [BOTH, "wait", "What happens to a client over `max_connections` or `rate`: it waits in the backlog, or is refused."];
-        rate: Rate [BOTH, "no limit", "How often a connection may begin."] .or_false();
-        rate_per_source: Rate [BOTH, "no limit", "How often from one source; over it a client is refused."] .or_false();
+        stdio: Stdio [BOTH, "`--stdio`, or socket on Unix, pipe on Windows", "The program's streams: `socket` is the connection itself; `pipe` is pipes, and the server copies the bytes."];
+        stderr: Stderr [BOTH, "log", "Where the program's standard error goes: to the `log`, line by line, to the `client`, or nowhere with `discard`."];
+        leftovers: Leftovers [BOTH, "end", "What happens to processes that a program leaves behind: `end` terminates them, `leave` lets them continue, as under inetd (Unix)."];
+        allow: Vec<(IpNet, At)> [BOTH, "everybody", "The networks of clients that the service accepts; it refuses all others. The most specific match in `allow` and `deny` decides, and `deny` wins a tie."];
+        deny: Vec<(IpNet, At)> [BOTH, "nobody", "The networks of clients that the service refuses."];
+        max_connections: usize [BOTH, "256", "The limit of concurrent connections of the service."];
+        max_connections_per_source: usize [BOTH, "no limit", "The limit of concurrent connections from one source. The service refuses more. IPv6 sources count by /64."] .or_false();
+        when_full: WhenFull [BOTH, "wait", "What happens to a client above `max_connections` or `rate`: it waits in the backlog, or the service refuses it."];
+        rate: Rate [BOTH, "no limit", "The rate limit of new connections."] .or_false();
+        rate_per_source: Rate [BOTH, "no limit", "The rate limit for one source. The service refuses more."] .or_false();
         refusal: Vec<u8> [BOTH, "nothing", "The text for a refused client, if it does not expect TLS: refused by a rule, a limit, a rate or a pause."];
-        banner: Vec<u8> [BOTH, "nothing", "What a client is sent before its program starts."];
-        idle_timeout: Duration [BOTH, "`--timeout`, or never", "A connection on which nothing moved for so long is ended. It implies `pipe` where the system does not tell what a program moves: everywhere but on Linux, and at `unix:` addresses."] .at_least(1).or_false();
-        session_timeout: Duration [BOTH, "never", "A connection that lasts for so long is ended."] .at_least(1).or_false();
-        linger_timeout: Duration [BOTH, "`--linger-timeout`, or 60s", "How long a program's last bytes may take to be delivered after its end."];
-        kill_grace: Duration [BOTH, "5s", "How long a program that was asked to end may take."];
-        keepalive: Duration [BOTH, "60s", "After so much silence a client is asked whether it is there, six times, ten seconds apart."] .at_least(1000).or_false();
-        nodelay: bool [BOTH, "true with pipes, false with the socket", "Whether connections have TCP_NODELAY, so that a small write does not wait until the client has acknowledged the one before. It has no effect at `unix:` addresses."];
-        limits: RawLimits [BOTH, "none", "What a program may use."];
-        proxy_protocol: Vec<(IpNet, At)> [BOTH, "none is expected", "Whose PROXY header, with which every connection begins then, names the client; other senders are refused. Clients of `unix:` sockets are trusted by `socket_mode`."] .or_false();
-        tls: RawTls [BOTH, "clear text", "How clients are spoken to in TLS. It implies `pipe`."] .or_false().if_built(cfg!(feature = "tls"), "tls");
-        warm: usize [BOTH, "none", "So many programs are started ahead of their clients, and wait; more than `max_connections` are of no use. It implies `pipe`."] .at_most(1000).or_false();
-        warm_header: bool [BOTH, "false", "Whether the first that a program of `warm` reads is a PROXY v1 line, which names its client."];
+        banner: Vec<u8> [BOTH, "nothing", "Text for the client before its program starts."];
+        idle_timeout: Duration [BOTH, "`--timeout`, or never", "The server ends a connection without traffic for this time. It implies `pipe` where the system does not count the bytes of a program's socket: everywhere but on Linux, and at `unix:` addresses."] .at_least(1).or_false();
+        session_timeout: Duration [BOTH, "never", "The server ends a connection after this time."] .at_least(1).or_false();
+        linger_timeout: Duration [BOTH, "`--linger-timeout`, or 60s", "How long the server delivers a program's last bytes after its end."];
+        kill_grace: Duration [BOTH, "5s", "How long a program may take to end after it was asked."];
+        keepalive: Duration [BOTH, "60s", "After this time without traffic, TCP probes the client, six times, ten seconds apart."] .at_least(1000).or_false();
+        nodelay: bool [BOTH, "true with pipes, false with the socket", "Whether connections have TCP_NODELAY: a small write then does not wait for the client's acknowledgement of the previous one. It has no effect at `unix:` addresses."];
+        limits: RawLimits [BOTH, "none", "Resource limits of the program."];
+        proxy_protocol: Vec<(IpNet, At)> [BOTH, "none is expected", "Trusted senders of PROXY headers. Every connection must begin with a header, which names the client; the service refuses other senders. At `unix:` addresses `socket_mode` decides."] .or_false();
+        tls: RawTls [BOTH, "clear text", "TLS for the clients. It implies `pipe`."] .or_false().if_built(cfg!(feature = "tls"), "tls");
+        warm: usize [BOTH, "none", "The number of programs that start ahead of clients and wait for them. More than `max_connections` have no effect. It implies `pipe`."] .at_most(1000).or_false();
+        warm_header: bool [BOTH, "false", "Whether a program of `warm` first reads a PROXY v1 line, which names its client."];
     }
 
     /// `limits` of a service.
@@ -293,9 +293,9 @@ tables! {
 
     /// `tls` of a service.
     RawTls(Tls) {
-        certificate: PathBuf [TLS, "none: it must be given", "The server's certificate in PEM, then those between it and its authority."];
+        certificate: PathBuf [TLS, "none: it must be given", "The server's certificate chain in PEM, its own certificate first."];
         key: PathBuf [TLS, "none: it must be given", "Its private key, in PEM."];
-        client_ca: PathBuf [TLS, "none", "Authorities of client certificates, in PEM; with it every client needs one."];
+        client_ca: PathBuf [TLS, "none", "Authorities of client certificates, in PEM. Every client then needs a certificate."];
         crl: PathBuf [TLS, "none", "Revocation lists (CRL) in PEM, at least one for each authority that issues client certificates. The server refuses what they revoke. Needs `client_ca`."];
     }
 }
