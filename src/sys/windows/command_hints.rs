@@ -118,8 +118,7 @@ mod tests {
 
     #[test]
     fn words_that_only_a_shell_knows_are_warned_of() {
-        for (line, part) in
-            [("net | more", "write cmd /c net | more"), ("net user # all", "a line of its own")]
+        for (line, part) in [("net | more", "write cmd /c net | more"), ("net user # all", "separate lines")]
         {
             let warning = program(line).unwrap().warning.unwrap();
             assert!(warning.contains(part), "{warning}");
