@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::super::{SpawnError, Step};
 use super::cgroup_folder::{CgroupFolder, Members, remove_leftovers};
 use super::cgroup_home::{Controller, Home, Version};
-use super::stuck::{self, Stuck};
+use super::remains::{self, Remains};
 use crate::model::limits::Limits;
 
 /// Cgroups of trees without processes, for the next sessions.
@@ -206,23 +206,23 @@ impl Cgroup {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(100));
         }
-        self.release(Stuck::Tree);
+        self.release(Remains::KilledTree);
     }
 
     /// The limits stay with the processes. The cgroups go when the last one has ended.
     pub(super) fn leave(&mut self) {
-        self.release(Stuck::LeftTree);
+        self.release(Remains::LeftTree);
     }
 
     /// Gives the cgroups back if nothing is in them, or leaves them to the list.
-    fn release(&mut self, kind: fn(Cgroup) -> Stuck) {
+    fn release(&mut self, kind: fn(Cgroup) -> Remains) {
         if self.is_over {
             return;
         }
         let mut rest = std::mem::take(self);
         self.is_over = true;
         if !rest.is_gone() {
-            stuck::keep(kind(rest));
+            remains::keep(kind(rest));
         }
     }
 
@@ -263,7 +263,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         if !self.is_over {
             self.kill();
-            self.release(Stuck::Tree);
+            self.release(Remains::KilledTree);
         }
     }
 }

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::super::fault::{self, Says};
 use super::cgroup::{self, Cgroup};
-use super::leftovers::{self, Session};
+use super::leftovers::{self, ProcessSession};
 use super::pidfd::Pidfd;
-use super::stuck::{self, Stuck};
+use super::remains::{self, Remains};
 use super::{connection, orphans};
 use crate::model::endings::Leftovers;
 use crate::model::exit_status::ExitStatus;
@@ -49,8 +49,8 @@ impl Child {
         self.pid.unsigned_abs()
     }
 
-    fn session(&self) -> Session {
-        Session { session: self.session, group: self.pid, since: self.since }
+    fn session(&self) -> ProcessSession {
+        ProcessSession { session: self.session, group: self.pid, since: self.since }
     }
 
     /// Kills the rest of the tree unless `leftovers` keeps it. Reaps the program last, so that its
@@ -91,7 +91,7 @@ impl Child {
                     continue;
                 }
                 Ok(None) => {
-                    stuck::keep(Stuck::Program(self.pid));
+                    remains::keep(Remains::Program(self.pid));
                     Err(io::Error::other("a process that traces the program keeps its exit status"))
                 }
                 Ok(Some(status)) => Ok(status),
@@ -154,7 +154,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         if !self.is_over {
             self.end_tree();
-            stuck::keep(Stuck::Program(self.pid));
+            remains::keep(Remains::Program(self.pid));
         }
     }
 }
@@ -168,13 +168,13 @@ pub fn leftovers_have(connection: &connection::Id) -> bool {
 
 /// True if some orphans still run, so that the caller asks again. Call it in the first thread.
 pub fn reap_orphans() -> bool {
-    let kept = stuck::look_again();
+    let kept = remains::look_again();
     orphans::reap_ended() || kept.stuck + kept.left > 0
 }
 
 /// How many killed processes and trees have not gone.
 pub fn stuck() -> usize {
-    stuck::look_again().stuck
+    remains::look_again().stuck
 }
 
 /// Removes what is kept ready for starts, at the end of the server.

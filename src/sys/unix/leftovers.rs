@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout};
 use super::super::fault::{self, Says};
 use super::orphans;
 use super::pidfd::Pidfd;
-use super::stuck::{self, Stuck};
+use super::remains::{self, Remains};
 
 /// A program that has ended or is asked to end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Session {
+pub(super) struct ProcessSession {
     /// Its own session, or with `--run` ours.
     pub session: libc::pid_t,
     /// The process group that the program leads.
@@ -56,7 +56,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Kills the session of a program that has ended and is not reaped.
 ///
 /// Cancel safe: the next call goes on.
-pub(super) async fn end(session: Session) {
+pub(super) async fn end(session: ProcessSession) {
     if orphans::are_none() {
         return;
     }
@@ -64,7 +64,7 @@ pub(super) async fn end(session: Session) {
     // Children of killed processes become orphans only now, so repeat until none is left.
     while let Some(left) = on_thread(move || session.kill()).await.flatten() {
         if Instant::now() >= until {
-            return stuck::keep(Stuck::Leftover(left));
+            return remains::keep(Remains::Leftover(left));
         }
         if timeout(LOOK_AGAIN, left.ended()).await.is_ok_and(|watched| watched.is_err()) {
             // Without a descriptor to wait with.
@@ -74,7 +74,7 @@ pub(super) async fn end(session: Session) {
 }
 
 /// Sends SIGTERM to the processes of a session that are not in the program's own group.
-pub(super) fn ask(session: Session) {
+pub(super) fn ask(session: ProcessSession) {
     beside(move || {
         for pid in session.processes().into_iter().filter(|&pid| session.has(pid)) {
             let Ok(pidfd) = Pidfd::open(pid) else { continue };
@@ -94,7 +94,7 @@ pub(super) fn beside(work: impl FnOnce() + Send + 'static) {
     }
 }
 
-impl Session {
+impl ProcessSession {
     /// Its leader, orphans that may be in it, and their descendants.
     fn processes(self) -> Vec<libc::pid_t> {
         let mut found = vec![self.group];

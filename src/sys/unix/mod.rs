@@ -66,6 +66,8 @@ mod reap;
 #[path = "relay_splice.rs"]
 pub mod relay;
 #[cfg(all(target_os = "linux", not(portable_unix)))]
+mod remains;
+#[cfg(all(target_os = "linux", not(portable_unix)))]
 #[path = "report_clone.rs"]
 mod report;
 #[cfg(not(all(target_os = "linux", not(portable_unix))))]
@@ -81,8 +83,6 @@ mod start_child;
 mod start_child;
 pub mod stop;
 mod stream;
-#[cfg(all(target_os = "linux", not(portable_unix)))]
-mod stuck;
 pub mod terminal;
 mod terminal_relay;
 mod terminal_signals;

@@ -15,8 +15,8 @@ use super::cgroup::Cgroup;
 use super::child::Child;
 use super::clone3::Clone3;
 use super::pidfd::Pidfd;
+use super::remains::{self, Remains};
 use super::report::ChildReport;
-use super::stuck::{self, Stuck};
 use super::{Failure, errno, orphans};
 
 /// Enough for the few frames before exec, also in debug builds.
@@ -173,7 +173,7 @@ pub(super) fn start_child(
                 let pidfd = Pidfd::from(pidfd);
                 pidfd.wait(REAPED_WITHIN);
                 if !matches!(pidfd.reap(), Ok(Some(_))) {
-                    stuck::keep(Stuck::Program(pid));
+                    remains::keep(Remains::Program(pid));
                 }
                 Err(failure)
             }

@@ -9,12 +9,12 @@ use super::pidfd::Pidfd;
 use super::reap::reap;
 
 #[derive(Debug)]
-pub(super) enum Stuck {
+pub(super) enum Remains {
     /// A program that has ended and was not reaped, so its number is still its own.
     Program(libc::pid_t),
     /// A process that a program left in its session.
     Leftover(Pidfd),
-    Tree(Cgroup),
+    KilledTree(Cgroup),
     /// It was not killed, so it is not stuck. Its cgroup goes with its last process.
     LeftTree(Cgroup),
 }
@@ -26,27 +26,27 @@ pub(super) struct Kept {
     pub left: usize,
 }
 
-static LIST: Mutex<Vec<Stuck>> = Mutex::new(Vec::new());
+static LIST: Mutex<Vec<Remains>> = Mutex::new(Vec::new());
 
-pub(super) fn keep(stuck: Stuck) {
-    LIST.lock().unwrap_or_else(PoisonError::into_inner).push(stuck);
+pub(super) fn keep(remains: Remains) {
+    LIST.lock().unwrap_or_else(PoisonError::into_inner).push(remains);
 }
 
 /// Forgets what has gone meanwhile.
 pub(super) fn look_again() -> Kept {
     let mut list = LIST.lock().unwrap_or_else(PoisonError::into_inner);
     list.retain_mut(|stuck| !stuck.is_gone());
-    let left = list.iter().filter(|stuck| matches!(stuck, Stuck::LeftTree(_))).count();
+    let left = list.iter().filter(|stuck| matches!(stuck, Remains::LeftTree(_))).count();
     Kept { stuck: list.len() - left, left }
 }
 
-impl Stuck {
+impl Remains {
     fn is_gone(&mut self) -> bool {
         match self {
             // An error says that it is no child of ours any more.
-            Stuck::Program(pid) => !matches!(reap(libc::P_PID, pid.unsigned_abs(), 0), Ok(None)),
-            Stuck::Leftover(pidfd) => pidfd.has_ended(),
-            Stuck::Tree(cgroup) | Stuck::LeftTree(cgroup) => cgroup.is_gone(),
+            Remains::Program(pid) => !matches!(reap(libc::P_PID, pid.unsigned_abs(), 0), Ok(None)),
+            Remains::Leftover(pidfd) => pidfd.has_ended(),
+            Remains::KilledTree(cgroup) | Remains::LeftTree(cgroup) => cgroup.is_gone(),
         }
     }
 }
