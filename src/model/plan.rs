@@ -186,11 +186,6 @@ impl Service {
         let errors = if self.program.stderr == Stderr::Log { 1 } else { 0 };
         2 + pipes + errors
     }
-
-    /// Descriptors or handles of all warm programs.
-    pub fn descriptors_of_waiting(&self) -> usize {
-        self.warm.map_or(0, |warm| warm.programs * self.descriptors())
-    }
 }
 
 impl Plan {

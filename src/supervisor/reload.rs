@@ -167,13 +167,11 @@ impl Supervisor {
 
     /// Applies the limits of a plan, as far as the descriptor limit allows.
     pub(super) fn configure_admission(&mut self, plan: &Plan, ids: &[ServiceId]) {
-        let each = plan.enabled().map(|service| service.descriptors()).max().unwrap_or(1);
-        let each = each + sys::child::TREE_DESCRIPTORS;
-        let waiting = |service: &Arc<Service>| {
-            service.descriptors_of_waiting()
-                + service.warm.map_or(0, |warm| warm.programs * sys::child::TREE_DESCRIPTORS)
-        };
-        let waiting: usize = plan.enabled().map(waiting).sum();
+        let of_session = |service: &Arc<Service>| service.descriptors() + sys::child::TREE_DESCRIPTORS;
+        let of_warm =
+            |service: &Arc<Service>| service.warm.map_or(0, |warm| warm.programs * of_session(service));
+        let each = plan.enabled().map(of_session).max().unwrap_or(1);
+        let waiting: usize = plan.enabled().map(of_warm).sum();
         let kept = self.listeners.slots.len() + waiting;
         let possible = total_from_descriptors(sys::process::descriptor_limit(), kept, each);
         let most = plan.enabled().map(|service| service.admit.max_connections).max().unwrap_or(0);

@@ -29,7 +29,7 @@ pub(super) struct ChildSetup<'a> {
     pub account: Option<&'a Account>,
     pub limits: &'a [ProcessLimit],
     /// Cgroups that the child enters by writing.
-    pub cgroup_procs: &'a [c_int],
+    pub cgroup_procs: Vec<c_int>,
     pub signals: &'a [c_int],
     /// The step that fails in a test build, chosen before the start.
     pub injected: InjectedFailure,
@@ -69,7 +69,7 @@ impl ChildSetup<'_> {
     unsafe fn run(&self, steps: &Steps<'_>) -> Result<(), Failure> {
         // SAFETY: the caller promises valid pointers, and every call is async-signal-safe.
         unsafe {
-            for cgroup_procs in self.cgroup_procs {
+            for cgroup_procs in &self.cgroup_procs {
                 // First, so that the cgroup counts everything, and while the child has the rights.
                 steps.run(Step::Limits, || enter_cgroup(*cgroup_procs))?;
             }

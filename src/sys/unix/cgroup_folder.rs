@@ -64,7 +64,12 @@ impl CgroupFolder {
             return self.members().and_then(|members| members.list()).is_ok_and(|list| !list.is_empty());
         };
         let mut text = [0; 64];
-        let length = events.read_at(&mut text, 0).unwrap_or(0);
+        let length = match events.read_at(&mut text, 0) {
+            Ok(length) => length,
+            // It was removed, which the kernel refuses while a process is in it.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return false,
+            Err(_) => return true,
+        };
         !text[..length].split(|&byte| byte == b'\n').any(|line| line == b"populated 0")
     }
 

@@ -40,11 +40,11 @@ pub fn processes_fault() -> Option<String> {
     Home::find(Controller::Pids).err()
 }
 
-/// Removes the free cgroups, at the end of the server.
+/// Removes the free cgroups.
 pub(super) fn remove_free() {
     let folders = std::mem::take(&mut *free());
     for folder in folders {
-        // One that stays has processes, which the next server leaves alone too.
+        // One that cannot be removed stays empty; the next server removes it.
         let _ = folder.is_removed();
     }
 }
@@ -166,9 +166,10 @@ impl Cgroup {
         self.counting.is_empty() && !self.is_spent
     }
 
-    /// Another process has removed the cgroup of the tree, so no session gets it again.
+    /// Another process has removed the tree's cgroup, so no session gets it or a free one again.
     pub(super) fn was_removed(&mut self) {
         self.is_spent = true;
+        remove_free();
     }
 
     /// From now on sessions without limits have no cgroup.

@@ -1,5 +1,5 @@
-//! clone3 with a stack of the child's own and a function to run on it. The C library has no such
-//! call, so this is assembly for the processors that have it here.
+//! clone3 for a child with its own stack. The C library has no wrapper for it, so this is assembly,
+//! for x86-64 and 64-bit ARM.
 
 use std::ffi::{c_int, c_void};
 
@@ -20,7 +20,7 @@ struct CloneArguments {
     cgroup: u64,
 }
 
-/// What a child gets, and where.
+/// Parameters of the call.
 pub(super) struct Clone3 {
     pub flags: c_int,
     /// The lowest address of the child's stack, and its size.
@@ -32,7 +32,7 @@ pub(super) struct Clone3 {
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 impl Clone3 {
-    /// The child's number, or an error as a negative errno. The kernel writes to `pidfd`.
+    /// Returns the child's process ID, or a negative errno. The kernel writes to `pidfd`.
     ///
     /// # Safety
     /// As clone(2): `run` never returns, `stack` is its own, and with CLONE_VM everything that it
@@ -96,7 +96,7 @@ impl Clone3 {
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 impl Clone3 {
-    /// Not here: the child enters its cgroup by writing.
+    /// Fails, so that the child enters its cgroup by writing.
     ///
     /// # Safety
     /// It does nothing.

@@ -14,6 +14,10 @@ pub(super) struct InjectedFailure;
 
 #[cfg(not(debug_assertions))]
 impl InjectedFailure {
+    pub(super) fn none() -> InjectedFailure {
+        InjectedFailure
+    }
+
     pub(super) fn of(_: &Start<'_>, _cgroup: bool) -> InjectedFailure {
         InjectedFailure
     }
@@ -38,6 +42,10 @@ mod in_tests {
     }
 
     impl InjectedFailure {
+        pub(in super::super) fn none() -> InjectedFailure {
+            InjectedFailure { fails: None, lies: None, stops: None }
+        }
+
         pub(in super::super) fn of(start: &Start<'_>, cgroup: bool) -> InjectedFailure {
             let connected = !matches!(start.stdio, Stdio::Console);
             let other = start.account.is_some_and(|account| !account.is_own);

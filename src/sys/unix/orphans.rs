@@ -53,7 +53,7 @@ fn read_list(file: &File) -> Option<Vec<libc::pid_t>> {
 }
 
 /// Limit of processes per walk.
-const MOST_WALKED: usize = 1 << 12;
+const MOST_WALKED: usize = 1 << 16;
 
 /// These processes, then their descendants. A process that left by setsid may have children in the
 /// old session.

@@ -1,6 +1,7 @@
-//! Processes that nothing waits for. Killed ones that have not gone: in the kernel's uninterruptible
-//! sleep, or a zombie whose exit status a tracer keeps. And trees that `leftovers = "leave"` leaves.
-//! The list is looked at every second, and the status shows how many are stuck.
+//! The list of processes that remain after their sessions. The server checks it every second.
+//!
+//! A killed process is stuck if it is in the kernel's uninterruptible sleep, or if a tracer keeps its
+//! exit status. The status shows how many are stuck. Trees that `leftovers = "leave"` leaves are not.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,13 +16,13 @@ pub(super) enum Remains {
     /// A process that a program left in its session.
     Leftover(Pidfd),
     KilledTree(Cgroup),
-    /// It was not killed, so it is not stuck. Its cgroup goes with its last process.
+    /// Was not killed, so it is not stuck. Its cgroup goes with its last process.
     LeftTree(Cgroup),
 }
 
-/// What the list holds.
+/// How many entries the list has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct Remaining {
     pub stuck: usize,
     pub left: usize,
 }
@@ -33,17 +34,17 @@ pub(super) fn keep(remains: Remains) {
 }
 
 /// Forgets what has gone meanwhile.
-pub(super) fn look_again() -> Kept {
+pub(super) fn look_again() -> Remaining {
     let mut list = LIST.lock().unwrap_or_else(PoisonError::into_inner);
-    list.retain_mut(|stuck| !stuck.is_gone());
-    let left = list.iter().filter(|stuck| matches!(stuck, Remains::LeftTree(_))).count();
-    Kept { stuck: list.len() - left, left }
+    list.retain_mut(|remains| !remains.is_gone());
+    let left = list.iter().filter(|remains| matches!(remains, Remains::LeftTree(_))).count();
+    Remaining { stuck: list.len() - left, left }
 }
 
 impl Remains {
     fn is_gone(&mut self) -> bool {
         match self {
-            // An error says that it is no child of ours any more.
+            // An error means that it is no longer a child of the server.
             Remains::Program(pid) => !matches!(reap(libc::P_PID, pid.unsigned_abs(), 0), Ok(None)),
             Remains::Leftover(pidfd) => pidfd.has_ended(),
             Remains::KilledTree(cgroup) | Remains::LeftTree(cgroup) => cgroup.is_gone(),

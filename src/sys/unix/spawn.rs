@@ -16,8 +16,8 @@ use super::child::Child;
 use super::command::Command;
 use super::injected_failure::InjectedFailure;
 use super::limits;
-use super::start_child::{enters_by_clone, start_child};
-use super::terminal;
+use super::start_child::{CGROUP_IS_GONE, enters_by_clone, start_child};
+use super::{Failure, terminal};
 
 pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     let command = Command::new(start.command).map_err(ProgramFault::from)?;
@@ -37,11 +37,8 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         ErrorStream::Output | ErrorStream::Pipe(_) => None,
     };
     give_pipes(start).map_err(stdio_fault)?;
-    let by_clone = enters_by_clone();
-    let mut cgroup = Cgroup::new(start.limits, by_clone)?;
-    let cgroup_procs = cgroup.as_ref().map(Cgroup::procs).unwrap_or_default();
     let limits = limits::of_process(start.limits);
-    let setup = ChildSetup {
+    let mut setup = ChildSetup {
         path: path.as_ptr(),
         arguments: argument_pointers.as_ptr(),
         environment: environment_pointers.as_ptr(),
@@ -64,31 +61,26 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
         },
         account: start.account,
         limits: &limits,
-        cgroup_procs: &cgroup_procs,
+        cgroup_procs: Vec::new(),
         signals: changed_signals(),
-        injected: InjectedFailure::of(start, !cgroup_procs.is_empty()),
+        injected: InjectedFailure::none(),
     };
-    let signals_blocked = SignalsBlocked::now();
-    let result = start_child(&setup, cgroup.as_ref(), start.attempt);
-    drop(signals_blocked);
-    if result.is_err() && by_clone && !enters_by_clone() {
-        // No child was made. From now on children enter their cgroup by writing.
-        return spawn(start);
-    }
-    if let (Err((Step::Spawn, libc::ENODEV)), Some(cgroup)) = (&result, &mut cgroup) {
-        // An administrator has removed this cgroup, which was free.
-        cgroup.was_removed();
-        return spawn(start);
-    }
-    if let (Err((Step::Limits, _)), Some(cgroup)) = (&result, &cgroup)
-        && !by_clone
-        && cgroup.is_needless()
-    {
-        // The kernel lets no process into such a cgroup. From now on sessions do without.
-        Cgroup::do_without();
-        return spawn(start);
-    }
-    let mut child = result.map_err(|(step, code)| in_words(step, code, start.directory, &program))?;
+    let mut tries = 0;
+    let (mut child, mut cgroup) = loop {
+        let by_clone = enters_by_clone();
+        let mut cgroup = Cgroup::new(start.limits, by_clone)?;
+        setup.cgroup_procs = cgroup.as_ref().map(Cgroup::procs).unwrap_or_default();
+        setup.injected = InjectedFailure::of(start, !setup.cgroup_procs.is_empty());
+        let signals_blocked = SignalsBlocked::now();
+        let started = start_child(&setup, cgroup.as_ref(), start.attempt);
+        drop(signals_blocked);
+        tries += 1;
+        match started {
+            Ok(child) => break (child, cgroup),
+            Err(failure) if tries < MOST_TRIES && is_due_to_cgroup(failure, &mut cgroup, by_clone) => {}
+            Err((step, code)) => return Err(in_words(step, code, start.directory, &program)),
+        }
+    };
     if let Some(cgroup) = &mut cgroup {
         cgroup.close_procs();
     }
@@ -97,6 +89,28 @@ pub fn spawn(start: &Start<'_>) -> Result<Child, SpawnError> {
     }
     child.cgroup = cgroup;
     Ok(child)
+}
+
+/// One for each way into a cgroup, and one without.
+const MOST_TRIES: usize = 3;
+
+/// Whether no program ran because its cgroup let the child not in. Then the next try takes another
+/// way.
+fn is_due_to_cgroup((step, code): Failure, cgroup: &mut Option<Cgroup>, by_clone: bool) -> bool {
+    match cgroup {
+        // Another process has removed this cgroup and perhaps the other free ones.
+        Some(cgroup) if step == Step::Spawn && CGROUP_IS_GONE.contains(&code) => {
+            cgroup.was_removed();
+            true
+        }
+        // `start_child` has found that clone3 does not work here.
+        Some(_) if by_clone => !enters_by_clone(),
+        Some(cgroup) if step == Step::Limits && cgroup.is_needless() => {
+            Cgroup::do_without();
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Whether the system has run out of a resource, which says nothing about the program.

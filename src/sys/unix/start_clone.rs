@@ -102,12 +102,15 @@ pub(super) fn enters_by_clone() -> bool {
     !LACKS_CLONE3.load(Ordering::Relaxed)
 }
 
+/// The errors of clone3 for a cgroup that was removed, or is being removed.
+pub(super) const CGROUP_IS_GONE: [c_int; 2] = [libc::ENOENT, libc::ENODEV];
+
 /// A killed child takes less, unless a process traces it.
 const REAPED_WITHIN: Duration = Duration::from_secs(1);
 
 const FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
 
-/// A new child that runs `child`, in this cgroup. Returns its number.
+/// Starts a process that runs `child`, in this cgroup. Returns its process ID.
 ///
 /// # Safety
 /// All signals of this thread are blocked, and `shared` outlives the child's use of our memory.
@@ -156,7 +159,8 @@ pub(super) fn start_child(
         let cloned = unsafe { clone_child(stack, &shared, cgroup, &mut pidfd) };
         let cancelled = attempt.finish();
         let pid = cloned.map_err(|code| {
-            if cgroup.is_some() && !matches!(code, libc::EAGAIN | libc::ENOMEM | libc::ENODEV) {
+            let passes = [libc::EAGAIN, libc::ENOMEM].contains(&code) || CGROUP_IS_GONE.contains(&code);
+            if cgroup.is_some() && !passes {
                 LACKS_CLONE3.store(true, Ordering::Relaxed);
             }
             (Step::Spawn, code)

@@ -11,6 +11,9 @@ use super::child::Child;
 use super::report::{ChildReport, REACHED};
 use super::{Failure, errno};
 
+/// No start here has a cgroup.
+pub(super) const CGROUP_IS_GONE: [libc::c_int; 0] = [];
+
 /// There is no cgroup to be born in.
 pub(super) fn enters_by_clone() -> bool {
     false
