@@ -82,6 +82,12 @@ fn program_takes_descriptors_if_its_service_says_so() {
     assert_eq!(answer, "taken");
 }
 
+fn signal(daemon: &Daemon, signal: libc::c_int) {
+    let pid = libc::pid_t::try_from(daemon.pid()).unwrap();
+    // SAFETY: no pointers. The test has started this process.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
 /// A connection with unsent bytes, whose last close waits for SO_LINGER.
 fn lingering() -> (socket2::Socket, std::net::TcpListener) {
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -106,10 +112,13 @@ fn socket_that_a_refused_client_passes_delays_no_answer() {
     // Now the server reads what the client still sends, and closes what it passes.
     refused.read_exact(&mut [0; 4]).unwrap();
     let (socket, _deaf) = lingering();
+    // While the server stands still, this process closes its own copy.
+    signal(&daemon, libc::SIGSTOP);
     if pass(&refused, socket.as_raw_fd()).is_err() {
         socket.set_linger(None).unwrap();
     }
     drop(socket);
+    signal(&daemon, libc::SIGCONT);
     let began = Instant::now();
     daemon.status();
     drop(served);
